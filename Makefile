@@ -1,0 +1,48 @@
+# Needs Python 3.11, 3.12 or 3.13, git and make; everything else comes from the lock files.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKDIR ?= runs/demo
+DATA ?= runs/data
+WORKERS ?= 2
+
+.PHONY: demo test lint setup setup-dev lock clean
+
+demo: setup  ## Prepare moving_shapes, pre-train, evaluate, write runs/demo/report.html
+	$(BIN)/svilm prepare moving_shapes --out $(DATA)
+	$(BIN)/svilm train --config=configs/pretrain/demo.py --workdir=$(WORKDIR) --config.input.dataset=$(DATA)/moving_shapes
+	$(BIN)/svilm report $(WORKDIR)
+
+test: setup-dev lint  ## Every test, as CI runs them
+	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile -q
+
+lint: setup-dev  ## Style, types and the import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(VENV)/.installed
+
+setup-dev: $(VENV)/.installed-dev
+
+# The stamps hold the time of the last install: a changed lock installs again.
+$(VENV)/.installed: requirements.lock setup.py
+	$(PYTHON) requirements/check_python.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock setup.py
+	$(PYTHON) requirements/check_python.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock:  ## Resolve the lock files again (needs uv)
+	requirements/lock.sh
+
+clean:
+	rm -rf $(VENV) build *.egg-info

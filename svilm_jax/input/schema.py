@@ -1,0 +1,179 @@
+"""What is one record of a prepared dataset? The only thing that `data/` and `svilm_jax/` share.
+
+A dataset on disk is a TFDS dataset of ArrayRecord files. Every builder under `data/` writes these features and
+the input pipeline and the evaluators read them, through `to_example` and `from_example`. Videos stay encoded,
+as the bytes of their file. Records that show the same scene or come from the same long video stand next to each
+other and carry the same `group`.
+"""
+
+import dataclasses
+import io
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+SCHEMA_VERSION = "1.0.0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Caption:
+    """One sentence about the video, with its noun phrases in reading order.
+
+    `start` and `end` are seconds; both are -1 where the sentence speaks of the whole video.
+    """
+
+    text: str
+    phrases: tuple[str, ...] = ()
+    start: float = -1.0
+    end: float = -1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Action:
+    """A labelled segment, in seconds; both -1 where the label holds for the whole video."""
+
+    label: str
+    start: float = -1.0
+    end: float = -1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """An open-ended question with its one answer; `kind` is the question type (what, where, how many, ...)."""
+
+    question: str
+    answer: str
+    kind: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneObject:
+    """Something that the masks show: `phrase` names it, `mask_id` is its value in `Record.masks`."""
+
+    phrase: str
+    mask_id: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One video with all that is known of it.
+
+    Attributes:
+      id: unique in its split.
+      video: bytes of an encoded video file.
+      captions: in the order of the annotation file; may be empty for unlabelled evaluation videos.
+      group: records of one group look alike (same source video, or same scene); "" where nothing is known.
+      actions, questions: empty where the dataset has none.
+      cuts: seconds at which the scene changes, ascending.
+      objects: what `masks` shows.
+      masks: uint8 [F, h, w], one for each frame of the file at any resolution, 0 where no object is; None where
+        the dataset has none.
+    """
+
+    id: str
+    video: bytes
+    captions: tuple[Caption, ...] = ()
+    group: str = ""
+    actions: tuple[Action, ...] = ()
+    questions: tuple[Question, ...] = ()
+    cuts: tuple[float, ...] = ()
+    objects: tuple[SceneObject, ...] = ()
+    masks: np.ndarray | None = None
+
+
+def features() -> Any:
+    """The TFDS features of a record. Imported lazily: only builders need TFDS's feature classes."""
+    import tensorflow_datasets as tfds
+
+    text, number = tfds.features.Text(), tfds.features.Scalar(np.float32)
+    integer = tfds.features.Scalar(np.int32)
+    encoded = tfds.features.Tensor(shape=(), dtype=np.object_)  # bytes; no TensorFlow needed, unlike Video
+    return tfds.features.FeaturesDict(
+        {
+            "id": text,
+            "group": text,
+            "video": encoded,
+            "captions": tfds.features.Sequence({"text": text, "start": number, "end": number}),
+            # Phrases of all captions in one list, each with its caption's index: nested ragged sequences are
+            # what TFDS reads least well without TensorFlow.
+            "phrases": tfds.features.Sequence({"text": text, "caption": integer}),
+            "actions": tfds.features.Sequence({"label": text, "start": number, "end": number}),
+            "questions": tfds.features.Sequence({"question": text, "answer": text, "kind": text}),
+            "cuts": tfds.features.Sequence(number),
+            "objects": tfds.features.Sequence({"phrase": text, "mask_id": integer}),
+            "masks": encoded,
+        }
+    )
+
+
+def to_example(record: Record) -> dict[str, Any]:
+    """A record as the nested dict that a TFDS builder yields for `features()`."""
+    return {
+        "id": record.id,
+        "group": record.group,
+        "video": record.video,
+        "captions": [{"text": c.text, "start": c.start, "end": c.end} for c in record.captions],
+        "phrases": [{"text": p, "caption": i} for i, c in enumerate(record.captions) for p in c.phrases],
+        "actions": [dataclasses.asdict(a) for a in record.actions],
+        "questions": [dataclasses.asdict(q) for q in record.questions],
+        "cuts": list(record.cuts),
+        "objects": [dataclasses.asdict(o) for o in record.objects],
+        "masks": pack_masks(record.masks),
+    }
+
+
+def from_example(example: Mapping[str, Any]) -> Record:
+    """The record behind what a TFDS data source returns for one index."""
+    phrases: list[list[str]] = [[] for _ in example["captions"]["text"]]
+    for text, caption in zip(example["phrases"]["text"], example["phrases"]["caption"], strict=True):
+        phrases[int(caption)].append(_text(text))
+    captions = _rows(example["captions"], "text", "start", "end")
+    return Record(
+        id=_text(example["id"]),
+        group=_text(example["group"]),
+        video=bytes(example["video"]),
+        captions=tuple(
+            Caption(_text(text), tuple(phrases[i]), float(start), float(end))
+            for i, (text, start, end) in enumerate(captions)
+        ),
+        actions=tuple(
+            Action(_text(label), float(start), float(end))
+            for label, start, end in _rows(example["actions"], "label", "start", "end")
+        ),
+        questions=tuple(
+            Question(_text(question), _text(answer), _text(kind))
+            for question, answer, kind in _rows(example["questions"], "question", "answer", "kind")
+        ),
+        cuts=tuple(float(cut) for cut in example["cuts"]),
+        objects=tuple(
+            SceneObject(_text(phrase), int(mask_id))
+            for phrase, mask_id in _rows(example["objects"], "phrase", "mask_id")
+        ),
+        masks=unpack_masks(bytes(example["masks"])),
+    )
+
+
+def pack_masks(masks: np.ndarray | None) -> bytes:
+    """uint8 [F, h, w] as a compressed .npy; no masks as no bytes."""
+    if masks is None:
+        return b""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(masks, dtype=np.uint8), allow_pickle=False)
+    return zlib.compress(buffer.getvalue(), level=1)
+
+
+def unpack_masks(packed: bytes) -> np.ndarray | None:
+    """The inverse of `pack_masks`."""
+    if not packed:
+        return None
+    return np.load(io.BytesIO(zlib.decompress(packed)), allow_pickle=False)
+
+
+def _rows(sequence: Mapping[str, Any], *names: str) -> Any:
+    return zip(*(sequence[name] for name in names), strict=True)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
