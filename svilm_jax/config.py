@@ -197,7 +197,7 @@ def parse_arg(arg: str | None, **defaults: Any) -> types.SimpleNamespace:
         key, separator, text = item.partition("=")
         if key not in defaults or not separator:
             raise ConfigError(
-                f"config argument {item!r}: expected key=value with key one of {sorted(defaults)}{nearest(key, defaults)}"
+                f"config argument {item!r}: expected key=value, key one of {sorted(defaults)}{nearest(key, defaults)}"
             )
         kind = type(defaults[key])
         try:
