@@ -55,8 +55,8 @@ class TextConfig:
     width: int = 0
     heads: int = 0
     mlp_ratio: float = 4.0
+    positions: int = 512  # rows of the position table, as BERT's; at least `length`
     activation: str = "gelu"
-    dropout: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ModelConfig:
     temperature: float = 0.07  # initial temperature of the global contrast [C]
     max_logit_scale: float = 100.0  # [C]
     compute_dtype: str = "auto"  # auto: bfloat16 on accelerators, float32 on CPU
-    attention: str = "auto"  # auto | xla | cudnn | splash
+    attention: str = "auto"  # auto | xla | cudnn
     remat: str = "none"  # none | dots | full
     scan_unroll: int = 1  # layers unrolled in the scan over depth; 0: all of them
 

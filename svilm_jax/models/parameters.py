@@ -1,0 +1,42 @@
+"""How do a module and its parameters come apart? Parameters are a nested dict of arrays everywhere outside models."""
+
+from typing import Any
+
+import jax
+from flax import nnx
+
+from svilm_jax.config import Config
+from svilm_jax.models.svilm import SVILM, build_model
+
+Params = dict[str, Any]
+
+
+def abstract_model(config: Config, vocab_size: int) -> tuple[nnx.GraphDef, nnx.State]:
+    """Structure and shapes without memory."""
+    return nnx.split(nnx.eval_shape(lambda: build_model(config, vocab_size)), nnx.Param)
+
+
+def parameters(model: SVILM) -> Params:
+    """The arrays of a model."""
+    return nnx.to_pure_dict(nnx.state(model, nnx.Param))
+
+
+def bind(graphdef: nnx.GraphDef, abstract: nnx.State, params: Params) -> SVILM:
+    """A model that computes with `params`; cheap, made inside each traced function."""
+    state = jax.tree.map(
+        lambda variable, value: variable.replace(value),
+        abstract,
+        _like(abstract, params),
+        is_leaf=lambda node: isinstance(node, nnx.Variable),
+    )
+    return nnx.merge(graphdef, state)
+
+
+def count(params: Params) -> int:
+    """Numbers in all arrays."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _like(abstract: nnx.State, params: Params) -> nnx.State:
+    """`params` in the container of `abstract`, so that both can be walked together."""
+    return nnx.State(params)

@@ -1,0 +1,65 @@
+"""What does the model read in a sentence? BERT's encoder, exactly, so that its public weights fit (METHOD 1.2)."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from svilm_jax.config import TextConfig
+from svilm_jax.models.transformer import LayerNorm, Layers
+from svilm_jax.models.variants import Size
+from svilm_jax.parallel import constrain
+
+EPSILON = 1e-12  # of the layer norms, as in BERT
+
+
+class TextTower(nnx.Module):
+    """Token, position and segment embeddings, a norm, post-norm layers; the first token stands for the sentence.
+
+    BERT's pooler is not here: [CLS] goes straight to the projection of the joint space.
+    """
+
+    def __init__(
+        self,
+        config: TextConfig,
+        size: Size,
+        vocab_size: int,
+        *,
+        attention: str,
+        remat: str,
+        unroll: int,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.dtype = dtype
+
+        def table(rows: int, axis: str | None) -> nnx.Param:
+            values = nnx.initializers.normal(0.02)(rngs.params(), (rows, size.width))
+            return nnx.Param(values, axes=(axis, "embed"))
+
+        self.token_embedding = table(vocab_size, "vocab")
+        self.position_embedding = table(config.positions, None)
+        self.segment_embedding = table(2, None)
+        self.embedding_norm = LayerNorm(size.width, epsilon=EPSILON, rngs=rngs)
+        self.layers = Layers(
+            size.layers,
+            remat=remat,
+            unroll=unroll,
+            width=size.width,
+            heads=size.heads,
+            mlp_ratio=config.mlp_ratio,
+            activation=config.activation,
+            pre_norm=False,
+            epsilon=EPSILON,
+            attention=attention,
+            dtype=dtype,
+            rngs=rngs,
+        )
+
+    def __call__(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+        """tokens int32 [N, L], mask bool [N, L] (False at padding) -> sentence vectors [N, D]."""
+        x = self.token_embedding[...][tokens] + self.position_embedding[...][: tokens.shape[1]]
+        x = x + self.segment_embedding[...][0]  # one sentence: always the first segment
+        x = constrain(self.embedding_norm(x).astype(self.dtype), "batch", None, None)  # [N, L, D]
+        # A row of padding alone (a masked phrase) still needs a key to attend to: its softmax would be empty.
+        mask = mask.at[:, 0].set(True)
+        return self.layers(x, mask)[:, 0].astype(jnp.float32)

@@ -1,0 +1,138 @@
+"""What is one layer, and how are many of them run? Pre-norm for video, post-norm (BERT) for text; stacked and scanned."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from svilm_jax.config import ConfigError, nearest
+from svilm_jax.models.attention import Attention
+from svilm_jax.parallel import constrain
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "relu": jax.nn.relu,
+}
+
+# What the backward pass keeps: everything, matrix products only, or nothing but the layer's input.
+REMAT_POLICIES = {
+    "none": None,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+class LayerNorm(nnx.LayerNorm):
+    """Layer norm computed in float32, returned in the dtype of its input."""
+
+    def __init__(self, width: int, *, epsilon: float, rngs: nnx.Rngs):
+        metadata = {"axes": ("norm",)}
+        super().__init__(
+            width,
+            epsilon=epsilon,
+            dtype=jnp.float32,
+            use_fast_variance=False,  # E[x²] - E[x]² loses digits when tokens share a large mean
+            scale_metadata=metadata,
+            bias_metadata=metadata,
+            rngs=rngs,
+        )
+
+    def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
+        return super().__call__(x, mask=mask).astype(x.dtype)
+
+
+class MLP(nnx.Module):
+    """Two linear layers with an activation between."""
+
+    def __init__(self, width: int, ratio: float, activation: str, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        if activation not in ACTIVATIONS:
+            raise ConfigError(
+                f"activation {activation!r}: expected one of {sorted(ACTIVATIONS)}{nearest(activation, ACTIVATIONS)}"
+            )
+        hidden = int(width * ratio)
+        self.activation = activation
+        self.up = nnx.Linear(
+            width,
+            hidden,
+            dtype=dtype,
+            rngs=rngs,
+            kernel_metadata={"axes": ("embed", "mlp")},
+            bias_metadata={"axes": ("mlp",)},
+        )
+        self.down = nnx.Linear(
+            hidden,
+            width,
+            dtype=dtype,
+            rngs=rngs,
+            kernel_metadata={"axes": ("mlp", "embed")},
+            bias_metadata={"axes": ("norm",)},
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.down(ACTIVATIONS[self.activation](self.up(x)))
+
+
+class Layer(nnx.Module):
+    """Self-attention and an MLP, each with a residual: norms before them (`pre_norm`) or after the sum (BERT)."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        mlp_ratio: float,
+        activation: str,
+        pre_norm: bool,
+        epsilon: float,
+        attention: str,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.pre_norm = pre_norm
+        self.attention_norm = LayerNorm(width, epsilon=epsilon, rngs=rngs)
+        self.attention = Attention(width, heads, implementation=attention, dtype=dtype, rngs=rngs)
+        self.mlp_norm = LayerNorm(width, epsilon=epsilon, rngs=rngs)
+        self.mlp = MLP(width, mlp_ratio, activation, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        """x [B, N, D], mask bool [B, N] of the tokens that may be attended to -> [B, N, D]."""
+        if self.pre_norm:
+            x = x + self.attention(self.attention_norm(x), mask=mask)
+            x = x + self.mlp(self.mlp_norm(x))
+        else:
+            x = self.attention_norm(x + self.attention(x, mask=mask))
+            x = self.mlp_norm(x + self.mlp(x))
+        return constrain(x, "batch", None, None)
+
+
+class Layers(nnx.Module):
+    """`count` layers held as one stacked layer and run by a scan: compile time does not grow with depth."""
+
+    def __init__(self, count: int, *, remat: str, unroll: int, rngs: nnx.Rngs, **layer):
+        if remat not in REMAT_POLICIES:
+            raise ConfigError(
+                f"config.model.remat={remat!r}: expected one of {sorted(REMAT_POLICIES)}{nearest(remat, REMAT_POLICIES)}"
+            )
+        self.count, self.remat, self.unroll = count, remat, unroll or count
+
+        @nnx.split_rngs(splits=count)
+        @nnx.vmap(in_axes=(0,), out_axes=0)
+        def stack(rngs: nnx.Rngs) -> Layer:
+            return Layer(**layer, rngs=rngs)
+
+        self.stacked = stack(rngs)
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        """x [B, N, D], mask bool [B, N] -> [B, N, D]."""
+
+        def step(layer: Layer, x: jax.Array, mask: jax.Array | None) -> jax.Array:
+            return layer(x, mask)
+
+        policy = REMAT_POLICIES[self.remat]
+        if policy is not None:
+            step = nnx.remat(step, policy=policy)
+        scan = nnx.scan(step, in_axes=(0, nnx.Carry, None), out_axes=nnx.Carry, unroll=min(self.unroll, self.count))
+        return scan(self.stacked, x, mask)

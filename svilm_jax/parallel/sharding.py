@@ -1,0 +1,100 @@
+"""Where does each parameter and activation lie? Logical axis names, and one rule table that maps them to the mesh.
+
+A parameter carries the names of its axes in its NNX metadata (`axes=("embed", "mlp")`), set where it is created; a
+stacked layer has one more axis in front. Rules are the same for all presets, since an axis of the mesh that has one
+device shards nothing.
+"""
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from svilm_jax.config import ConfigError
+from svilm_jax.parallel.mesh import BATCH_AXES
+
+log = logging.getLogger(__name__)
+
+# The feature axis that nearly every matrix has goes to fsdp; heads, hidden units and the vocabulary go to tensor.
+RULES: Mapping[str, str | tuple[str, ...] | None] = {
+    "batch": BATCH_AXES,
+    "embed": "fsdp",
+    "joint": None,
+    "heads": "tensor",
+    "mlp": "tensor",
+    "vocab": "tensor",
+    "patch": None,
+    "norm": None,  # vectors of a layer norm: too small to be worth a gather
+    "layers": None,
+}
+
+
+def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
+    """Pins an activation to the layout of its logical axes; does nothing where no mesh is set."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*(RULES[a] if a else None for a in axes)))
+
+
+def parameter_spec(variable: nnx.Variable, mesh: Mesh) -> PartitionSpec:
+    """The partition of one parameter. Its `axes` name the last axes; whatever stands before is stacked layers.
+
+    An axis that the mesh does not divide stays whole: the check on replication judges whether that matters.
+    """
+    axes = variable.get_metadata().get("axes", ())
+    shape = variable.shape
+    spec: list[Any] = [None] * (len(shape) - len(axes))
+    for name, size in zip(axes, shape[len(spec) :], strict=True):
+        rule = RULES[name] if name else None
+        names = (rule,) if isinstance(rule, str) else (rule or ())
+        parts = math.prod(mesh.shape[n] for n in names)
+        spec.append(rule if parts > 1 and size % parts == 0 else None)
+    return PartitionSpec(*spec)
+
+
+def parameter_shardings(state: nnx.State, mesh: Mesh) -> Any:
+    """NamedShardings as a pure nested dict, matching `nnx.to_pure_dict(state)`."""
+    shardings = jax.tree.map(
+        lambda v: v.replace(NamedSharding(mesh, parameter_spec(v, mesh))),
+        state,
+        is_leaf=lambda v: isinstance(v, nnx.Variable),
+    )
+    return nnx.to_pure_dict(shardings)
+
+
+def sharding_table(params: Any, shardings: Any) -> str:
+    """One line a parameter: name, shape, partition, for the log."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    specs = jax.tree.leaves(shardings)
+    rows = [
+        f"{jax.tree_util.keystr(path, simple=True, separator='.'):<64} {leaf.shape!s:<24} {sharding.spec}"
+        for (path, leaf), sharding in zip(leaves, specs, strict=True)
+    ]
+    return "\n".join(rows)
+
+
+def check_replication(params: Any, shardings: Any, mesh: Mesh, limit: float) -> float:
+    """The share of parameters held whole by every device; refuses more than `limit` on a mesh that should shard.
+
+    Raises:
+      ConfigError: the share is above `limit`; the message lists the largest offenders.
+    """
+    sizes = jax.tree_util.tree_leaves_with_path(params)
+    whole = [
+        (leaf.size, jax.tree_util.keystr(path, simple=True, separator="."))
+        for (path, leaf), sharding in zip(sizes, jax.tree.leaves(shardings), strict=True)
+        if sharding.is_fully_replicated
+    ]
+    share = sum(size for size, _ in whole) / sum(leaf.size for _, leaf in sizes)
+    if mesh.shape["fsdp"] * mesh.shape["tensor"] > 1 and share > limit:
+        worst = ", ".join(f"{name} ({size})" for size, name in sorted(whole, reverse=True)[:5])
+        raise ConfigError(
+            f"{share:.1%} of the parameters would lie whole on every device, more than "
+            f"config.mesh.max_replicated_share={limit:.1%}. Largest: {worst}. Their sizes do not divide by the mesh "
+            f"{dict(mesh.shape)}: choose another width or mesh, or raise the limit."
+        )
+    return share
