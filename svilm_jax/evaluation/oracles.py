@@ -1,0 +1,137 @@
+"""How far would a reader get in retrieval that sees nothing but colours, or colours and the background?
+
+A gallery in which these oracles do well shows nothing about shapes, sizes or motions, so their recall stands beside
+the model's. They read the words of a caption and the *annotations* of the clips, without error, and share ties
+evenly: whatever is unsure is decided in the oracle's favour, since it is the bar to clear.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from svilm_jax.input.schema import Record
+
+# Basic colour terms of English, and the textures that a background may be said to have.
+COLORS = frozenset(
+    "red green blue yellow orange purple violet pink cyan turquoise magenta brown black white gray grey".split()
+)
+BACKGROUNDS = frozenset(
+    "striped checkered chequered dotted plain wavy grainy speckled tiled zigzag hatched crosshatched spotted".split()
+)
+
+Words = tuple[str, ...]
+
+
+def color_words(text: str, colors: frozenset[str] = COLORS) -> Words:
+    """The colour words of a text, in reading order and with repetitions."""
+    return tuple(word for word in _words(text) if word in colors)
+
+
+def background_words(text: str, backgrounds: frozenset[str] = BACKGROUNDS) -> frozenset[str]:
+    """The texture words of a text."""
+    return frozenset(_words(text)) & backgrounds
+
+
+def clip_colors(record: Record, colors: frozenset[str] = COLORS) -> Words:
+    """The colours of a clip's objects, said or unsaid in its captions; without objects, those of its captions.
+
+    A colour that stands in a caption and in no object's phrase belongs to the background and is left to it.
+    """
+    if record.objects:
+        return tuple(word for item in record.objects for word in color_words(item.phrase, colors))
+    return max((color_words(caption.text, colors) for caption in record.captions), key=len, default=())
+
+
+def clip_backgrounds(record: Record, backgrounds: frozenset[str] = BACKGROUNDS) -> frozenset[str]:
+    """The background words of a clip, from its captions and from the answers to its questions."""
+    texts = [caption.text for caption in record.captions] + [question.answer for question in record.questions]
+    return frozenset().union(*(background_words(text, backgrounds) for text in texts))
+
+
+def oracle_recall_at_1(
+    captions: Sequence[str],
+    owner: np.ndarray,
+    records: Sequence[Record],
+    *,
+    read_background: bool,
+    colors: frozenset[str] = COLORS,
+    backgrounds: frozenset[str] = BACKGROUNDS,
+) -> float:
+    """The expected text-to-video R@1 of the oracle, one of the clips that fit best being drawn at random.
+
+    Clips fit by the number of colours that only one of caption and clip has, counted with repetitions. With
+    `read_background`, a caption that names a background is first held against the clips that are known to have it;
+    one that names none says nothing, and the colours decide.
+
+    Args:
+      captions: the queries.
+      owner: int [Q], for each query the index in `records` of the clip that it describes.
+      records: the gallery.
+      read_background: whether the oracle sees backgrounds, too.
+
+    Returns:
+      The mean over queries of (1 / number of clips tied at the best fit) where the right clip is among them.
+    """
+    seen_colors = [Counter(clip_colors(record, colors)) for record in records]
+    seen_backgrounds = [clip_backgrounds(record, backgrounds) for record in records]
+    credit = []
+    for caption, right in zip(captions, owner, strict=True):
+        said_colors = Counter(color_words(caption, colors))
+        # Colour words of the background ("a pale blue wall") are no objects' colours: leave out what the right
+        # clip's objects do not have, in the oracle's favour.
+        said_colors &= seen_colors[right]
+        said = background_words(caption, backgrounds) if read_background else frozenset()
+        distances = [
+            (len(said - background), _difference(said_colors, color))
+            for color, background in zip(seen_colors, seen_backgrounds, strict=True)
+        ]
+        best = min(distances)
+        credit.append(1.0 / distances.count(best) if distances[right] == best else 0.0)
+    return float(np.mean(credit))
+
+
+def oracle_metrics(
+    captions: Sequence[str],
+    owner: np.ndarray,
+    records: Sequence[Record],
+    sets: Sequence[np.ndarray],
+    prefix: str,
+) -> dict[str, float]:
+    """Both oracles: `prefix_R1_oracle_colors` and `prefix_R1_oracle` (colours and background).
+
+    Args:
+      captions: the queries.
+      owner: int [Q], the clip of each.
+      records: all clips.
+      sets: galleries as arrays of indices into `records`; every query is asked within the set of its clip.
+      prefix: for example `retrieval/t2v`.
+
+    Returns:
+      Nothing where no caption has a colour word: such captions are not of a world that the oracles can read.
+    """
+    if not any(color_words(caption) for caption in captions):
+        return {}
+    metrics = {}
+    for name, read_background in (("oracle_colors", False), ("oracle", True)):
+        total = 0.0
+        for members in sets:
+            queries = np.flatnonzero(np.isin(owner, members))
+            local = {int(member): i for i, member in enumerate(members)}
+            total += len(queries) * oracle_recall_at_1(
+                [captions[q] for q in queries],
+                np.array([local[int(owner[q])] for q in queries]),
+                [records[int(member)] for member in members],
+                read_background=read_background,
+            )
+        metrics[f"{prefix}_R1_{name}"] = total / len(captions)
+    return metrics
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text.lower())
+
+
+def _difference(one: Counter[str], other: Counter[str]) -> int:
+    return sum(((one - other) + (other - one)).values())
