@@ -233,10 +233,11 @@ class _Reader:
         self._keys: list[int] = []  # those of them where decoding can start
         self._tail = 0  # duration of the last packet
         self._frames = self._stream_frames()
-        self.first = next(self._frames, None)
-        if self.first is None:
+        first = next(self._frames, None)
+        if first is None:
             detail = f" ({self.errors[0]})" if self.errors else ""
             raise VideoError(f"no frame decodes{detail}", name)
+        self.first: Any = first
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self.limits.max_pixels:

@@ -1,0 +1,328 @@
+"""Which numbers stand for a sentence? WordPiece and SentencePiece vocabularies behind one interface."""
+
+import abc
+import hashlib
+import importlib.resources
+import json
+import string
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import sentencepiece
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from svilm_jax.config import nearest
+
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# What `Tokenizer.save` writes and `load_tokenizer` looks for in a folder, in this order.
+_FILE_NAMES = ("vocab.txt", "tokenizer.json", "tokenizer.model")
+
+
+class TokenizerError(ValueError):
+    """A vocabulary that cannot be used; the message names the file, what was expected and what to do."""
+
+
+class Tokenizer(abc.ABC):
+    """Sentences to ids and back.
+
+    Attributes:
+      kind: "wordpiece" or "sentencepiece".
+      vocab_size: ids are in [0, vocab_size): the size of the embedding table.
+      pad_id: fills a row after its end; never the id of anything else, so `ids != pad_id` is the mask.
+      first_id: begins every row ([CLS]; the text tower reads the sentence there).
+      end_id: ends every sentence, also a truncated one ([SEP]; </s>).
+      unk_id: stands for what the vocabulary cannot spell.
+      lowercase: whether sentences are lower-cased first.
+    """
+
+    kind: ClassVar[str]
+    vocab_size: int
+    pad_id: int
+    first_id: int
+    end_id: int
+    unk_id: int
+    lowercase: bool
+
+    @abc.abstractmethod
+    def pieces(self, text: str) -> list[int]:
+        """Ids of one sentence without first, end and padding."""
+
+    @abc.abstractmethod
+    def files(self) -> dict[str, bytes]:
+        """The vocabulary as files, by name; `load_tokenizer` of a folder that holds them gives this tokenizer."""
+
+    @abc.abstractmethod
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The sentence behind one row of ids, special tokens left out."""
+
+    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
+        """Sentences as rows of ids: first, pieces, end, then padding.
+
+        Returns:
+          int32 [N, length]; a longer sentence loses pieces and keeps its end token.
+
+        Raises:
+          ValueError: `length` below 3, or `texts` is one string.
+        """
+        if isinstance(texts, str):
+            raise ValueError("encode: expected a sequence of sentences, got one string; put it in a list")
+        if length < 3:
+            raise ValueError(f"encode: length {length} leaves no room for text between first and end token; need 3")
+        rows = np.full((len(texts), length), self.pad_id, np.int32)  # [N, length]
+        for row, text in zip(rows, texts, strict=True):
+            ids = [self.first_id, *self.pieces(text)[: length - 2], self.end_id]
+            row[: len(ids)] = ids
+        return rows
+
+    def mask(self, ids: np.ndarray) -> np.ndarray:
+        """True where `ids` is not padding; bool, the shape of `ids`."""
+        return ids != self.pad_id
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `files()` into `folder`, which is made if need be."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in self.files().items():
+            (folder / name).write_bytes(content)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits, equal exactly for tokenizers that encode every sentence alike."""
+        digest = hashlib.sha256(f"{self.kind}:{self.lowercase}".encode())
+        for name, content in sorted(self.files().items()):
+            digest.update(name.encode() + len(content).to_bytes(8, "big") + content)
+        return digest.hexdigest()[:16]
+
+
+class WordPieceTokenizer(Tokenizer):
+    """BERT's WordPiece: greedy longest match inside words split at spaces and punctuation."""
+
+    kind = "wordpiece"
+
+    def __init__(self, name: str, content: bytes, lowercase: bool = True, origin: str = ""):
+        """`content` of a vocab.txt or tokenizer.json, whichever `name` says; `origin` names it in errors.
+
+        A tokenizer.json says itself how text is normalised, and `lowercase` does not change that.
+        """
+        origin = origin or name
+        self._file = (name, content)
+        self.lowercase = lowercase
+        text = _utf8(content, origin)
+        self._tokenizer = _from_json(text, origin) if name.endswith(".json") else _from_vocab(text, lowercase, origin)
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        known = self._tokenizer.get_vocab(with_added_tokens=True)
+        missing = [token for token in _SPECIAL[:4] if token not in known]
+        if missing:
+            raise TokenizerError(
+                f"{origin}: lacks {', '.join(missing)}; a WordPiece vocabulary needs {', '.join(_SPECIAL[:4])}, "
+                "one token a line"
+            )
+        self.pad_id, self.unk_id, self.first_id, self.end_id = (known[token] for token in _SPECIAL[:4])
+        self.vocab_size = max(known.values()) + 1
+
+    def pieces(self, text: str) -> list[int]:
+        # One by one and not encode_batch: its thread pool does not survive the fork of a decoding worker.
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        special = {self.pad_id, self.first_id, self.end_id}
+        return str(self._tokenizer.decode([int(i) for i in ids if int(i) not in special]))
+
+    def files(self) -> dict[str, bytes]:
+        name, content = self._file
+        return {name: content}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WordPieceTokenizer, (*self._file, self.lowercase)
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """A SentencePiece model.
+
+    Such models disagree about special tokens. The rule here: padding, first and end token are the model's own `pad`,
+    `bos` and `eos` where it defines them; else its pieces `<pad>`, `[CLS]` and `[SEP]` where it has those (ALBERT);
+    else new ids after its vocabulary, in the order pad, first, end, and `vocab_size` counts them. A T5 model
+    (pad 0, </s> 1, no bos) therefore has `vocab_size` one above the model's.
+    """
+
+    kind = "sentencepiece"
+
+    def __init__(self, content: bytes, lowercase: bool = True, origin: str = ""):
+        origin = origin or "tokenizer.model"
+        self._content = content
+        self.lowercase = lowercase
+        self._processor = sentencepiece.SentencePieceProcessor()
+        try:
+            loaded = self._processor.LoadFromSerializedProto(content) if content else False
+        except RuntimeError as error:
+            raise TokenizerError(f"{origin}: not a SentencePiece model ({error})") from error
+        if not loaded:
+            raise TokenizerError(f"{origin}: not a SentencePiece model; expected the *.model file of its trainer")
+        self.unk_id = self._processor.unk_id()
+        self.vocab_size = self._processor.vocab_size()
+        self.pad_id = self._special(self._processor.pad_id(), "<pad>")
+        self.first_id = self._special(self._processor.bos_id(), "[CLS]")
+        self.end_id = self._special(self._processor.eos_id(), "[SEP]")
+
+    def _special(self, number: int, piece: str) -> int:
+        if number >= 0:
+            return number
+        number = self._processor.piece_to_id(piece)
+        if number != self.unk_id:
+            return number
+        self.vocab_size += 1
+        return self.vocab_size - 1
+
+    def pieces(self, text: str) -> list[int]:
+        return list(self._processor.encode(text.lower() if self.lowercase else text))
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        special = {self.pad_id, self.first_id, self.end_id}
+        own = range(self._processor.vocab_size())
+        return str(self._processor.decode([int(i) for i in ids if int(i) not in special and int(i) in own]))
+
+    def files(self) -> dict[str, bytes]:
+        return {"tokenizer.model": self._content}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SentencePieceTokenizer, (self._content, self.lowercase)
+
+
+def load_tokenizer(path: str | Path, lowercase: bool = True, dataset: str | Path = "") -> Tokenizer:
+    """The tokenizer that a config's `tokenizer.path` names.
+
+    Args:
+      path: vocab.txt or another *.txt of one token a line, or tokenizer.json (WordPiece); *.model (SentencePiece);
+        a folder that holds one of these; "builtin:NAME" for a vocabulary of this package; "dataset" for the one
+        beside the records of `dataset`.
+      lowercase: lower-case sentences first; WordPiece drops accents too, as BERT's uncased models do.
+      dataset: folder of the prepared dataset; read for path "dataset" only.
+
+    Raises:
+      TokenizerError: missing, or neither kind.
+    """
+    name = str(path)
+    if name.startswith("builtin:"):
+        return _builtin(name.removeprefix("builtin:"), lowercase)
+    if name == "dataset":
+        return _of_dataset(dataset, lowercase)
+    file = Path(path)
+    if file.is_dir():
+        found = [file / known for known in _FILE_NAMES if (file / known).is_file()]
+        if not found:
+            raise TokenizerError(f"{file}: holds no vocabulary; expected one of {', '.join(_FILE_NAMES)}")
+        file = found[0]
+    if not file.is_file():
+        raise TokenizerError(
+            f"{file}: no such vocabulary; give tokenizer.path a vocab.txt or tokenizer.json (WordPiece), a *.model "
+            "(SentencePiece), 'dataset' or 'builtin:moving_shapes'"
+        )
+    content = file.read_bytes()
+    if file.suffix == ".model":
+        return SentencePieceTokenizer(content, lowercase, str(file))
+    if file.suffix in (".txt", ".json"):
+        return WordPieceTokenizer(
+            f"{'tokenizer' if file.suffix == '.json' else 'vocab'}{file.suffix}", content, lowercase, str(file)
+        )
+    raise TokenizerError(f"{file}: unknown kind of vocabulary; expected *.txt or *.json (WordPiece) or *.model")
+
+
+def train_wordpiece(texts: Iterable[str], vocab_size: int, path: str | Path, lowercase: bool = True) -> int:
+    """Learns a WordPiece vocabulary and writes it to `path`, one token a line; the same texts give the same file.
+
+    Every printable ASCII character is in it whatever the texts hold, so that any English sentence can be spelt.
+
+    Returns:
+      Tokens written; may be below `vocab_size` where the texts have fewer words.
+
+    Raises:
+      TokenizerError: `vocab_size` too small for special tokens and characters.
+    """
+    letters = string.ascii_lowercase + string.digits + ("" if lowercase else string.ascii_uppercase)
+    base = [*_SPECIAL, *string.punctuation, *letters, *(f"##{letter}" for letter in letters)]
+    if vocab_size < len(base):
+        raise TokenizerError(f"train_wordpiece: vocab_size {vocab_size} is below the {len(base)} tokens always in it")
+    tokenizer = _wordpiece({token: i for i, token in enumerate(base)}, lowercase)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(_SPECIAL),
+        initial_alphabet=sorted(letters + string.punctuation),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    learned = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])  # most useful first
+    chosen = [token for token, _ in learned if token not in set(base)][: vocab_size - len(base)]
+    # Sorted, because the trainer numbers equally good tokens in an order that may change between runs.
+    tokens = [*base, *sorted(chosen)]
+    Path(path).write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    return len(tokens)
+
+
+def _builtin(name: str, lowercase: bool) -> Tokenizer:
+    folder = importlib.resources.files("svilm_jax.input") / "vocabularies"
+    known = sorted(f.name.removesuffix(".txt") for f in folder.iterdir() if f.name.endswith(".txt"))
+    if name not in known:
+        raise TokenizerError(f"builtin:{name}: no such vocabulary; known: {', '.join(known)}{nearest(name, known)}")
+    return WordPieceTokenizer("vocab.txt", (folder / f"{name}.txt").read_bytes(), lowercase, f"builtin:{name}")
+
+
+def _of_dataset(dataset: str | Path, lowercase: bool) -> Tokenizer:
+    if not str(dataset):
+        raise TokenizerError("tokenizer.path='dataset' needs input.dataset: the folder that `svilm prepare` wrote")
+    folder = Path(dataset)
+    # `svilm prepare` puts the vocabulary beside the version folder; accept that folder itself too.
+    for candidate in (folder, folder.parent):
+        if (candidate / "vocab.txt").is_file() and (candidate == folder or (folder / "dataset_info.json").is_file()):
+            return load_tokenizer(candidate / "vocab.txt", lowercase)
+    inside = sorted(folder.glob("*/vocab.txt"))
+    if len(inside) == 1:
+        return load_tokenizer(inside[0], lowercase)
+    raise TokenizerError(
+        f"{folder}: tokenizer.path='dataset', but there is no vocab.txt beside the records; prepare the dataset again "
+        "or give tokenizer.path a file"
+    )
+
+
+def _utf8(content: bytes, origin: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise TokenizerError(f"{origin}, line {line}: not UTF-8 text; expected one token a line") from error
+
+
+def _from_vocab(text: str, lowercase: bool, origin: str) -> tokenizers.Tokenizer:
+    vocabulary: dict[str, int] = {}
+    for number, line in enumerate(text.removesuffix("\n").split("\n")):
+        token = line.removesuffix("\r")
+        if token in vocabulary:
+            raise TokenizerError(f"{origin}, line {number + 1}: {token!r} again, first on line {vocabulary[token] + 1}")
+        vocabulary[token] = number
+    return _wordpiece(vocabulary, lowercase)
+
+
+def _wordpiece(vocabulary: dict[str, int], lowercase: bool) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(
+        models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100)  # BERT's limit
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def _from_json(text: str, origin: str) -> tokenizers.Tokenizer:
+    try:
+        kind = json.loads(text)["model"]["type"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TokenizerError(f"{origin}: not a tokenizer.json (no model.type in it)") from error
+    if kind != "WordPiece":
+        raise TokenizerError(f"{origin}: a {kind} tokenizer; only WordPiece is read from tokenizer.json")
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare Exception for whatever it cannot parse
+        raise TokenizerError(f"{origin}: cannot be read as tokenizer.json ({error})") from error
