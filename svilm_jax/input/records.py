@@ -1,0 +1,176 @@
+"""Where are the records of a prepared dataset, and which one has number i? Random access to ArrayRecord files."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, SupportsIndex, overload
+
+from svilm_jax.config import nearest
+from svilm_jax.input import schema
+
+
+class DatasetError(ValueError):
+    """A prepared dataset that cannot be read; the message names the folder or file and what to do."""
+
+
+class RecordSource(Sequence[schema.Record]):
+    """The records of one split, by number.
+
+    Files are opened on first access, once in every process: a source is cheap to make and to send to a worker.
+
+    Attributes:
+      folder: the version folder, which holds dataset_info.json.
+      name, version, split: of the dataset.
+    """
+
+    def __init__(self, folder: Path, split: str):
+        """`folder` is a version folder; `open_records` finds it and checks `split`."""
+        self.folder, self.split = folder, split
+        builder = _builder(folder)
+        info = builder.info.splits[split]
+        self.name, self.version = str(builder.name), str(builder.version)
+        self._shards = [Path(path) for path in info.filepaths]
+        self._shard_lengths = [int(n) for n in info.shard_lengths]
+        self._count = int(info.num_examples)
+        self.num_bytes = int(info.num_bytes)
+        for path in self._shards:
+            if not path.is_file():
+                raise DatasetError(f"{path}: a file of split {split!r} is missing; copy or prepare the dataset again")
+        self._lock = threading.Lock()
+        self._source: Any = None
+
+    @property
+    def identity(self) -> str:
+        """16 hex digits that change with the name, version, split or content size: what a resumed run checks."""
+        facts = [self.name, self.version, self.split, self._count, self.num_bytes, self._shard_lengths]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> schema.Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[schema.Record]: ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> schema.Record | list[schema.Record]:
+        """Record number `index`, or a list for a slice.
+
+        Raises:
+          IndexError: outside the split.
+          DatasetError: the file or the record is damaged.
+        """
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        number = index.__index__()
+        if not -self._count <= number < self._count:
+            raise IndexError(f"record {number} of {self._count} in {self.name}/{self.split}")
+        number %= self._count
+        source = self._open()
+        try:
+            return schema.from_example(source[number])
+        except Exception as error:  # three libraries below, each with exceptions of its own, for one fact: damage
+            path, place = self._place(number)
+            raise DatasetError(
+                f"{path}: record {place} (number {number} of split {self.split!r}) is damaged "
+                f"({type(error).__name__}: {error}); copy or prepare the dataset again"
+            ) from error
+
+    def __iter__(self) -> Iterator[schema.Record]:
+        for i in range(self._count):
+            yield self[i]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_source")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock(), _source=None)
+
+    def __repr__(self) -> str:
+        return f"RecordSource({self.name} {self.version}, {self.split}: {self._count} records)"
+
+    def _open(self) -> Any:
+        with self._lock:
+            if self._source is None:
+                try:
+                    self._source = _builder(self.folder).as_data_source(split=self.split)
+                    found = len(self._source)
+                except Exception as error:
+                    raise DatasetError(
+                        f"{self.folder}: split {self.split!r} cannot be opened ({type(error).__name__}: {error}); "
+                        "copy or prepare the dataset again"
+                    ) from error
+                if found != self._count:
+                    raise DatasetError(
+                        f"{self.folder}: split {self.split!r} holds {found} records and dataset_info.json says "
+                        f"{self._count}; copy or prepare the dataset again"
+                    )
+            return self._source
+
+    def _place(self, number: int) -> tuple[Path, int]:
+        for path, length in zip(self._shards, self._shard_lengths, strict=False):
+            if number < length:
+                return path, number
+            number -= length
+        return self.folder, number
+
+
+def open_records(dataset: str | Path, split: str) -> RecordSource:
+    """The records of `split` in the folder that `svilm prepare` wrote.
+
+    Args:
+      dataset: OUT/NAME, which holds exactly one version folder, or that version folder itself.
+
+    Raises:
+      DatasetError: no such folder, not a prepared dataset, no such split, a file missing.
+    """
+    folder = version_folder(dataset)
+    known = splits(folder)
+    if split not in known:
+        counts = ", ".join(f"{name} ({count})" for name, count in known.items()) or "none"
+        raise DatasetError(f"{folder}: no split {split!r}{nearest(split, known)}; splits with their records: {counts}")
+    return RecordSource(folder, split)
+
+
+def splits(dataset: str | Path) -> dict[str, int]:
+    """Names of the splits and how many records each has; raises as `open_records` does."""
+    info = _builder(version_folder(dataset)).info
+    return {name: int(split.num_examples) for name, split in info.splits.items()}
+
+
+def version_folder(dataset: str | Path) -> Path:
+    """The folder that holds dataset_info.json; raises as `open_records` does."""
+    if not str(dataset):
+        raise DatasetError(
+            "no dataset given: set input.dataset to the folder that `svilm prepare` wrote "
+            "(--config.input.dataset=OUT/NAME)"
+        )
+    folder = Path(dataset)
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder; expected what `svilm prepare NAME --out OUT` wrote, OUT/NAME")
+    if (folder / "dataset_info.json").is_file():
+        return folder
+    versions = sorted(path.parent for path in folder.glob("*/dataset_info.json"))
+    if len(versions) == 1:
+        return versions[0]
+    if versions:
+        names = ", ".join(path.name for path in versions)
+        raise DatasetError(f"{folder}: holds {len(versions)} versions ({names}); name one of these folders")
+    deeper = sorted(path.parent.parent for path in folder.glob("*/*/dataset_info.json"))
+    hint = f"; did you mean {deeper[0]}?" if deeper else "; expected a folder that `svilm prepare` wrote"
+    raise DatasetError(f"{folder}: not a prepared dataset, no dataset_info.json in it or one folder below{hint}")
+
+
+def _builder(folder: Path) -> Any:
+    import tensorflow_datasets as tfds  # here, because it takes half a second that `svilm --help` need not wait
+
+    try:
+        return tfds.builder_from_directory(folder)
+    except Exception as error:
+        raise DatasetError(
+            f"{folder}: dataset_info.json or features.json cannot be read ({type(error).__name__}: {error}); "
+            "copy or prepare the dataset again"
+        ) from error

@@ -1,0 +1,58 @@
+"""At which seconds is a clip looked at? T times inside a window, always in ascending order.
+
+In training the window is cut into T equal segments and one random offset, the same for every segment, picks a time
+in each. The same and not one draw a segment: independent draws would make the distance between neighbouring frames
+vary between zero and two segments, so that a steadily moving thing seems to stutter, and speed is one of the things
+that captions speak of. One shared offset still shows every moment of the video over the epochs.
+"""
+
+import numpy as np
+
+# The window ends where the last frame's display ends; the last time has to lie before that.
+_INSIDE = 1.0 - 1e-6
+
+
+def centre_times(frames: int, start: float, end: float) -> np.ndarray:
+    """Middles of `frames` equal segments of [start, end) seconds; float64 [frames]."""
+    return segment_times(frames, start, end, 0.5)
+
+
+def jittered_times(frames: int, start: float, end: float, rng: np.random.Generator) -> np.ndarray:
+    """One time in each of `frames` equal segments of [start, end), at one random offset; float64 [frames]."""
+    return segment_times(frames, start, end, rng.random())
+
+
+def segment_times(frames: int, start: float, end: float, offset: float) -> np.ndarray:
+    """Times at `offset` in [0, 1) of each of `frames` equal segments of [start, end) seconds; float64 [frames].
+
+    Raises:
+      ValueError: no frames, or a window that ends before it starts.
+    """
+    if frames < 1:
+        raise ValueError(f"a clip needs at least one frame, got {frames}")
+    if not 0 <= start <= end:
+        raise ValueError(f"a window needs 0 <= start <= end seconds, got [{start}, {end}]")
+    return start + (end - start) * (np.arange(frames) + min(offset, _INSIDE)) / frames
+
+
+def window(duration: float, start: float = -1.0, end: float = -1.0) -> tuple[float, float]:
+    """The seconds to sample of a video: the stated window cut to the video, or all of it.
+
+    Annotations err: windows that end after the video are cut, and one without length, or wholly outside, is replaced
+    by the second around its start that lies inside the video (a single moment has no motion to look at).
+
+    Args:
+      duration: of the video, seconds.
+      start, end: stated seconds; both negative where the text speaks of the whole video.
+
+    Returns:
+      (start, end) with 0 <= start < end <= duration (for a positive duration).
+    """
+    if start < 0 and end < 0:
+        return 0.0, duration
+    first, last = max(start, 0.0), duration if end < 0 else min(end, duration)
+    if last - first > 0:
+        return first, last
+    first = min(first, duration)
+    middle = min(max(first, min(0.5, duration / 2)), max(duration - 0.5, duration / 2))
+    return max(0.0, middle - 0.5), min(duration, middle + 0.5)
