@@ -14,12 +14,13 @@ import numpy as np
 from svilm_jax.input.schema import Record
 
 # Basic colour terms of English, and the textures that a background may be said to have.
-COLORS = frozenset(
-    "red green blue yellow orange purple violet pink cyan turquoise magenta brown black white gray grey".split()
-)
-BACKGROUNDS = frozenset(
-    "striped checkered chequered dotted plain wavy grainy speckled tiled zigzag hatched crosshatched spotted".split()
-)
+_COLOR_TERMS = """
+red green blue yellow orange purple violet pink cyan turquoise magenta brown black white gray grey
+"""
+_TEXTURE_TERMS = """
+striped checkered chequered dotted plain wavy grainy speckled tiled zigzag hatched crosshatched spotted
+"""
+COLORS, BACKGROUNDS = (frozenset(re.findall(r"\w+", terms)) for terms in (_COLOR_TERMS, _TEXTURE_TERMS))
 
 Words = tuple[str, ...]
 

@@ -1,0 +1,153 @@
+"""How do clips and sentences become NumPy arrays that metrics read? One compiled function a tower, fixed batches."""
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from svilm_jax.config import Config
+from svilm_jax.models.outputs import VideoOutputs
+from svilm_jax.parallel import batch_sharding, data_parallelism
+
+# What can be read of a clip. Final video tokens are the largest array by far and no metric needs them whole: their
+# mean over positions is what temporal grouping compares (METHOD 1.3, step 3).
+READINGS: Mapping[str, Callable[[VideoOutputs], jax.Array]] = {
+    "embedding": lambda outputs: outputs.embedding,  # [B, C]
+    "group_embedding": lambda outputs: outputs.group_embedding,  # [B, M, C]
+    "logits": lambda outputs: outputs.logits[-1],  # [B, M, Nt, h, w]
+    "assignments": lambda outputs: outputs.assignments[-1],  # [B, M, Nt, h, w]
+    "time_tokens": lambda outputs: outputs.tokens.astype(jnp.float32).mean(axis=2),  # [B, Nt, D]
+}
+
+
+class TextEncoding(Protocol):
+    """What the encoder needs of a tokenizer."""
+
+    pad_id: int
+
+    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
+        """Texts -> int32 [N, length], padded with `pad_id`."""
+        ...
+
+
+class Encoder:
+    """A model that is only asked, with the tokenizer and the config it was trained with.
+
+    Args:
+      model: has `encode_video` and `encode_text` as `svilm_jax.models.svilm.SVILM` does.
+      config: of the experiment; `model.video`, `model.text` and `input.prompts` are read.
+      tokenizer: of the experiment.
+      mesh: where the parameters lie; None: the default device.
+      batch_size: clips a step, rounded up to what the mesh divides; the last batch is padded and the padding dropped.
+
+    Every process of a multi-host run sees all clips and gets all results, so that metrics are the same everywhere.
+    """
+
+    def __init__(
+        self,
+        model: nnx.Module,
+        config: Config,
+        tokenizer: TextEncoding,
+        mesh: Mesh | None = None,
+        batch_size: int = 32,
+    ):
+        # Parameters are arguments and not constants: two encoders of one architecture share what was compiled.
+        self._graphdef, self._state = nnx.split(model)
+        self.config, self.tokenizer, self.mesh = config, tokenizer, mesh
+        rows = data_parallelism(mesh) if mesh is not None else 1
+        self.batch_size = -(-batch_size // rows) * rows
+
+    def videos(self, clips: Iterable[np.ndarray], read: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+        """What the video tower says of each clip, in order.
+
+        Args:
+          clips: uint8 [T, H, W, 3] each, of the config's size; consumed batch by batch, and not kept.
+          read: names of `READINGS`; only these leave the device.
+
+        Yields:
+          name -> array, float32, without the batch axis (`READINGS` gives the shapes).
+
+        Raises:
+          ValueError: a clip of another shape or dtype than the config's.
+        """
+        shape = self._clip_shape()
+        for batch in _batches(clips, self.batch_size):
+            for frames in batch:
+                if frames.shape != shape or frames.dtype != np.uint8:
+                    raise ValueError(f"a clip is {frames.dtype} {frames.shape}: the model takes uint8 {shape}")
+            video = np.zeros((self.batch_size, *shape), np.uint8)
+            video[: len(batch)] = batch
+            with self._on_mesh():
+                outputs = _read_videos(self._graphdef, self._state, self._put(video), tuple(read), self.mesh)
+            arrays = {name: np.asarray(array, np.float32) for name, array in outputs.items()}
+            for row in range(len(batch)):
+                yield {name: array[row] for name, array in arrays.items()}
+
+    def texts(self, texts: Sequence[str], length: int | None = None) -> np.ndarray:
+        """Sentences as they are -> float32 [N, C], L2-normalised; `length` tokens each (default: the captions')."""
+        length = length or self.config.model.text.length
+        distinct = list(dict.fromkeys(texts))  # phrases repeat a lot
+        rows = []
+        for batch in _batches(distinct, 2 * self.batch_size):
+            tokens = self.tokenizer.encode(batch, length)
+            # Filled up with a real sentence: a row of padding alone would attend to nothing.
+            tokens = np.concatenate([tokens, tokens[:1].repeat(2 * self.batch_size - len(batch), 0)])
+            with self._on_mesh():
+                mask = self._put(tokens != self.tokenizer.pad_id)
+                embedding = _read_texts(self._graphdef, self._state, self._put(tokens), mask, self.mesh)
+            rows.append(np.asarray(embedding, np.float32)[: len(batch)])
+        if not rows:
+            return np.zeros((0, self.config.model.embed_dim), np.float32)
+        position = {text: i for i, text in enumerate(distinct)}
+        return np.concatenate(rows)[[position[text] for text in texts]]  # [N, C]
+
+    def phrases(self, phrases: Sequence[str]) -> np.ndarray:
+        """Noun phrases, each put into the first prompt of training -> float32 [N, C], L2-normalised."""
+        text = self.config.model.text
+        prompt = self.config.input.prompts[0]
+        return self.texts([prompt.format(phrase) for phrase in phrases], text.noun_length or text.length)
+
+    def _clip_shape(self) -> tuple[int, int, int, int]:
+        video = self.config.model.video
+        return video.frames, video.size, video.size, 3
+
+    def _put(self, rows: np.ndarray) -> jax.Array:
+        if self.mesh is None:
+            return jnp.asarray(rows)
+        return jax.make_array_from_callback(rows.shape, batch_sharding(self.mesh), lambda index: rows[index])
+
+    def _on_mesh(self) -> contextlib.AbstractContextManager:
+        return contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh)
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "read", "mesh"))
+def _read_videos(
+    graphdef: nnx.GraphDef, state: Any, video: jax.Array, read: tuple[str, ...], mesh: Mesh | None
+) -> dict[str, jax.Array]:
+    outputs = nnx.merge(graphdef, state).encode_video(video, train=False)
+    return {name: _everywhere(READINGS[name](outputs), mesh) for name in read}
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "mesh"))
+def _read_texts(
+    graphdef: nnx.GraphDef, state: Any, tokens: jax.Array, mask: jax.Array, mesh: Mesh | None
+) -> jax.Array:
+    return _everywhere(nnx.merge(graphdef, state).encode_text(tokens, mask), mesh)
+
+
+def _everywhere(x: jax.Array, mesh: Mesh | None) -> jax.Array:
+    """Whole on every device, so that every process can read it."""
+    return x if mesh is None else jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec()))
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch

@@ -1,0 +1,95 @@
+"""Does the strongest point of a phrase's heat map lie on the object that the phrase names? The pointing game.
+
+One point is taken for every (clip, time index, phrase): the centre of the patch where the heat map is largest. It is
+tested on the middle frame of the tubelet, `t·j + t//2`: one frame and one mask, so no rule is needed for tubelets in
+which the object moves off the point. A time index counts for an object only if the object shows in that frame.
+Where several patches share the maximum, all of them have to lie on the object: a flat map does not hit by luck.
+"""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass
+class PointingGame:
+    """Counts of the game over clips; `add` one clip after the other, then read `metrics`.
+
+    Attributes:
+      points: (clip, time, phrase) triples played.
+      hits: points on the object that the phrase names.
+      other: points on another object of the clip.
+      situations: (clip, time) pairs with at least one visible object, for the phrase-blind rate.
+      area: sum over points of the share of patch centres that lie on the object.
+    """
+
+    points: int = 0
+    hits: int = 0
+    other: int = 0
+    situations: int = 0
+    area: float = 0.0
+
+    def add(self, heat: np.ndarray, objects: np.ndarray, tubelet: tuple[int, int, int]) -> None:
+        """Plays one clip.
+
+        Args:
+          heat: float [K, Nt, h, w], the heat map of every phrase.
+          objects: bool [K, T, H, W], the mask of the object of every phrase, at the model's input size.
+          tubelet: frames and pixels (t, p, p) of one token.
+
+        Raises:
+          ValueError: shapes that do not fit the tubelet, or a heat map that is NaN.
+        """
+        centres = at_patch_centres(objects, tubelet)  # [K, Nt, h, w]
+        if heat.shape != centres.shape:
+            raise ValueError(f"heat maps {heat.shape} and masks at patch centres {centres.shape}: expected the same")
+        if np.isnan(heat).any():
+            raise ValueError("a heat map is NaN: the checkpoint does not hold finite numbers")
+        visible = objects[:, middle_frames(objects.shape[1], tubelet[0])].any(axis=(2, 3))  # [K, Nt]
+        peaks = heat == heat.max(axis=(2, 3), keepdims=True)  # [K, Nt, h, w], more than one where tied
+        hits = ~np.any(peaks & ~centres, axis=(2, 3)) & visible  # [K, Nt]
+        others = (centres.sum(axis=0, keepdims=True) - centres) > 0  # [K, Nt, h, w], where the other objects are
+        misses_on_others = ~np.any(peaks & ~others, axis=(2, 3)) & visible & ~hits  # [K, Nt]
+        self.points += int(visible.sum())
+        self.hits += int(hits.sum())
+        self.other += int(misses_on_others.sum())
+        self.situations += int(visible.any(axis=0).sum())
+        self.area += float((centres.mean(axis=(2, 3)) * visible).sum())
+
+    def metrics(self, prefix: str = "grounding") -> dict[str, float]:
+        """The rate of hits and what it must be held against.
+
+        - `pointing_game`: hits over points.
+        - `pointing_game_chance`: a patch drawn at random, the object's share of patch centres.
+        - `pointing_game_phrase_blind`: the best pointer that always lies on an object and cannot read. Every visible
+          object is asked for once at each (clip, time), and masks do not overlap, so a pointer that answers all the
+          questions alike is right once: situations over points.
+        - `pointing_game_other_phrase`: points on another object than the named one.
+        - `pointing_any_object`: points on any object.
+        """
+        if not self.points:
+            raise ValueError(f"{prefix}: no object is visible in any clip, there is nothing to point at")
+        return {
+            f"{prefix}/pointing_game": self.hits / self.points,
+            f"{prefix}/pointing_game_chance": self.area / self.points,
+            f"{prefix}/pointing_game_phrase_blind": self.situations / self.points,
+            f"{prefix}/pointing_game_other_phrase": self.other / self.points,
+            f"{prefix}/pointing_any_object": (self.hits + self.other) / self.points,
+        }
+
+
+def middle_frames(frames: int, per_tubelet: int) -> np.ndarray:
+    """int [Nt]: the frame of every tubelet on which points are tested."""
+    return np.arange(frames // per_tubelet) * per_tubelet + per_tubelet // 2
+
+
+def at_patch_centres(masks: np.ndarray, tubelet: tuple[int, int, int]) -> np.ndarray:
+    """bool [K, T, H, W] -> bool [K, Nt, h, w]: the mask at the centre of every patch, in the tubelet's middle frame.
+
+    The centre of an even patch lies between four pixels; the lower right one stands for it.
+    """
+    frames, height, width = masks.shape[1:]
+    t, p, q = tubelet
+    if frames % t or height % p or width % q:
+        raise ValueError(f"masks {masks.shape}: frames and pixels must be multiples of the tubelet {tubelet}")
+    return masks[:, middle_frames(frames, t)][:, :, p // 2 :: p, q // 2 :: q]

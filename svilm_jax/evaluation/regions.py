@@ -1,0 +1,83 @@
+"""How well does the group that matches a phrase cover its object? Intersection over union in space and time."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass
+class RegionOverlap:
+    """IoU of phrases' regions, summed over clips; `add` one clip after the other, then read `metrics`.
+
+    Attributes:
+      phrases: phrases seen.
+      iou: sum of the IoU of the region of the matched group.
+      chance: sum of the IoU of as many pixels drawn at random.
+      blind: sum of the best IoU that one group, the same for all phrases of a clip, can have.
+      clips: clips seen.
+      groups: sum over clips of the number of groups that win at least one token.
+    """
+
+    phrases: int = 0
+    iou: float = 0.0
+    chance: float = 0.0
+    blind: float = 0.0
+    clips: int = 0
+    groups: int = 0
+
+    def add(self, winners: np.ndarray, matched: np.ndarray, objects: np.ndarray, tubelet: tuple[int, int, int]) -> None:
+        """Scores one clip.
+
+        Args:
+          winners: int [Nt, h, w], the group that wins each token.
+          matched: int [K], the group that matches each phrase best.
+          objects: bool [K, T, H, W], the mask of the object of every phrase.
+          tubelet: frames and pixels (t, p, p) of one token: tokens become pixels by nearest neighbour.
+        """
+        pixels = winners.repeat(tubelet[0], 0).repeat(tubelet[1], 1).repeat(tubelet[2], 2)  # [T, H, W]
+        if pixels.shape != objects.shape[1:]:
+            raise ValueError(f"tokens {winners.shape} of {tubelet} pixels do not cover masks {objects.shape[1:]}")
+        used = np.unique(winners)
+        self.clips += 1
+        self.groups += len(used)
+        present = [k for k in range(len(objects)) if objects[k].any()]  # an object never in view has no region
+        if not present:
+            return
+        self.phrases += len(present)
+        self.iou += sum(iou(pixels == matched[k], objects[k]) for k in present)
+        self.chance += sum(chance_iou(pixels == matched[k], objects[k]) for k in present)
+        self.blind += max(sum(iou(pixels == group, objects[k]) for k in present) for group in used)
+
+    def metrics(self, prefix: str = "grounding") -> dict[str, float]:
+        """The mean over phrases and what it must be held against.
+
+        - `mean_iou`: IoU of the region of the matched group with the object's mask, over the whole clip.
+        - `mean_iou_chance`: the same number of pixels as the region has, drawn at random.
+        - `mean_iou_phrase_blind`: the group that suits all phrases of the clip best, chosen with the masks in hand:
+          more than any reader who ignores the phrase can reach.
+        - `groups_used`: groups that win at least one token, mean over clips (a number, not a share).
+        """
+        if not self.phrases:
+            raise ValueError(f"{prefix}: no object is visible in any clip, there is no region to compare with")
+        return {
+            f"{prefix}/mean_iou": self.iou / self.phrases,
+            f"{prefix}/mean_iou_chance": self.chance / self.phrases,
+            f"{prefix}/mean_iou_phrase_blind": self.blind / self.phrases,
+            f"{prefix}/groups_used": self.groups / self.clips,
+        }
+
+
+def iou(region: np.ndarray, mask: np.ndarray) -> float:
+    """Intersection over union of two bool arrays of one shape; two empty ones have nothing in common: 0."""
+    union = np.count_nonzero(region | mask)
+    return np.count_nonzero(region & mask) / union if union else 0.0
+
+
+def chance_iou(region: np.ndarray, mask: np.ndarray) -> float:
+    """The IoU of `region.sum()` pixels drawn at random with `mask`, from the expected intersection.
+
+    The expectation of the ratio differs from the ratio of expectations by a term in 1/pixels, left out.
+    """
+    size, area = np.count_nonzero(region), np.count_nonzero(mask)
+    intersection = size * area / mask.size
+    return intersection / (size + area - intersection) if size + area else 0.0

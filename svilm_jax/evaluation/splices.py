@@ -1,0 +1,53 @@
+"""What does the model see in the temporal grouping test? Clips spliced with a partner, reproducibly (METHOD 1.3)."""
+
+import dataclasses
+
+import numpy as np
+
+from svilm_jax.evaluation.spans import legal_spans
+
+
+@dataclasses.dataclass(frozen=True)
+class Splice:
+    """A spliced clip.
+
+    Attributes:
+      frames: uint8 [T, H, W, 3].
+      span: half-open [s, e) of tubelets that show the foreground; the rest shows the background.
+      tubelets: time indices of the clip, Nt.
+    """
+
+    frames: np.ndarray
+    span: tuple[int, int]
+    tubelets: int
+
+
+def draw_span(index: int, tubelets: int, seed: int) -> tuple[int, int]:
+    """The span of the splice number `index`: first its duration, then its start, both uniform, as in training.
+
+    It depends on the seed and the index only, so every checkpoint is asked the same questions.
+    """
+    legal_spans(tubelets)  # refuses clips that are too short to be spliced
+    rng = np.random.default_rng([seed, index])
+    duration = int(rng.integers(tubelets // 2 + 1, tubelets))
+    start = int(rng.integers(0, tubelets - duration + 1))
+    return start, start + duration
+
+
+def splice(foreground: np.ndarray, background: np.ndarray, span: tuple[int, int], per_tubelet: int) -> Splice:
+    """The background's frames with those of tubelets [s, e) replaced by the foreground's at the same times.
+
+    Args:
+      foreground, background: uint8 [T, H, W, 3].
+      span: in tubelets.
+      per_tubelet: frames a tubelet; T must be a multiple, so that no tubelet is split.
+    """
+    if foreground.shape != background.shape or len(foreground) % per_tubelet:
+        raise ValueError(
+            f"cannot splice {foreground.shape} into {background.shape}: expected equal shapes and a number of frames "
+            f"that is a multiple of {per_tubelet}"
+        )
+    frames = background.copy()
+    window = slice(span[0] * per_tubelet, span[1] * per_tubelet)
+    frames[window] = foreground[window]
+    return Splice(frames, span, len(frames) // per_tubelet)
