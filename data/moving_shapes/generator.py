@@ -1,0 +1,224 @@
+"""Which clips make up moving shapes? Writes real mp4 files and annotation files, as a downloaded dataset would look.
+
+    <raw>/videos/<split>/<video_id>.mp4     H.264, 80x80, 8 frames a second
+    <raw>/masks/<split>/<video_id>.npz      uint8 [F, 80, 80], all splits but the training ones
+    <raw>/annotations/<split>.json          videos, sentences, objects, actions, questions, cuts
+
+Every group of look-alikes has its own random stream, so the result depends on the seed alone and not on the number of
+processes.
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from tqdm import tqdm
+
+from .grammar import ACTIONS, draw_claim, questions, say
+from .rendering import CANVAS, render
+from .scene import Scene, draw_look, draw_scene
+
+FPS = 8
+FRAMES = 16  # of a trimmed clip: two seconds
+MASKED = ("validation", "test")  # kinds whose masks are written
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """How the clips of a split hang together.
+
+    Attributes:
+      kind: train, validation or test: which combinations its scenes come from.
+      clips: how many by default.
+      group: clips that look alike and stand next to each other.
+      draw: makes the scenes of one group.
+    """
+
+    kind: str
+    clips: int
+    group: int
+    draw: Callable[[np.random.Generator, str, int], list[Scene]]
+
+
+def _family(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
+    look = draw_look(rng)
+    return [draw_scene(rng, look, kind) for _ in range(size)]
+
+
+def _hard_set(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
+    look = draw_look(rng, count=int(rng.integers(1, 3)))
+    return [draw_scene(rng, look, kind) for _ in range(size)]
+
+
+def _twins(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
+    look = draw_look(rng)
+    first = draw_scene(rng, look, kind)
+    return [first, *(draw_scene(rng, look, kind, unlike=first) for _ in range(size - 1))]
+
+
+def _story(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
+    """Scenes of an untrimmed video; about a third of the cuts lead to a look-alike."""
+    look = draw_look(rng, count=int(rng.integers(1, 3)))
+    scenes = [draw_scene(rng, look, kind)]
+    while len(scenes) < size:
+        if rng.random() < 1 / 3:
+            scenes.append(draw_scene(rng, look, kind, unlike=scenes[-1]))
+        else:
+            look = draw_look(rng, count=int(rng.integers(1, 3)))
+            scenes.append(draw_scene(rng, look, kind))
+    return scenes
+
+
+SPLITS: Mapping[str, Split] = {
+    "train": Split("train", 4000, 4, _family),
+    "validation": Split("validation", 200, 1, _family),
+    "test": Split("test", 200, 1, _family),
+    "hard_validation": Split("validation", 200, 8, _hard_set),
+    "hard_test": Split("test", 200, 8, _hard_set),
+    "twins_validation": Split("validation", 100, 2, _twins),
+    "twins_test": Split("test", 200, 2, _twins),
+    "untrimmed_train": Split("train", 60, 1, _story),
+    "untrimmed_test": Split("test", 40, 1, _story),
+}
+
+
+def generate(raw: Path, seed: int = 0, sizes: Mapping[str, int] | None = None, workers: int = 2) -> Path:
+    """Writes all splits below `raw`; `sizes` gives other numbers of clips, a split left out of it is not written.
+
+    Raises:
+      ValueError: an unknown split, or a size that is no multiple of the split's group.
+    """
+    sizes = {name: split.clips for name, split in SPLITS.items()} if sizes is None else sizes
+    for name, size in sizes.items():
+        if name not in SPLITS or size % SPLITS[name].group:
+            raise ValueError(f"moving_shapes: split {name!r} of {size} clips: expected a multiple of the group size")
+    jobs = [(name, number) for name, size in sizes.items() for number in range(size // SPLITS[name].group)]
+    for name in sizes:
+        for folder in ("videos", "masks"):
+            (raw / folder / name).mkdir(parents=True, exist_ok=True)
+    annotations: dict[str, list[dict[str, Any]]] = {name: [] for name in sizes}
+    captions_seen: set[str] = set()
+    for (name, _), group in zip(
+        jobs, tqdm(_run(jobs, raw, seed, workers), total=len(jobs), desc="rendering", unit="group"), strict=True
+    ):
+        annotations[name].extend(group)
+    (raw / "annotations").mkdir(exist_ok=True)
+    for name, videos in annotations.items():
+        if name in ("validation", "test"):
+            _check_distinct(name, videos, captions_seen)
+        document = {"info": {"name": "moving_shapes", "split": name, "seed": seed, "fps": FPS}, "videos": videos}
+        (raw / "annotations" / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    return raw
+
+
+def _run(jobs: list[tuple[str, int]], raw: Path, seed: int, workers: int) -> Iterator[list[dict[str, Any]]]:
+    work = functools.partial(make_group, raw=raw, seed=seed)
+    if workers <= 1:
+        yield from map(work, jobs)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield from pool.map(work, jobs, chunksize=16)
+
+
+def make_group(job: tuple[str, int], raw: Path, seed: int) -> list[dict[str, Any]]:
+    """Draws, renders and encodes the clips of one group; returns their annotations."""
+    name, number = job
+    split = SPLITS[name]
+    rng = np.random.default_rng([seed, list(SPLITS).index(name), number])
+    if split.draw is _story:
+        return [_write_story(raw, name, number, split.draw(rng, split.kind, int(rng.integers(4, 7))), rng)]
+    scenes, told = _tell_apart(rng, split)
+    videos = []
+    for place, (scene, texts) in enumerate(zip(scenes, told, strict=True)):
+        video_id = f"{name}_{number * split.group + place:06d}"
+        images, masks = render(scene, FRAMES)
+        _write(raw, name, video_id, images, masks, split.kind in MASKED)
+        phrases = texts[0][1]
+        videos.append(
+            {
+                "video_id": video_id,
+                "file": f"{name}/{video_id}.mp4",
+                "group": f"{name}_{number:05d}" if split.group > 1 else "",
+                "duration": FRAMES / FPS,
+                "sentences": [{"caption": text} for text, _ in texts],
+                "objects": [{"phrase": phrases[i], "mask_id": i + 1} for i in sorted(phrases)],
+                "actions": [{"label": ACTIONS[scene.things[0].motion]}],
+                "questions": [dict(zip(("question", "answer", "type"), q, strict=True)) for q in questions(rng, scene)],
+                "cuts": [],
+            }
+        )
+    return videos
+
+
+def _tell_apart(
+    rng: np.random.Generator, split: Split
+) -> tuple[list[Scene], list[list[tuple[str, dict[int, str]]]]]:
+    """Scenes with sentences: two for a training clip; one for others, true of its own clip alone within the group."""
+    while True:
+        scenes = split.draw(rng, split.kind, split.group)
+        if split.kind == "train":
+            return scenes, [[say(rng, draw_claim(rng, s, complete=False)) for _ in range(2)] for s in scenes]
+        claims = [draw_claim(rng, scene, complete=True) for scene in scenes]
+        if all(sum(claim.true_of(scene) for scene in scenes) == 1 for claim in claims):
+            return scenes, [[say(rng, claim)] for claim in claims]
+
+
+def _write_story(
+    raw: Path, name: str, number: int, scenes: list[Scene], rng: np.random.Generator
+) -> dict[str, Any]:
+    """An untrimmed video of several scenes of one to two seconds, with dense captions, cuts and action segments."""
+    images, masks, start = [], [], 0.0
+    video_id = f"{name}_{number:06d}"
+    entry: dict[str, Any] = {"video_id": video_id, "file": f"{name}/{video_id}.mp4", "group": ""}
+    entry |= {"sentences": [], "objects": [], "actions": [], "questions": [], "cuts": []}
+    for scene in scenes:
+        frames = int(rng.integers(FPS, FRAMES + 1))
+        shown, where = render(scene, frames)
+        images.append(shown)
+        masks.append(where)
+        end = start + frames / FPS
+        text, _ = say(rng, draw_claim(rng, scene, complete=True))
+        entry["sentences"].append({"caption": text, "start": start, "end": end})
+        entry["actions"].append({"label": ACTIONS[scene.things[0].motion], "start": start, "end": end})
+        if start > 0:
+            entry["cuts"].append(start)
+        start = end
+    entry["duration"] = start
+    _write(raw, name, video_id, np.concatenate(images), np.concatenate(masks), SPLITS[name].kind in MASKED)
+    return entry
+
+
+def _write(raw: Path, split: str, video_id: str, images: np.ndarray, masks: np.ndarray, masked: bool) -> None:
+    encode(raw / "videos" / split / f"{video_id}.mp4", images)
+    if masked:
+        np.savez_compressed(raw / "masks" / split / f"{video_id}.npz", masks=masks)
+
+
+def encode(path: Path, images: np.ndarray) -> None:
+    """uint8 [F, h, w, 3] as an H.264 mp4 file."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = CANVAS, CANVAS, "yuv420p"
+        stream.codec_context.gop_size = FRAMES
+        stream.codec_context.thread_count = 1  # the bytes must not depend on the number of cores
+        stream.options = {"preset": "ultrafast", "crf": "18"}
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _check_distinct(name: str, videos: list[dict[str, Any]], seen: set[str]) -> None:
+    """A gallery has no two equal captions: rare, and mended by a word that stays true."""
+    for video in videos:
+        sentence = video["sentences"][0]
+        while sentence["caption"] in seen:
+            sentence["caption"] = f"here {sentence['caption']}"
+        seen.add(sentence["caption"])

@@ -1,0 +1,111 @@
+"""How does a scene look? Signed distances, antialiased, for all frames of a clip at once."""
+
+import colorsys
+
+import numpy as np
+
+from .scene import COLORS, RADII, Background, Scene, Thing, centers
+
+CANVAS = 80  # pixels, both sides; even, as H.264's chroma wants
+EDGE = 1.2 / CANVAS  # width of the antialiased rim
+
+_axis = (np.arange(CANVAS, dtype=np.float32) + 0.5) / CANVAS
+_Y, _X = np.meshgrid(_axis, _axis, indexing="ij")  # [h, w] each
+
+
+def render(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a scene.
+
+    Returns:
+      images uint8 [F, 80, 80, 3] and masks uint8 [F, 80, 80]: k where object k (from 1) is in front, 0 background.
+    """
+    progress = np.linspace(0, 1, frames, dtype=np.float32)
+    image = np.repeat(draw_background(scene.background)[None], frames, axis=0)  # [F, h, w, 3]
+    masks = np.zeros((frames, CANVAS, CANVAS), np.uint8)
+    for number, thing in enumerate(scene.things, start=1):
+        distance = _distance(thing, progress)  # [F, h, w], negative inside
+        alpha = np.clip(0.5 - distance / EDGE, 0, 1)[..., None]
+        rng = np.random.default_rng(thing.seed)
+        color = np.clip(np.array(COLORS[thing.color], np.float32) + rng.uniform(-14, 14, 3), 0, 255)
+        rim = np.clip(1 + distance / (2.5 * EDGE), 0, 1)[..., None]  # a darker outline tells it from a like background
+        image += alpha * (color * (1 - 0.45 * rim) - image)
+        masks[distance < 0] = number
+    return np.clip(image, 0, 255).astype(np.uint8), masks
+
+
+def draw_background(background: Background) -> np.ndarray:
+    """float32 [h, w, 3] in 0 to 255: two muted tones in the pattern of the texture."""
+    rng = np.random.default_rng(background.seed)
+    hue, saturation, value = rng.uniform(0, 1), rng.uniform(0.05, 0.25), rng.uniform(0.35, 0.6)
+    light = np.array(colorsys.hsv_to_rgb(hue, saturation, value + 0.18), np.float32) * 255
+    dark = np.array(colorsys.hsv_to_rgb(hue, saturation, value), np.float32) * 255
+    angle, scale = rng.uniform(0, np.pi), rng.uniform(5, 8)
+    phase_u, phase_v = rng.uniform(0, 2 * np.pi, 2)
+    u = (np.cos(angle) * _X + np.sin(angle) * _Y) * scale * 2 * np.pi + phase_u
+    v = (-np.sin(angle) * _X + np.cos(angle) * _Y) * scale * 2 * np.pi + phase_v
+    pattern = {
+        "striped": lambda: np.clip(3 * np.sin(u), -1, 1),
+        "checkered": lambda: np.clip(4 * np.sin(u / 1.5) * np.sin(v / 1.5), -1, 1),
+        "dotted": lambda: np.clip(5 * (np.cos(u) + np.cos(v) - 1.1), -1, 1),
+        "plain": lambda: 0.3 * np.sin(u / 12),
+        "wavy": lambda: np.clip(3 * np.sin(u + 1.6 * np.sin(v / 2)), -1, 1),
+        "grainy": lambda: rng.normal(0, 0.6, (CANVAS, CANVAS)).clip(-1, 1),
+    }[background.texture]()
+    share = ((pattern + 1) / 2)[..., None].astype(np.float32)
+    return dark + share * (light - dark)
+
+
+def _distance(thing: Thing, progress: np.ndarray) -> np.ndarray:
+    """Signed distance to the outline in canvas units, float32 [F, h, w]."""
+    rng = np.random.default_rng(thing.seed + 1)
+    radius = np.full_like(progress, RADII[thing.size] * rng.uniform(0.94, 1.06))
+    if thing.motion == "grow":
+        radius = radius * (0.35 + 0.65 * progress)
+    angle = np.full_like(progress, rng.uniform(-0.2, 0.2))
+    if thing.motion == "spin":
+        angle = angle + (1 if rng.random() < 0.5 else -1) * 1.5 * np.pi * progress
+    center = centers(thing, progress).astype(np.float32)  # [F, 2]
+    dx, dy = _X - center[:, 0, None, None], _Y - center[:, 1, None, None]  # [F, h, w]
+    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    distance = _SHAPES[thing.shape](cos * dx + sin * dy, -sin * dx + cos * dy, radius[:, None, None])
+    if thing.motion == "appear":
+        distance = np.where((progress < 0.4)[:, None, None], 1.0, distance)
+    return distance
+
+
+def _square(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+    return np.maximum(np.abs(x), np.abs(y)) - 0.88 * r
+
+
+def _circle(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+    return np.sqrt(x * x + y * y) - r
+
+
+def _triangle(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+    y = y - 0.12 * r
+    return np.maximum(np.abs(x) * 0.866 - y * 0.5, y) - 0.58 * r
+
+
+def _ring(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+    return np.abs(np.sqrt(x * x + y * y) - 0.67 * r) - 0.36 * r
+
+
+def _star(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+    turn = np.arctan2(x, -y)
+    fold = np.abs((turn / (2 * np.pi / 5) + 0.5) % 1 - 0.5) * 2  # 0 at a tip, 1 between two
+    return np.sqrt(x * x + y * y) - r * (1.15 - 0.62 * fold)
+
+
+def _cross(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+    x, y = np.abs(x), np.abs(y)
+    return np.minimum(np.maximum(x - 0.34 * r, y - 1.02 * r), np.maximum(y - 0.34 * r, x - 1.02 * r))
+
+
+_SHAPES = {
+    "square": _square,
+    "circle": _circle,
+    "triangle": _triangle,
+    "ring": _ring,
+    "star": _star,
+    "cross": _cross,
+}

@@ -1,0 +1,144 @@
+"""What happens in a clip of moving shapes? Scenes drawn at random, alone or as look-alikes of each other."""
+
+import dataclasses
+import hashlib
+import itertools
+
+import numpy as np
+
+SHAPES = ("square", "circle", "triangle", "ring", "star", "cross")
+COLORS = {
+    "red": (214, 40, 40),
+    "green": (46, 160, 67),
+    "blue": (38, 84, 214),
+    "yellow": (240, 208, 40),
+    "purple": (138, 43, 190),
+    "orange": (240, 128, 24),
+    "cyan": (40, 200, 210),
+    "white": (240, 240, 240),
+}
+RADII = {"small": 0.14, "large": 0.215}  # of the canvas
+MOTIONS = ("left", "right", "up", "down", "spin", "bounce", "appear", "grow", "rest")
+TEXTURES = ("striped", "checkered", "dotted", "plain", "wavy", "grainy")
+ROUND = ("circle", "ring")  # a round shape that spins looks like one that rests
+
+# Which tenth of all (objects, motions, texture) combinations a kind of split draws from: none is shared.
+BUCKETS = {"train": range(8), "validation": range(8, 9), "test": range(9, 10)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Background:
+    """A textured plane; `seed` fixes phase, scale, angle and tint."""
+
+    texture: str
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Thing:
+    """One object. `start` and `end` are centres (x, y) in canvas units; others than slides keep `start`."""
+
+    shape: str
+    color: str
+    size: str
+    motion: str
+    start: tuple[float, float]
+    end: tuple[float, float]
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """Objects in drawing order (later ones in front) over a background."""
+
+    background: Background
+    things: tuple[Thing, ...]
+
+    @property
+    def key(self) -> str:
+        """What no two splits share: the set of objects with their motions, and the texture."""
+        things = sorted(f"{t.shape} {t.color} {t.size} {t.motion}" for t in self.things)
+        return "|".join([self.background.texture, *things])
+
+    @property
+    def bucket(self) -> int:
+        """0 to 9, from the key alone."""
+        return hashlib.sha256(self.key.encode()).digest()[0] * 10 // 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What look-alikes share: the background and, object by object, the colours."""
+
+    background: Background
+    colors: tuple[str, ...]
+
+
+def draw_look(rng: np.random.Generator, count: int | None = None) -> Look:
+    """A random look with one to three objects, mostly two; a colour may come twice."""
+    if count is None:
+        count = int(rng.choice([1, 2, 3], p=[0.15, 0.65, 0.2]))
+    background = Background(str(rng.choice(TEXTURES)), int(rng.integers(1 << 30)))
+    return Look(background, tuple(str(c) for c in rng.choice(list(COLORS), size=count, replace=rng.random() < 0.15)))
+
+
+def draw_scene(rng: np.random.Generator, look: Look, kind: str, unlike: Scene | None = None) -> Scene:
+    """A scene of a look, from the combinations that belong to `kind` (train, validation or test).
+
+    Args:
+      unlike: every object differs from this scene's in shape and in motion (twins).
+    """
+    while True:
+        things: list[Thing] = []
+        for number, color in enumerate(look.colors):
+            other = unlike.things[number] if unlike else None
+            things.append(_draw_thing(rng, color, other))
+        names = [(t.shape, t.color) for t in things]
+        if len(set(names)) < len(names) or not _apart(things):
+            continue
+        scene = Scene(look.background, tuple(things))
+        if scene.bucket in BUCKETS[kind]:
+            return scene
+
+
+def _draw_thing(rng: np.random.Generator, color: str, other: Thing | None) -> Thing:
+    while True:
+        shape, motion = str(rng.choice(SHAPES)), str(rng.choice(MOTIONS))
+        if motion == "spin" and shape in ROUND:
+            continue
+        if other is None or (shape != other.shape and motion != other.motion):
+            break
+    size = str(rng.choice(list(RADII), p=[0.45, 0.55]))
+    margin = RADII[size] + 0.02
+    x, y = rng.uniform(margin, 1 - margin, size=2)
+    end_x, end_y = x, y
+    low, high = margin + rng.uniform(0, 0.06), 1 - margin - rng.uniform(0, 0.06)
+    if motion in ("left", "right"):
+        x, end_x = (high, low) if motion == "left" else (low, high)
+    elif motion in ("up", "down"):
+        y, end_y = (high, low) if motion == "up" else (low, high)
+    elif motion == "bounce":
+        y = 1 - margin
+        end_y = max(margin, y - rng.uniform(0.3, 0.45))
+    return Thing(
+        shape, color, size, motion, (float(x), float(y)), (float(end_x), float(end_y)), int(rng.integers(1 << 30))
+    )
+
+
+def centers(thing: Thing, progress: np.ndarray) -> np.ndarray:
+    """Centre of an object at `progress` in [0, 1] through the clip: [F, 2]."""
+    start, end = np.array(thing.start), np.array(thing.end)
+    # A bounce is two hops: |sin| from the ground (start) to the top (end) and back.
+    share = np.abs(np.sin(2 * np.pi * progress)) if thing.motion == "bounce" else progress
+    return start + share[:, None] * (end - start)
+
+
+def _apart(things: list[Thing]) -> bool:
+    """Objects may cross, but each is mostly visible most of the time."""
+    progress = np.linspace(0, 1, 8)
+    for one, two in itertools.combinations(things, 2):
+        distance = np.linalg.norm(centers(one, progress) - centers(two, progress), axis=1)
+        reach = RADII[one.size] + RADII[two.size]
+        if distance.mean() < 1.0 * reach or distance.min() < 0.45 * reach:
+            return False
+    return True
