@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 def requirements(name: str) -> list[str]:
     """The lines of requirements/<name>.in that name a package."""
     lines = (HERE / "requirements" / f"{name}.in").read_text().splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith(("#", "-"))]
+    return [line.split("#")[0].strip() for line in lines if line.strip() and not line.startswith(("#", "-"))]
 
 
 setup(

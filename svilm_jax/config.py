@@ -72,7 +72,7 @@ class ModelConfig:
     temperature: float = 0.07  # initial temperature of the global contrast [C]
     max_logit_scale: float = 100.0  # [C]
     compute_dtype: str = "auto"  # auto: bfloat16 on accelerators, float32 on CPU
-    attention: str = "auto"  # auto | xla | cudnn
+    attention: str = "auto"  # auto | xla | cudnn | rowwise
     remat: str = "none"  # none | dots | full
     scan_unroll: int = 1  # layers unrolled in the scan over depth; 0: all of them
 
@@ -215,6 +215,18 @@ def resolve(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Config:
     """
     tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config
     return _build(Config, tree, "config")
+
+
+_T = typing.TypeVar("_T")
+
+
+def resolve_options(kind: type[_T], tree: Mapping[str, Any], path: str) -> _T:
+    """The options of one entry of an open table (`objectives`, `evaluators`) as the frozen dataclass `kind`.
+
+    Raises:
+      ConfigError: as `resolve`; `path` names the entry.
+    """
+    return _build(kind, tree, path)
 
 
 def nearest(key: str, known: typing.Iterable[str]) -> str:

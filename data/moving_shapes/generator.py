@@ -158,9 +158,7 @@ def make_group(job: tuple[str, int], raw: Path, seed: int) -> list[dict[str, Any
     return videos
 
 
-def _tell_apart(
-    rng: np.random.Generator, split: Split
-) -> tuple[list[Scene], list[list[tuple[str, dict[int, str]]]]]:
+def _tell_apart(rng: np.random.Generator, split: Split) -> tuple[list[Scene], list[list[tuple[str, dict[int, str]]]]]:
     """Scenes with sentences: two for a training clip; one for others, true of its own clip alone within the group."""
     while True:
         scenes = split.draw(rng, split.kind, split.group)
@@ -171,9 +169,7 @@ def _tell_apart(
             return scenes, [[say(rng, claim)] for claim in claims]
 
 
-def _write_story(
-    raw: Path, name: str, number: int, scenes: list[Scene], rng: np.random.Generator
-) -> dict[str, Any]:
+def _write_story(raw: Path, name: str, number: int, scenes: list[Scene], rng: np.random.Generator) -> dict[str, Any]:
     """An untrimmed video of several scenes of one to two seconds, with dense captions, cuts and action segments."""
     images, masks, start = [], [], 0.0
     video_id = f"{name}_{number:06d}"

@@ -22,7 +22,11 @@ SHAPE_WORDS = {
 SIZE_WORDS = {"small": ("small", "small", "tiny", "little"), "large": ("large", "big", "big", "huge")}
 PLACES = ("floor", "wall", "background", "surface")
 VERBS = {
-    "left": (("slides left", "sliding left"), ("moves to the left", "moving to the left"), ("drifts left", "drifting left")),
+    "left": (
+        ("slides left", "sliding left"),
+        ("moves to the left", "moving to the left"),
+        ("drifts left", "drifting left"),
+    ),
     "right": (
         ("slides right", "sliding right"),
         ("moves to the right", "moving to the right"),

@@ -20,17 +20,31 @@ def render(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
       images uint8 [F, 80, 80, 3] and masks uint8 [F, 80, 80]: k where object k (from 1) is in front, 0 background.
     """
     progress = np.linspace(0, 1, frames, dtype=np.float32)
-    image = np.repeat(draw_background(scene.background)[None], frames, axis=0)  # [F, h, w, 3]
+    images = np.repeat(draw_background(scene.background)[None], frames, axis=0)  # [F, h, w, 3]
     masks = np.zeros((frames, CANVAS, CANVAS), np.uint8)
     for number, thing in enumerate(scene.things, start=1):
-        distance = _distance(thing, progress)  # [F, h, w], negative inside
+        corners, distance = _distance(thing, progress)  # [F, 2], [F, S, S]
         alpha = np.clip(0.5 - distance / EDGE, 0, 1)[..., None]
         rng = np.random.default_rng(thing.seed)
-        color = np.clip(np.array(COLORS[thing.color], np.float32) + rng.uniform(-14, 14, 3), 0, 255)
+        color = np.clip(np.array(COLORS[thing.color]) + rng.uniform(-14, 14, 3), 0, 255).astype(np.float32)
         rim = np.clip(1 + distance / (2.5 * EDGE), 0, 1)[..., None]  # a darker outline tells it from a like background
-        image += alpha * (color * (1 - 0.45 * rim) - image)
-        masks[distance < 0] = number
-    return np.clip(image, 0, 255).astype(np.uint8), masks
+        paint = color * (1 - 0.45 * rim)  # [F, S, S, 3]
+        for frame, (top, left) in enumerate(corners):
+            inside, patch = _overlap(top, left, distance.shape[1])
+            region = images[frame][inside]
+            region += alpha[frame][patch] * (paint[frame][patch] - region)
+            masks[frame][inside][distance[frame][patch] < 0] = number
+    return np.clip(images, 0, 255).astype(np.uint8), masks
+
+
+def _overlap(top: int, left: int, size: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where a patch lies on the canvas, and the part of the patch that does."""
+    rows = slice(max(top, 0), min(top + size, CANVAS))
+    columns = slice(max(left, 0), min(left + size, CANVAS))
+    return (rows, columns), (
+        slice(rows.start - top, rows.stop - top),
+        slice(columns.start - left, columns.stop - left),
+    )
 
 
 def draw_background(background: Background) -> np.ndarray:
@@ -55,22 +69,30 @@ def draw_background(background: Background) -> np.ndarray:
     return dark + share * (light - dark)
 
 
-def _distance(thing: Thing, progress: np.ndarray) -> np.ndarray:
-    """Signed distance to the outline in canvas units, float32 [F, h, w]."""
+def _distance(thing: Thing, progress: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Signed distance to the outline on a square patch that follows the object.
+
+    Returns:
+      int [F, 2] top and left of the patch in pixels (it may reach over the canvas), float32 [F, S, S] in canvas units.
+    """
     rng = np.random.default_rng(thing.seed + 1)
     radius = np.full_like(progress, RADII[thing.size] * rng.uniform(0.94, 1.06))
+    size = int(np.ceil(radius[0] * 1.3 * 2 * CANVAS)) + 2
     if thing.motion == "grow":
         radius = radius * (0.35 + 0.65 * progress)
     angle = np.full_like(progress, rng.uniform(-0.2, 0.2))
     if thing.motion == "spin":
-        angle = angle + (1 if rng.random() < 0.5 else -1) * 1.5 * np.pi * progress
-    center = centers(thing, progress).astype(np.float32)  # [F, 2]
-    dx, dy = _X - center[:, 0, None, None], _Y - center[:, 1, None, None]  # [F, h, w]
+        angle = angle + np.float32((1 if rng.random() < 0.5 else -1) * 1.5 * np.pi) * progress
+    center = centers(thing, progress).astype(np.float32)  # [F, 2], x and y
+    corners = np.floor(center[:, ::-1] * CANVAS - size / 2).astype(int)  # [F, 2], row and column
+    steps = np.arange(size, dtype=np.float32) + 0.5
+    dy = ((corners[:, :1] + steps) / CANVAS - center[:, 1:]).astype(np.float32)[:, :, None]  # [F, S, 1]
+    dx = ((corners[:, 1:] + steps) / CANVAS - center[:, :1]).astype(np.float32)[:, None, :]  # [F, 1, S]
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
     distance = _SHAPES[thing.shape](cos * dx + sin * dy, -sin * dx + cos * dy, radius[:, None, None])
     if thing.motion == "appear":
-        distance = np.where((progress < 0.4)[:, None, None], 1.0, distance)
-    return distance
+        distance = np.where((progress < 0.4)[:, None, None], np.float32(1), distance)
+    return corners, distance
 
 
 def _square(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:

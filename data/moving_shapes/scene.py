@@ -103,12 +103,12 @@ def draw_scene(rng: np.random.Generator, look: Look, kind: str, unlike: Scene | 
 
 def _draw_thing(rng: np.random.Generator, color: str, other: Thing | None) -> Thing:
     while True:
-        shape, motion = str(rng.choice(SHAPES)), str(rng.choice(MOTIONS))
+        shape, motion = SHAPES[rng.integers(len(SHAPES))], MOTIONS[rng.integers(len(MOTIONS))]
         if motion == "spin" and shape in ROUND:
             continue
         if other is None or (shape != other.shape and motion != other.motion):
             break
-    size = str(rng.choice(list(RADII), p=[0.45, 0.55]))
+    size = "small" if rng.random() < 0.45 else "large"
     margin = RADII[size] + 0.02
     x, y = rng.uniform(margin, 1 - margin, size=2)
     end_x, end_y = x, y

@@ -10,6 +10,7 @@ from flax import nnx
 
 from svilm_jax.config import ConfigError, nearest
 from svilm_jax.models.attention import Attention
+from svilm_jax.models.linear import Linear
 from svilm_jax.models.transformer import MLP, LayerNorm
 
 ASSIGNMENTS = ("hard", "gumbel", "soft")
@@ -65,15 +66,8 @@ class GroupingBlock(nnx.Module):
         def norm() -> LayerNorm:
             return LayerNorm(width, epsilon=epsilon, rngs=rngs)
 
-        def linear() -> nnx.Linear:
-            return nnx.Linear(
-                width,
-                width,
-                dtype=dtype,
-                rngs=rngs,
-                kernel_metadata={"axes": ("embed", None)},
-                bias_metadata={"axes": ("norm",)},
-            )
+        def linear() -> Linear:
+            return Linear(width, width, ("embed", None), dtype=dtype, rngs=rngs)
 
         def mlp() -> MLP:
             return MLP(width, mlp_ratio, activation, dtype=dtype, rngs=rngs)

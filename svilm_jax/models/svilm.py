@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from svilm_jax.config import Config, ConfigError, ModelConfig, nearest
+from svilm_jax.models.linear import Linear
 from svilm_jax.models.outputs import Outputs, VideoOutputs
 from svilm_jax.models.text_tower import TextTower
 from svilm_jax.models.variants import tower_sizes
@@ -54,16 +55,10 @@ class SVILM(nnx.Module):
         self.video_tower = VideoTower(config.video, config.grouping, video_size, **shared)
         self.text_tower = TextTower(config.text, text_size, vocab_size, **shared)
 
-        def projection(width: int) -> nnx.Linear:
+        def projection(width: int) -> Linear:
             # float32: three small products, and what they feed is compared at a temperature of 0.07
-            return nnx.Linear(
-                width,
-                config.embed_dim,
-                use_bias=False,
-                dtype=jnp.float32,
-                rngs=rngs,
-                kernel_metadata={"axes": ("embed", "joint")},
-            )
+            axes = ("embed", "joint")
+            return Linear(width, config.embed_dim, axes, use_bias=False, dtype=jnp.dtype(jnp.float32), rngs=rngs)
 
         self.video_projection = projection(video_size.width * (2 if config.clip_pool == "both" else 1))
         self.group_projection = projection(video_size.width)

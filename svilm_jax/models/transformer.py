@@ -9,6 +9,7 @@ from flax import nnx
 
 from svilm_jax.config import ConfigError, nearest
 from svilm_jax.models.attention import Attention
+from svilm_jax.models.linear import Linear
 from svilm_jax.parallel import constrain
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -54,22 +55,8 @@ class MLP(nnx.Module):
             )
         hidden = int(width * ratio)
         self.activation = activation
-        self.up = nnx.Linear(
-            width,
-            hidden,
-            dtype=dtype,
-            rngs=rngs,
-            kernel_metadata={"axes": ("embed", "mlp")},
-            bias_metadata={"axes": ("mlp",)},
-        )
-        self.down = nnx.Linear(
-            hidden,
-            width,
-            dtype=dtype,
-            rngs=rngs,
-            kernel_metadata={"axes": ("mlp", "embed")},
-            bias_metadata={"axes": ("norm",)},
-        )
+        self.up = Linear(width, hidden, ("embed", "mlp"), dtype=dtype, rngs=rngs)
+        self.down = Linear(hidden, width, ("mlp", "embed"), dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.down(ACTIVATIONS[self.activation](self.up(x)))

@@ -8,6 +8,7 @@ from flax import nnx
 
 from svilm_jax.config import ConfigError, GroupingConfig, VideoConfig
 from svilm_jax.models.grouping import GroupingBlock
+from svilm_jax.models.linear import Linear
 from svilm_jax.models.transformer import LayerNorm, Layers
 from svilm_jax.models.variants import Size
 from svilm_jax.parallel import constrain
@@ -80,14 +81,7 @@ class VideoTower(nnx.Module):
         self.tubelet, self.in_layers, self.dtype = config.tubelet, grouping.in_layers, dtype
         width = size.width
         t, ph, pw = config.tubelet
-        self.patch_embedding = nnx.Linear(
-            t * ph * pw * 3,
-            width,
-            dtype=dtype,
-            rngs=rngs,
-            kernel_metadata={"axes": ("patch", "embed")},
-            bias_metadata={"axes": ("norm",)},
-        )
+        self.patch_embedding = Linear(t * ph * pw * 3, width, ("patch", "embed"), dtype=dtype, rngs=rngs)
         small = nnx.initializers.normal(0.02)
         times, rows, columns = self.grid
         self.time_position = nnx.Param(small(rngs.params(), (times, width)), axes=(None, "embed"))
@@ -106,9 +100,7 @@ class VideoTower(nnx.Module):
         }
 
         def layers(count: int) -> Layers:
-            return Layers(
-                count, remat=remat, unroll=unroll, width=width, heads=size.heads, pre_norm=True, **shared
-            )
+            return Layers(count, remat=remat, unroll=unroll, width=width, heads=size.heads, pre_norm=True, **shared)
 
         stages = {
             f"stage{number}": Stage(
@@ -138,7 +130,9 @@ class VideoTower(nnx.Module):
         """
         batch = video.shape[0]
         times, rows, columns = self.grid
-        x = self.patch_embedding(cut_tubelets(normalise_pixels(video, self.dtype), self.tubelet))  # [B, Nt, Ns, D]
+        # Tubelets are cut while pixels are still bytes: a quarter of the memory moves.
+        tubelets = normalise_pixels(cut_tubelets(video, self.tubelet), self.dtype)  # [B, Nt, Ns, t*p*p*3]
+        x = self.patch_embedding(tubelets)  # [B, Nt, Ns, D]
         positions = self.time_position[...][:, None] + self.space_position[...][None]  # [Nt, Ns, D]
         x = x + positions.astype(self.dtype)
         x = constrain(x.reshape(batch, times * rows * columns, -1), "batch", None, None)  # [B, N, D]
@@ -159,8 +153,10 @@ class VideoTower(nnx.Module):
         return tokens, self.group_norm(groups), tuple(affinities)
 
 
-def normalise_pixels(video: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """uint8 [0, 255] or float [0, 1] -> zero mean and unit variance a channel."""
-    scale = 255.0 if video.dtype == jnp.uint8 else 1.0
-    mean, std = jnp.asarray(PIXEL_MEAN, jnp.float32), jnp.asarray(PIXEL_STD, jnp.float32)
-    return ((video.astype(jnp.float32) / scale - mean) / std).astype(dtype)
+def normalise_pixels(pixels: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """[..., n*3], channels last and fastest: uint8 [0, 255] or float [0, 1] -> zero mean, unit variance a channel."""
+    scale = 255.0 if pixels.dtype == jnp.uint8 else 1.0
+    repeats = pixels.shape[-1] // 3
+    mean = jnp.tile(jnp.asarray(PIXEL_MEAN, jnp.float32), repeats)
+    factor = jnp.tile(1 / jnp.asarray(PIXEL_STD, jnp.float32), repeats)
+    return ((pixels.astype(jnp.float32) * (1 / scale) - mean) * factor).astype(dtype)

@@ -2,9 +2,10 @@
 
 from svilm_jax.parallel.arrays import batch_sharding, to_global_batch
 from svilm_jax.parallel.mesh import data_parallelism, make_mesh
-from svilm_jax.parallel.sharding import check_replication, constrain, parameter_shardings, sharding_table
+from svilm_jax.parallel.sharding import RULES, check_replication, constrain, parameter_shardings, sharding_table
 
 __all__ = [
+    "RULES",
     "batch_sharding",
     "check_replication",
     "constrain",

@@ -1,0 +1,5 @@
+"""Moving shapes: a small rendered world with captions, masks, cuts, actions and questions."""
+
+from .builder import prepare
+
+__all__ = ["prepare"]
