@@ -4,7 +4,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from svilm_jax.config import Config
+from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.outputs import VideoOutputs
 from svilm_jax.parallel import batch_sharding, data_parallelism
 
@@ -25,16 +26,6 @@ READINGS: Mapping[str, Callable[[VideoOutputs], jax.Array]] = {
     "assignments": lambda outputs: outputs.assignments[-1],  # [B, M, Nt, h, w]
     "time_tokens": lambda outputs: outputs.tokens.astype(jnp.float32).mean(axis=2),  # [B, Nt, D]
 }
-
-
-class TextEncoding(Protocol):
-    """What the encoder needs of a tokenizer."""
-
-    pad_id: int
-
-    def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
-        """Texts -> int32 [N, length], padded with `pad_id`."""
-        ...
 
 
 class Encoder:
@@ -54,7 +45,7 @@ class Encoder:
         self,
         model: nnx.Module,
         config: Config,
-        tokenizer: TextEncoding,
+        tokenizer: Tokenizer,
         mesh: Mesh | None = None,
         batch_size: int = 32,
     ):
@@ -100,7 +91,7 @@ class Encoder:
             # Filled up with a real sentence: a row of padding alone would attend to nothing.
             tokens = np.concatenate([tokens, tokens[:1].repeat(2 * self.batch_size - len(batch), 0)])
             with self._on_mesh():
-                mask = self._put(tokens != self.tokenizer.pad_id)
+                mask = self._put(self.tokenizer.mask(tokens))
                 embedding = _read_texts(self._graphdef, self._state, self._put(tokens), mask, self.mesh)
             rows.append(np.asarray(embedding, np.float32)[: len(batch)])
         if not rows:
@@ -136,9 +127,7 @@ def _read_videos(
 
 
 @functools.partial(jax.jit, static_argnames=("graphdef", "mesh"))
-def _read_texts(
-    graphdef: nnx.GraphDef, state: Any, tokens: jax.Array, mask: jax.Array, mesh: Mesh | None
-) -> jax.Array:
+def _read_texts(graphdef: nnx.GraphDef, state: Any, tokens: jax.Array, mask: jax.Array, mesh: Mesh | None) -> jax.Array:
     return _everywhere(nnx.merge(graphdef, state).encode_text(tokens, mask), mesh)
 
 

@@ -1,0 +1,108 @@
+"""Which clips does an evaluator see, and what happens to those that do not decode?
+
+They are left out, named in the log, and counted in `<prefix>/failed_share`: a gallery that shrinks in silence makes a
+model look better than it is.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from svilm_jax.config import VideoConfig
+from svilm_jax.input.decoding import VideoError, probe
+from svilm_jax.input.pipeline import Clip, evaluation_clips
+from svilm_jax.input.records import RecordSource, open_records
+from svilm_jax.input.schema import Record
+
+log = logging.getLogger(__name__)
+
+
+class EvaluationError(ValueError):
+    """A task that cannot be evaluated on the data given; the message names the split and what it lacks."""
+
+
+class EvaluationClips:
+    """Clips of one split, in order, decoded as they are asked for and not kept.
+
+    Args:
+      dataset: folder that `svilm prepare` wrote.
+      split: its split.
+      limit: use the first so many records; 0: all.
+      video: what the model takes.
+
+    Attributes:
+      records: of the split, without their limit; random access.
+      failed: record number -> reason, of the clips that did not decode so far.
+    """
+
+    def __init__(self, dataset: str, split: str, limit: int, video: VideoConfig):
+        self.split, self.video = split, video
+        self.records: RecordSource = open_records(dataset, split)
+        self.numbers = list(range(min(limit, len(self.records)) if limit else len(self.records)))
+        self.failed: dict[int, str] = {}
+
+    def read(
+        self, numbers: Sequence[int], windows: Sequence[tuple[float, float]] | None = None
+    ) -> Iterator[tuple[int, Clip]]:
+        """(position in `numbers`, clip) of those that decode, in order.
+
+        Args:
+          numbers: of records; one may come several times.
+          windows: the (start, end) seconds to sample, one a number; None: the whole videos.
+        """
+        clips = evaluation_clips(self.records, numbers, self.video, windows=windows)
+        for position, (number, clip) in enumerate(zip(numbers, clips, strict=True)):
+            if clip.error is None:
+                yield position, clip
+            elif number not in self.failed:
+                self.failed[number] = clip.error
+                log.warning("%s: clip %s left out of the evaluation: %s", self.split, clip.record.id, clip.error)
+
+    def groups(self) -> dict[str, list[int]]:
+        """group -> record numbers, in order, of the records that have one; none of them is decoded."""
+        found: dict[str, list[int]] = {}
+        for number in self.numbers:
+            if group := self.records[number].group:
+                found.setdefault(group, []).append(number)
+        return found
+
+    def failed_share(self, prefix: str) -> tuple[str, float]:
+        """`<prefix>/failed_share`: the share of clips that did not decode."""
+        return f"{prefix}/failed_share", len(self.failed) / max(1, len(self.numbers))
+
+
+def whole_captions(record: Record) -> list[str]:
+    """The captions that speak of the whole video; where all are timed, all of them."""
+    whole = [caption.text for caption in record.captions if caption.start < 0]
+    return whole or [caption.text for caption in record.captions]
+
+
+def object_masks(clip: Clip) -> tuple[list[str], np.ndarray] | None:
+    """Phrases of the objects of a clip and their masks at the model's input size, bool [K, T, H, W].
+
+    Objects that a phrase does not tell apart are one: their masks are merged. None where the record has no masks.
+
+    Raises:
+      EvaluationError: the record has fewer masks than frames that decode.
+    """
+    record = clip.record
+    if record.masks is None or not record.objects:
+        return None
+    if clip.indices.max() >= len(record.masks):
+        raise EvaluationError(
+            f"{record.id}: frame {clip.indices.max()} decodes, but there are masks of {len(record.masks)} frames only; "
+            "prepare the dataset again"
+        )
+    ids = clip.geometry.masks(record.masks[clip.indices])  # [T, H, W]
+    phrases = list(dict.fromkeys(item.phrase for item in record.objects))
+    members = [[item.mask_id for item in record.objects if item.phrase == phrase] for phrase in phrases]
+    return phrases, np.stack([np.isin(ids, values) for values in members])  # [K, T, H, W]
+
+
+def video_seconds(record: Record) -> float | None:
+    """The duration of a record's video; None where its header cannot be read (decoding it names the reason)."""
+    try:
+        return probe(record.video).duration
+    except VideoError:
+        return None

@@ -1,0 +1,43 @@
+"""How good is a model by all the evaluators of a config? Their metrics in one table; one failure does not end it."""
+
+import dataclasses
+import logging
+import math
+from collections.abc import Mapping
+
+from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.evaluation.registry import Evaluator
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What came out.
+
+    Attributes:
+      metrics: name -> value, of the evaluators that finished.
+      failed: evaluator -> reason, of those that did not; none of their metrics is kept.
+    """
+
+    metrics: dict[str, float]
+    failed: dict[str, str]
+
+
+def evaluate(encoder: Encoder, evaluators: Mapping[str, Evaluator]) -> Evaluation:
+    """Runs every evaluator; one that raises is logged with its traceback and named in `failed`."""
+    metrics: dict[str, float] = {}
+    failed: dict[str, str] = {}
+    for name, evaluator in evaluators.items():
+        try:
+            found = dict(evaluator.run(encoder))
+            if twice := sorted(found.keys() & metrics.keys()):
+                raise ValueError(f"metrics {twice} were given by another evaluator already: set its `prefix`")
+            if bad := sorted(key for key, value in found.items() if not math.isfinite(value)):
+                raise ValueError(f"metrics {bad} are not finite")
+        except Exception as error:  # whatever a task stumbles over, the others and training go on
+            log.exception("evaluator %s failed", name)
+            failed[name] = f"{type(error).__name__}: {error}"
+        else:
+            metrics.update(found)
+    return Evaluation(metrics, failed)

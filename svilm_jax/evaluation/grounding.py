@@ -1,0 +1,126 @@
+"""Which words are where in the picture? Pointing game and region overlap on clips with at least two objects.
+
+Readout, fixed before it was measured. A phrase, put into the first prompt of training, is embedded by the text tower;
+its group is m* = argmax_m cos(group_embedding[m], phrase_embedding). Its heat map is
+
+- `logits` (official where assignment is hard or gumbel): the affinity of m* to every video token in the last grouping
+  block. Hard training shapes the affinities, and probabilities near one tie over whole regions;
+- `assignments` (official where assignment is soft): the probability of m* at every token in the last block;
+- `similarity_weighted` (for comparison): sum over groups of softmax_m(cos / temperature) times the assignment.
+
+The region of a phrase is the set of tokens that m* wins, whatever the readout.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from svilm_jax.config import Config, ConfigError, nearest
+from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, object_masks
+from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.evaluation.pointing import PointingGame
+from svilm_jax.evaluation.regions import RegionOverlap
+
+READOUTS = ("auto", "logits", "assignments", "similarity_weighted")
+OFFICIAL_READOUT = {"hard": "logits", "gumbel": "logits", "soft": "assignments"}
+
+
+@dataclasses.dataclass(frozen=True)
+class GroundingOptions:
+    """What to ground.
+
+    Attributes:
+      dataset: folder; "": that of the input.
+      split: its split; needs masks.
+      limit: use the first so many clips; 0: all.
+      readout: one of `READOUTS`; auto: the official one of the config's assignment.
+      temperature: of `similarity_weighted`; the spatial grounding loss's default.
+      prefix: of the metrics' names.
+    """
+
+    dataset: str = ""
+    split: str = "test"
+    limit: int = 0
+    readout: str = "auto"
+    temperature: float = 0.07
+    prefix: str = "grounding"
+
+
+def resolve_readout(readout: str, assignment: str) -> str:
+    """The readout to use, `auto` resolved by the assignment of the config.
+
+    Raises:
+      ConfigError: an unknown readout.
+    """
+    if readout not in READOUTS:
+        raise ConfigError(f"grounding readout {readout!r}: expected one of {READOUTS}{nearest(readout, READOUTS)}")
+    return OFFICIAL_READOUT[assignment] if readout == "auto" else readout
+
+
+def heat_maps(
+    reading: dict[str, np.ndarray], phrases: np.ndarray, readout: str, temperature: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Heat maps of phrases over one clip, and the groups that match them.
+
+    Args:
+      reading: `group_embedding` [M, C], `logits` and `assignments` [M, Nt, h, w] of `Encoder.videos`.
+      phrases: float32 [K, C], L2-normalised.
+      readout: `logits`, `assignments` or `similarity_weighted`.
+      temperature: of `similarity_weighted`.
+
+    Returns:
+      (heat float [K, Nt, h, w], matched int [K]).
+    """
+    similarity = phrases @ reading["group_embedding"].T  # [K, M]
+    matched = similarity.argmax(axis=1)  # [K]
+    if readout != "similarity_weighted":
+        return reading[readout][matched], matched
+    weights = np.exp((similarity - similarity.max(axis=1, keepdims=True)) / temperature)
+    weights /= weights.sum(axis=1, keepdims=True)  # [K, M]
+    return np.tensordot(weights, reading["assignments"], axes=1), matched
+
+
+class Grounding:
+    """The pointing game and the overlap of regions, with what a pointer that cannot read would get."""
+
+    READ = ("group_embedding", "logits", "assignments")
+
+    def __init__(self, options: GroundingOptions, config: Config):
+        self.options = options
+        self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
+        self._readout = resolve_readout(options.readout, config.model.grouping.assignment)
+        self.clips()
+
+    def clips(self) -> EvaluationClips:
+        """The clips of the split; those with fewer than two objects are passed over."""
+        return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
+
+    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
+        """Yields (name, value); see `pointing` and `regions` for what each means."""
+        clips, prefix, tubelet = self.clips(), self.options.prefix, self._video.tubelet
+        scenes: list[tuple[list[str], np.ndarray]] = []
+
+        def frames() -> Iterator[np.ndarray]:
+            for _, clip in clips.read(clips.numbers):
+                scene = object_masks(clip)
+                if scene is not None and len(scene[0]) > 1:
+                    scenes.append(scene)
+                    yield clip.frames
+
+        known = list(dict.fromkeys(item.phrase for n in clips.numbers for item in clips.records[n].objects))
+        embedded = dict(zip(known, encoder.phrases(known), strict=True))
+        game, overlap, asked = PointingGame(), RegionOverlap(), 0
+        for reading in encoder.videos(frames(), self.READ):
+            # Readings arrive a batch after the clips were taken: scenes wait in line and leave once scored.
+            phrases, masks = scenes.pop(0)
+            queries = np.stack([embedded[phrase] for phrase in phrases])  # [K, C]
+            heat, matched = heat_maps(reading, queries, self._readout, self.options.temperature)
+            game.add(heat, masks, tubelet)
+            overlap.add(reading["assignments"].argmax(axis=0), matched, masks, tubelet)
+            asked += 1
+        if not asked:
+            raise EvaluationError(f"split {clips.split!r}: no clip with masks of at least two objects that decodes")
+        yield from game.metrics(prefix).items()
+        yield from overlap.metrics(prefix).items()
+        yield clips.failed_share(prefix)

@@ -1,0 +1,52 @@
+"""Which evaluators does a config ask for? A table of kinds, and the check of their options."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from svilm_jax.config import Config, ConfigError, nearest, resolve_options
+from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.evaluation.grounding import Grounding, GroundingOptions
+from svilm_jax.evaluation.retrieval import HardRetrieval, HardRetrievalOptions, Retrieval, RetrievalOptions
+from svilm_jax.evaluation.scene_cuts import SceneCutOptions, SceneCuts
+from svilm_jax.evaluation.temporal_grouping import GroupingOptions, TemporalGrouping
+
+
+class Evaluator(Protocol):
+    """One task: asks an encoder and says how well it did."""
+
+    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
+        """Yields (name, value); shares lie between 0 and 1, `_MedR` and `groups_used` are counts."""
+        ...
+
+
+# kind: (its options, the evaluator made from options and config)
+KINDS: Mapping[str, tuple[type, Any]] = {
+    "retrieval": (RetrievalOptions, Retrieval),
+    "retrieval_hard": (HardRetrievalOptions, HardRetrieval),
+    "grounding": (GroundingOptions, Grounding),
+    "grouping": (GroupingOptions, TemporalGrouping),
+    "scene_cuts": (SceneCutOptions, SceneCuts),
+}
+
+
+def build_evaluators(config: Config) -> dict[str, Evaluator]:
+    """The evaluators of `config.evaluators`, by name; every split they read is opened, and must exist.
+
+    An entry is a table with `kind` (default: its name) and the options of that kind.
+
+    Raises:
+      ConfigError: an unknown kind or option, or an option of the wrong type; the message names the nearest.
+      DatasetError: a dataset or split that does not exist.
+    """
+    evaluators = {}
+    for name, entry in config.evaluators.items():
+        path = f"config.evaluators.{name}"
+        if not isinstance(entry, Mapping):
+            raise ConfigError(f"{path}: expected a table with kind and options, got {entry!r}")
+        kind = entry.get("kind", name)
+        if kind not in KINDS:
+            raise ConfigError(f"{path}.kind={kind!r}: expected one of {sorted(KINDS)}{nearest(str(kind), KINDS)}")
+        options, evaluator = KINDS[kind]
+        tree = {key: value for key, value in entry.items() if key != "kind"}
+        evaluators[name] = evaluator(resolve_options(options, tree, path), config)
+    return evaluators

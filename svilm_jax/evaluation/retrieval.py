@@ -1,0 +1,187 @@
+"""Does a sentence find its clip, and a clip its sentence? Zero-shot retrieval in a gallery, and within look-alike sets.
+
+The gallery is all clips of a split (METHOD 1.7: cosine of the two towers). The hard form asks within each set of clips
+that share colours and background (`Record.group`), where only shapes, sizes and motions tell clips apart.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+
+from svilm_jax.config import Config
+from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, whole_captions
+from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.evaluation.oracles import oracle_metrics
+from svilm_jax.evaluation.ranking import chance_metrics, pessimistic_ranks, recall_metrics
+from svilm_jax.input.schema import Record
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalOptions:
+    """Of the gallery form.
+
+    Attributes:
+      dataset: folder; "": that of the input.
+      split: its split.
+      limit: use the first so many clips; 0: all.
+      prefix: of the metrics' names.
+    """
+
+    dataset: str = ""
+    split: str = "test"
+    limit: int = 0
+    prefix: str = "retrieval"
+
+
+@dataclasses.dataclass(frozen=True)
+class HardRetrievalOptions:
+    """Of the form within sets; fields as in `RetrievalOptions`."""
+
+    dataset: str = ""
+    split: str = "hard_test"
+    limit: int = 0
+    prefix: str = "retrieval_hard"
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """Clips and captions in the joint space.
+
+    Attributes:
+      numbers: for every clip, its record number in the split.
+      records: the clips' records, without video and masks.
+      captions: all captions of all clips.
+      owner: int [Q], for every caption the index of its clip in `records`.
+      video: float32 [V, C], L2-normalised.
+      text: float32 [Q, C], L2-normalised.
+    """
+
+    numbers: list[int]
+    records: list[Record]
+    captions: list[str]
+    owner: np.ndarray
+    video: np.ndarray
+    text: np.ndarray
+
+    @property
+    def similarity(self) -> np.ndarray:
+        """float32 [Q, V], cosine of captions and clips."""
+        return self.text @ self.video.T
+
+    @property
+    def positives(self) -> np.ndarray:
+        """bool [Q, V], True where the caption is the clip's."""
+        return self.owner[:, None] == np.arange(len(self.records))
+
+
+def encode_gallery(encoder: Encoder, clips: EvaluationClips, numbers: list[int]) -> Gallery:
+    """Embeds the clips that decode and have captions, and their captions.
+
+    Raises:
+      EvaluationError: no such clip.
+    """
+    kept: list[tuple[int, Record]] = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for position, clip in clips.read(numbers):
+            if whole_captions(clip.record):
+                kept.append((numbers[position], dataclasses.replace(clip.record, video=b"", masks=None)))
+                yield clip.frames
+
+    video = [reading["embedding"] for reading in encoder.videos(frames(), ("embedding",))]
+    if not video:
+        raise EvaluationError(
+            f"split {clips.split!r}: no clip that decodes and has a caption; {len(clips.failed)} did not decode"
+        )
+    captions = [caption for _, record in kept for caption in whole_captions(record)]
+    owner = np.repeat(np.arange(len(kept)), [len(whole_captions(record)) for _, record in kept])
+    return Gallery(
+        numbers=[number for number, _ in kept],
+        records=[record for _, record in kept],
+        captions=captions,
+        owner=owner,
+        video=np.stack(video),
+        text=encoder.texts(captions),
+    )
+
+
+class Retrieval:
+    """Both directions over the whole split: R@1, R@5, R@10 and MedR, with chance and the oracles."""
+
+    def __init__(self, options: RetrievalOptions, config: Config):
+        self.options = options
+        self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
+        self.clips()  # a split that is not there is an error now, and not after hours of training
+
+    def clips(self) -> EvaluationClips:
+        """The clips of the gallery."""
+        return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
+
+    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
+        """Yields (name, value); see `ranking` and `oracles` for what each means."""
+        clips, prefix = self.clips(), self.options.prefix
+        gallery = encode_gallery(encoder, clips, clips.numbers)
+        for name, similarity, positives in (
+            (f"{prefix}/t2v", gallery.similarity, gallery.positives),
+            (f"{prefix}/v2t", gallery.similarity.T, gallery.positives.T),
+        ):
+            yield from recall_metrics(pessimistic_ranks(similarity, positives), name).items()
+            yield from chance_metrics(positives, name).items()
+        everything = [np.arange(len(gallery.records))]
+        yield from oracle_metrics(gallery.captions, gallery.owner, gallery.records, everything, f"{prefix}/t2v").items()
+        yield clips.failed_share(prefix)
+
+
+class HardRetrieval:
+    """Both directions within each set of look-alikes: R@1, with chance and the oracles, pooled over queries."""
+
+    def __init__(self, options: HardRetrievalOptions, config: Config):
+        self.options = options
+        self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
+        self.clips()
+
+    def clips(self) -> EvaluationClips:
+        """The clips of all sets."""
+        return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
+
+    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
+        """Yields (name, value). A set of which fewer than two clips decode asks nothing and is left out."""
+        clips, prefix = self.clips(), self.options.prefix
+        look_alikes = [numbers for numbers in clips.groups().values() if len(numbers) > 1]
+        if not look_alikes:
+            raise EvaluationError(f"split {clips.split!r}: no two clips share a group, so there is no set to rank in")
+        gallery = encode_gallery(encoder, clips, [number for numbers in look_alikes for number in numbers])
+        by_group: dict[str, list[int]] = {}
+        for index, record in enumerate(gallery.records):
+            by_group.setdefault(record.group, []).append(index)
+        sets = [np.array(members) for members in by_group.values() if len(members) > 1]
+        if not sets:
+            raise EvaluationError(f"split {clips.split!r}: no set of which two clips decode")
+        if len(sets) < len(by_group):
+            log.warning("%s: %d sets of which one clip decodes left out", clips.split, len(by_group) - len(sets))
+        similarity, positives = gallery.similarity, gallery.positives
+        t2v, v2t, chance_t2v, chance_v2t = [], [], [], []
+        for members in sets:
+            queries = np.flatnonzero(np.isin(gallery.owner, members))
+            asked = np.ix_(queries, members)
+            t2v.append(pessimistic_ranks(similarity[asked], positives[asked]))
+            v2t.append(pessimistic_ranks(similarity[asked].T, positives[asked].T))
+            chance_t2v.append(len(queries) * chance_metrics(positives[asked], "x", (1,))["x_R1_chance"])
+            chance_v2t.append(len(members) * chance_metrics(positives[asked].T, "x", (1,))["x_R1_chance"])
+        for name, ranks, chance in (("t2v", t2v, chance_t2v), ("v2t", v2t, chance_v2t)):
+            pooled = np.concatenate(ranks)
+            yield f"{prefix}/{name}_R1", float(np.mean(pooled == 1))
+            yield f"{prefix}/{name}_R1_chance", float(sum(chance) / len(pooled))
+        asked_at_all = np.isin(gallery.owner, np.concatenate(sets))
+        yield from oracle_metrics(
+            [caption for caption, use in zip(gallery.captions, asked_at_all, strict=True) if use],
+            gallery.owner[asked_at_all],
+            gallery.records,
+            sets,
+            f"{prefix}/t2v",
+        ).items()
+        yield clips.failed_share(prefix)

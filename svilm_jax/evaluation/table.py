@@ -1,0 +1,59 @@
+"""How are metrics shown so that nobody reads one without its baselines? One row a metric, its baselines beside it."""
+
+from collections.abc import Mapping
+
+# Endings that make a metric a baseline of the one they are appended to, with the words that stand for them.
+BASELINES: Mapping[str, str] = {
+    "chance": "chance",
+    "oracle_colors": "colours",
+    "oracle": "colours + background",
+    "phrase_blind": "phrase-blind",
+    "raw_pixels": "raw pixels",
+    "raw_mean_color": "mean colour",
+    "raw_small_pictures": "small pictures",
+    "all_foreground": "all foreground",
+    "evenly_spaced": "evenly spaced",
+}
+
+
+def with_baselines(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """metric -> its baselines by their words, for every metric that is no baseline itself; order is kept.
+
+    A name that ends as a baseline does but whose stem is not there stands on its own.
+    """
+    rows: dict[str, dict[str, float]] = {name: {} for name in metrics if _stem(name, metrics) is None}
+    for name, value in metrics.items():
+        if (found := _stem(name, metrics)) is not None:
+            stem, ending = found
+            rows.setdefault(stem, {})[BASELINES[ending]] = value
+    return rows
+
+
+def format_value(name: str, value: float) -> str:
+    """A share as a percentage, a rank or a count as a number."""
+    if name.endswith("groups_used") or "MedR" in name:
+        return f"{value:.1f}"
+    return f"{100 * value:.1f} %"
+
+
+def format_table(metrics: Mapping[str, float]) -> str:
+    """The metrics as lines of text: name, value, baselines."""
+    rows = [
+        (name, format_value(name, metrics[name]), ", ".join(f"{k} {format_value(name, v)}" for k, v in found.items()))
+        for name, found in with_baselines(metrics).items()
+    ]
+    if not rows:
+        return "no metrics"
+    widths = [max(len(row[i]) for row in rows) for i in range(2)]
+    return "\n".join(
+        f"{name:<{widths[0]}}  {value:>{widths[1]}}{'  (' + beside + ')' if beside else ''}"
+        for name, value, beside in rows
+    )
+
+
+def _stem(name: str, metrics: Mapping[str, float]) -> tuple[str, str] | None:
+    for ending in BASELINES:
+        stem = name.removesuffix(f"_{ending}")
+        if stem != name and stem in metrics:
+            return stem, ending
+    return None

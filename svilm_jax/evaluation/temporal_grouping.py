@@ -1,0 +1,141 @@
+"""Does the model know which part of a clip was pasted in, without being told? Spans of spliced clips.
+
+Every clip is spliced with its twin (same background, same colours, other shapes and motions), and in turn the twin
+with the clip; the mask is hidden, and one span is read from the tokens' means over positions (`spans`: one readout
+for the model and for raw pixels). With `partners="next"` the partner is the next clip of the split: an ordinary cut,
+which pixel colours give away, and all that data without twins allows.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from svilm_jax.config import Config, ConfigError, nearest
+from svilm_jax.evaluation import raw_pixels, spans
+from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
+from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.evaluation.splices import Splice, draw_span, splice
+
+PARTNERS = ("twin", "next")
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupingOptions:
+    """What to splice and how to read it.
+
+    Attributes:
+      dataset: folder; "": that of the input.
+      split: its split.
+      limit: use the first so many clips; 0: all.
+      partners: twin (clips that share `Record.group`) or next (metrics get the ending `_ordinary`).
+      readout: separation (official) or ward.
+      seed: of the spans.
+      prefix: of the metrics' names.
+    """
+
+    dataset: str = ""
+    split: str = "twins_test"
+    limit: int = 0
+    partners: str = "twin"
+    readout: str = "separation"
+    seed: int = 0
+    prefix: str = "grouping"
+
+
+def spliced_clips(clips: EvaluationClips, partners: str, seed: int, per_tubelet: int) -> Iterator[Splice]:
+    """Splices in the order of the split; both of a pair must decode.
+
+    The spans are drawn by the number of the splice in the split, so a clip that does not decode changes no other.
+    """
+    if partners == "twin":
+        pairs = [members[:2] for members in clips.groups().values() if len(members) > 1]
+    else:
+        pairs = [clips.numbers[i : i + 2] for i in range(0, len(clips.numbers) - 1, 2)]
+    if not pairs:
+        raise EvaluationError(f"split {clips.split!r}: no two clips to splice (partners={partners!r})")
+    waiting: dict[int, np.ndarray] = {}
+    order = [number for pair in pairs for number in pair]
+    for position, clip in clips.read(order):
+        number, place = order[position], position // 2
+        waiting[number] = clip.frames
+        first, second = pairs[place]
+        if number != second:
+            continue
+        both = [waiting.pop(n, None) for n in (first, second)]
+        waiting.clear()  # what is left waited for a clip that did not decode
+        if both[0] is None or both[1] is None:
+            continue
+        for turn, (front, back) in enumerate([(both[0], both[1]), (both[1], both[0])]):
+            span = draw_span(2 * place + turn, len(front) // per_tubelet, seed)
+            yield splice(front, back, span, per_tubelet)
+
+
+class TemporalGrouping:
+    """Accuracy per tubelet of the span that is read, beside raw pixels, all-foreground and chance."""
+
+    def __init__(self, options: GroupingOptions, config: Config):
+        self.options = options
+        for name, value, known in (
+            ("partners", options.partners, PARTNERS),
+            ("readout", options.readout, spans.READOUTS),
+        ):
+            if value not in known:
+                raise ConfigError(f"grouping {name}={value!r}: expected one of {known}{nearest(value, known)}")
+        self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
+        spans.legal_spans(self._video.frames // self._video.tubelet[0])
+        self.clips()
+
+    def clips(self) -> EvaluationClips:
+        """The clips of the split."""
+        return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
+
+    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
+        """Yields (name, value), all means over splices.
+
+        - `tubelet_accuracy`: share of tubelets on the right side of the span read from the model.
+        - `_raw_pixels`: the same readout on pixels; the better of `_raw_mean_color` and `_raw_small_pictures`.
+        - `_all_foreground`, `_chance`: every tubelet foreground; a legal span drawn at random.
+        - `cut_exact`, `cut_exact_raw_pixels`, `cut_exact_chance`: the span exactly right.
+        """
+        clips, options, per_tubelet = self.clips(), self.options, self._video.tubelet[0]
+        waiting: list[tuple[tuple[int, int], dict[str, np.ndarray]]] = []
+
+        def frames() -> Iterator[np.ndarray]:
+            for spliced in spliced_clips(clips, options.partners, options.seed, per_tubelet):
+                pixels = {name: read(spliced.frames, per_tubelet) for name, read in raw_pixels.FEATURES.items()}
+                waiting.append((spliced.span, pixels))
+                yield spliced.frames
+
+        rows: list[dict[str, float]] = []
+        for reading in encoder.videos(frames(), ("time_tokens",)):
+            true, pixels = waiting.pop(0)
+            rows.append(score_splice({"model": reading["time_tokens"], **pixels}, true, options.readout))
+        if not rows:
+            raise EvaluationError(f"split {clips.split!r}: no pair of clips of which both decode")
+        mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        accuracy = f"{options.prefix}/tubelet_accuracy{'_ordinary' if options.partners == 'next' else ''}"
+        exact = f"{options.prefix}/cut_exact{'_ordinary' if options.partners == 'next' else ''}"
+        for base, kind in ((accuracy, "accuracy"), (exact, "exact")):
+            yield base, mean[f"{kind}/model"]
+            yield f"{base}_raw_pixels", max(mean[f"{kind}/{name}"] for name in raw_pixels.FEATURES)
+            yield f"{base}_chance", mean[f"{kind}/chance"]
+        for name in raw_pixels.FEATURES:
+            yield f"{accuracy}_raw_{name}", mean[f"accuracy/{name}"]
+        yield f"{accuracy}_all_foreground", mean["accuracy/all_foreground"]
+        failed, share = clips.failed_share(options.prefix)
+        yield f"{failed}{'_ordinary' if options.partners == 'next' else ''}", share
+
+
+def score_splice(features: dict[str, np.ndarray], true: tuple[int, int], readout: str) -> dict[str, float]:
+    """`accuracy/<name>` and `exact/<name>` of the spans read from features float [Nt, D], and of the baselines."""
+    scores = {}
+    for name, z in features.items():
+        span = spans.read_span(z, readout)
+        scores[f"accuracy/{name}"] = spans.tubelet_accuracy(span, true, len(z))
+        scores[f"exact/{name}"] = float(span == true)
+    length = len(next(iter(features.values())))
+    scores["accuracy/chance"] = spans.chance_accuracy(true, length)
+    scores["exact/chance"] = 1.0 / len(spans.legal_spans(length))
+    scores["accuracy/all_foreground"] = spans.all_foreground_accuracy(true, length)
+    return scores

@@ -1,0 +1,87 @@
+"""Does the grounding evaluator see that a reader of colours knows where each phrase is?"""
+
+import colored_squares as world
+import numpy as np
+import pytest
+
+from svilm_jax.config import ConfigError
+from svilm_jax.evaluation import grounding
+from svilm_jax.evaluation.clips import EvaluationError
+from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.evaluation.grounding import Grounding, GroundingOptions
+
+
+def run(encoder, **options):
+    return dict(Grounding(GroundingOptions(**options), encoder.config).run(encoder))
+
+
+def test_a_reader_of_colors_grounds_every_phrase(encoder):
+    metrics = run(encoder)
+    assert metrics.pop("grounding/failed_share") == pytest.approx(1 / 5)
+    assert metrics == {
+        "grounding/pointing_game": 1.0,
+        "grounding/pointing_game_chance": 0.25,
+        "grounding/pointing_game_phrase_blind": 0.5,
+        "grounding/pointing_game_other_phrase": 0.0,
+        "grounding/pointing_any_object": 1.0,
+        "grounding/mean_iou": 1.0,
+        "grounding/mean_iou_chance": pytest.approx(1 / 7),
+        "grounding/mean_iou_phrase_blind": 0.5,
+        "grounding/groups_used": 3.0,
+    }
+
+
+class WrongWords(world.ColorReader):
+    """Takes red for green and blue for yellow, and the other way round."""
+
+    def encode_text(self, tokens, mask):
+        return super().encode_text(tokens, mask)[:, [1, 0, 3, 2, 4]]
+
+
+def test_a_reader_of_wrong_colors_points_elsewhere(encoder):
+    wrong = Encoder(WrongWords(), encoder.config, encoder.tokenizer, batch_size=3)
+    metrics = run(wrong)
+    assert metrics["grounding/pointing_game"] == metrics["grounding/mean_iou"] == 0.0
+    # In two of three clips the wrong colour is that of the other object.
+    assert metrics["grounding/pointing_game_other_phrase"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("readout", ["assignments", "similarity_weighted"])
+def test_other_readouts_agree_on_clear_pictures(encoder, readout):
+    assert run(encoder, readout=readout)["grounding/pointing_game"] == 1.0
+
+
+def test_heat_maps_match_a_loop():
+    rng = np.random.default_rng(0)
+    reading = {
+        "group_embedding": rng.normal(size=(5, 4)),
+        "logits": rng.normal(size=(5, 2, 3, 3)),
+        "assignments": rng.random((5, 2, 3, 3)),
+    }
+    phrases = rng.normal(size=(3, 4))
+    for k in range(3):
+        similarity = [float(phrases[k] @ reading["group_embedding"][m]) for m in range(5)]
+        best = int(np.argmax(similarity))
+        for readout in ("logits", "assignments"):
+            heat, matched = grounding.heat_maps(reading, phrases, readout, 0.1)
+            assert matched[k] == best
+            np.testing.assert_array_equal(heat[k], reading[readout][best])
+        weights = [np.exp(s / 0.1) for s in similarity]
+        expected = sum(w / sum(weights) * reading["assignments"][m] for m, w in enumerate(weights))
+        heat, _ = grounding.heat_maps(reading, phrases, "similarity_weighted", 0.1)
+        np.testing.assert_allclose(heat[k], expected)
+
+
+def test_the_official_readout_follows_the_assignment():
+    assert [grounding.resolve_readout("auto", kind) for kind in ("hard", "gumbel", "soft")] == [
+        "logits",
+        "logits",
+        "assignments",
+    ]
+    with pytest.raises(ConfigError, match="did you mean 'logits'"):
+        grounding.resolve_readout("logit", "hard")
+
+
+def test_a_split_without_masks_says_so(encoder):
+    with pytest.raises(EvaluationError, match="masks of at least two objects"):
+        run(encoder, split="plain")

@@ -1,0 +1,38 @@
+"""Does every baseline stand beside its metric?"""
+
+from svilm_jax.evaluation.table import format_table, with_baselines
+
+METRICS = {
+    "retrieval/t2v_R1": 0.75,
+    "retrieval/t2v_R10": 0.99,
+    "retrieval/t2v_R1_chance": 0.005,
+    "retrieval/t2v_R1_oracle": 0.4,
+    "retrieval/t2v_R1_oracle_colors": 0.2,
+    "retrieval/t2v_MedR": 1.0,
+    "grouping/tubelet_accuracy": 0.9,
+    "grouping/tubelet_accuracy_ordinary": 0.95,
+    "grouping/tubelet_accuracy_raw_pixels": 0.8,
+    "grouping/tubelet_accuracy_ordinary_raw_pixels": 1.0,
+    "lonely_chance": 0.5,
+}
+
+
+def test_baselines_are_grouped_under_their_metric():
+    assert with_baselines(METRICS) == {
+        "retrieval/t2v_R1": {"chance": 0.005, "colours + background": 0.4, "colours": 0.2},
+        "retrieval/t2v_R10": {},
+        "retrieval/t2v_MedR": {},
+        "grouping/tubelet_accuracy": {"raw pixels": 0.8},
+        "grouping/tubelet_accuracy_ordinary": {"raw pixels": 1.0},
+        "lonely_chance": {},
+    }
+
+
+def test_the_table_is_one_line_a_metric():
+    lines = format_table(METRICS).splitlines()
+    assert lines[0].startswith("retrieval/t2v_R1 ")
+    assert lines[0].endswith("75.0 %  (chance 0.5 %, colours + background 40.0 %, colours 20.0 %)")
+    assert lines[2].startswith("retrieval/t2v_MedR ")
+    assert lines[2].endswith(" 1.0")
+    assert len(lines) == 6
+    assert format_table({}) == "no metrics"

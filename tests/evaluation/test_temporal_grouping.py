@@ -1,0 +1,77 @@
+"""Does the grouping evaluator splice twins as it says and read spans right?"""
+
+import colored_squares as world
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from svilm_jax.config import ConfigError
+from svilm_jax.evaluation.clips import EvaluationError
+from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.evaluation.temporal_grouping import GroupingOptions, TemporalGrouping, score_splice, spliced_clips
+
+
+def run(encoder, **options):
+    return dict(TemporalGrouping(GroupingOptions(**options), encoder.config).run(encoder))
+
+
+def test_a_reader_of_colors_finds_cuts_between_colors(encoder):
+    metrics = run(encoder)
+    assert metrics["grouping/tubelet_accuracy"] == metrics["grouping/cut_exact"] == 1.0
+    assert metrics["grouping/tubelet_accuracy_raw_pixels"] == 1.0
+    assert 0.5 < metrics["grouping/tubelet_accuracy_chance"] < 1.0
+    assert 0.5 < metrics["grouping/tubelet_accuracy_all_foreground"] < 1.0
+    assert metrics["grouping/cut_exact_chance"] == pytest.approx(1 / 9)
+    assert metrics["grouping/failed_share"] == pytest.approx(1 / 6)
+
+
+class Blind(world.ColorReader):
+    """Sees the same in every clip."""
+
+    def encode_video(self, video, *, train=False, rng=None):
+        return super().encode_video(jnp.zeros_like(video))
+
+
+def test_a_blind_model_is_no_better_than_a_fixed_span(encoder):
+    metrics = run(Encoder(Blind(), encoder.config, encoder.tokenizer, batch_size=3))
+    assert metrics["grouping/tubelet_accuracy"] < metrics["grouping/tubelet_accuracy_raw_pixels"]
+
+
+def test_pairs_are_spliced_both_ways_and_a_broken_twin_takes_its_pair_along(encoder):
+    task = TemporalGrouping(GroupingOptions(), encoder.config)
+    clips = task.clips()
+    spliced = list(spliced_clips(clips, "twin", 0, 2))
+    assert len(spliced) == 4  # of three pairs
+    frames = {position: clip.frames for position, clip in clips.read(clips.numbers)}
+    for item, (front, back) in zip(spliced, [(0, 1), (1, 0), (4, 5), (5, 4)], strict=True):
+        start, end = item.span[0] * 2, item.span[1] * 2
+        np.testing.assert_array_equal(item.frames[start:end], frames[front][start:end])
+        np.testing.assert_array_equal(item.frames[:start], frames[back][:start])
+        np.testing.assert_array_equal(item.frames[end:], frames[back][end:])
+
+
+def test_ordinary_partners_have_names_of_their_own(encoder):
+    metrics = run(encoder, split="test", partners="next")
+    assert metrics["grouping/tubelet_accuracy_ordinary"] == 1.0
+    assert metrics["grouping/tubelet_accuracy_ordinary_chance"] < 1.0
+    assert not metrics.keys() & run(encoder).keys()
+
+
+def test_scores_of_one_splice():
+    z = np.array([[0.0, 1.0]] * 2 + [[1.0, 0.0]] * 6)
+    scores = score_splice({"model": z, "flat": np.ones((8, 2))}, (2, 8), "separation")
+    assert (scores["accuracy/model"], scores["exact/model"]) == (1.0, 1.0)
+    # Nothing to see: the last legal span, [3, 8), which is wrong about one tubelet here.
+    assert (scores["accuracy/flat"], scores["exact/flat"]) == (7 / 8, 0.0)
+    assert scores["accuracy/all_foreground"] == 6 / 8
+
+
+def test_options_and_data_that_do_not_fit(encoder):
+    with pytest.raises(ConfigError, match="did you mean 'twin'"):
+        run(encoder, partners="twins")
+    with pytest.raises(ConfigError, match="readout"):
+        run(encoder, readout="best")
+    with pytest.raises(EvaluationError, match="no two clips to splice"):
+        run(encoder, split="test")
+    with pytest.raises(EvaluationError, match="both decode"):
+        run(encoder, split="test", partners="next", limit=2)
