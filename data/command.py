@@ -1,8 +1,9 @@
 """Which dataset shall be prepared? The `svilm prepare` command."""
 
 import argparse
+from pathlib import Path
 
-from .preparation import Settings, add_settings
+from .preparation import describe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,13 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shapes = datasets.add_parser(
         "moving_shapes",
         help="the embedded default: rendered, encoded and annotated here",
+        description="Renders clips of moving shapes, encodes them as mp4 files with annotations in "
+        "OUT/moving_shapes_raw, and prepares OUT/moving_shapes from those.",
         epilog="example: svilm prepare moving_shapes --out runs/data",
     )
-    add_settings(shapes)
-    shapes.add_argument("--seed", type=int, default=0, help="of the world (default 0)")
-    shapes.add_argument(
-        "--keep-raw", action="store_true", help="keep the mp4 and annotation files, OUT/moving_shapes_raw"
-    )
+    _common(shapes)
+    shapes.add_argument("--seed", type=int, default=0, help="of the world (default: 0)")
     shapes.set_defaults(prepare=_moving_shapes)
 
 
@@ -27,11 +27,17 @@ def run(args: argparse.Namespace) -> None:
     Raises:
       PreparationError: a user's mistake.
     """
-    args.prepare(args)
+    print(describe(args.prepare(args)))
 
 
-def _moving_shapes(args: argparse.Namespace) -> None:
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="receives a folder named as the dataset")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    parser.add_argument("--overwrite", action="store_true", help="prepare again what is already prepared")
+    parser.add_argument("--vocab", type=Path, metavar="FILE", help="a vocab.txt to use instead of learning one")
+
+
+def _moving_shapes(args: argparse.Namespace) -> Path:
     from .moving_shapes import prepare
 
-    settings = Settings(workers=args.workers, overwrite=args.overwrite, vocab=args.vocab)
-    prepare(args.out, seed=args.seed, keep_raw=args.keep_raw, settings=settings)
+    return prepare(args.out, seed=args.seed, workers=args.workers, overwrite=args.overwrite, vocab=args.vocab)

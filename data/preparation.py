@@ -14,6 +14,7 @@ nothing that looks finished.
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import importlib.metadata
 import json
 import re
@@ -25,11 +26,12 @@ from typing import Any
 import numpy as np
 
 from svilm_jax.input import schema
+from svilm_jax.input.decoding import VideoInfo
 from svilm_jax.input.tokenization import TokenizerError, load_tokenizer, train_wordpiece
 
 from .errors import PreparationError
 from .noun_phrases import noun_phrases, spacy_versions
-from .videos import Checked, check_video
+from .videos import check_video
 from .workers import Workers, working
 from .writing import write_records
 
@@ -52,6 +54,15 @@ class Entry:
     record: schema.Record
     video: Path
     masks: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """An entry whose video is usable; `file` is what becomes the record's video."""
+
+    entry: Entry
+    file: Path
+    info: VideoInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,11 +143,12 @@ def prepare(plan: Plan, splits: Mapping[str, Sequence[Entry]], notes: Mapping[st
         raise PreparationError(f"{plan.name}: no video to prepare")
     with building(plan.out, plan.name) as folder, working(plan.workers) as workers:
         usable, skipped = _check(plan, splits, workers)
-        phrases = noun_phrases((c.text for entries in usable.values() for e in entries for c in e.record.captions), workers)
+        captions = (c.text for items in usable.values() for item in items for c in item.entry.record.captions)
+        phrases = noun_phrases(captions, workers)
         workers.close()  # writing is one process's work; the others' memory is better free
         write_records(
             plan.name,
-            {split: lambda entries=entries: _records(entries, phrases) for split, entries in usable.items()},  # type: ignore[misc]
+            {split: functools.partial(_records, items, phrases) for split, items in usable.items()},
             folder,
             plan.description,
         )
@@ -147,7 +159,7 @@ def prepare(plan: Plan, splits: Mapping[str, Sequence[Entry]], notes: Mapping[st
             "schema": schema.SCHEMA_VERSION,
             "command": plan.command,
             "options": dict(plan.options),
-            "splits": {split: _counts(entries) for split, entries in usable.items()},
+            "splits": {split: _counts(items) for split, items in usable.items()},
             "skipped": skipped,
             "vocabulary": vocabulary,
             "notes": dict(notes or {}),
@@ -211,8 +223,80 @@ def _publish(made: Path, folder: Path) -> None:
 
 def _check(
     plan: Plan, splits: Mapping[str, Sequence[Entry]], workers: Workers
-) -> tuple[dict[str, list[tuple[Entry, Checked]]], list[dict[str, str]]]:
-    """Usable entries of each split with what their file says of itself, and the skipped ones."""
+) -> tuple[dict[str, list[Checked]], list[dict[str, str]]]:
+    """What can be used of each split, in order, and what is skipped with its reason."""
     entries = [(split, entry) for split, members in splits.items() for entry in members]
     results = workers.map(check_video, [e.video for _, e in entries], doing="checking videos", unit="video", chunk=16)
-    return {}, []
+    usable: dict[str, list[Checked]] = {split: [] for split in splits}
+    skipped: list[dict[str, str]] = []
+    for (split, entry), (info, reason) in zip(entries, results, strict=True):
+        if info is None:
+            skipped.append({"split": split, "video": entry.record.id, "reason": reason})
+        else:
+            usable[split].append(Checked(entry, entry.video, info))
+    share = len(skipped) / len(entries)
+    if share > plan.max_skipped_share or not any(usable.values()):
+        shown = "".join(f"\n  {item['video']}: {item['reason']}" for item in skipped[:10])
+        more = f"\n  and {len(skipped) - 10} more" if len(skipped) > 10 else ""
+        raise PreparationError(
+            f"{plan.name}: {len(skipped)} of {len(entries)} videos are unusable, more than --max-skipped-share "
+            f"{plan.max_skipped_share:g} allows:{shown}{more}"
+        )
+    return {split: members for split, members in usable.items() if members}, skipped
+
+
+def _records(usable: Sequence[Checked], phrases: Mapping[str, tuple[str, ...]]) -> Iterator[schema.Record]:
+    """Complete records, read from disk one at a time."""
+    for item in usable:
+        record = item.entry.record
+        captions = tuple(dataclasses.replace(c, phrases=phrases[c.text]) for c in record.captions)
+        masks = _masks(item)
+        yield dataclasses.replace(record, captions=captions, video=item.file.read_bytes(), masks=masks)
+
+
+def _masks(item: Checked) -> np.ndarray | None:
+    path = item.entry.masks
+    if path is None:
+        return None
+    with np.load(path, allow_pickle=False) as archive:
+        masks = archive["masks"]
+    if masks.dtype != np.uint8 or masks.ndim != 3 or (item.info.frames and len(masks) != item.info.frames):
+        raise PreparationError(
+            f"{path}: masks {masks.dtype} {masks.shape}: expected uint8 [{item.info.frames} frames, height, width]"
+        )
+    known = {o.mask_id for o in item.entry.record.objects}
+    if known and not known <= set(range(1, 256)):
+        raise PreparationError(f"{path}: mask ids {sorted(known)}: expected numbers from 1 to 255")
+    return masks
+
+
+def _vocabulary(plan: Plan, usable: Mapping[str, Sequence[Checked]], path: Path) -> str:
+    """Writes vocab.txt and says in words where it comes from."""
+    if plan.vocab is not None:
+        try:
+            tokenizer = load_tokenizer(plan.vocab)
+        except TokenizerError as error:
+            raise PreparationError(f"--vocab: {error}") from error
+        if tokenizer.kind != "wordpiece" or plan.vocab.suffix != ".txt":
+            raise PreparationError(
+                f"--vocab {plan.vocab}: expected a vocab.txt (WordPiece, one token a line); "
+                "name other kinds in the config: tokenizer.path"
+            )
+        shutil.copyfile(plan.vocab, path)
+        return f"{tokenizer.vocab_size} tokens, given by --vocab"
+    texts = [c.text for item in usable.get("train", ()) for c in item.entry.record.captions]
+    if not texts:
+        return "none: no training captions to learn one from"
+    try:
+        return f"{train_wordpiece(texts, plan.vocab_size, path)} tokens, learned from {len(texts)} training captions"
+    except TokenizerError as error:
+        raise PreparationError(f"--vocab-size: {error}") from error
+
+
+def _counts(usable: Sequence[Checked]) -> dict[str, Any]:
+    return {
+        "clips": len(usable),
+        "captions": sum(len(item.entry.record.captions) for item in usable),
+        "seconds": round(sum(item.info.duration for item in usable), 1),
+        "bytes": sum(item.file.stat().st_size for item in usable),
+    }

@@ -1,7 +1,5 @@
 """Is a video file usable? Checked by decoding it as training will, before it becomes a record."""
 
-import dataclasses
-import os
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -13,20 +11,16 @@ from .errors import PreparationError
 CHECKED_FRAMES = 8  # spread over the whole video
 
 
-@dataclasses.dataclass(frozen=True)
-class Checked:
-    """What came of checking one video: its description, or the reason why it is of no use."""
+def check_video(path: Path) -> tuple[VideoInfo | None, str]:
+    """Decodes frames spread over the whole file, so that a truncated one is found out too.
 
-    info: VideoInfo | None
-    reason: str = ""
-
-
-def check_video(path: Path) -> Checked:
-    """Decodes frames spread over the whole file, so that a truncated one is found out too."""
+    Returns:
+      What the file says of itself and "", or None and the reason why it is of no use.
+    """
     try:
-        return Checked(decode(path, _spread, short_side=32, name=path.name).info)
+        return decode(path, _spread, short_side=32, name=path.name).info, ""
     except VideoError as error:
-        return Checked(None, error.reason)
+        return None, error.reason
 
 
 def path_inside(folder: Path, name: str, where: str) -> Path:
@@ -45,11 +39,7 @@ def path_inside(folder: Path, name: str, where: str) -> Path:
         raise PreparationError(f"{where}: {name!r} leads out of the folder of videos; expected a path inside it")
     path = folder / parts
     if path.exists() and not path.resolve().is_relative_to(folder.resolve()):
-        raise PreparationError(
-            f"{where}: {name!r} is a link that leads out of the folder of videos ({os.readlink(path)!r})"
-            if path.is_symlink()
-            else f"{where}: {name!r} leads out of the folder of videos over a linked folder"
-        )
+        raise PreparationError(f"{where}: {name!r} leads out of the folder of videos over a link")
     return path
 
 

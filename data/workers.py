@@ -42,6 +42,7 @@ class Workers:
           PreparationError: a process died, which is memory or a crash in a codec, and not an exception.
         """
         with tqdm(total=len(items), desc=doing, unit=unit, disable=None if len(items) > 1 else True) as bar:
+            results: Iterator[_Result]
             if self.count == 1 or len(items) <= chunk:
                 results = map(function, items)
             else:

@@ -29,7 +29,7 @@ def write_records(name: str, splits: Mapping[str, Records], folder: Path, descri
 
     tfds.disable_progress_bar()  # the steps before are the slow ones, and have a bar each
 
-    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc]
+    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc, call-arg]
         """A dataset of `schema.Record`s."""
 
         VERSION = tfds.core.Version(schema.SCHEMA_VERSION)

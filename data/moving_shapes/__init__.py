@@ -1,5 +1,6 @@
-"""Moving shapes: a small rendered world with captions, masks, cuts, actions and questions."""
+"""What is moving shapes? A small rendered world that trains and tests a video-language model in minutes."""
 
-from .builder import prepare
+from .dataset import NAME, prepare
+from .generator import SPLITS, generate
 
-__all__ = ["prepare"]
+__all__ = ["NAME", "SPLITS", "generate", "prepare"]

@@ -1,0 +1,62 @@
+"""How is moving shapes prepared? Rendered into a raw folder, then read back as if it had been downloaded."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..preparation import Plan, building, finished
+from ..preparation import prepare as prepare_entries
+from .annotations import read_annotations
+from .generator import SPLITS, generate
+
+NAME = "moving_shapes"
+VOCAB_SIZE = 1000
+
+
+def prepare(
+    out_dir: str | Path,
+    *,
+    seed: int = 0,
+    sizes: Mapping[str, int] | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+    vocab: Path | None = None,
+) -> Path:
+    """Renders, encodes and prepares moving shapes.
+
+    Args:
+      out_dir: receives `moving_shapes_raw/` and `moving_shapes/`.
+      seed: decides everything.
+      sizes: clips of each split, where not the default numbers; a split left out is not made.
+      workers: processes; the result does not depend on it.
+      overwrite: makes it again where it is already there.
+      vocab: a vocab.txt to use instead of one trained on the captions.
+
+    Returns:
+      out_dir/moving_shapes, for `config.input.dataset`.
+
+    Raises:
+      PreparationError: see `svilm_data.preparation.prepare`.
+    """
+    sizes = dict(sizes) if sizes is not None else {name: split.clips for name, split in SPLITS.items()}
+    options = {"seed": seed, "sizes": sizes}
+    out = Path(out_dir)
+    plan = Plan(
+        name=NAME,
+        out=out,
+        options=options,
+        command=f"svilm prepare {NAME} --out OUT --seed {seed}",
+        workers=workers,
+        overwrite=overwrite,
+        vocab=vocab,
+        vocab_size=VOCAB_SIZE,
+        description="Rendered clips of moving shapes with captions, masks, cuts, actions and questions.",
+    )
+    if finished(plan):
+        return plan.folder
+    raw = out / f"{NAME}_raw"
+    with building(out, raw.name) as folder:
+        generate(folder / "raw", seed, sizes, workers)
+        shutil.rmtree(raw, ignore_errors=True)
+        (folder / "raw").rename(raw)
+    return prepare_entries(plan, read_annotations(raw))

@@ -1,0 +1,62 @@
+"""What do all tests share? A tiny prepared dataset, made once, and the folder of real files where there is one."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+REALDATA = Path(__file__).parents[2] / "shared" / "realdata"
+# Clips of each split: enough for every evaluator to have something to read, made in about three seconds.
+SIZES = {
+    "train": 16,
+    "validation": 8,
+    "test": 8,
+    "hard_test": 8,
+    "hard_validation": 8,
+    "twins_test": 4,
+    "twins_validation": 4,
+    "untrimmed_train": 2,
+    "untrimmed_test": 2,
+}
+_PATIENCE = 120.0  # seconds for the process that makes the dataset
+
+
+@pytest.fixture(scope="session")
+def moving_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny moving_shapes, as `svilm prepare` writes it; one for all processes of a test run."""
+    from svilm_data.moving_shapes import NAME, prepare
+
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # which the workers share
+    folder = base / "prepared"
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return _wait_for(folder / NAME)
+    try:
+        return prepare(folder, sizes=SIZES, workers=1)
+    except BaseException:
+        shutil.rmtree(folder)  # so that the others stop waiting
+        raise
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """Real clips, which do not belong to the repository: $SVILM_REALDATA or ../shared/realdata."""
+    folder = Path(os.environ.get("SVILM_REALDATA") or REALDATA)
+    if not folder.is_dir():
+        pytest.skip(f"no real clips: {folder} does not exist (set SVILM_REALDATA)")
+    return folder
+
+
+def _wait_for(folder: Path) -> Path:
+    """The dataset appears complete, since preparation renames it into place."""
+    end = time.monotonic() + _PATIENCE
+    while not folder.is_dir():
+        if not folder.parent.is_dir() or time.monotonic() > end:
+            pytest.fail(f"{folder}: the process that prepares it failed or takes longer than {_PATIENCE:.0f} s")
+        time.sleep(0.2)
+    return folder
