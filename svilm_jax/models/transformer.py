@@ -1,4 +1,4 @@
-"""What is one layer, and how are many of them run? Pre-norm for video, post-norm (BERT) for text; stacked and scanned."""
+"""What is one layer, and how are many run? Pre-norm for video, post-norm (BERT) for text; stacked and scanned."""
 
 import functools
 from collections.abc import Callable
@@ -101,7 +101,8 @@ class Layers(nnx.Module):
     def __init__(self, count: int, *, remat: str, unroll: int, rngs: nnx.Rngs, **layer):
         if remat not in REMAT_POLICIES:
             raise ConfigError(
-                f"config.model.remat={remat!r}: expected one of {sorted(REMAT_POLICIES)}{nearest(remat, REMAT_POLICIES)}"
+                f"config.model.remat={remat!r}: expected one of {sorted(REMAT_POLICIES)}"
+                f"{nearest(remat, REMAT_POLICIES)}"
             )
         self.count, self.remat, self.unroll = count, remat, unroll or count
 

@@ -1,0 +1,88 @@
+"""What does a training run carry from step to step, and how does it come to lie on the mesh?"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from svilm_jax.config import Config
+from svilm_jax.models.parameters import Params, abstract_model, parameters
+from svilm_jax.models.svilm import build_model
+from svilm_jax.parallel import parameter_shardings
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything that a step reads and writes.
+
+    Attributes:
+      step: int32 scalar, steps taken.
+      params: nested dict of float32 arrays.
+      optimizer: state of the optax transformation.
+      ema: averaged parameters, or None.
+    """
+
+    step: jax.Array
+    params: Params
+    optimizer: Any
+    ema: Params | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """What does not change during a run: the module's structure, shapes, and where every array lies.
+
+    Attributes:
+      graphdef, abstract: of the model, for `bind`.
+      shapes: `TrainState` of ShapeDtypeStructs.
+      shardings: `TrainState` of NamedShardings.
+    """
+
+    graphdef: nnx.GraphDef
+    abstract: nnx.State
+    shapes: TrainState
+    shardings: TrainState
+
+
+def make_structure(
+    config: Config, vocab_size: int, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> Structure:
+    """Shapes and shardings of the state, without allocating anything.
+
+    Optimiser statistics lie where their parameters lie; counters are whole everywhere.
+    """
+    graphdef, abstract = abstract_model(config, vocab_size)
+    shapes = jax.eval_shape(lambda: _fresh(config, vocab_size, optimizer))
+    whole = NamedSharding(mesh, PartitionSpec())
+    of_params = parameter_shardings(abstract, mesh)
+    of_optimizer = optax.tree_map_params(
+        optimizer,
+        lambda _, sharding: sharding,
+        shapes.optimizer,
+        of_params,
+        transform_non_params=lambda _: whole,
+    )
+    shardings = TrainState(whole, of_params, of_optimizer, None if shapes.ema is None else of_params)
+    return Structure(graphdef, abstract, shapes, shardings)
+
+
+def init_state(
+    config: Config, vocab_size: int, optimizer: optax.GradientTransformation, structure: Structure
+) -> TrainState:
+    """A fresh state, born on the mesh: no device ever holds a parameter that is not its own."""
+    return jax.jit(lambda: _fresh(config, vocab_size, optimizer), out_shardings=structure.shardings)()
+
+
+def _fresh(config: Config, vocab_size: int, optimizer: optax.GradientTransformation) -> TrainState:
+    params = parameters(build_model(config, vocab_size, config.train.seed))
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        optimizer=optimizer.init(params),
+        ema=params if config.optimizer.ema else None,
+    )
