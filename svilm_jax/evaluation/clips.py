@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from svilm_jax.config import VideoConfig
+from svilm_jax.input.clips import Clip, clip_masks, evaluation_clips
 from svilm_jax.input.decoding import VideoError, probe
-from svilm_jax.input.pipeline import Clip, evaluation_clips
 from svilm_jax.input.records import RecordSource, open_records
 from svilm_jax.input.schema import Record
 
@@ -84,17 +84,12 @@ def object_masks(clip: Clip) -> tuple[list[str], np.ndarray] | None:
     Objects that a phrase does not tell apart are one: their masks are merged. None where the record has no masks.
 
     Raises:
-      EvaluationError: the record has fewer masks than frames that decode.
+      ValueError: the record has fewer masks than frames that decode.
     """
     record = clip.record
     if record.masks is None or not record.objects:
         return None
-    if clip.indices.max() >= len(record.masks):
-        raise EvaluationError(
-            f"{record.id}: frame {clip.indices.max()} decodes, but there are masks of {len(record.masks)} frames only; "
-            "prepare the dataset again"
-        )
-    ids = clip.geometry.masks(record.masks[clip.indices])  # [T, H, W]
+    ids = clip_masks(clip)  # [T, H, W]
     phrases = list(dict.fromkeys(item.phrase for item in record.objects))
     members = [[item.mask_id for item in record.objects if item.phrase == phrase] for phrase in phrases]
     return phrases, np.stack([np.isin(ids, values) for values in members])  # [K, T, H, W]

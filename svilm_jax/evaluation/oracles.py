@@ -118,7 +118,7 @@ def oracle_metrics(
     for name, read_background in (("oracle_colors", False), ("oracle", True)):
         total = 0.0
         for members in sets:
-            queries = np.flatnonzero(np.isin(owner, members))
+            queries = np.flatnonzero(np.isin(owner, members)).tolist()
             local = {int(member): i for i, member in enumerate(members)}
             total += len(queries) * oracle_recall_at_1(
                 [captions[q] for q in queries],

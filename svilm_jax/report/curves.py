@@ -1,0 +1,106 @@
+"""How did training go? The numbers of metrics.jsonl as curves, in panels of things that belong together."""
+
+import json
+from pathlib import Path
+
+import matplotlib.figure
+import numpy as np
+
+# Panel title, words that a metric's name has to hold for it, whether the axis is logarithmic. First match wins.
+PANELS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
+    ("gradient, parameter and update norms", ("norm",), True),
+    ("learning rate", ("learning_rate", "lr"), False),
+    ("logit scale", ("logit_scale",), False),
+    ("clips per second", ("clips_per_second", "clips/s", "clips_per_s"), False),
+    ("MFU", ("mfu",), False),
+    ("losses", ("loss",), False),
+)
+EVALUATED = ("retrieval", "retrieval_hard", "grounding", "grouping")
+_IGNORED = ("step", "time", "epoch")
+
+Curve = tuple[np.ndarray, np.ndarray]
+
+
+def read_curves(path: Path) -> tuple[dict[str, Curve], int]:
+    """The curves of a metrics.jsonl and the number of lines that could not be read.
+
+    A run that was stopped may leave half a line at the end, and one that was resumed repeats steps: of two values
+    for one step the later counts.
+
+    Returns:
+      (name -> (steps int [N], values float [N]) in ascending steps, unreadable lines).
+    """
+    points: dict[str, dict[int, float]] = {}
+    bad = 0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            step = int(row["step"])
+        except (ValueError, KeyError, TypeError):
+            bad += 1
+            continue
+        for name, value in row.items():
+            if name not in _IGNORED and isinstance(value, int | float) and not isinstance(value, bool):
+                points.setdefault(name, {})[step] = float(value)
+    curves = {
+        name: (np.array(sorted(values)), np.array([values[step] for step in sorted(values)]))
+        for name, values in points.items()
+    }
+    return curves, bad
+
+
+def panels(curves: dict[str, Curve]) -> list[tuple[str, dict[str, Curve], bool]]:
+    """(title, curves, logarithmic) of every panel that has something to show.
+
+    Curves of evaluation metrics get panels only with two points or more: one point is in the table already.
+    """
+    rest = dict(curves)
+    found = []
+    for kind in EVALUATED:
+        chosen = {n: rest.pop(n) for n in list(rest) if n.startswith(f"{kind}/")}
+        shown = {n: c for n, c in chosen.items() if len(c[0]) > 1 and "MedR" not in n and "groups_used" not in n}
+        if shown:
+            found.append((f"evaluation: {kind}", shown, False))
+    training = []
+    for title, words, logarithmic in PANELS:
+        chosen = {n: rest.pop(n) for n in list(rest) if any(_has(n, word) for word in words)}
+        if chosen:
+            training.append((title, chosen, logarithmic))
+    training.sort(key=lambda panel: panel[0] != "losses")  # what one looks at first
+    others: dict[str, dict[str, Curve]] = {}
+    for name, curve in rest.items():
+        others.setdefault(name.rpartition("/")[0] or name, {})[name] = curve
+    return [*training, *((title, lines, False) for title, lines in others.items()), *found]
+
+
+def plot_curves(curves: dict[str, Curve], columns: int = 3) -> matplotlib.figure.Figure:
+    """All panels in one figure.
+
+    Raises:
+      ValueError: no curves.
+    """
+    shown = panels(curves)
+    if not shown:
+        raise ValueError("no curves to plot")
+    rows = -(-len(shown) // columns)
+    figure = matplotlib.figure.Figure(figsize=(4.2 * columns, 2.9 * rows), layout="constrained")
+    for i, (title, lines, logarithmic) in enumerate(shown):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        for name, (steps, values) in sorted(lines.items()):
+            label = name.split("/", 1)[-1]
+            axes.plot(steps, values, label=label, linewidth=1.2, marker="." if len(steps) < 4 else None)
+        if logarithmic and all((v[np.isfinite(v)] > 0).all() for _, v in lines.values()):
+            axes.set_yscale("log")
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("step", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25)
+        if 1 < len(lines) <= 12:
+            axes.legend(fontsize=7)
+    return figure
+
+
+def _has(name: str, word: str) -> bool:
+    return word in name if len(word) > 2 else word in name.replace("/", "_").split("_")
