@@ -1,0 +1,163 @@
+"""By which names may the fields of an annotation file go? Video, caption, split and times, and their values."""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import PreparationError
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """A field and its names, best first: where a row has several of them, the first counts."""
+
+    title: str
+    names: tuple[str, ...]
+
+
+VIDEO = Field(
+    "video",
+    ("video", "video_path", "video_file", "video_name", "path", "file", "file_path", "filepath", "file_name")
+    + ("filename", "clip", "video_id", "videoid", "vid", "clip_id", "clip_name", "id", "name"),
+)
+CAPTION = Field("caption", ("caption", "captions", "text", "texts", "sentence", "sentences", "description"))
+SPLIT = Field("split", ("split", "subset"))
+START = Field("start", ("start", "start_time", "begin"))
+END = Field("end", ("end", "end_time"))
+TIMES = Field("timestamps", ("timestamps", "timestamp", "segment"))
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def normal(name: str) -> str:
+    """A field's name in lower case, without blanks around it, with _ for blanks and hyphens inside."""
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def first_of(field: Field, row: Mapping[str, Any], where: str) -> str:
+    """The name by which a row has the field.
+
+    Raises:
+      PreparationError: it has none.
+    """
+    name = present(field, row)
+    if name is None:
+        near = [match for key in row for match in difflib.get_close_matches(key, field.names, n=1)]
+        raise PreparationError(
+            f"{where}: no field for the {field.title}: expected one of {', '.join(field.names)}; "
+            f"there are {', '.join(repr(key) for key in row) or 'none'}"
+            + (f"; did you mean {near[0]!r}?" if near else "")
+        )
+    return name
+
+
+def present(field: Field, row: Mapping[str, Any]) -> str | None:
+    """As `first_of`, None where the row has none."""
+    return next((name for name in field.names if name in row), None)
+
+
+def video_name(row: Mapping[str, Any], where: str) -> str:
+    """The name of the video of a row.
+
+    Raises:
+      PreparationError: missing, empty, or no string or whole number.
+    """
+    key = first_of(VIDEO, row, where)
+    value = row[key]
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
+        raise PreparationError(f"{where}, field {key!r}: {value!r}: expected the name of a video file")
+    return str(value).strip()
+
+
+def split_name(row: Mapping[str, Any], where: str) -> str:
+    """train, validation or test; "" where the row does not say.
+
+    Raises:
+      PreparationError: another word.
+    """
+    key = present(SPLIT, row)
+    value = "" if key is None or row[key] is None else row[key]
+    if value == "":
+        return ""
+    split = SPLITS.get(normal(value)) if isinstance(value, str) else None
+    if split is None:
+        raise PreparationError(f"{where}, field {key!r}: {value!r}: expected train, validation or test")
+    return split
+
+
+def captions(row: Mapping[str, Any], where: str) -> list[tuple[str, float, float]]:
+    """(text, start, end) of the captions of a row; start and end are -1 where a caption has no times.
+
+    Empty texts are in it, as "", to be counted.
+
+    Raises:
+      PreparationError: no field for captions, a value of another kind, times that are no times.
+    """
+    key = first_of(CAPTION, row, where)
+    where_text = f"{where}, field {key!r}"
+    value = row[key]
+    members = value if isinstance(value, list) else [value]
+    times: list[tuple[float, float]]
+    stamps = present(TIMES, row)
+    if stamps is not None and isinstance(value, list):
+        pairs = row[stamps]
+        if not isinstance(pairs, list) or len(pairs) != len(members):
+            raise PreparationError(f"{where}, field {stamps!r}: expected {len(members)} [start, end], one a caption")
+        times = [_pair(pair, f"{where}, field {stamps!r}, number {i}") for i, pair in enumerate(pairs, start=1)]
+    elif stamps is not None:
+        times = [_pair(row[stamps], f"{where}, field {stamps!r}")]
+    else:
+        times = [_start_end(row, where)] * len(members)
+    found = []
+    for number, (member, (start, end)) in enumerate(zip(members, times, strict=True), start=1):
+        place = where_text if len(members) == 1 else f"{where_text}, caption {number}"
+        if isinstance(member, dict):
+            inner = {normal(name): text for name, text in member.items()}
+            found += captions(inner, place)
+        elif member is None:
+            found.append(("", start, end))
+        elif isinstance(member, str):
+            found.append((" ".join(member.split()), start, end))
+        else:
+            raise PreparationError(f"{place}: {member!r}: expected a sentence")
+    return found
+
+
+def _start_end(row: Mapping[str, Any], where: str) -> tuple[float, float]:
+    start, end = present(START, row), present(END, row)
+    values = [None if key is None or row[key] in (None, "") else row[key] for key in (start, end)]
+    if values == [None, None]:
+        return -1.0, -1.0
+    if None in values:
+        missing = "start" if values[0] is None else "end"
+        raise PreparationError(f"{where}, field {missing!r}: missing; expected both start and end, or neither")
+    return _span(values[0], values[1], f"{where}, fields {start!r} and {end!r}")
+
+
+def _pair(pair: Any, where: str) -> tuple[float, float]:
+    if not isinstance(pair, list) or len(pair) != 2:
+        raise PreparationError(f"{where}: {pair!r}: expected [start, end] in seconds")
+    return _span(pair[0], pair[1], where)
+
+
+def _span(start: Any, end: Any, where: str) -> tuple[float, float]:
+    try:
+        if isinstance(start, bool) or isinstance(end, bool):
+            raise ValueError
+        first, last = float(start), float(end)
+    except (TypeError, ValueError):
+        first = last = math.nan
+    if not (math.isfinite(last) and 0 <= first < last):
+        raise PreparationError(f"{where}: {start!r} to {end!r}: expected seconds with 0 <= start < end")
+    return first, last
