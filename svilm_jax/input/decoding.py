@@ -97,9 +97,15 @@ class Frames:
     times: np.ndarray
     info: VideoInfo
 
+    def at(self, times: Sequence[float] | np.ndarray) -> "Frames":
+        """Those of these frames that are on screen at `times`; for frames in ascending order."""
+        places = np.searchsorted(self.times, np.asarray(times) + _SAME_TIME, side="right") - 1
+        places = np.maximum(places, 0)  # [T]
+        return Frames(self.images[places], self.indices[places], self.times[places], self.info)
+
 
 Source = bytes | str | Path
-Times = Sequence[float] | np.ndarray | Callable[[VideoInfo], Sequence[float] | np.ndarray] | None
+Times = Sequence[float] | np.ndarray | Callable[[VideoInfo], Sequence[float] | np.ndarray | None] | None
 
 
 def probe(source: Source, *, name: str = "", limits: Limits = Limits()) -> VideoInfo:
@@ -116,7 +122,7 @@ def decode(
     source: Source,
     times: Times,
     *,
-    short_side: int = 0,
+    short_side: int | Callable[[VideoInfo], int] = 0,
     size: tuple[int, int] | None = None,
     name: str = "",
     limits: Limits = Limits(),
@@ -127,8 +133,9 @@ def decode(
       source: bytes of a file, or its path.
       times: seconds from the first frame, in any order; or a function from `VideoInfo` to such times; or None for
         every frame of the file. At time t the last frame that appears at or before t is on screen; times before the
-        first frame or after the last give the first or last one.
-      short_side: scale so that the shorter side has so many pixels; 0: as stored. Never enlarges.
+        first frame or after the last give the first or last one. The function may return None too.
+      short_side: scale so that the shorter side has so many pixels, or a function from `VideoInfo` to that; 0: as
+        stored. Never enlarges.
       size: (height, width) to scale to, whatever the proportions; excludes `short_side`.
       name: of the video, for error messages.
       limits: what the file may ask of this machine.
@@ -144,13 +151,13 @@ def decode(
         raise ValueError(f"decode: give short_side={short_side} or size={size}, not both")
     with _opened(source, name, limits) as reader:
         info = reader.info()
-        if times is None:
-            wanted = None
-        else:
-            wanted = np.asarray(times(info) if callable(times) else times, np.float64)
+        given = times(info) if callable(times) else times
+        wanted = None
+        if given is not None:
+            wanted = np.asarray(given, np.float64)
             if wanted.ndim != 1 or not wanted.size or not np.isfinite(wanted).all():
                 raise ValueError(f"{name or 'decode'}: expected a list of finite seconds, got {wanted!r}")
-        height, width = _target(info, short_side, size)
+        height, width = _target(info, short_side(info) if callable(short_side) else short_side, size)
         count = max(info.frames, 1) if wanted is None else len(wanted)
         if count * height * width * 3 > limits.max_output_bytes:
             raise VideoError(
@@ -292,6 +299,7 @@ class _Reader:
                 if index >= budget:
                     raise VideoError(f"more than {budget} frames of {width}x{height}", self.name)
                 keep(index, time, frame)
+            self._check_end(times[-1], info.duration, info)
             return Frames(np.stack(images), np.array(indices), np.array(times), info)
 
         order = np.argsort(wanted, kind="stable")
@@ -308,11 +316,8 @@ class _Reader:
                 break
             shown = (index, time, frame)
         assert shown is not None
-        frame_length = 1.0 / info.fps if info.fps else 0.0
         if position < len(ascending):
-            missing = ascending[-1] - shown[1] - frame_length
-            if missing > max(_MAX_FROZEN_SHARE * info.duration, 2 * frame_length):
-                self._refuse(f"decodes up to {shown[1]:.2f} s, but {ascending[-1]:.2f} s is wanted", info)
+            self._check_end(shown[1], ascending[-1], info)
         for _ in ascending[position:]:
             keep(*shown)
         if self.errors and lag > _MAX_FROZEN_SHARE * info.duration:
@@ -325,6 +330,12 @@ class _Reader:
             np.array(times)[back],
             info,
         )
+
+    def _check_end(self, last: float, until: float, info: VideoInfo) -> None:
+        """Refuses a last frame at `last` seconds that would have to stand still for too long, until `until`."""
+        frame_length = 1.0 / info.fps if info.fps else 0.0
+        if until - last - frame_length > max(_MAX_FROZEN_SHARE * info.duration, 2 * frame_length):
+            self._refuse(f"decodes up to {last:.2f} s, but {until:.2f} s is wanted", info)
 
     def _refuse(self, what: str, info: VideoInfo) -> None:
         detail = f"; {len(self.errors)} packets do not decode ({self.errors[0]})" if self.errors else ""

@@ -5,7 +5,7 @@ import hashlib
 import importlib.resources
 import json
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -229,6 +229,20 @@ def load_tokenizer(path: str | Path, lowercase: bool = True, dataset: str | Path
             f"{'tokenizer' if file.suffix == '.json' else 'vocab'}{file.suffix}", content, lowercase, str(file)
         )
     raise TokenizerError(f"{file}: unknown kind of vocabulary; expected *.txt or *.json (WordPiece) or *.model")
+
+
+def tokenizer_from_files(files: Mapping[str, bytes], lowercase: bool = True) -> Tokenizer:
+    """The tokenizer whose `files()` these are, as a checkpoint keeps them.
+
+    Raises:
+      TokenizerError: not the one file of a vocabulary.
+    """
+    if len(files) != 1:
+        raise TokenizerError(f"expected the one file of a vocabulary, got {sorted(files)}")
+    ((name, content),) = files.items()
+    if name.endswith(".model"):
+        return SentencePieceTokenizer(content, lowercase, name)
+    return WordPieceTokenizer(name, content, lowercase)
 
 
 def train_wordpiece(texts: Iterable[str], vocab_size: int, path: str | Path, lowercase: bool = True) -> int:

@@ -1,0 +1,107 @@
+"""Which part of the picture does the model see? One crop, scale and flip for all frames of a clip and its masks."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable
+
+import numpy as np
+from PIL import Image
+
+# Words that a mirrored picture makes untrue. Word-wise: "bright" and "leftover" are none.
+_SIDED = re.compile(
+    r"\b(?:left|right)(?:s|wards?|ways?|most|y|ies|-?hand(?:ed)?(?:ly|ness)?)?\b|\b(?:counter|anti|contra)?-?clockwise\b",
+    re.IGNORECASE,
+)
+_CROP_TRIES = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """A box of the source picture that becomes a square of `size` pixels.
+
+    The box is in fractions of the source's height and width, so that it fits frames and masks of any resolution.
+    """
+
+    top: float
+    left: float
+    height: float
+    width: float
+    size: int
+    flip: bool = False
+
+    def flipped(self, flip: bool) -> "Geometry":
+        """This box, mirrored if `flip`."""
+        return dataclasses.replace(self, flip=flip)
+
+    def frames(self, images: np.ndarray) -> np.ndarray:
+        """uint8 [T, h, w, 3] to uint8 [T, size, size, 3]; bilinear, averaging where it shrinks."""
+        count, h, w, _ = images.shape
+        size = (self.size, self.size)
+        box = self._pixels(h, w)
+        out = np.empty((count, *size, 3), np.uint8)
+        if box == (0, 0, w, h) and (h, w) == size:
+            out[:] = images
+        else:
+            for i in range(count):
+                out[i] = np.asarray(Image.fromarray(images[i]).resize(size, Image.Resampling.BILINEAR, box=box))
+        return out[:, :, ::-1] if self.flip else out  # [T, size, size, 3]
+
+    def masks(self, masks: np.ndarray) -> np.ndarray:
+        """[T, h, w] of ids to [T, size, size], the same dtype; nearest, so that ids stay ids."""
+        _, h, w = masks.shape
+        steps = (np.arange(self.size) + 0.5) / self.size  # centres of the pixels that result
+        rows = np.clip((self.top + steps * self.height) * h, 0, h - 1).astype(np.int64)
+        columns = np.clip((self.left + steps * self.width) * w, 0, w - 1).astype(np.int64)
+        if self.flip:
+            columns = columns[::-1]
+        return masks[:, rows[:, None], columns]  # [T, size, size]
+
+    def _pixels(self, h: int, w: int) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) in pixels of an h by w picture, inside it whatever the rounding."""
+        left, top = max(self.left * w, 0.0), max(self.top * h, 0.0)
+        right, bottom = min((self.left + self.width) * w, w), min((self.top + self.height) * h, h)
+        return left, top, right, bottom
+
+
+def centre_crop(height: int, width: int, size: int) -> Geometry:
+    """The largest square in the middle: what evaluation sees of a height by width picture."""
+    side = min(height, width)
+    return Geometry((1 - side / height) / 2, (1 - side / width) / 2, side / height, side / width, size)
+
+
+def random_resized_crop(
+    height: int,
+    width: int,
+    size: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    rng: np.random.Generator,
+) -> Geometry:
+    """A box with a random share of the area and a random proportion, at a random place.
+
+    Args:
+      height, width: pixels of the picture.
+      size: pixels of the square that results.
+      scale: smallest and largest share of the area.
+      ratio: smallest and largest width / height of the box, drawn on a log scale so that wide and tall are as likely.
+      rng: consumed by a varying number of draws; give each clip its own.
+
+    Returns:
+      The box; the centre crop where no box of these shares fits in ten tries (a very long picture).
+    """
+    if not (0 < scale[0] <= scale[1] <= 1 and 0 < ratio[0] <= ratio[1]):
+        raise ValueError(f"random crop: expected 0 < scale <= 1 and 0 < ratio, ascending; got {scale} and {ratio}")
+    for _ in range(_CROP_TRIES):
+        area = height * width * rng.uniform(*scale)
+        proportion = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        w, h = math.sqrt(area * proportion), math.sqrt(area / proportion)
+        if w <= width and h <= height:
+            top, left = rng.uniform(0, height - h), rng.uniform(0, width - w)
+            return Geometry(top / height, left / width, h / height, w / width, size)
+    return centre_crop(height, width, size)
+
+
+def mentions_side(texts: Iterable[str]) -> bool:
+    """Whether a text says left or right (leftwards, right-hand, clockwise, ...): such a clip must not be mirrored."""
+    return any(_SIDED.search(text) for text in texts)

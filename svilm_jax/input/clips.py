@@ -1,0 +1,224 @@
+"""What does one record look like to the model? Record to frames of the right number, size and crop."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import itertools
+import math
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from svilm_jax.config import VideoConfig
+from svilm_jax.input import augmentation, decoding, sampling
+from svilm_jax.input.augmentation import Geometry
+from svilm_jax.input.decoding import Frames, VideoError, VideoInfo
+from svilm_jax.input.schema import Record
+
+# Frames are decoded to this many times the side that the model sees: a random crop of half the area, of any proportion
+# allowed, is then still scaled down and not up. Files up to a third larger stay as they are, because FFmpeg's unscaled
+# conversion to RGB costs half of its scaled one.
+_DECODE_SIDE = 1.5
+_KEEP_SIDE = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """One video as evaluation sees it.
+
+    Attributes:
+      frames: uint8 [T, H, W, 3], RGB; zeros where `error` is set.
+      indices: int64 [T], number of each frame in the file in order of presentation.
+      times: float64 [T], seconds at which these frames appear.
+      duration: seconds of the whole video; 0 where `error` is set.
+      geometry: the part of the picture that `frames` shows; None where `error` is set.
+      record: where the clip comes from.
+      error: why the video could not be used, or None.
+    """
+
+    frames: np.ndarray
+    indices: np.ndarray
+    times: np.ndarray
+    duration: float
+    geometry: Geometry | None
+    record: Record
+    error: str | None = None
+
+
+class FrameCache:
+    """Decoded frames of whole files, up to a budget of bytes.
+
+    What is in stays in: every epoch visits every record once in a new order, and there least-recently-used eviction
+    would throw each file out shortly before it is needed again.
+    """
+
+    def __init__(self, budget: int):
+        self._budget, self._used = budget, 0
+        self._frames: dict[int, Frames] = {}
+        self._records: dict[int, Record] = {}
+        self._lock = threading.Lock()
+
+    def get(self, index: int) -> Frames | None:
+        return self._frames.get(index)
+
+    def record(self, index: int, records: Sequence[Record]) -> Record:
+        """Record `index`; once its frames are kept, without video and masks and without reading it again."""
+        known = self._records.get(index)
+        if known is None:
+            known = records[index]
+            if index in self._frames:
+                self._records[index] = dataclasses.replace(known, video=b"", masks=None)
+        return known
+
+    def admits(self, nbytes: float) -> bool:
+        """Whether so many bytes would still fit."""
+        return self._used + nbytes <= self._budget
+
+    def put(self, index: int, frames: Frames) -> None:
+        with self._lock:
+            if index not in self._frames and self.admits(frames.images.nbytes):
+                self._used += frames.images.nbytes
+                self._frames[index] = frames
+
+
+def decode_side(info: VideoInfo, size: int) -> int:
+    """Short side in pixels to decode to where the model sees `size` pixels; 0: as stored."""
+    return 0 if min(info.width, info.height) <= _KEEP_SIDE * size else math.ceil(_DECODE_SIDE * size)
+
+
+def decode_clip(
+    record: Record,
+    video: VideoConfig,
+    start: float = -1.0,
+    end: float = -1.0,
+    rng: np.random.Generator | None = None,
+    cache: FrameCache | None = None,
+    index: int = -1,
+) -> Frames:
+    """`video.frames` frames of a record, not cropped.
+
+    Args:
+      record: where the video is.
+      video: frames and size in pixels.
+      start, end: window in seconds, both -1 for the whole video.
+      rng: shifts the times in training; None for evaluation, which takes the middles.
+      cache: where decoded files are kept; `index` is the record's place in it.
+
+    Returns:
+      Frames uint8 [T, h, w, 3].
+
+    Raises:
+      VideoError: see `decoding.decode`.
+    """
+    offset = 0.5 if rng is None else rng.random()
+
+    def times(info: VideoInfo) -> np.ndarray:
+        return sampling.segment_times(video.frames, *sampling.window(info.duration, start, end), offset)
+
+    known = cache.get(index) if cache is not None else None
+    if known is not None:
+        return known.at(times(known.info))
+
+    whole = False
+
+    def wanted(info: VideoInfo) -> np.ndarray | None:
+        nonlocal whole
+        side = decode_side(info, video.size) or min(info.height, info.width)
+        share = side / min(info.height, info.width)
+        frames = max(info.frames, info.duration * info.fps, 1)
+        nbytes = frames * 3 * info.height * info.width * share**2
+        whole = cache is not None and cache.admits(nbytes)
+        return None if whole else times(info)
+
+    frames = decoding.decode(
+        record.video, wanted, short_side=lambda info: decode_side(info, video.size), name=record.id
+    )
+    if whole:
+        assert cache is not None
+        cache.put(index, frames)
+        frames = frames.at(times(frames.info))
+    return frames
+
+
+def load_clip(record: Record, video: VideoConfig, start: float | None = None, end: float | None = None) -> Clip:
+    """A clip as evaluation sees it: frames in the middle of T equal segments, the largest square in the middle.
+
+    Args:
+      record: where the video is.
+      video: frames and size in pixels.
+      start, end: window in seconds; None for the whole video.
+
+    Returns:
+      The clip; one that cannot be decoded has `error` set.
+    """
+    shape = (video.frames, video.size, video.size, 3)
+    try:
+        frames = decode_clip(record, video, -1.0 if start is None else start, -1.0 if end is None else end)
+    except VideoError as error:
+        nothing = np.zeros(video.frames, np.int64)
+        return Clip(np.zeros(shape, np.uint8), nothing, nothing.astype(float), 0.0, None, record, str(error))
+    geometry = augmentation.centre_crop(frames.images.shape[1], frames.images.shape[2], video.size)
+    images = geometry.frames(frames.images)  # [T, H, W, 3]
+    return Clip(images, frames.indices, frames.times, frames.info.duration, geometry, record)
+
+
+def evaluation_clips(
+    records: Sequence[Record],
+    indices: Iterable[int],
+    video: VideoConfig,
+    *,
+    threads: int = 2,
+    windows: Iterable[tuple[float, float] | None] | None = None,
+) -> Iterator[Clip]:
+    """Clips of the records numbered `indices`, in that order, decoded ahead by `threads` threads.
+
+    Args:
+      records: where the videos are, such as a `RecordSource`.
+      indices: numbers of records; may repeat.
+      video: frames and size in pixels.
+      threads: at least 1.
+      windows: one (start, end) in seconds for each index, or None for the whole video.
+
+    Yields:
+      One `Clip` for each index; those that cannot be decoded come with `error` set.
+    """
+
+    def load(index: int, window: tuple[float, float] | None) -> Clip:
+        return load_clip(records[index], video, *(window or (None, None)))
+
+    tasks = zip(indices, windows if windows is not None else itertools.repeat(None), strict=False)
+    with concurrent.futures.ThreadPoolExecutor(max(threads, 1), thread_name_prefix="evaluation-clips") as pool:
+        ahead: collections.deque[concurrent.futures.Future[Clip]] = collections.deque()
+        try:
+            for task in tasks:
+                ahead.append(pool.submit(load, *task))
+                if len(ahead) > 4 * threads:  # bounds memory where the consumer is slower
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:  # a consumer that stops early does not wait for clips that nobody will see
+            for future in ahead:
+                future.cancel()
+
+
+def clip_masks(clip: Clip) -> np.ndarray:
+    """The record's masks brought to the clip's frames and crop.
+
+    Returns:
+      uint8 [T, H, W]: 0, or the `mask_id` of an object.
+
+    Raises:
+      ValueError: the record has no masks, fewer masks than the file has frames, or the clip failed.
+    """
+    masks = clip.record.masks
+    if masks is None:
+        raise ValueError(f"{clip.record.id}: has no masks")
+    if clip.geometry is None:
+        raise ValueError(f"{clip.record.id}: could not be decoded ({clip.error}), so its masks have no frames")
+    if clip.indices.max() >= len(masks):
+        raise ValueError(
+            f"{clip.record.id}: frame {clip.indices.max()} has no mask, there are {len(masks)}; expected one for each "
+            "frame of the file; prepare the dataset again"
+        )
+    return clip.geometry.masks(masks[clip.indices])  # [T, H, W]

@@ -1,0 +1,83 @@
+"""Which record stands at which position of the training stream? A pure function of seed, epoch and position.
+
+The stream is endless: epoch after epoch without a gap, so that a batch may straddle two epochs and no record waits for
+a batch to fill. Records stay together in blocks of `block` consecutive ones (look-alikes, which make hard negatives and
+splice partners); blocks are permuted anew in each epoch, and so is the order inside each block. What is left after the
+last whole block, fewer than `block` records, is not used.
+"""
+
+import dataclasses
+import functools
+
+import grain
+import numpy as np
+
+# Rounds of the cipher behind Grain's shuffle; four is what Grain itself uses.
+_ROUNDS = 4
+# Ranges below this are permuted by an array.
+_SHORT = 4096
+# What a seed is for; keeps the streams of one experiment apart.
+BLOCKS, INSIDE, CLIP = 0, 1, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """The order of `records` records.
+
+    A long permutation is Grain's `index_shuffle`, a cipher on the indices: it needs neither memory nor a common state,
+    so that every worker knows the place of any record of any epoch at once, however many there are (a permutation
+    array would be 8 bytes a record for each worker and a pause at each epoch). On a short range the cipher walks
+    through most of its own domain, 3.5 ms an index for a block of 8 against 4 us for a million records; there an
+    array is the better way.
+
+    Attributes:
+      records: in the split.
+      block: consecutive records that stay together.
+      seed: of the experiment.
+    """
+
+    records: int
+    block: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.block < 1 or self.records < self.block:
+            raise ValueError(
+                f"input.shuffle_block={self.block}: expected 1 to the number of records, which is {self.records}"
+            )
+
+    @property
+    def epoch_length(self) -> int:
+        """Records of one epoch."""
+        return self.records // self.block * self.block
+
+    def __call__(self, position: int) -> tuple[int, int]:
+        """(epoch, number of the record) at a position from 0 of the stream."""
+        epoch, rest = divmod(position, self.epoch_length)
+        slot, inside = divmod(rest, self.block)
+        block = _permuted(slot, self.records // self.block, _seed(self.seed, BLOCKS, epoch, 0))
+        if self.block > 1:
+            inside = _permuted(inside, self.block, _seed(self.seed, INSIDE, epoch, block))
+        return epoch, block * self.block + inside
+
+
+def clip_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """Randomness of one record in one epoch, the same whichever worker, process or step asks."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, CLIP, epoch, index))))
+
+
+def _permuted(index: int, count: int, seed: int) -> int:
+    if count < _SHORT:
+        return int(_permutation(count, seed)[index])
+    return int(grain.experimental.index_shuffle(index, max_index=count - 1, seed=seed, rounds=_ROUNDS))
+
+
+@functools.lru_cache(maxsize=4096)
+def _permutation(count: int, seed: int) -> np.ndarray:
+    return np.random.Generator(np.random.Philox(seed)).permutation(count)  # int64 [count]
+
+
+@functools.lru_cache(maxsize=4096)
+def _seed(seed: int, use: int, epoch: int, block: int) -> int:
+    """32 bits that differ for every argument; a sum of the arguments would make seeds 1, 2, ... share epochs."""
+    return int(np.random.SeedSequence((seed, use, epoch, block)).generate_state(1)[0])

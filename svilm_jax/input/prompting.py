@@ -1,0 +1,62 @@
+"""What text goes with a clip? One caption, and K of its noun phrases put into prompts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from svilm_jax.input.schema import Caption, Record
+from svilm_jax.input.tokenization import Tokenizer
+
+
+class PromptError(ValueError):
+    """A prompt that cannot hold a phrase."""
+
+
+def check_prompts(prompts: Sequence[str]) -> None:
+    """Raises PromptError unless there are prompts and each has exactly one place, `{}`, for the phrase."""
+    if not prompts:
+        raise PromptError("input.prompts: expected at least one prompt, such as 'a video of {}'")
+    for prompt in prompts:
+        if prompt.count("{}") != 1 or prompt.count("{") != 1 or prompt.count("}") != 1:
+            raise PromptError(f"input.prompts: expected exactly one {{}} in {prompt!r}, where the phrase goes")
+
+
+def choose_caption(record: Record, rng: np.random.Generator | None) -> Caption | None:
+    """One caption at random, or the first one without `rng`; None where the record has none."""
+    if not record.captions:
+        return None
+    return record.captions[int(rng.integers(len(record.captions))) if rng is not None else 0]
+
+
+def choose_phrases(phrases: Sequence[str], count: int, rng: np.random.Generator | None) -> list[str]:
+    """At most `count` phrases: at random and without repetition in training, the first ones without `rng`.
+
+    In reading order either way: which phrase comes first carries no meaning, and keeping it makes batches easier to
+    read.
+    """
+    if rng is None or len(phrases) <= count:
+        return list(phrases[:count])
+    chosen = rng.choice(len(phrases), size=count, replace=False)
+    return [phrases[i] for i in sorted(chosen)]
+
+
+def encode_phrases(
+    phrases: Sequence[str],
+    count: int,
+    tokenizer: Tokenizer,
+    length: int,
+    prompts: Sequence[str],
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Phrases in prompts as ids: the first prompt, or with `rng` one at random for each phrase.
+
+    Missing phrases are encoded as the empty sentence and masked. Not as nothing but padding: attention over a row
+    without a single token has no finite answer.
+
+    Returns:
+      (nouns int32 [count, length], noun_mask bool [count]).
+    """
+    picks = [0] * len(phrases) if rng is None else rng.integers(len(prompts), size=len(phrases)).tolist()
+    texts = [prompts[pick].format(phrase) for pick, phrase in zip(picks, phrases, strict=True)][:count]
+    mask = np.arange(count) < len(texts)  # [K]
+    return tokenizer.encode(texts + [""] * (count - len(texts)), length), mask
