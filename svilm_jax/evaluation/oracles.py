@@ -45,10 +45,23 @@ def clip_colors(record: Record, colors: frozenset[str] = COLORS) -> Words:
     return max((color_words(caption.text, colors) for caption in record.captions), key=len, default=())
 
 
-def clip_backgrounds(record: Record, backgrounds: frozenset[str] = BACKGROUNDS) -> frozenset[str]:
-    """The background words of a clip, from its captions and from the answers to its questions."""
-    texts = [caption.text for caption in record.captions] + [question.answer for question in record.questions]
-    return frozenset().union(*(background_words(text, backgrounds) for text in texts))
+def clip_backgrounds(records: Sequence[Record], backgrounds: frozenset[str] = BACKGROUNDS) -> list[frozenset[str]]:
+    """The background words of every clip, from its captions and from the answers to its questions.
+
+    What is said of one clip holds for all clips of its `group`, which show the same background: an oracle that told
+    look-alikes apart by whether a caption happens to mention what they share would read the annotators, not the clips.
+    """
+    own = [
+        frozenset[str]().union(
+            *(background_words(caption.text, backgrounds) for caption in record.captions),
+            *(background_words(question.answer, backgrounds) for question in record.questions),
+        )
+        for record in records
+    ]
+    of_group: dict[str, frozenset[str]] = {}
+    for record, words in zip(records, own, strict=True):
+        of_group[record.group] = of_group.get(record.group, frozenset()) | words
+    return [of_group[record.group] if record.group else words for record, words in zip(records, own, strict=True)]
 
 
 def oracle_recall_at_1(
@@ -76,7 +89,7 @@ def oracle_recall_at_1(
       The mean over queries of (1 / number of clips tied at the best fit) where the right clip is among them.
     """
     seen_colors = [Counter(clip_colors(record, colors)) for record in records]
-    seen_backgrounds = [clip_backgrounds(record, backgrounds) for record in records]
+    seen_backgrounds = clip_backgrounds(records, backgrounds)
     credit = []
     for caption, right in zip(captions, owner, strict=True):
         said_colors = Counter(color_words(caption, colors))

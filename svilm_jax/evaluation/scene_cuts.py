@@ -39,7 +39,7 @@ class SceneCutOptions:
     split: str = "untrimmed_test"
     threshold_split: str = "untrimmed_train"
     limit: int = 0
-    threshold_limit: int = 40
+    threshold_limit: int = 20
     window_seconds: float = 2.0
     tolerance: float = 0.0
     min_gap: float = 0.5

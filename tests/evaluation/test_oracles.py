@@ -1,5 +1,7 @@
 """Do the oracles get exactly what colours, or colours and the background, can tell?"""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,17 @@ def test_the_background_of_a_clip_may_be_known_from_an_answer_only():
     ]
     # The first caption fits both; the second names no background, so that both fit again.
     assert recall(records, read_background=True) == 0.5
+
+
+def test_what_is_said_of_one_look_alike_holds_for_its_group():
+    records = [
+        clip("a red ring spins on a striped floor", "a red ring"),
+        clip("a red disc spins", "a red disc"),
+        clip("a red star spins on a striped wall", "a red star"),
+    ]
+    assert recall(records, read_background=True) == pytest.approx((1 / 2 + 1 / 3 + 1 / 2) / 3)
+    alike = [dataclasses.replace(record, group="0") for record in records]
+    assert recall(alike, read_background=True) == pytest.approx(1 / 3)
 
 
 def test_repeated_colors_count():

@@ -1,0 +1,214 @@
+"""How does a finished run become one page? Metrics, curves and examples in a self-contained report.html."""
+
+import base64
+import dataclasses
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib.figure
+
+from svilm_jax.config import Config
+from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.evaluation.table import format_value, with_baselines
+from svilm_jax.report import curves, figures, wording
+from svilm_jax.report.examples import Examples, collect
+
+log = logging.getLogger(__name__)
+
+# Shown first, where they exist.
+HEADLINES = (
+    "retrieval/t2v_R1",
+    "retrieval_hard/t2v_R1",
+    "grounding/pointing_game",
+    "grouping/tubelet_accuracy",
+)
+
+
+class ReportError(ValueError):
+    """A folder of which no report can be made; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A metric as the page shows it; `baselines` are (words, text, share between 0 and 1 or None)."""
+
+    name: str
+    label: str
+    text: str
+    share: float | None
+    baselines: list[tuple[str, str, float | None]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A figure with its text; `data` is the PNG in base64."""
+
+    title: str
+    text: str
+    data: str
+
+
+def write_report(workdir: Path, encoder: Encoder, config: Config, environment: Mapping[str, Any]) -> Path:
+    """Writes WORKDIR/report.html, and its figures as WORKDIR/figures/*.png.
+
+    Args:
+      workdir: of a run; metrics.json and metrics.jsonl are read where they exist.
+      encoder: the model of the run.
+      config: of the run.
+      environment: versions, device, command and whatever else should stand at the end of the page.
+
+    Returns:
+      The path of the page, one file that needs no other.
+
+    Raises:
+      ReportError: no such folder, or a metrics.json that is not a flat object of numbers.
+      ConfigError, DatasetError: the config's evaluators or dataset cannot be opened.
+    """
+    workdir = Path(workdir)
+    if not workdir.is_dir():
+        raise ReportError(f"{workdir}: no such folder; expected the --workdir of a run")
+    metrics = read_metrics(workdir / "metrics.json")
+    examples = collect(encoder, config)
+    notes = list(examples.notes)
+    if not metrics:
+        notes.insert(0, "This run has no metrics.json: it is unfinished, or has not been evaluated (`svilm eval`).")
+    pictures = _pictures(workdir, examples, notes)
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=workdir.resolve().name,
+            headlines=[row for row in rows(metrics) if row.name in HEADLINES],
+            sections=sections(metrics),
+            pictures=pictures,
+            notes=notes,
+            config=flat_config(config),
+            environment={key: str(value) for key, value in environment.items()},
+        )
+    )
+    path = workdir / "report.html"
+    # Replaced as a whole: a reader never meets half a page.
+    path.with_suffix(".partial").write_text(page, encoding="utf-8")
+    return path.with_suffix(".partial").replace(path)
+
+
+def read_metrics(path: Path) -> dict[str, float]:
+    """The flat object of numbers in a metrics.json; empty where the file does not exist.
+
+    Raises:
+      ReportError: something else is in the file.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ReportError(f"{path}: not JSON ({error}); evaluate the run again (`svilm eval`)") from error
+    if not isinstance(found, dict) or not all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in found.values()
+    ):
+        raise ReportError(f"{path}: expected one flat object of numbers; evaluate the run again (`svilm eval`)")
+    return {name: float(value) for name, value in found.items()}
+
+
+def rows(metrics: Mapping[str, float]) -> list[Row]:
+    """One row a metric, its baselines beside it, in the order of the file."""
+    return [
+        Row(
+            name=name,
+            label=wording.label(name),
+            text=format_value(name, metrics[name]),
+            share=_share(name, metrics[name]),
+            baselines=[(words, format_value(name, value), _share(name, value)) for words, value in found.items()],
+        )
+        for name, found in with_baselines(metrics).items()
+    ]
+
+
+def sections(metrics: Mapping[str, float]) -> list[tuple[str, str, list[Row]]]:
+    """(title, text, rows) of every section that has rows; those with words of their own first, in their order."""
+    by_section: dict[str, list[Row]] = {}
+    for row in rows(metrics):
+        by_section.setdefault(wording.section(row.name), []).append(row)
+    order = [*(key for key in wording.SECTIONS if key in by_section)]
+    order += [key for key in by_section if key not in wording.SECTIONS]
+    return [(*wording.SECTIONS.get(key, (key, "")), by_section[key]) for key in order]
+
+
+def flat_config(config: Config) -> list[tuple[str, str, bool]]:
+    """(dotted key, value, whether it differs from the default) of every field."""
+    values, defaults = dict(_leaves(config, "")), dict(_leaves(Config(), ""))
+    return [(key, repr(value), key not in defaults or defaults[key] != value) for key, value in values.items()]
+
+
+def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
+    if dataclasses.is_dataclass(value):
+        items = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    elif isinstance(value, Mapping):
+        items = list(value.items())
+    else:
+        return [(path, value)]
+    return [leaf for name, item in items for leaf in _leaves(item, f"{path}.{name}" if path else str(name))]
+
+
+def _pictures(workdir: Path, examples: Examples, notes: list[str]) -> list[Picture]:
+    """All figures that there is something to show in; what is missing is noted."""
+    shown: list[tuple[str, str, str, matplotlib.figure.Figure]] = []
+    logged = workdir / "metrics.jsonl"
+    found, bad = curves.read_curves(logged) if logged.is_file() else ({}, 0)
+    if bad:
+        notes.append(f"{bad} lines of metrics.jsonl could not be read and were left out.")
+    if found:
+        text = "Logged in metrics.jsonl; where a resumed run repeated a step, the later value counts."
+        shown.append(("curves", "Training", text, curves.plot_curves(found)))
+    else:
+        notes.append("There are no training curves: metrics.jsonl is missing or holds no numbers.")
+    if examples.retrieval:
+        text = (
+            "For each query the clips most similar to its sentence, best first, with their cosine and their own "
+            "caption; the right one is framed in green. Queries are evenly spaced over the split, and not chosen by "
+            "how they turned out, except those marked as the worst."
+        )
+        shown.append(
+            ("retrieval", "Sentences and the clips they find", text, figures.plot_retrieval(examples.retrieval))
+        )
+    if examples.grounding:
+        text = (
+            "For each phrase the heat map of the group that matches it best, over the clip's frames. The cross is its "
+            "strongest point, the white line the true outline of the object, which the model never saw."
+        )
+        figure = figures.plot_grounding(examples.grounding, examples.tubelet)
+        shown.append(("grounding", "Phrases and the regions they mean", text, figure))
+    if examples.splices:
+        partner = "its twin (same background and colours)" if examples.twins else "another clip"
+        text = f"Cosine between the tokens of every two time indices of a clip spliced with {partner}."
+        figure = figures.plot_similarity(examples.splices[:4])
+        shown.append(("similarity", "Similarity over time", f"{text} Beside it, what is together in truth.", figure))
+        text = (
+            f"Clips spliced with {partner}. Upper bar: the true mask; lower bar: the span read from the model. "
+            "Orange is the foreground, blue the background."
+        )
+        figure = figures.plot_spans(examples.splices, examples.tubelet[0])
+        shown.append(("temporal_grouping", "What was pasted in", text, figure))
+    folder = workdir / "figures"
+    folder.mkdir(exist_ok=True)
+    pictures = []
+    for name, title, text, figure in shown:
+        data = figures.png(figure)
+        (folder / f"{name}.png").write_bytes(data)
+        pictures.append(Picture(title, text, base64.b64encode(data).decode("ascii")))
+    return pictures
+
+
+def _environment() -> jinja2.Environment:
+    loader = jinja2.PackageLoader("svilm_jax.report", "templates")
+    # Captions come from people's files: they are text on the page, whatever they hold.
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+
+
+def _share(name: str, value: float) -> float | None:
+    return value if 0 <= value <= 1 and "MedR" not in name and not name.endswith("groups_used") else None
