@@ -235,13 +235,13 @@ def tokenizer_from_files(files: Mapping[str, bytes], lowercase: bool = True) -> 
     """The tokenizer whose `files()` these are, as a checkpoint keeps them.
 
     Raises:
-      TokenizerError: not the one file of a vocabulary.
+      TokenizerError: not such files.
     """
-    if len(files) != 1:
-        raise TokenizerError(f"expected the one file of a vocabulary, got {sorted(files)}")
+    if len(files) != 1 or not set(files) <= set(_FILE_NAMES):
+        raise TokenizerError(f"a tokenizer of files {sorted(files)}: expected one of {', '.join(_FILE_NAMES)}")
     ((name, content),) = files.items()
     if name.endswith(".model"):
-        return SentencePieceTokenizer(content, lowercase, name)
+        return SentencePieceTokenizer(content, lowercase)
     return WordPieceTokenizer(name, content, lowercase)
 
 

@@ -1,6 +1,7 @@
 """How do video and text meet? Two towers and their projections into one space (METHOD 1)."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +45,7 @@ class SVILM(nnx.Module):
                 f"{nearest(config.clip_pool, CLIP_POOLS)}"
             )
         video_size, text_size = tower_sizes(config)
-        shared = {
+        shared: dict[str, Any] = {
             "attention": config.attention,
             "remat": config.remat,
             "unroll": config.scan_unroll,

@@ -1,6 +1,7 @@
 """What does the model see in a clip? Joint space-time attention over tubelets, with group tokens beside them."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +91,7 @@ class VideoTower(nnx.Module):
         groups = nnx.initializers.normal(1.0)(rngs.params(), (grouping.num_groups, width))
         self.group_tokens = nnx.Param(groups, axes=(None, "embed"))
 
-        shared = {
+        shared: dict[str, Any] = {
             "mlp_ratio": config.mlp_ratio,
             "activation": config.activation,
             "epsilon": EPSILON,

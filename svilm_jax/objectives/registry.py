@@ -59,7 +59,7 @@ def build_objectives(table: Mapping[str, Mapping[str, Any]], spliced: bool) -> d
                 raise ConfigError(f"{path}: expected a {kind.__name__}, got {value!r}")
             choices = OBJECTIVES[name].CHOICES.get(key)  # type: ignore[attr-defined]
             if choices and value not in choices:
-                raise ConfigError(f"{path}={value!r}: expected one of {choices}{nearest(value, choices)}")
+                raise ConfigError(f"{path}={value!r}: expected one of {choices}{nearest(str(value), choices)}")
         objective = OBJECTIVES[name](**options)
         if objective.weight:
             built[name] = objective

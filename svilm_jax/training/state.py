@@ -40,17 +40,19 @@ class Structure:
     Attributes:
       graphdef, abstract: of the model, for `bind`.
       shapes: `TrainState` of ShapeDtypeStructs.
-      shardings: `TrainState` of NamedShardings.
+      shardings: `TrainState` whose leaves are NamedShardings.
+      pad_id: token that fills up captions and phrases.
     """
 
     graphdef: nnx.GraphDef
     abstract: nnx.State
     shapes: TrainState
-    shardings: TrainState
+    shardings: Any
+    pad_id: int
 
 
 def make_structure(
-    config: Config, vocab_size: int, optimizer: optax.GradientTransformation, mesh: Mesh
+    config: Config, vocab_size: int, pad_id: int, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> Structure:
     """Shapes and shardings of the state, without allocating anything.
 
@@ -67,8 +69,13 @@ def make_structure(
         of_params,
         transform_non_params=lambda _: whole,
     )
-    shardings = TrainState(whole, of_params, of_optimizer, None if shapes.ema is None else of_params)
-    return Structure(graphdef, abstract, shapes, shardings)
+    shardings = TrainState(
+        whole,
+        of_params,  # type: ignore[arg-type]
+        of_optimizer,
+        None if shapes.ema is None else of_params,
+    )
+    return Structure(graphdef, abstract, shapes, shardings, pad_id)
 
 
 def init_state(

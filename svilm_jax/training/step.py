@@ -38,7 +38,7 @@ def forward(
         batch["text"],
         batch["text_mask"],
         batch["nouns"],
-        batch["nouns_mask"],
+        batch["nouns"] != structure.pad_id,
         train=True,
         rng=model_key,
     )

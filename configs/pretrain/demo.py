@@ -1,0 +1,53 @@
+"""S-ViLM in miniature on moving shapes: every part of the method, on two CPU cores.
+
+Command:   svilm prepare moving_shapes --out runs/data
+           svilm train --config=configs/pretrain/demo.py --workdir=runs/demo
+Baseline:  svilm train --config=configs/pretrain/demo.py:objectives=contrast --workdir=runs/contrast ...
+"""
+
+from svilm_jax.config import default_config, parse_arg
+
+
+def get_config(arg=None):
+    arg = parse_arg(arg, objectives="full", seed=0)
+    config = default_config()
+    config.model.video.update(
+        {"frames": 12, "size": 64, "tubelet": (2, 16, 16), "layers": 4, "width": 128, "heads": 2, "activation": "relu"}
+    )
+    config.model.grouping.update({"num_groups": 8, "after_layers": (2, 3, 4)})
+    config.model.text.update(
+        {
+            "length": 28,
+            "noun_length": 14,
+            "layers": 2,
+            "width": 128,
+            "heads": 2,
+            "positions": 32,
+            "activation": "relu",
+        }
+    )
+    config.model.embed_dim = 128
+
+    config.input.dataset = "runs/data/moving_shapes"
+    config.input.shuffle_block = 2  # one look-alike beside every clip
+    config.input.crop_scale = (0.6, 1.0)
+    config.input.cache_bytes = 2 * 2**30
+    config.input.threads = 1
+
+    config.optimizer.update({"name": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05})
+    config.train.update({"batch_size": 64, "steps": 450, "seed": arg.seed, "log_every": 10, "checkpoint_every": 200})
+
+    config.objectives.global_contrast = {"weight": 1.0}
+    if arg.objectives == "full":
+        config.objectives.spatial_grounding = {"weight": 1.0}
+        config.objectives.temporal_grouping = {"weight": 1.0}
+    config.splice.enabled = arg.objectives == "full"
+
+    config.evaluators = {
+        "retrieval": {"split": "test"},
+        "retrieval_hard": {"split": "hard_test"},
+        "grounding": {"split": "test"},
+        "grouping": {"split": "twins_test"},
+        "scene_cuts": {"split": "untrimmed_test"},
+    }
+    return config

@@ -1,0 +1,107 @@
+"""What happens behind `svilm train`, `eval` and `report`? Config, mesh, model and evaluators brought together."""
+
+import dataclasses
+import json
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import jax
+
+from svilm_jax.config import Config
+from svilm_jax.config_file import apply_overrides, read_config
+from svilm_jax.evaluation import Encoder, build_evaluators, format_table
+from svilm_jax.evaluation import evaluate as run_evaluators
+from svilm_jax.input.tokenization import load_tokenizer
+from svilm_jax.models.parameters import Params, bind
+from svilm_jax.parallel import make_mesh
+from svilm_jax.training.checkpoints import load
+from svilm_jax.training.loop import Stopped
+from svilm_jax.training.loop import train as run_training
+from svilm_jax.training.state import Structure
+
+EXIT_STOPPED = 75  # a signal stopped the run after a save; the same command goes on (EX_TEMPFAIL)
+EXIT_FAILED = 1  # an evaluator failed; the others' metrics are written
+
+
+def train(config_file: str, overrides: Sequence[str], workdir: Path) -> int:
+    """Trains, evaluates at the end, and writes `metrics.json` as the very last thing."""
+    config = read_config(config_file, overrides)
+    tokenizer = load_tokenizer(config.tokenizer.path, config.tokenizer.lowercase, config.input.dataset)
+    mesh = make_mesh(config.mesh)
+    evaluators = build_evaluators(config)
+    (workdir / "metrics.json").unlink(missing_ok=True)  # of an earlier run: it says that all is done
+    workdir.mkdir(parents=True, exist_ok=True)
+    _write_json(workdir / "config.json", dataclasses.asdict(config))
+    _write_json(workdir / "environment.json", environment(["svilm", "train", f"--config={config_file}", *overrides]))
+    started = time.monotonic()
+
+    def measure(params: Params, structure: Structure) -> Mapping[str, float]:
+        model = bind(structure.graphdef, structure.abstract, params)
+        return run_evaluators(Encoder(model, config, tokenizer, mesh), evaluators).metrics
+
+    try:
+        result = run_training(config, workdir, tokenizer, mesh, measure)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return EXIT_STOPPED
+    model = bind(result.structure.graphdef, result.structure.abstract, result.params)
+    evaluation = run_evaluators(Encoder(model, config, tokenizer, mesh), evaluators)
+    print(format_table(evaluation.metrics))
+    seconds = time.monotonic() - started
+    _write_json(workdir / "metrics.json", {**evaluation.metrics, "train/steps": result.step, "train/seconds": seconds})
+    return _tell_failures(evaluation.failed)
+
+
+def evaluate(workdir: Path, config_file: str | None, overrides: Sequence[str], out: Path | None) -> int:
+    """Runs evaluators on a checkpoint: those of its own config, or of another one."""
+    loaded = load(workdir)
+    config = read_config(config_file, overrides) if config_file else apply_overrides(loaded.config, overrides)
+    # The model stays what it was trained to be; dataset and evaluators may be others.
+    config = dataclasses.replace(config, model=loaded.config.model)
+    encoder = Encoder(loaded.model, config, loaded.tokenizer)
+    evaluation = run_evaluators(encoder, build_evaluators(config))
+    print(format_table(evaluation.metrics))
+    if out is not None:
+        _write_json(out, evaluation.metrics)
+    return _tell_failures(evaluation.failed)
+
+
+def report(workdir: Path) -> int:
+    """Writes the page and says where it is."""
+    from svilm_jax.report import write_report
+
+    loaded = load(workdir)
+    encoder = Encoder(loaded.model, loaded.config, loaded.tokenizer)
+    file = workdir / "environment.json"
+    known = json.loads(file.read_text()) if file.is_file() else environment([])
+    print(write_report(workdir, encoder, loaded.config, known))
+    return 0
+
+
+def environment(command: Sequence[str]) -> dict[str, str]:
+    """What ran where: for the report, and for whoever compares two runs."""
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "av", "svilm_jax")
+    return {
+        "command": " ".join(command),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}, {jax.process_count()} processes",
+        **{name: metadata.version(name) for name in packages},
+    }
+
+
+def _tell_failures(failed: Mapping[str, str]) -> int:
+    for name, reason in failed.items():
+        print(f"evaluator {name} failed: {reason}", file=sys.stderr)
+    return EXIT_FAILED if failed else 0
+
+
+def _write_json(path: Path, document: Mapping[str, object] | Config) -> None:
+    """Whole or not at all: written beside, then renamed."""
+    beside = path.with_suffix(".tmp")
+    beside.write_text(json.dumps(document, indent=1) + "\n")
+    beside.replace(path)

@@ -1,0 +1,136 @@
+"""What can a user do? The `svilm` command: train, eval, prepare, inspect, report."""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from svilm_jax.config import ConfigError
+
+EXIT_USER = 2  # a user's mistake, told in one line
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(argv)
+    args, rest = parser.parse_known_args(argv)
+    if rest and args.command not in ("train", "eval"):
+        parser.error(f"unknown arguments: {' '.join(rest)}")
+    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the runtime's chatter below warnings
+    try:
+        return args.run(args, rest) or 0
+    except _user_errors() as error:
+        print(f"svilm {args.command}: {error}", file=sys.stderr)
+        return EXIT_USER
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """Errors whose message is all that a user needs. Imported late: `svilm --help` need not wait for them."""
+    from svilm_jax.input.decoding import VideoError
+    from svilm_jax.input.records import DatasetError
+    from svilm_jax.input.tokenization import TokenizerError
+
+    late: list[type[Exception]] = []
+    for module, names in {
+        "svilm_data.errors": ("PreparationError",),
+        "svilm_jax.input.pipeline": ("InputError",),
+        "svilm_jax.training.checkpoints": ("CheckpointError",),
+        "svilm_jax.training.loop": ("NonFiniteError",),
+        "svilm_jax.report.errors": ("ReportError",),
+    }.items():
+        if module in sys.modules:  # what was never imported was never raised
+            late += [getattr(sys.modules[module], name) for name in names]
+    return (ConfigError, VideoError, DatasetError, TokenizerError, FileNotFoundError, PermissionError, *late)
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="svilm",
+        description="Structured video-language pre-training: where words are, and when scenes change.",
+        epilog="first steps: svilm prepare moving_shapes --out runs/data, then svilm train --help",
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log more: sharding table, resumption, FLOPs")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    config_help = (
+        "--config.KEY=VALUE changes one key of the config, for example --config.train.steps=100; "
+        "--config=FILE:KEY=VALUE passes arguments to its get_config"
+    )
+
+    def add(name: str, help: str, epilog: str, run: Callable[..., int | None]) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=epilog)
+        command.set_defaults(run=run)
+        return command
+
+    train = add(
+        "train",
+        "train from a config, evaluate, write WORKDIR/metrics.json",
+        f"{config_help}. example: svilm train --config=configs/pretrain/demo.py --workdir=runs/demo",
+        _train,
+    )
+    train.add_argument("--config", required=True, metavar="FILE[:ARG]", help="a Python file with get_config()")
+    train.add_argument("--workdir", required=True, type=Path, help="folder for checkpoints, metrics and curves")
+
+    evaluate = add(
+        "eval",
+        "run the evaluators of a trained model",
+        f"{config_help}. example: svilm eval runs/demo --config.input.dataset=runs/data/moving_shapes",
+        _eval,
+    )
+    evaluate.add_argument("workdir", type=Path, help="a --workdir of `svilm train`, or WORKDIR/checkpoints/STEP")
+    evaluate.add_argument("--config", metavar="FILE[:ARG]", help="take evaluators and dataset from here instead")
+    evaluate.add_argument("--out", type=Path, help="also write the metrics to this JSON file")
+
+    prepare = add("prepare", "turn raw videos and annotations into a dataset", "", _prepare)
+    inspect = add("inspect", "say what a prepared dataset holds, with a contact sheet", "", _inspect)
+    # What these two take is defined beside what they do, and only imported when asked for.
+    for name, command, module in (
+        ("prepare", prepare, "svilm_data.command"),
+        ("inspect", inspect, "svilm_jax.report.inspection"),
+    ):
+        if name in argv:
+            importlib.import_module(module).add_arguments(command)
+
+    report = add("report", "write WORKDIR/report.html", "example: svilm report runs/demo", _report)
+    report.add_argument("workdir", type=Path, help="a --workdir of `svilm train`")
+    return parser
+
+
+def _train(args: argparse.Namespace, rest: list[str]) -> int | None:
+    from svilm_jax.commands import train
+
+    return train(args.config, rest, args.workdir)
+
+
+def _eval(args: argparse.Namespace, rest: list[str]) -> int | None:
+    from svilm_jax.commands import evaluate
+
+    return evaluate(args.workdir, args.config, rest, args.out)
+
+
+def _prepare(args: argparse.Namespace, rest: list[str]) -> int | None:
+    from svilm_data import command
+
+    command.run(args)
+    return None
+
+
+def _inspect(args: argparse.Namespace, rest: list[str]) -> int | None:
+    from svilm_jax.report import inspection
+
+    inspection.run(args)
+    return None
+
+
+def _report(args: argparse.Namespace, rest: list[str]) -> int | None:
+    from svilm_jax.commands import report
+
+    return report(args.workdir)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""How much arithmetic does a model need? Counted by hand from a config: two operations a multiply-add.
+
+Matrix products only. Norms, softmax and activations are a few percent of a step and are left out, as is usual where
+model FLOPs utilisation (MFU) is quoted; what rematerialisation computes twice is not counted either.
+"""
+
+from svilm_jax.config import ModelConfig
+from svilm_jax.models.variants import Size, tower_sizes
+from svilm_jax.models.video_tower import token_grid
+
+
+def video_flops(config: ModelConfig) -> float:
+    """One clip, forward."""
+    size, _ = tower_sizes(config)
+    times, rows, columns = token_grid(config.video)
+    tokens, groups, width = times * rows * columns, config.grouping.num_groups, size.width
+    t, ph, pw = config.video.tubelet
+    ratio = config.video.mlp_ratio
+    sequence = tokens + groups if config.grouping.in_layers else tokens
+    patches = 2 * tokens * (t * ph * pw * 3) * width
+    block = (
+        2 * groups * width * (2 * width)  # cross-attention: queries and output, on groups
+        + 2 * tokens * width * (2 * width)  # its keys and values, on video tokens
+        + 4 * groups * tokens * width  # its two products
+        + 2 * (2 * groups * width * 2 * ratio * width)  # two MLPs on groups
+        + 2 * groups * width * (2 * width)  # assignment query, and the output of the update
+        + 2 * tokens * width * (2 * width)  # assignment key and value
+        + 4 * groups * tokens * width  # logits and update
+    )
+    pooled = width * (2 if config.clip_pool == "both" else 1)
+    projections = 2 * (pooled + groups * width) * config.embed_dim
+    blocks = len(config.grouping.after_layers)
+    return patches + size.layers * layer_flops(size, sequence, ratio) + blocks * block + projections
+
+
+def text_flops(config: ModelConfig, length: int) -> float:
+    """One sentence of `length` tokens, forward."""
+    _, size = tower_sizes(config)
+    layers = size.layers * layer_flops(size, length, config.text.mlp_ratio)
+    return layers + 2 * size.width * config.embed_dim
+
+
+def layer_flops(size: Size, tokens: int, mlp_ratio: float) -> float:
+    """One transformer layer: four projections, the MLP, and the two products of attention."""
+    linear = 2 * tokens * size.width * (4 * size.width + 2 * mlp_ratio * size.width)
+    return linear + 4 * tokens * tokens * size.width
+
+
+def train_flops(config: ModelConfig, nouns: int) -> float:
+    """One clip with its caption and `nouns` phrases, forward and backward (twice the forward)."""
+    text = config.text
+    forward = (
+        video_flops(config)
+        + text_flops(config, text.length)
+        + nouns * text_flops(config, text.noun_length or text.length)
+    )
+    return 3 * forward

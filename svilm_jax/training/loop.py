@@ -1,0 +1,181 @@
+"""In what order does training go? Evaluate, save, step, log: each pass through the loop, always in this order.
+
+Evaluation and saving see the state before the step, so that both speak of the same number of steps, and a save holds
+the data position that belongs to its parameters: a run stopped anywhere goes on as if it had not been.
+"""
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from svilm_jax.config import Config
+from svilm_jax.input.pipeline import TrainInput
+from svilm_jax.input.tokenization import Tokenizer
+from svilm_jax.models.parameters import Params, count
+from svilm_jax.models.video_tower import token_grid
+from svilm_jax.objectives import build_objectives
+from svilm_jax.parallel import check_replication, data_parallelism, sharding_table, to_global_batch
+from svilm_jax.training.checkpoints import Checkpoints, check_same_model, make_meta
+from svilm_jax.training.metric_writers import MetricWriter
+from svilm_jax.training.optimizer import make_optimizer, make_schedule
+from svilm_jax.training.pace import Pace
+from svilm_jax.training.signals import StopSignals
+from svilm_jax.training.splicing import check_splice
+from svilm_jax.training.state import Structure, TrainState, init_state, make_structure
+from svilm_jax.training.step import Metrics, make_step
+
+log = logging.getLogger(__name__)
+
+CONSOLE = ("loss/total", "loss/global_contrast", "loss/spatial_grounding", "loss/temporal_grouping", "clips_per_second")
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss or gradient that is not a number; the message names the step and what broke."""
+
+
+class Stopped(Exception):
+    """A signal asked the run to end; the state is saved and a restart goes on from it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Where training ended: total steps, and the parameters that evaluation shall see (averaged, where kept)."""
+
+    step: int
+    params: Params
+    structure: Structure
+
+
+def train(
+    config: Config,
+    workdir: Path,
+    tokenizer: Tokenizer,
+    mesh: Mesh,
+    evaluate: Callable[[Params, Structure], Mapping[str, float]] | None = None,
+) -> Result:
+    """Trains until `config.train` says stop, from the newest checkpoint of `workdir` if it holds one.
+
+    Args:
+      evaluate: what to measure every `config.train.eval_every` steps.
+
+    Raises:
+      ConfigError, InputError, CheckpointError: see there.
+      NonFiniteError: the loss or a gradient stopped being finite; nothing of that step is saved.
+      Stopped: after SIGTERM or SIGINT, once the state is on disk.
+    """
+    settings = config.train
+    check_splice(config.splice, token_grid(config.model.video)[0], settings.batch_size, data_parallelism(mesh))
+    objectives = build_objectives(config.objectives, config.splice.enabled)
+    data = _open_input(config, tokenizer, 0)
+    total = settings.steps or math.ceil(settings.epochs * data.steps_per_epoch)
+    optimizer, schedule = make_optimizer(config.optimizer, total), make_schedule(config.optimizer, total)
+    checkpoints = Checkpoints(workdir, settings.keep_checkpoints)
+    meta = make_meta(config, tokenizer)
+    with jax.set_mesh(mesh), StopSignals() as signals:
+        structure = make_structure(config, tokenizer.vocab_size, tokenizer.pad_id, optimizer, mesh)
+        shapes, shardings = structure.shapes.params, structure.shardings.params
+        replicated = check_replication(shapes, shardings, mesh, config.mesh.max_replicated_share)
+        log.info("sharding of the parameters on %s:\n%s", dict(mesh.shape), sharding_table(shapes, shardings))
+        log.info("%d parameters, %.1f %% of them whole on every device", count(shapes), 100 * replicated)
+
+        start = checkpoints.latest() or 0
+        if start:
+            state, saved = checkpoints.restore(start, structure)
+            check_same_model(saved["config"], config, workdir)
+            data.check_state(saved["data"])
+            data.close()
+            data = _open_input(config, tokenizer, start)
+            log.info("resuming from step %d", start)
+        else:
+            state = init_state(config, tokenizer.vocab_size, optimizer, structure)
+        step_function = make_step(config, structure, objectives, optimizer, schedule)
+        writer = MetricWriter(workdir, start, CONSOLE)
+        pace = Pace(config, start)
+        pending: Metrics | None = None
+        saved_at = time.monotonic()
+        bar = tqdm(total=total, initial=start, desc="training", unit="step", mininterval=1.0)
+        try:
+            for step in range(start, total + 1):
+                # 1. Evaluate, on the parameters of exactly `step` steps. The caller evaluates after the last.
+                if evaluate and settings.eval_every and start < step < total and step % settings.eval_every == 0:
+                    with pace.paused():
+                        writer.write_scalars(step, evaluate(_shown(state), structure))
+                # 2. Save. First make sure of the step behind: what is not finite never reaches the disk.
+                due = step == total or step % settings.checkpoint_every == 0 or signals.received is not None
+                seconds = settings.checkpoint_seconds
+                due |= bool(seconds) and time.monotonic() - saved_at > seconds
+                if due and step > start:
+                    _check_finite(pending, step - 1, state.params)
+                    with pace.paused():
+                        checkpoints.save(step, state, {**data.state(), "step": step}, meta)
+                    saved_at = time.monotonic()
+                if step == total:
+                    break
+                if signals.received is not None:
+                    raise Stopped(
+                        f"stopped by {signals.received.name} at step {step}: the same command goes on from it"
+                    )
+                # 3. Step. Only now does the data advance.
+                batch = to_global_batch(next(data), mesh)
+                state, metrics = step_function(state, batch)
+                # 4. Log, one step late: reading the metrics of the step before does not keep the device waiting.
+                _check_finite(pending, step - 1, state.params)
+                pending = metrics
+                bar.update()
+                bar.set_postfix_str(pace.tick(step), refresh=False)
+                if (step + 1) % settings.log_every == 0 or step + 1 == total:
+                    scalars = {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
+                    writer.write_scalars(step + 1, {**scalars, **pace.scalars(step + 1)})
+        finally:
+            bar.close()
+            data.close()
+            checkpoints.close()
+            writer.close()
+    if data.failures:
+        log.warning("%d clips could not be used: %s", len(data.failures), "; ".join(data.failures.values()))
+    return Result(total, _shown(state), structure)
+
+
+def _open_input(config: Config, tokenizer: Tokenizer, start_step: int) -> TrainInput:
+    return TrainInput(
+        config.input,
+        config.model.video,
+        config.model.text,
+        tokenizer,
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        start_step=start_step,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+def _shown(state: TrainState) -> Params:
+    return state.params if state.ema is None else state.ema
+
+
+def _check_finite(metrics: Metrics | None, step: int, params: Params) -> None:
+    """Raises NonFiniteError naming the losses, or else the parameters whose gradients are not finite."""
+    if metrics is None or np.isfinite(metrics["loss/total"]) and np.isfinite(metrics["norm/gradient"]):
+        return
+    culprits = [n for n, v in metrics.items() if n.startswith("loss/") and n != "loss/total" and not np.isfinite(v)]
+    what = "the loss of " + ", ".join(name.removeprefix("loss/") for name in culprits)
+    if not culprits:
+        names = [
+            jax.tree_util.keystr(p, simple=True, separator=".") for p, _ in jax.tree_util.tree_leaves_with_path(params)
+        ]
+        squares = np.asarray(metrics["gradient_squares"])
+        broken = [name for name, value in zip(names, squares, strict=True) if not np.isfinite(value)]
+        what = "the gradient of " + (", ".join(broken[:8]) or "all parameters together (their norm overflows)")
+    raise NonFiniteError(
+        f"step {step}: {what} is not finite. The last checkpoint is from before it; lower "
+        "config.optimizer.learning_rate, or set config.optimizer.clip_norm, and run again"
+    )

@@ -1,0 +1,59 @@
+"""Where do numbers go? JSON lines, TensorBoard and the console, behind one class.
+
+Its methods are named as those of clu's writers, which import TensorFlow; TensorBoard files come from tensorboardX.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+
+class MetricWriter:
+    """Writes scalars of a step to WORKDIR/metrics.jsonl and WORKDIR/tensorboard, and a short line to the console."""
+
+    def __init__(self, workdir: Path, start_step: int, console: tuple[str, ...] = ()):
+        """`start_step`: lines beyond it, of a run that was stopped after its last checkpoint, are dropped."""
+        workdir.mkdir(parents=True, exist_ok=True)
+        path = workdir / "metrics.jsonl"
+        kept = [line for line in read_lines(path) if line["step"] <= start_step]
+        if path.is_file():
+            path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self._file = path.open("a")
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1)
+        self._console = console
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """One line of JSON, one point of each curve."""
+        line = {"step": step, "time": round(time.time(), 3), **scalars}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, step)
+        shown = "  ".join(f"{name.split('/')[-1]} {scalars[name]:.4g}" for name in self._console if name in scalars)
+        if shown:
+            tqdm.write(f"step {step:>6}  {shown}")
+
+    def flush(self) -> None:
+        """Everything written so far is on disk."""
+        self._file.flush()
+        self._board.flush()
+
+    def close(self) -> None:
+        """Flushes and closes."""
+        self._file.close()
+        self._board.close()
+
+
+def read_lines(path: Path) -> list[dict[str, float]]:
+    """The lines of a metrics.jsonl; a last line that a kill left half written is dropped."""
+    lines = []
+    for text in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return lines
