@@ -8,61 +8,42 @@ phrases -> records -> TFDS with ArrayRecord, and beside them:
     OUT/NAME/vocab.txt           a WordPiece vocabulary, trained on the training captions or given
 
 Everything is written into a folder of another name first, which is renamed at the end: what stops half-way leaves
-nothing that looks finished.
+nothing that looks finished. Entries are only iterated over, several times, so that a collection that reads them from
+disk keeps memory small however many there are.
 """
 
+import collections
 import contextlib
 import dataclasses
 import fcntl
-import functools
+import hashlib
 import importlib.metadata
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from tqdm import tqdm
 
 from svilm_jax.input import schema
-from svilm_jax.input.decoding import VideoInfo
-from svilm_jax.input.tokenization import TokenizerError, load_tokenizer, train_wordpiece
+from svilm_jax.input.tokenization import TokenizerError, load_tokenizer
+from svilm_jax.input.vocabulary_training import train_wordpiece
 
+from .checking import Checked, check_videos
+from .encoding import Encoding
+from .entries import Entry, read_masks
 from .errors import PreparationError
-from .noun_phrases import noun_phrases, spacy_versions
-from .videos import check_video
+from .noun_phrases import CHUNK, noun_phrases, parser_versions
 from .workers import Workers, working
 from .writing import write_records
 
-__all__ = ["Entry", "Plan", "PreparationError", "finished", "prepare"]
+__all__ = ["Encoding", "Entry", "Plan", "PreparationError", "describe", "finished", "prepare"]
 
 SUMMARY = "preparation.json"
+OTHER_BYTES = 2000  # of a record, beside the video: captions, phrases, packed masks
 _VERSIONED = ("svilm_jax", "tensorflow-datasets", "array-record", "av", "numpy", "tokenizers")
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One video as an annotation file knows it.
-
-    Attributes:
-      record: without video bytes, phrases and masks.
-      video: its file.
-      masks: an .npz file with uint8 [F, h, w] under "masks"; None where there are none.
-    """
-
-    record: schema.Record
-    video: Path
-    masks: Path | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Checked:
-    """An entry whose video is usable; `file` is what becomes the record's video."""
-
-    entry: Entry
-    file: Path
-    info: VideoInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,13 +53,15 @@ class Plan:
     Attributes:
       name: of the dataset and its folder.
       out: folder that receives `name/`.
-      options: all that decides the content, JSON values; a finished dataset of other options is an error.
+      options: all that decides the content beside `vocab` and `encoding`, JSON values; a finished dataset of other
+        options is an error.
       command: that a reader would type to prepare it again.
       workers: processes.
       overwrite: replaces a finished dataset.
       max_skipped_share: of the videos that may be unusable before preparation stops.
       vocab: a vocab.txt to use; None trains one.
       vocab_size: of the trained one, at most.
+      encoding: to what videos are re-encoded; by default their bytes are kept.
       description: for dataset_info.json.
     """
 
@@ -91,12 +74,28 @@ class Plan:
     max_skipped_share: float = 0.0
     vocab: Path | None = None
     vocab_size: int = 8000
+    encoding: Encoding = Encoding()
     description: str = ""
 
     @property
     def folder(self) -> Path:
         """Where the finished dataset is."""
         return self.out / self.name
+
+    def all_options(self) -> dict[str, Any]:
+        """All that decides the content, as JSON values.
+
+        Raises:
+          PreparationError: there is no such vocabulary file.
+        """
+        options = dict(self.options)
+        if self.encoding:
+            options |= dataclasses.asdict(self.encoding)
+        if self.vocab is not None:
+            if not self.vocab.is_file():
+                raise PreparationError(f"--vocab {self.vocab}: no such file; leave it out to learn a vocabulary")
+            options["vocab"] = f"sha256:{hashlib.sha256(self.vocab.read_bytes()).hexdigest()[:16]}"
+        return dict(json.loads(json.dumps(options)))
 
 
 def finished(plan: Plan) -> bool:
@@ -107,16 +106,17 @@ def finished(plan: Plan) -> bool:
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", plan.name):
         raise PreparationError(f"name {plan.name!r}: expected lower-case letters, digits and _, a letter first")
+    wanted = plan.all_options()
     if not plan.folder.exists():
         return False
-    if not (plan.folder / SUMMARY).is_file():
+    try:
+        options = json.loads((plan.folder / SUMMARY).read_text(encoding="utf-8"))["options"]
+    except (OSError, ValueError, KeyError) as error:
         raise PreparationError(
             f"{plan.folder}: exists and was not written by `svilm prepare` (no {SUMMARY}): give another --out or --name"
-        )
+        ) from error
     if plan.overwrite:
         return False
-    options = json.loads((plan.folder / SUMMARY).read_text(encoding="utf-8"))["options"]
-    wanted = json.loads(json.dumps(plan.options))
     if options != wanted:
         changed = sorted(key for key in options.keys() | wanted.keys() if options.get(key) != wanted.get(key))
         told = ", ".join(f"{key}={options.get(key)!r}, now {wanted.get(key)!r}" for key in changed)
@@ -124,7 +124,7 @@ def finished(plan: Plan) -> bool:
     return True
 
 
-def prepare(plan: Plan, splits: Mapping[str, Sequence[Entry]], notes: Mapping[str, Any] | None = None) -> Path:
+def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[str, Any] | None = None) -> Path:
     """Prepares a dataset from its entries.
 
     Args:
@@ -135,35 +135,41 @@ def prepare(plan: Plan, splits: Mapping[str, Sequence[Entry]], notes: Mapping[st
       The folder of the dataset.
 
     Raises:
-      PreparationError: too many unusable videos, no usable one, masks that do not fit, another preparation running.
+      PreparationError: too many unusable videos, no usable one, masks that do not fit, no parser for noun phrases,
+        another preparation running.
     """
     if finished(plan):
         return plan.folder
-    if not any(splits.values()):
+    if not any(len(entries) for entries in splits.values()):
         raise PreparationError(f"{plan.name}: no video to prepare")
+    versions = {name: importlib.metadata.version(name) for name in _VERSIONED} | parser_versions()
     with building(plan.out, plan.name) as folder, working(plan.workers) as workers:
-        usable, skipped = _check(plan, splits, workers)
-        captions = (c.text for items in usable.values() for item in items for c in item.entry.record.captions)
-        phrases = noun_phrases(captions, workers)
-        workers.close()  # writing is one process's work; the others' memory is better free
-        write_records(
-            plan.name,
-            {split: functools.partial(_records, items, phrases) for split, items in usable.items()},
-            folder,
-            plan.description,
-        )
+        # The vocabulary is written first: what is wrong with it should not show after an hour of videos.
+        vocabulary = folder / "vocab.txt"
+        if plan.vocab is not None:
+            told = _given_vocabulary(plan.vocab, vocabulary)
+        checked, skipped = check_videos(splits, plan.encoding, folder, workers, plan.max_skipped_share)
+        if plan.vocab is None:
+            told = _learned_vocabulary(plan, checked, vocabulary)
+        clips = sum(len(split) for split in checked.values())
+        size = sum(int(split.bytes.sum()) for split in checked.values())
+        captions = dict.fromkeys(checked, 0)
+        with tqdm(total=clips, desc="noun phrases and records", unit="clip", disable=None) as bar:
+            records = {split: _records(split, checked[split], workers, captions, bar) for split in checked}
+            write_records(plan.name, records, folder, plan.description, OTHER_BYTES + size / clips)
         made = folder / plan.name
-        vocabulary = _vocabulary(plan, usable, made / "vocab.txt")
+        if vocabulary.is_file():
+            vocabulary.rename(made / vocabulary.name)
         summary = {
             "dataset": plan.name,
             "schema": schema.SCHEMA_VERSION,
             "command": plan.command,
-            "options": dict(plan.options),
-            "splits": {split: _counts(items) for split, items in usable.items()},
+            "options": plan.all_options(),
+            "splits": {split: _counts(checked[split], captions[split]) for split in checked},
             "skipped": skipped,
-            "vocabulary": vocabulary,
+            "vocabulary": told,
             "notes": dict(notes or {}),
-            "versions": {name: importlib.metadata.version(name) for name in _VERSIONED} | spacy_versions(),
+            "versions": versions,
         }
         (made / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         _publish(made, plan.folder)
@@ -221,82 +227,79 @@ def _publish(made: Path, folder: Path) -> None:
     made.rename(folder)
 
 
-def _check(
-    plan: Plan, splits: Mapping[str, Sequence[Entry]], workers: Workers
-) -> tuple[dict[str, list[Checked]], list[dict[str, str]]]:
-    """What can be used of each split, in order, and what is skipped with its reason."""
-    entries = [(split, entry) for split, members in splits.items() for entry in members]
-    results = workers.map(check_video, [e.video for _, e in entries], doing="checking videos", unit="video", chunk=16)
-    usable: dict[str, list[Checked]] = {split: [] for split in splits}
-    skipped: list[dict[str, str]] = []
-    for (split, entry), (info, reason) in zip(entries, results, strict=True):
-        if info is None:
-            skipped.append({"split": split, "video": entry.record.id, "reason": reason})
-        else:
-            usable[split].append(Checked(entry, entry.video, info))
-    share = len(skipped) / len(entries)
-    if share > plan.max_skipped_share or not any(usable.values()):
-        shown = "".join(f"\n  {item['video']}: {item['reason']}" for item in skipped[:10])
-        more = f"\n  and {len(skipped) - 10} more" if len(skipped) > 10 else ""
-        raise PreparationError(
-            f"{plan.name}: {len(skipped)} of {len(entries)} videos are unusable, more than --max-skipped-share "
-            f"{plan.max_skipped_share:g} allows:{shown}{more}"
-        )
-    return {split: members for split, members in usable.items() if members}, skipped
+def _records(
+    split: str, checked: Checked, workers: Workers, captions: dict[str, int], bar: Any
+) -> Iterator[schema.Record]:
+    """Complete records, read from disk one at a time; counts their captions."""
+    batches: collections.deque[list[tuple[Entry, Path, int]]] = collections.deque()
+
+    def texts() -> Iterator[list[str]]:
+        for batch in _batches(checked):
+            batches.append(batch)
+            yield [caption.text for entry, _, _ in batch for caption in entry.record.captions]
+
+    for phrases in workers.map(noun_phrases, texts(), doing="noun phrases"):
+        for entry, file, frames in batches.popleft():
+            record = entry.record
+            said = tuple(dataclasses.replace(c, phrases=phrases[c.text]) for c in record.captions)
+            yield dataclasses.replace(record, captions=said, video=file.read_bytes(), masks=read_masks(entry, frames))
+            captions[split] += len(said)
+            bar.update()
 
 
-def _records(usable: Sequence[Checked], phrases: Mapping[str, tuple[str, ...]]) -> Iterator[schema.Record]:
-    """Complete records, read from disk one at a time."""
-    for item in usable:
-        record = item.entry.record
-        captions = tuple(dataclasses.replace(c, phrases=phrases[c.text]) for c in record.captions)
-        masks = _masks(item)
-        yield dataclasses.replace(record, captions=captions, video=item.file.read_bytes(), masks=masks)
+def _batches(checked: Checked) -> Iterator[list[tuple[Entry, Path, int]]]:
+    """Usable entries with `CHUNK` captions together, or a few more."""
+    batch: list[tuple[Entry, Path, int]] = []
+    held = 0
+    for item in checked:
+        batch.append(item)
+        held += max(1, len(item[0].record.captions))
+        if held >= CHUNK:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
 
 
-def _masks(item: Checked) -> np.ndarray | None:
-    path = item.entry.masks
-    if path is None:
-        return None
-    with np.load(path, allow_pickle=False) as archive:
-        masks = archive["masks"]
-    if masks.dtype != np.uint8 or masks.ndim != 3 or (item.info.frames and len(masks) != item.info.frames):
-        raise PreparationError(
-            f"{path}: masks {masks.dtype} {masks.shape}: expected uint8 [{item.info.frames} frames, height, width]"
-        )
-    known = {o.mask_id for o in item.entry.record.objects}
-    if known and not known <= set(range(1, 256)):
-        raise PreparationError(f"{path}: mask ids {sorted(known)}: expected numbers from 1 to 255")
-    return masks
-
-
-def _vocabulary(plan: Plan, usable: Mapping[str, Sequence[Checked]], path: Path) -> str:
-    """Writes vocab.txt and says in words where it comes from."""
-    if plan.vocab is not None:
-        try:
-            tokenizer = load_tokenizer(plan.vocab)
-        except TokenizerError as error:
-            raise PreparationError(f"--vocab: {error}") from error
-        if tokenizer.kind != "wordpiece" or plan.vocab.suffix != ".txt":
-            raise PreparationError(
-                f"--vocab {plan.vocab}: expected a vocab.txt (WordPiece, one token a line); "
-                "name other kinds in the config: tokenizer.path"
-            )
-        shutil.copyfile(plan.vocab, path)
-        return f"{tokenizer.vocab_size} tokens, given by --vocab"
-    texts = [c.text for item in usable.get("train", ()) for c in item.entry.record.captions]
-    if not texts:
-        return "none: no training captions to learn one from"
+def _given_vocabulary(given: Path, path: Path) -> str:
+    """Copies a vocabulary to `path` and says in words where it comes from."""
     try:
-        return f"{train_wordpiece(texts, plan.vocab_size, path)} tokens, learned from {len(texts)} training captions"
+        tokenizer = load_tokenizer(given)
     except TokenizerError as error:
-        raise PreparationError(f"--vocab-size: {error}") from error
+        raise PreparationError(f"--vocab: {error}") from error
+    if tokenizer.kind != "wordpiece" or given.suffix != ".txt":
+        raise PreparationError(
+            f"--vocab {given}: expected a vocab.txt (WordPiece, one token a line); "
+            "name other kinds in the config: tokenizer.path"
+        )
+    shutil.copyfile(given, path)
+    return f"{tokenizer.vocab_size} tokens, given by --vocab"
 
 
-def _counts(usable: Sequence[Checked]) -> dict[str, Any]:
+def _learned_vocabulary(plan: Plan, checked: Mapping[str, Checked], path: Path) -> str:
+    """Learns a vocabulary from the training captions and says in words where it comes from."""
+    count = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal count
+        for entry, _, _ in checked.get("train", ()):
+            for caption in entry.record.captions:
+                count += 1
+                yield caption.text
+
+    if not any(True for _ in texts()):
+        return "none: no training captions to learn one from"
+    count = 0
+    try:
+        return f"{train_wordpiece(texts(), plan.vocab_size, path)} tokens, learned from {count} training captions"
+    except TokenizerError as error:
+        raise PreparationError(f"--vocab-size {plan.vocab_size}: {error}") from error
+
+
+def _counts(checked: Checked, captions: int) -> dict[str, Any]:
     return {
-        "clips": len(usable),
-        "captions": sum(len(item.entry.record.captions) for item in usable),
-        "seconds": round(sum(item.info.duration for item in usable), 1),
-        "bytes": sum(item.file.stat().st_size for item in usable),
+        "clips": len(checked),
+        "captions": captions,
+        "seconds": round(float(checked.seconds.sum()), 1),
+        "bytes": int(checked.bytes.sum()),
     }

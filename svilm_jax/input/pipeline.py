@@ -12,6 +12,7 @@ from typing import Any, SupportsIndex
 
 import grain
 import numpy as np
+from absl import flags
 
 from svilm_jax.config import ConfigError, InputConfig, TextConfig, VideoConfig
 from svilm_jax.input import augmentation, prompting
@@ -101,6 +102,8 @@ class TrainInput(Iterator[Batch]):
             .to_iter_dataset(grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=config.prefetch))
         )
         if config.workers:
+            if not flags.FLAGS.is_parsed():  # Grain reads a flag here; its default is what a library user means
+                flags.FLAGS.mark_as_parsed()
             batches = batches.mp_prefetch(
                 grain.MultiprocessingOptions(num_workers=config.workers, per_worker_buffer_size=config.prefetch)
             )

@@ -4,19 +4,18 @@ import abc
 import hashlib
 import importlib.resources
 import json
-import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import sentencepiece
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from svilm_jax.config import nearest
 
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # What `Tokenizer.save` writes and `load_tokenizer` looks for in a folder, in this order.
 _FILE_NAMES = ("vocab.txt", "tokenizer.json", "tokenizer.model")
 
@@ -115,13 +114,13 @@ class WordPieceTokenizer(Tokenizer):
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         known = self._tokenizer.get_vocab(with_added_tokens=True)
-        missing = [token for token in _SPECIAL[:4] if token not in known]
+        missing = [token for token in SPECIAL_TOKENS[:4] if token not in known]
         if missing:
             raise TokenizerError(
-                f"{origin}: lacks {', '.join(missing)}; a WordPiece vocabulary needs {', '.join(_SPECIAL[:4])}, "
+                f"{origin}: lacks {', '.join(missing)}; a WordPiece vocabulary needs {', '.join(SPECIAL_TOKENS[:4])}, "
                 "one token a line"
             )
-        self.pad_id, self.unk_id, self.first_id, self.end_id = (known[token] for token in _SPECIAL[:4])
+        self.pad_id, self.unk_id, self.first_id, self.end_id = (known[token] for token in SPECIAL_TOKENS[:4])
         self.vocab_size = max(known.values()) + 1
 
     def pieces(self, text: str) -> list[int]:
@@ -243,37 +242,6 @@ def tokenizer_from_files(files: Mapping[str, bytes], lowercase: bool = True) -> 
     if name.endswith(".model"):
         return SentencePieceTokenizer(content, lowercase)
     return WordPieceTokenizer(name, content, lowercase)
-
-
-def train_wordpiece(texts: Iterable[str], vocab_size: int, path: str | Path, lowercase: bool = True) -> int:
-    """Learns a WordPiece vocabulary and writes it to `path`, one token a line; the same texts give the same file.
-
-    Every printable ASCII character is in it whatever the texts hold, so that any English sentence can be spelt.
-
-    Returns:
-      Tokens written; may be below `vocab_size` where the texts have fewer words.
-
-    Raises:
-      TokenizerError: `vocab_size` too small for special tokens and characters.
-    """
-    letters = string.ascii_lowercase + string.digits + ("" if lowercase else string.ascii_uppercase)
-    base = [*_SPECIAL, *string.punctuation, *letters, *(f"##{letter}" for letter in letters)]
-    if vocab_size < len(base):
-        raise TokenizerError(f"train_wordpiece: vocab_size {vocab_size} is below the {len(base)} tokens always in it")
-    tokenizer = _wordpiece({token: i for i, token in enumerate(base)}, lowercase)
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size,
-        special_tokens=list(_SPECIAL),
-        initial_alphabet=sorted(letters + string.punctuation),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    learned = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])  # most useful first
-    chosen = [token for token, _ in learned if token not in set(base)][: vocab_size - len(base)]
-    # Sorted, because the trainer numbers equally good tokens in an order that may change between runs.
-    tokens = [*base, *sorted(chosen)]
-    Path(path).write_text("\n".join(tokens) + "\n", encoding="utf-8")
-    return len(tokens)
 
 
 def _builtin(name: str, lowercase: bool) -> Tokenizer:
