@@ -17,6 +17,8 @@ def check_video(path: Path) -> tuple[VideoInfo | None, str]:
     Returns:
       What the file says of itself and "", or None and the reason why it is of no use.
     """
+    if not path.is_file():
+        return None, "no such file"
     try:
         return decode(path, _spread, short_side=32, name=path.name).info, ""
     except VideoError as error:

@@ -1,23 +1,29 @@
 """How is work spread over processes, with the same result for any number of them?"""
 
+import collections
 import concurrent.futures
 import contextlib
+import itertools
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
-
-from tqdm import tqdm
 
 from .errors import PreparationError
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
+AHEAD = 4  # chunks in the queue of each process: enough to keep it busy, few enough to hold in memory
+
 
 class Workers:
     """Processes that are started when first needed and shared by all steps of one preparation.
 
-    With fewer than two, everything runs in this process: a handful of clips is done before a process has started.
+    With one, everything runs in this process: a handful of clips is done before another process has started.
     """
 
     def __init__(self, count: int):
@@ -28,37 +34,39 @@ class Workers:
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
 
     def map(
-        self, function: Callable[[_Item], _Result], items: Sequence[_Item], *, doing: str, unit: str, chunk: int = 1
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item], *, doing: str, chunk: int = 1
     ) -> Iterator[_Result]:
-        """`function` of every item, in the order of the items, behind a progress bar.
+        """`function` of every item, in the order of the items, which are asked for only as work goes on.
 
         Args:
           function: importable by name, as it travels to other processes.
-          doing: label of the bar and of errors.
-          unit: what an item is.
+          doing: what the work is, for errors.
           chunk: items handed to a process at once.
 
         Raises:
           PreparationError: a process died, which is memory or a crash in a codec, and not an exception.
         """
-        with tqdm(total=len(items), desc=doing, unit=unit, disable=None if len(items) > 1 else True) as bar:
-            results: Iterator[_Result]
-            if self.count == 1 or len(items) <= chunk:
-                results = map(function, items)
-            else:
-                results = self._processes().map(function, items, chunksize=chunk)
-            done = 0
-            try:
-                for result in results:
-                    yield result
-                    done += 1
-                    bar.update()
-            except concurrent.futures.process.BrokenProcessPool as error:
-                near = ", ".join(str(item) for item in items[done : done + self.count * chunk + 1][:4])
-                raise PreparationError(
-                    f"{doing}: a worker process died near item {done + 1} of {len(items)} ({near}, ...). It ran out "
-                    "of memory, or a codec crashed: try --workers 1, and take the file out if it dies again"
-                ) from error
+        source = iter(items)
+        first = list(itertools.islice(source, chunk + 1))
+        if self.count == 1 or len(first) <= chunk:
+            yield from map(function, itertools.chain(first, source))
+            return
+        pool = self._processes()
+        waiting: collections.deque[tuple[list[_Item], concurrent.futures.Future[list[_Result]]]] = collections.deque()
+        chunks = _chunks(itertools.chain(first, source), chunk)
+        try:
+            for members in chunks:
+                waiting.append((members, pool.submit(_each, function, members)))
+                if len(waiting) >= AHEAD * self.count:
+                    yield from waiting.popleft()[1].result()
+            while waiting:
+                yield from waiting.popleft()[1].result()
+        except BrokenProcessPool as error:
+            near = ", ".join(str(item) for members, _ in list(waiting)[: self.count] for item in members[:2])
+            raise PreparationError(
+                f"{doing}: a worker process died (near {near or 'the end'}). It ran out of memory, or a codec "
+                "crashed: try --workers 1, and take the file out if that dies too"
+            ) from error
 
     def close(self) -> None:
         """Stops the processes without waiting for work that nobody will read."""
@@ -70,7 +78,7 @@ class Workers:
         if self._pool is None:
             # Spawned, not forked: a fork of a process that has threads may hang.
             context = multiprocessing.get_context("spawn")
-            self._pool = concurrent.futures.ProcessPoolExecutor(self.count, mp_context=context)
+            self._pool = concurrent.futures.ProcessPoolExecutor(self.count, context, _begin)
         return self._pool
 
 
@@ -82,3 +90,25 @@ def working(count: int) -> Iterator[Workers]:
         yield workers
     finally:
         workers.close()
+
+
+def _begin() -> None:
+    """First act of a worker process: Ctrl-C is the parent's to handle, and a parent that is killed takes it along."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # it waits for work from a queue that nobody will fill
+
+
+def _chunks(items: Iterator[_Item], size: int) -> Iterator[list[_Item]]:
+    while members := list(itertools.islice(items, size)):
+        yield members
+
+
+def _each(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    return [function(item) for item in items]

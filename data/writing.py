@@ -1,24 +1,29 @@
-"""How do records become files? One TFDS builder for every dataset, ArrayRecord inside."""
+"""How do records become files? A TFDS dataset of ArrayRecord files, written as a stream."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from svilm_jax.input import schema
 
-Records = Callable[[], Iterator[schema.Record]]
+SHARD_BYTES = 256 << 20  # about this much in a file: few enough to list, small enough to copy one by one
+# Records handed over together. TFDS writes the metadata anew each time, so one by one would be slow.
+BATCH_RECORDS = 64
+BATCH_BYTES = 64 << 20
 
 
-def write_records(name: str, splits: Mapping[str, Records], folder: Path, description: str) -> Path:
+def write_records(
+    name: str, splits: Mapping[str, Iterable[schema.Record]], folder: Path, description: str, record_bytes: float
+) -> Path:
     """Writes a TFDS dataset.
 
     Args:
-      name: of the dataset, as TFDS wants it (letters, digits and underscores).
-      splits: of each split, a function that returns its records in the order in which they are to lie on disk;
-        records are asked for one after the other and not kept.
+      name: of the dataset, as TFDS wants it (lower-case letters, digits and underscores).
+      splits: of each split its records, in the order in which they are to lie on disk; read once, and not kept.
       folder: receives `name/<version>/`.
       description: goes into dataset_info.json.
+      record_bytes: mean size of a record, from which follows how many go into one file.
 
     Returns:
       The version folder.
@@ -27,27 +32,35 @@ def write_records(name: str, splits: Mapping[str, Records], folder: Path, descri
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow_datasets as tfds
 
-    tfds.disable_progress_bar()  # the steps before are the slow ones, and have a bar each
+    made = folder / name / schema.SCHEMA_VERSION
+    made.mkdir(parents=True)
+    identity = tfds.core.DatasetIdentity(
+        name=name, version=tfds.core.Version(schema.SCHEMA_VERSION), data_dir=str(made), module_name=__name__
+    )
+    info = tfds.core.DatasetInfo(
+        builder=identity, features=schema.features(), description=description, disable_shuffling=True
+    )
+    # Not a builder's `download_and_prepare`: that holds a split in memory up to 1 GB, wants TensorFlow's file layer
+    # beyond, and reads it all back into memory, since keys that keep the order fall into one bucket of its shuffle.
+    shard = max(1, int(SHARD_BYTES // max(record_bytes, 1.0)))
+    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=shard, file_format="array_record")
+    writer.initialize_splits(list(splits))
+    for split, records in splits.items():
+        for batch in _batches(records):
+            writer.add_examples({split: batch})
+        writer.close_splits([split])
+    return made
 
-    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc, call-arg]
-        """A dataset of `schema.Record`s."""
 
-        VERSION = tfds.core.Version(schema.SCHEMA_VERSION)
-
-        def _info(self) -> Any:
-            # Integer keys without shuffling keep the order: look-alikes stay next to each other.
-            return tfds.core.DatasetInfo(
-                builder=self, features=schema.features(), description=description, disable_shuffling=True
-            )
-
-        def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-            return {split: self._generate_examples(records) for split, records in splits.items()}
-
-        def _generate_examples(self, records: Records) -> Iterator[tuple[int, dict[str, Any]]]:
-            for number, record in enumerate(records()):
-                yield number, schema.to_example(record)
-
-    Builder.name = name
-    builder = Builder(data_dir=str(folder), file_format="array_record")
-    builder.download_and_prepare()
-    return Path(builder.data_path)
+def _batches(records: Iterable[schema.Record]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    held = 0
+    for record in records:
+        example = schema.to_example(record)
+        batch.append(example)
+        held += len(record.video) + len(example["masks"])
+        if len(batch) == BATCH_RECORDS or held > BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch

@@ -1,1 +1,1 @@
-"""How is a folder of captioned videos prepared? Any containers and codecs that FFmpeg reads, any usual annotation file."""
+"""How is a folder of captioned videos prepared? Any codec that FFmpeg reads, any usual form of annotation file."""

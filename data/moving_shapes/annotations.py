@@ -7,8 +7,8 @@ from typing import Any
 
 from svilm_jax.input.schema import Action, Caption, Question, Record, SceneObject
 
+from ..entries import Entry
 from ..errors import PreparationError
-from ..preparation import Entry
 from ..videos import path_inside
 
 

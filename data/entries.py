@@ -1,0 +1,51 @@
+"""What does the preparation of any dataset start from? Entries: a record without its video, and the video's file."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from svilm_jax.input import schema
+
+from .errors import PreparationError
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One video as an annotation file knows it.
+
+    Attributes:
+      record: without video bytes, phrases and masks.
+      video: its file.
+      masks: an .npz file with uint8 [F, h, w] under "masks"; None where there are none.
+    """
+
+    record: schema.Record
+    video: Path
+    masks: Path | None = None
+
+
+def read_masks(entry: Entry, frames: int) -> np.ndarray | None:
+    """The masks of an entry, uint8 [F, h, w], or None.
+
+    Args:
+      frames: of the video file; 0 where its header does not say.
+
+    Raises:
+      PreparationError: no such array, one that does not fit the video, or objects that no mask can show.
+    """
+    if entry.masks is None:
+        return None
+    try:
+        with np.load(entry.masks, allow_pickle=False) as archive:
+            masks = archive["masks"]
+    except (OSError, ValueError, KeyError) as error:
+        raise PreparationError(f"{entry.masks}: no .npz file with an array 'masks' ({error})") from error
+    if masks.dtype != np.uint8 or masks.ndim != 3 or (frames and len(masks) != frames):
+        raise PreparationError(
+            f"{entry.masks}: masks {masks.dtype} {masks.shape}: expected uint8 [{frames or 'F'} frames, height, width]"
+        )
+    wrong = sorted(o.mask_id for o in entry.record.objects if not 1 <= o.mask_id <= 255)
+    if wrong:
+        raise PreparationError(f"{entry.masks}: mask ids {wrong} of its objects: expected numbers from 1 to 255")
+    return masks
