@@ -4,21 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from svilm_jax.config import ConfigError
 from svilm_jax.input.schema import Caption, Record
 from svilm_jax.input.tokenization import Tokenizer
 
 
-class PromptError(ValueError):
-    """A prompt that cannot hold a phrase."""
-
-
 def check_prompts(prompts: Sequence[str]) -> None:
-    """Raises PromptError unless there are prompts and each has exactly one place, `{}`, for the phrase."""
+    """Raises ConfigError unless there are prompts and each has exactly one place, `{}`, for the phrase."""
     if not prompts:
-        raise PromptError("input.prompts: expected at least one prompt, such as 'a video of {}'")
+        raise ConfigError("input.prompts: expected at least one prompt, such as 'a video of {}'")
     for prompt in prompts:
         if prompt.count("{}") != 1 or prompt.count("{") != 1 or prompt.count("}") != 1:
-            raise PromptError(f"input.prompts: expected exactly one {{}} in {prompt!r}, where the phrase goes")
+            raise ConfigError(f"input.prompts: expected exactly one {{}} in {prompt!r}, where the phrase goes")
 
 
 def choose_caption(record: Record, rng: np.random.Generator | None) -> Caption | None:
