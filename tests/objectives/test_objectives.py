@@ -1,0 +1,158 @@
+"""The three objectives of the method against loops in NumPy written from METHOD 1.3 to 1.5."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from svilm_jax.config import ConfigError
+from svilm_jax.objectives import GlobalContrast, SpatialGrounding, TemporalGrouping, build_objectives, total_loss
+from svilm_jax.objectives.spatial_grounding import clip_noun_scores
+from svilm_jax.objectives.temporal_grouping import foreground_probability
+from tests.objectives.test_contrast import slow_info_nce
+
+KEY = jax.random.key(0)
+
+
+def slow_scores(groups, nouns, mask, temperature):
+    scores = np.zeros((len(groups), len(nouns)))
+    for i, j in np.ndindex(scores.shape):
+        parts = []
+        for k in range(nouns.shape[1]):
+            if not mask[j, k]:
+                continue
+            s = [float(np.dot(groups[i, m], nouns[j, k])) for m in range(groups.shape[1])]
+            weights = [math.exp(x / temperature) for x in s]
+            parts.append(sum(w / sum(weights) * x for w, x in zip(weights, s, strict=True)))
+        scores[i, j] = np.mean(parts) if parts else 0.0
+    return scores
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 6, 64])  # 4 does not divide the batch of 6
+def test_clip_noun_scores_for_any_chunk(made, chunk):
+    outputs, batch = made
+    groups, nouns, mask = outputs.video.group_embedding, outputs.noun_embedding, batch["noun_mask"]
+    got = clip_noun_scores(groups, nouns, mask, 0.2, chunk)
+    np.testing.assert_allclose(got, slow_scores(*map(np.asarray, (groups, nouns, mask)), 0.2), rtol=1e-5, atol=1e-6)
+    whole = jax.grad(lambda g: (clip_noun_scores(g, nouns, mask, 0.2, 6) ** 2).sum())(groups)
+    parts = jax.grad(lambda g: (clip_noun_scores(g, nouns, mask, 0.2, chunk) ** 2).sum())(groups)
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(("reduction", "factor"), [("mean", 0.5), ("sum", 1.0)])
+def test_spatial_grounding(made, reduction, factor):
+    outputs, batch = made
+    objective = SpatialGrounding(temperature=0.3, contrast_temperature=0.1, reduction=reduction, chunk=4)
+    loss, metrics = objective(outputs, batch, KEY)
+    scores = slow_scores(
+        *map(np.asarray, (outputs.video.group_embedding, outputs.noun_embedding, batch["noun_mask"])), 0.3
+    )
+    exists = np.array([True, True, False, False, True, True])  # the third has no phrase, the fourth did not decode
+    np.testing.assert_allclose(loss, factor * sum(slow_info_nce(scores / 0.1, exists, exists)), rtol=1e-5)
+    rows = [i for i in range(6) if exists[i]]
+    hits = [max(rows, key=lambda j: scores[i, j]) == i for i in rows]
+    np.testing.assert_allclose(metrics["accuracy"], np.mean(hits), rtol=1e-6)
+
+
+def test_spatial_grounding_without_any_phrase_is_zero_with_finite_gradients(made):
+    outputs, batch = made
+    batch = {**batch, "noun_mask": jnp.zeros((6, 2), bool)}
+
+    def loss(nouns, groups):
+        video = dataclasses.replace(outputs.video, group_embedding=groups)
+        return SpatialGrounding()(dataclasses.replace(outputs, noun_embedding=nouns, video=video), batch, KEY)[0]
+
+    value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(
+        jnp.zeros_like(outputs.noun_embedding), outputs.video.group_embedding
+    )
+    assert value == 0
+    assert all(np.isfinite(g).all() for g in gradients)
+
+
+def test_global_contrast(made):
+    outputs, batch = made
+    scores = 10.0 * np.asarray(outputs.video.embedding) @ np.asarray(outputs.text_embedding).T
+    valid = np.asarray(batch["valid"])
+    loss, _ = GlobalContrast()(outputs, batch, KEY)
+    np.testing.assert_allclose(loss, sum(slow_info_nce(scores, valid, valid)) / 2, rtol=1e-5)
+    sigmoid, _ = GlobalContrast(kind="sigmoid", bias=-2.0)(outputs, batch, KEY)
+    expected = sum(
+        math.log(1 + math.exp(-(1 if i == j else -1) * (scores[i, j] - 2.0)))
+        for i in range(6)
+        for j in range(6)
+        if valid[i] and valid[j]
+    )
+    np.testing.assert_allclose(sigmoid, expected / valid.sum(), rtol=1e-5)
+
+
+def slow_foreground(tokens, mask, temperature):
+    z = tokens.mean(axis=2)
+    result = np.zeros(mask.shape)
+    for b in range(len(z)):
+        front, back = z[b][mask[b]].mean(axis=0), z[b][~mask[b]].mean(axis=0)
+        for j in range(z.shape[1]):
+            cosines = [np.dot(z[b, j], c) / np.linalg.norm(z[b, j]) / np.linalg.norm(c) for c in (back, front)]
+            weights = np.exp(np.array(cosines) / temperature)
+            result[b, j] = weights[1] / weights.sum()
+    return result
+
+
+def test_temporal_grouping(made):
+    outputs, batch = made
+    rows = np.asarray(batch["spliced"])
+    tokens, mask = np.asarray(outputs.video.tokens)[rows], np.asarray(batch["splice_mask"])[rows]
+    a = slow_foreground(tokens, mask, 0.2)
+    both = np.stack([1 - a, a], -1)  # a_j over (background, foreground)
+    onehot = np.stack([~mask, mask], -1).astype(float)
+    mse, metrics = TemporalGrouping(temperature=0.2)(outputs, batch, KEY)
+    np.testing.assert_allclose(mse, ((both - onehot) ** 2).mean(), rtol=1e-4)
+    bce, _ = TemporalGrouping(temperature=0.2, loss="bce")(outputs, batch, KEY)
+    np.testing.assert_allclose(bce, -np.log(np.where(mask, a, 1 - a)).mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["accuracy"], ((a > 0.5) == mask).mean(), rtol=1e-6)
+
+
+def test_rows_that_were_not_spliced_cost_nothing_and_have_finite_gradients(made):
+    outputs, batch = made
+    none = {**batch, "splice_mask": jnp.ones((6, 4), bool), "spliced": jnp.zeros(6, bool)}
+
+    def loss(tokens):
+        video = dataclasses.replace(outputs.video, tokens=tokens)
+        return TemporalGrouping()(dataclasses.replace(outputs, video=video), none, KEY)[0]
+
+    value, gradient = jax.value_and_grad(loss)(outputs.video.tokens)
+    assert value == 0
+    assert np.isfinite(gradient).all()
+    assert np.isfinite(foreground_probability(jnp.zeros((2, 4, 4, 8)), jnp.ones((2, 4), bool), 0.1)).all()
+
+
+def test_total_is_the_weighted_sum(made):
+    outputs, batch = made
+    table = {
+        "global_contrast": {"weight": 2.0},
+        "temporal_grouping": {"weight": 0.5},
+        "spatial_grounding": {"weight": 0.0},
+    }
+    objectives = build_objectives(table, spliced=True)
+    assert set(objectives) == {"global_contrast", "temporal_grouping"}
+    total, metrics = total_loss(objectives, outputs, batch, KEY)
+    expected = 2 * metrics["loss/global_contrast"] + 0.5 * metrics["loss/temporal_grouping"]
+    np.testing.assert_allclose(total, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"global_contrst": {}}, "did you mean 'global_contrast'"),
+        ({"global_contrast": {"wieght": 1.0}}, "did you mean 'weight'"),
+        ({"global_contrast": {"weight": "1"}}, "expected a float"),
+        ({"global_contrast": {"kind": "sigmoids"}}, "did you mean 'sigmoid'"),
+        ({"temporal_grouping": {}}, "splice.enabled"),
+        ({}, "name at least one"),
+    ],
+)
+def test_mistakes_in_the_table_are_named(table, message):
+    with pytest.raises(ConfigError, match=message):
+        build_objectives(table, spliced=False)
