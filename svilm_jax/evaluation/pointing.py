@@ -21,6 +21,7 @@ class PointingGame:
       other: points on another object of the clip.
       situations: (clip, time) pairs with at least one visible object, for the phrase-blind rate.
       area: sum over points of the share of patch centres that lie on the object.
+      reachable: points for which at least one patch centre lies on the object.
     """
 
     points: int = 0
@@ -28,6 +29,7 @@ class PointingGame:
     other: int = 0
     situations: int = 0
     area: float = 0.0
+    reachable: int = 0
 
     def add(self, heat: np.ndarray, objects: np.ndarray, tubelet: tuple[int, int, int]) -> None:
         """Plays one clip.
@@ -54,6 +56,7 @@ class PointingGame:
         self.hits += int(hits.sum())
         self.other += int(misses_on_others.sum())
         self.situations += int(visible.any(axis=0).sum())
+        self.reachable += int((centres.any(axis=(2, 3)) & visible).sum())
         self.area += float((centres.mean(axis=(2, 3)) * visible).sum())
 
     def metrics(self, prefix: str = "grounding") -> dict[str, float]:
@@ -64,6 +67,8 @@ class PointingGame:
         - `pointing_game_phrase_blind`: the best pointer that always lies on an object and cannot read. Every visible
           object is asked for once at each (clip, time), and masks do not overlap, so a pointer that answers all the
           questions alike is right once: situations over points.
+        - `pointing_game_ceiling`: objects that some patch centre lies on; the others are smaller than the grid is fine,
+          and no pointer at patches can hit them.
         - `pointing_game_other_phrase`: points on another object than the named one.
         - `pointing_any_object`: points on any object.
         """
@@ -73,6 +78,7 @@ class PointingGame:
             f"{prefix}/pointing_game": self.hits / self.points,
             f"{prefix}/pointing_game_chance": self.area / self.points,
             f"{prefix}/pointing_game_phrase_blind": self.situations / self.points,
+            f"{prefix}/pointing_game_ceiling": self.reachable / self.points,
             f"{prefix}/pointing_game_other_phrase": self.other / self.points,
             f"{prefix}/pointing_any_object": (self.hits + self.other) / self.points,
         }

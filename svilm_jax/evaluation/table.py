@@ -8,6 +8,7 @@ BASELINES: Mapping[str, str] = {
     "oracle_colors": "colours",
     "oracle": "colours + background",
     "phrase_blind": "phrase-blind",
+    "ceiling": "ceiling of the patch grid",
     "raw_pixels": "raw pixels",
     "raw_mean_color": "mean colour",
     "raw_small_pictures": "small pictures",

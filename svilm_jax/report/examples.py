@@ -102,7 +102,7 @@ def collect(encoder: Encoder, config: Config, *, clips_each: int = 4, worst: int
     twins = any(isinstance(e, TemporalGrouping) and e.options.partners == "twin" for e in evaluators.values())
     jobs: list[tuple[str, Any]] = [
         ("retrieval", lambda: _retrieval(encoder, _of_kind(evaluators, Retrieval), config, clips_each, worst, top)),
-        ("retrieval", lambda: _hard_retrieval(encoder, _of_kind(evaluators, HardRetrieval), worst)),
+        ("retrieval", lambda: _hard_retrieval(encoder, _of_kind(evaluators, HardRetrieval), worst, top)),
         ("grounding", lambda: _grounding(encoder, _of_kind(evaluators, Grounding), config, clips_each, notes)),
         ("splices", lambda: _splices(encoder, _of_kind(evaluators, TemporalGrouping), config, 2 * clips_each, notes)),
     ]
@@ -127,7 +127,7 @@ def _retrieval(
     return examples + [_example(clips, gallery, query, everything, top, "worst") for query in bad]
 
 
-def _hard_retrieval(encoder: Encoder, task: HardRetrieval | None, count: int) -> list[RetrievalExample]:
+def _hard_retrieval(encoder: Encoder, task: HardRetrieval | None, count: int, top: int) -> list[RetrievalExample]:
     if task is None:
         return []
     clips = task.clips()
@@ -136,7 +136,7 @@ def _hard_retrieval(encoder: Encoder, task: HardRetrieval | None, count: int) ->
     for number in _spaced(len(groups), count):
         gallery = encode_gallery(encoder, clips, groups[number])
         members = np.arange(len(gallery.records))
-        examples.append(_example(clips, gallery, 0, members, len(members), "hard"))
+        examples.append(_example(clips, gallery, 0, members, top, "hard"))
     return examples
 
 

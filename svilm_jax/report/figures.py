@@ -28,22 +28,26 @@ def png(figure: matplotlib.figure.Figure, dpi: int = 100) -> bytes:
 
 def plot_retrieval(examples: Sequence[RetrievalExample], columns: int = 5) -> matplotlib.figure.Figure:
     """A row a query: its caption, then the clips most similar to it as strips of three frames; the right one framed."""
-    rows = [(example, start) for example in examples for start in range(0, len(example.clips), columns)]
-    figure = matplotlib.figure.Figure(figsize=(_INCHES, 1.95 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for line, (example, start) in zip(grid, rows, strict=True):
+    figure = matplotlib.figure.Figure(figsize=(_INCHES, 1.72 * len(examples)), layout="constrained")
+    grid = figure.subplots(len(examples), columns, squeeze=False)
+    for line, example in zip(grid, examples, strict=True):
         for axes in line:
             axes.axis("off")
-        for axes, clip in zip(line, example.clips[start : start + columns], strict=False):
+        for axes, clip in zip(line, example.clips, strict=False):
             axes.axis("on")
             axes.imshow(_strip(clip.frames, 3))
             _frame(axes, RIGHT if clip.right else WRONG, 3.0 if clip.right else 1.0)
-            text = "\n".join(textwrap.wrap(clip.caption, 46)[:3])
-            axes.set_xlabel(f"{clip.similarity:.2f}  {text}", fontsize=6.5, color=RIGHT if clip.right else "#444444")
-        if start == 0:
-            kind = {"ordinary": "", "worst": "  [one of the worst]", "hard": "  [among look-alikes]"}[example.kind]
-            title = f"“{example.caption}”   right clip at rank {example.rank} of {example.gallery}{kind}"
-            line[0].set_title(title, fontsize=9, loc="left", fontweight="bold")
+            lines = textwrap.wrap(f"{clip.similarity:.2f}  {clip.caption}", 45)[:3]
+            color = RIGHT if clip.right else "#444444"
+            text = "\n".join([*lines, *[""] * (3 - len(lines))])
+            axes.set_xlabel(text, fontsize=6.5, color=color, parse_math=False)
+        kind = {"ordinary": "", "worst": "  [one of the worst]", "hard": "  [among look-alikes]"}[example.kind]
+        query = textwrap.shorten(example.caption, 120)
+        title = f"“{query}”   right clip at rank {example.rank} of {example.gallery}{kind}"
+        # Out of the layout: a long sentence would otherwise widen the first column.
+        heading = line[0].set_title(title, fontsize=9, loc="left", fontweight="bold", parse_math=False)
+        heading.set_in_layout(False)
+    figure.get_layout_engine().set(h_pad=0.14)
     return figure
 
 
@@ -99,7 +103,7 @@ def plot_similarity(examples: Sequence[SpliceExample]) -> matplotlib.figure.Figu
 
 def plot_spans(examples: Sequence[SpliceExample], per_tubelet: int) -> matplotlib.figure.Figure:
     """Frames of spliced clips over the true span (upper bar) and the one that was read (lower bar; paper, figure 5)."""
-    figure = matplotlib.figure.Figure(figsize=(_INCHES, 1.75 * -(-len(examples) // 2)), layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(_INCHES, 1.38 * -(-len(examples) // 2)), layout="constrained")
     grid = figure.subplots(-(-len(examples) // 2), 2, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
@@ -144,9 +148,14 @@ def _strip(frames: np.ndarray, count: int) -> np.ndarray:
 
 def _label(line: Sequence[Axes], text: str, *, bold: bool = False) -> None:
     line[0].axis("off")
-    wrapped = "\n".join(textwrap.wrap(text, 24))
-    weight = "bold" if bold else "normal"
-    line[0].text(0, 0.5, wrapped, transform=line[0].transAxes, va="center", fontsize=7.5, fontweight=weight)
+    line[0].text(
+        *(0, 0.5, "\n".join(textwrap.wrap(text, 24))),
+        transform=line[0].transAxes,
+        va="center",
+        fontsize=7.5,
+        fontweight="bold" if bold else "normal",
+        parse_math=False,  # captions may hold dollar signs
+    )
 
 
 def _frame(axes: Axes, color: str, width: float) -> None:

@@ -22,6 +22,7 @@ def test_a_reader_of_colors_grounds_every_phrase(encoder):
         "grounding/pointing_game": 1.0,
         "grounding/pointing_game_chance": 0.25,
         "grounding/pointing_game_phrase_blind": 0.5,
+        "grounding/pointing_game_ceiling": 1.0,
         "grounding/pointing_game_other_phrase": 0.0,
         "grounding/pointing_any_object": 1.0,
         "grounding/mean_iou": 1.0,

@@ -51,6 +51,7 @@ def test_metrics_of_a_pointer_that_reads_and_of_one_that_does_not():
         "grounding/pointing_game": 1.0,
         "grounding/pointing_game_chance": 0.25,
         "grounding/pointing_game_phrase_blind": 0.5,
+        "grounding/pointing_game_ceiling": 1.0,
         "grounding/pointing_game_other_phrase": 0.0,
         "grounding/pointing_any_object": 1.0,
     }
@@ -75,6 +76,15 @@ def test_tied_peaks_hit_only_together():
     both.add(heat, objects, TUBELET)
     one.add(heat.transpose(0, 1, 3, 2), objects, TUBELET)
     assert (both.hits, one.hits) == (1, 0)
+
+
+def test_an_object_between_patch_centres_cannot_be_hit():
+    objects = np.zeros((2, 2, 8, 8), bool)
+    objects[0, :, :2, :2] = True  # a corner of a patch
+    objects[1, :, 4:, 4:] = True
+    game = PointingGame()
+    game.add(np.arange(4.0).reshape(1, 1, 2, 2).repeat(2, 0), objects, TUBELET)
+    assert (game.points, game.reachable, game.hits) == (2, 1, 1)
 
 
 def test_an_invisible_object_is_not_asked_for():

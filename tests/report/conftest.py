@@ -1,0 +1,59 @@
+"""Fixtures of the report: a random model of the real architecture on the tiny dataset, and its run folder."""
+
+import json
+
+import pytest
+
+from svilm_jax.config import Config, GroupingConfig, InputConfig, ModelConfig, TextConfig, VideoConfig
+from svilm_jax.evaluation import Encoder
+from svilm_jax.input.tokenization import load_tokenizer
+from svilm_jax.models.svilm import build_model
+
+EVALUATORS = {
+    "retrieval": {"split": "test"},
+    "retrieval_hard": {"split": "hard_test"},
+    "grounding": {"split": "test"},
+    "grouping": {"split": "twins_test"},
+}
+
+
+@pytest.fixture(scope="session")
+def report_config(moving_shapes):
+    small = {"layers": 1, "width": 32, "heads": 2}
+    return Config(
+        model=ModelConfig(
+            video=VideoConfig(frames=8, size=48, tubelet=(2, 12, 12), **small),
+            grouping=GroupingConfig(num_groups=4, after_layers=(1,)),
+            text=TextConfig(length=32, noun_length=12, **small),
+            embed_dim=16,
+        ),
+        input=InputConfig(dataset=str(moving_shapes)),
+        evaluators=EVALUATORS,
+    )
+
+
+@pytest.fixture(scope="session")
+def random_encoder(report_config):
+    tokenizer = load_tokenizer("dataset", dataset=report_config.input.dataset)
+    return Encoder(build_model(report_config, tokenizer.vocab_size), report_config, tokenizer, batch_size=8)
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory):
+    """What training leaves: metrics of every 10 steps, and the final ones."""
+    folder = tmp_path_factory.mktemp("run")
+    lines = [
+        {"step": step, "time": 1.0 * step, "loss/total": 5.0 / step, "norm/gradient": 1.0, "learning_rate": 1e-3}
+        for step in range(10, 60, 10)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    final = {
+        "retrieval/t2v_R1": 0.7512,
+        "retrieval/t2v_R1_chance": 0.005,
+        "retrieval/t2v_R1_oracle": 0.4321,
+        "retrieval/t2v_MedR": 1.0,
+        "grounding/pointing_game": 0.66,
+        "grounding/pointing_game_phrase_blind": 0.47,
+    }
+    (folder / "metrics.json").write_text(json.dumps(final))
+    return folder
