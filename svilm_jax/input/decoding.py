@@ -16,7 +16,7 @@ import av.error
 import av.logging
 import numpy as np
 
-from svilm_jax.input.video_reader import Frames, Limits, VideoError, VideoInfo, VideoReader
+from svilm_jax.input.video_reader import DEFAULT_LIMITS, Frames, Limits, VideoError, VideoInfo, VideoReader
 
 __all__ = ["Frames", "Limits", "VideoError", "VideoInfo", "decode", "probe"]
 
@@ -27,7 +27,7 @@ Source = bytes | str | Path
 Times = Sequence[float] | np.ndarray | Callable[[VideoInfo], Sequence[float] | np.ndarray | None] | None
 
 
-def probe(source: Source, *, name: str = "", limits: Limits = Limits()) -> VideoInfo:
+def probe(source: Source, *, name: str = "", limits: Limits = DEFAULT_LIMITS) -> VideoInfo:
     """What a file says of itself; decodes one frame, because only frames tell the rotation.
 
     Raises:
@@ -44,7 +44,7 @@ def decode(
     short_side: int | Callable[[VideoInfo], int] = 0,
     size: tuple[int, int] | None = None,
     name: str = "",
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Frames:
     """The frames on screen at `times`.
 

@@ -46,6 +46,9 @@ class Limits:
     max_output_bytes: int = 8 << 30  # of the frames returned
 
 
+DEFAULT_LIMITS = Limits()
+
+
 @dataclasses.dataclass(frozen=True)
 class VideoInfo:
     """What a file says of itself.

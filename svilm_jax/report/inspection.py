@@ -1,0 +1,158 @@
+"""What is in a prepared dataset? The `svilm inspect` command: counts, lengths, sizes, and a contact sheet."""
+
+import argparse
+import collections
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from svilm_jax.config import InputConfig, SpliceConfig, TextConfig, VideoConfig
+from svilm_jax.input import decoding
+from svilm_jax.input.records import RecordSource, open_records, splits, version_folder
+from svilm_jax.input.schema import Record
+from svilm_jax.input.tokenization import Tokenizer, TokenizerError, load_tokenizer
+from svilm_jax.report.contact_sheet import write_contact_sheet
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `svilm inspect` takes."""
+    parser.add_argument("dataset", type=Path, help="a folder that `svilm prepare` wrote")
+    parser.add_argument("--split", default="", help="for lengths and contact sheet (default: train, or the first)")
+    parser.add_argument("--sample", type=int, default=200, metavar="N", help="records looked at (default: 200)")
+    parser.add_argument(
+        "--tokenizer", default="", metavar="PATH", help="vocabulary to count tokens with (default: the dataset's own)"
+    )
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="the picture (default: DATASET/contact_sheet.png)")
+    parser.add_argument("--rows", type=int, default=8, metavar="N", help="clips in the picture (default: 8)")
+    parser.add_argument("--frames", type=int, default=16, metavar="N", help="frames of a clip (default: 16)")
+    parser.add_argument("--size", type=int, default=96, metavar="PIXELS", help="of a frame (default: 96)")
+    parser.add_argument("--seed", type=int, default=0, help="of the batch in the picture (default: 0)")
+    parser.epilog = "example: svilm inspect runs/data/moving_shapes"
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prints what the dataset holds and writes the contact sheet.
+
+    Raises:
+      DatasetError, TokenizerError, ConfigError: a user's mistake.
+    """
+    counts = splits(args.dataset)
+    split = args.split or ("train" if "train" in counts else next(iter(counts), "train"))
+    records = open_records(args.dataset, split)
+    tokenizer = _tokenizer(args.tokenizer, args.dataset)
+    for line in describe(records, counts, tokenizer, args.sample):
+        print(line)
+    sheet = args.sheet or args.dataset / "contact_sheet.png"
+    # Two frames a tubelet, as everywhere here; one where so few frames are asked for that no splice would fit.
+    tubelet = 2 if args.frames % 2 == 0 and args.frames >= 6 else 1
+    write_contact_sheet(
+        sheet,
+        InputConfig(dataset=str(args.dataset), split=split, max_failure_share=1.0),
+        VideoConfig(frames=args.frames, size=args.size, tubelet=(tubelet, 16, 16)),
+        TextConfig(length=64),
+        SpliceConfig(block=args.rows),
+        tokenizer,
+        rows=args.rows,
+        seed=args.seed,
+    )
+    print(f"contact sheet of a spliced training batch: {sheet}")
+
+
+def describe(records: RecordSource, counts: dict[str, int], tokenizer: Tokenizer, sample: int) -> list[str]:
+    """Lines about a dataset; lengths and sizes from at most `sample` records of one split, evenly spread."""
+    folder = version_folder(records.folder)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    lines = [
+        f"{records.name} {records.version}, {sum(p.stat().st_size for p in files) / 2**20:.1f} MiB in {folder}",
+        "splits: " + ", ".join(f"{name} {count}" for name, count in counts.items()),
+        f"tokenizer: {tokenizer.kind}, {tokenizer.vocab_size} tokens, fingerprint {tokenizer.fingerprint}",
+    ]
+    if not len(records):
+        return [*lines, f"{records.split}: no records"]
+    numbers = np.unique(np.linspace(0, len(records) - 1, min(sample, len(records))).astype(int))
+    seen = [records[int(i)] for i in numbers]
+    return [
+        *lines,
+        f"{records.split}, {len(seen)} records looked at:",
+        *_features(seen),
+        *_text(seen, tokenizer),
+        *_videos(seen),
+    ]
+
+
+def _features(seen: Sequence[Record]) -> list[str]:
+    share = {
+        "group": sum(bool(r.group) for r in seen),
+        "captions": sum(bool(r.captions) for r in seen),
+        "timed captions": sum(any(c.start >= 0 for c in r.captions) for r in seen),
+        "actions": sum(bool(r.actions) for r in seen),
+        "questions": sum(bool(r.questions) for r in seen),
+        "cuts": sum(bool(r.cuts) for r in seen),
+        "objects": sum(bool(r.objects) for r in seen),
+        "masks": sum(r.masks is not None for r in seen),
+    }
+    held = [f"{name} {count / len(seen):.0%}" for name, count in share.items() if count]
+    return ["  records with " + (", ".join(held) or "nothing beside the video")]
+
+
+def _text(seen: Sequence[Record], tokenizer: Tokenizer) -> list[str]:
+    captions = [caption for record in seen for caption in record.captions]
+    if not captions:
+        return []
+    pieces = [tokenizer.pieces(caption.text) for caption in captions]
+    unknown = sum(piece == tokenizer.unk_id for row in pieces for piece in row)
+    tokens = [len(row) + 2 for row in pieces]  # first and end token
+    lines = [
+        _line("captions a clip", [len(record.captions) for record in seen]),
+        _line("words a caption", [len(caption.text.split()) for caption in captions]),
+        _line("tokens a caption, first and end included", tokens)
+        + f"; 99 % fit model.text.length {int(np.quantile(tokens, 0.99, method='higher'))}",
+        _line("noun phrases a caption", [len(caption.phrases) for caption in captions]),
+    ]
+    if unknown:
+        lines.append(f"  pieces unknown to the vocabulary: {unknown / max(sum(map(len, pieces)), 1):.2%}")
+    phrases = collections.Counter(p.lower() for caption in captions for p in caption.phrases)
+    if phrases:
+        common = ", ".join(f"{phrase} ({count})" for phrase, count in phrases.most_common(6))
+        lines.append(f"  most frequent phrases: {common}")
+    return lines
+
+
+def _videos(seen: Sequence[Record]) -> list[str]:
+    infos, failed = [], []
+    for record in seen:
+        try:
+            infos.append(decoding.probe(record.video, name=record.id))
+        except decoding.VideoError as error:
+            failed.append(str(error))
+    lines = []
+    if infos:
+        codecs = collections.Counter(info.codec for info in infos)
+        lines += [
+            _line("seconds a video", [info.duration for info in infos]),
+            _line("frames a second", [info.fps for info in infos]),
+            _line("width", [info.width for info in infos]),
+            _line("height", [info.height for info in infos]),
+            _line("KiB a file", [len(record.video) / 1024 for record in seen]),
+            "  codecs: " + ", ".join(f"{codec} {count}" for codec, count in codecs.most_common()),
+        ]
+    if failed:
+        lines.append(f"  {len(failed)} videos cannot be read: " + "; ".join(failed[:5]))
+    return lines
+
+
+def _line(what: str, values: Iterable[float]) -> str:
+    values = list(values)
+    return f"  {what}: {min(values):.4g} to {max(values):.4g}, median {statistics.median(values):.4g}"
+
+
+def _tokenizer(path: str, dataset: Path) -> Tokenizer:
+    """The one asked for, or else the dataset's own, or else the package's."""
+    if path:
+        return load_tokenizer(path, dataset=dataset)
+    try:
+        return load_tokenizer("dataset", dataset=dataset)
+    except TokenizerError:  # prepared without one; which one is used is printed
+        return load_tokenizer("builtin:moving_shapes")
