@@ -77,7 +77,7 @@ def check_videos(
       max_skipped_share: of the videos that may be unusable.
 
     Returns:
-      The splits that have a usable video, and for each unusable one its split, video and reason.
+      The splits that have a usable video, and for each unusable one its split, video (id), file and reason.
 
     Raises:
       PreparationError: more videos are unusable than allowed, or all of them.
@@ -100,7 +100,8 @@ def check_videos(
             results = workers.map(check_file, jobs, doing="checking videos", chunk=1 if encoding else CHUNK)
             for number, (entry, (info, size, reason)) in enumerate(zip(entries, results, strict=True)):
                 if info is None:
-                    skipped.append({"split": split, "video": entry.record.id, "reason": reason})
+                    file = entry.video.name
+                    skipped.append({"split": split, "video": entry.record.id, "file": file, "reason": reason})
                 else:
                     state.usable[number] = True
                     state.frames[number], state.seconds[number] = info.frames, info.duration
@@ -109,11 +110,17 @@ def check_videos(
             if len(state):
                 checked[split] = state
     if not checked or len(skipped) > max_skipped_share * total:
-        shown = "".join(f"\n  {item['video']}: {item['reason']}" for item in skipped[:SHOWN])
+        shown = "".join(f"\n  {told(item)}" for item in skipped[:SHOWN])
         more = f"\n  and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
         allowed = f", more than the share {max_skipped_share:g} that --max-skipped-share allows" if checked else ""
         raise PreparationError(f"{len(skipped)} of {total} videos are unusable{allowed}:{shown}{more}")
     return checked, skipped
+
+
+def told(item: Mapping[str, str]) -> str:
+    """A skipped video and why, for people."""
+    named = item["video"] if item["video"].endswith(item["file"]) else f"{item['video']} ({item['file']})"
+    return f"{named}: {item['reason']}"
 
 
 def check_file(job: Job) -> tuple[VideoInfo | None, int, str]:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from .errors import PreparationError
 from .preparation import describe
 
 
@@ -20,14 +21,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shapes.add_argument("--seed", type=int, default=0, help="of the world (default: 0)")
     shapes.set_defaults(prepare=_moving_shapes)
 
+    captioned = datasets.add_parser(
+        "captioned_videos",
+        help="any folder of videos with a file of captions",
+        description="Prepares the videos of a folder that an annotation file gives captions to. Any container and "
+        "codec that FFmpeg reads; a video that cannot be read is skipped and listed with its reason.",
+        epilog="example: svilm prepare captioned_videos --videos clips --captions captions.csv --out runs/data "
+        "--short-side 256 --fps 12",
+    )
+    captioned.add_argument("--videos", type=Path, required=True, metavar="DIR", help="folder of videos")
+    captioned.add_argument(
+        "--captions",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="JSON, JSON lines, CSV or TSV with a video and a caption in each row (forms: data/README.md)",
+    )
+    _common(captioned)
+    captioned.add_argument("--name", default="captioned_videos", help="of the dataset (default: captioned_videos)")
+    captioned.add_argument(
+        "--validation-share",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="of the videos without a stated split that go to validation, chosen by a hash of their id (default: 0)",
+    )
+    captioned.add_argument(
+        "--short-side",
+        type=int,
+        default=0,
+        metavar="N",
+        help="re-encode, the shorter side scaled down to N pixels; smaller videos keep their size (default: no)",
+    )
+    captioned.add_argument(
+        "--fps",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="re-encode, at most F frames a second; with --short-side alone the mean rate stays (default: no)",
+    )
+    captioned.add_argument(
+        "--max-skipped-share",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="of the videos that may be missing or unreadable before preparation stops (default: 0.5)",
+    )
+    captioned.add_argument(
+        "--vocab-size", type=int, default=8000, metavar="N", help="tokens of the learned vocabulary (default: 8000)"
+    )
+    captioned.set_defaults(prepare=_captioned_videos)
+
 
 def run(args: argparse.Namespace) -> None:
-    """Prepares what the arguments name.
+    """Prepares what the arguments name and prints what came of it.
 
     Raises:
       PreparationError: a user's mistake.
     """
-    print(describe(args.prepare(args)))
+    try:
+        folder = args.prepare(args)
+    except OSError as error:  # a full disk, a folder that may not be written
+        raise PreparationError(f"{error.filename or args.out}: {error.strerror or error}") from error
+    print(describe(folder))
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -41,3 +97,22 @@ def _moving_shapes(args: argparse.Namespace) -> Path:
     from .moving_shapes import prepare
 
     return prepare(args.out, seed=args.seed, workers=args.workers, overwrite=args.overwrite, vocab=args.vocab)
+
+
+def _captioned_videos(args: argparse.Namespace) -> Path:
+    from .captioned_videos import prepare
+
+    return prepare(
+        args.videos,
+        args.captions,
+        args.out,
+        name=args.name,
+        validation_share=args.validation_share,
+        short_side=args.short_side,
+        fps=args.fps,
+        max_skipped_share=args.max_skipped_share,
+        workers=args.workers,
+        overwrite=args.overwrite,
+        vocab=args.vocab,
+        vocab_size=args.vocab_size,
+    )

@@ -13,6 +13,8 @@ import numpy as np
 
 from svilm_jax.input.decoding import VideoError, VideoInfo
 
+from .videos import picture_stream
+
 MAX_FPS = 60.0  # of a file that keeps its own rate: some headers state a rate of 1,000 and more
 UNKNOWN_FPS = 25.0  # of a file that does not state its rate
 
@@ -95,8 +97,7 @@ def _write(container: Any, stream: Any, frame: Any, rotation: int, number: int) 
 
 def _frames(container: Any, info: VideoInfo) -> Iterator[tuple[float, Any]]:
     """Seconds from the first frame, and the frame as stored, of every one that decodes."""
-    stream = next(s for s in container.streams.video if "attached_pic" not in (s.disposition.name or ""))
-    stream.thread_type = "NONE"  # as many files at once as there are cores
+    stream = picture_stream(container)
     origin, time, count = None, 0.0, 0
     for packet in container.demux(stream):
         try:

@@ -31,7 +31,7 @@ from svilm_jax.input import schema
 from svilm_jax.input.tokenization import TokenizerError, load_tokenizer
 from svilm_jax.input.vocabulary_training import train_wordpiece
 
-from .checking import Checked, check_videos
+from .checking import Checked, check_videos, told
 from .encoding import Encoding
 from .entries import Entry, read_masks
 from .errors import PreparationError
@@ -119,8 +119,9 @@ def finished(plan: Plan) -> bool:
         return False
     if options != wanted:
         changed = sorted(key for key in options.keys() | wanted.keys() if options.get(key) != wanted.get(key))
-        told = ", ".join(f"{key}={options.get(key)!r}, now {wanted.get(key)!r}" for key in changed)
-        raise PreparationError(f"{plan.folder}: already prepared with {told}: give --overwrite or another --out")
+        shown = ", ".join(f"{key}={options.get(key)!r}, now {wanted.get(key)!r}" for key in changed)
+        raise PreparationError(f"{plan.folder}: already prepared with {shown}: give --overwrite or another --out")
+    print(f"{plan.folder}: already prepared as asked; --overwrite prepares it again")
     return True
 
 
@@ -147,10 +148,10 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
         # The vocabulary is written first: what is wrong with it should not show after an hour of videos.
         vocabulary = folder / "vocab.txt"
         if plan.vocab is not None:
-            told = _given_vocabulary(plan.vocab, vocabulary)
+            origin = _given_vocabulary(plan.vocab, vocabulary)
         checked, skipped = check_videos(splits, plan.encoding, folder, workers, plan.max_skipped_share)
         if plan.vocab is None:
-            told = _learned_vocabulary(plan, checked, vocabulary)
+            origin = _learned_vocabulary(plan, checked, vocabulary)
         clips = sum(len(split) for split in checked.values())
         size = sum(int(split.bytes.sum()) for split in checked.values())
         captions = dict.fromkeys(checked, 0)
@@ -167,7 +168,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
             "options": plan.all_options(),
             "splits": {split: _counts(checked[split], captions[split]) for split in checked},
             "skipped": skipped,
-            "vocabulary": told,
+            "vocabulary": origin,
             "notes": dict(notes or {}),
             "versions": versions,
         }
@@ -186,8 +187,8 @@ def describe(folder: Path) -> str:
     ]
     lines += [f"  {key}: {value}" for key, value in summary["notes"].items()]
     if summary["skipped"]:
-        lines.append(f"  skipped {len(summary['skipped'])} unusable videos:")
-        lines += [f"    {item['video']}: {item['reason']}" for item in summary["skipped"]]
+        lines.append(f"  skipped {len(summary['skipped'])} unusable video{'s' * (len(summary['skipped']) > 1)}:")
+        lines += [f"    {told(item)}" for item in summary["skipped"]]
     return "\n".join(lines)
 
 

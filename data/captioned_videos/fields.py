@@ -158,6 +158,6 @@ def _span(start: Any, end: Any, where: str) -> tuple[float, float]:
         first, last = float(start), float(end)
     except (TypeError, ValueError):
         first = last = math.nan
-    if not (math.isfinite(last) and 0 <= first < last):
-        raise PreparationError(f"{where}: {start!r} to {end!r}: expected seconds with 0 <= start < end")
+    if not (math.isfinite(last) and 0 <= first <= last):
+        raise PreparationError(f"{where}: {start!r} to {end!r}: expected seconds with 0 <= start <= end")
     return first, last

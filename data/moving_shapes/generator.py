@@ -8,12 +8,10 @@ Every group of look-alikes has its own random stream, so the result depends on t
 processes.
 """
 
-import concurrent.futures
 import dataclasses
 import functools
 import json
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import av
 import numpy as np
 from tqdm import tqdm
 
+from ..workers import working
 from .grammar import ACTIONS, draw_claim, questions, say
 from .rendering import CANVAS, render
 from .scene import Scene, draw_look, draw_scene
@@ -105,10 +104,13 @@ def generate(raw: Path, seed: int = 0, sizes: Mapping[str, int] | None = None, w
             (raw / folder / name).mkdir(parents=True, exist_ok=True)
     annotations: dict[str, list[dict[str, Any]]] = {name: [] for name in sizes}
     captions_seen: set[str] = set()
-    for (name, _), group in zip(
-        jobs, tqdm(_run(jobs, raw, seed, workers), total=len(jobs), desc="rendering", unit="group"), strict=True
-    ):
-        annotations[name].extend(group)
+    work = functools.partial(make_group, raw=raw, seed=seed)
+    with working(workers) as pool:
+        groups = pool.map(work, jobs, doing="rendering", chunk=16)
+        for (name, _), group in zip(
+            jobs, tqdm(groups, total=len(jobs), desc="rendering", unit="group", disable=None), strict=True
+        ):
+            annotations[name].extend(group)
     (raw / "annotations").mkdir(exist_ok=True)
     for name, videos in annotations.items():
         if name in ("validation", "test"):
@@ -116,16 +118,6 @@ def generate(raw: Path, seed: int = 0, sizes: Mapping[str, int] | None = None, w
         document = {"info": {"name": "moving_shapes", "split": name, "seed": seed, "fps": FPS}, "videos": videos}
         (raw / "annotations" / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
     return raw
-
-
-def _run(jobs: list[tuple[str, int]], raw: Path, seed: int, workers: int) -> Iterator[list[dict[str, Any]]]:
-    work = functools.partial(make_group, raw=raw, seed=seed)
-    if workers <= 1:
-        yield from map(work, jobs)
-        return
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from pool.map(work, jobs, chunksize=16)
 
 
 def make_group(job: tuple[str, int], raw: Path, seed: int) -> list[dict[str, Any]]:

@@ -1,0 +1,253 @@
+"""Which file does each name mean, and which captions belong to it? A table on disk, for any number of rows.
+
+Rows of one video may stand anywhere in an annotation file, so they have to be brought together; in an SQLite file this
+takes no memory to speak of.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from svilm_jax.input.schema import Caption, Record
+
+from ..entries import Entry
+from ..errors import PreparationError
+from ..videos import path_inside
+from . import fields
+from .rows import Row
+
+# By these endings a file counts as a video, where it has to be told from its thumbnail or its JSON file.
+SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".qt", ".avi", ".divx", ".mkv", ".webm", ".flv", ".f4v", ".wmv", ".asf", ".mpg", ".mpeg")
+    + (".m1v", ".m2v", ".mpv", ".vob", ".ts", ".m2ts", ".mts", ".ogv", ".ogg", ".3gp", ".3g2", ".mxf", ".gif", ".rm")
+    + (".rmvb", ".dv", ".nut", ".y4m", ".ivf", ".h264", ".264", ".h265", ".265", ".hevc", ".av1", ".obu", ".mjpeg")
+)
+SHOWN = 5  # names that a note or an error lists
+
+_SCHEMA = """
+CREATE TABLE file (path TEXT PRIMARY KEY, stem TEXT, name TEXT, name_stem TEXT, video INTEGER) WITHOUT ROWID;
+CREATE TABLE video (number INTEGER PRIMARY KEY, path TEXT UNIQUE, id TEXT, split TEXT, split_where TEXT);
+CREATE TABLE caption (number INTEGER PRIMARY KEY, video INTEGER, text TEXT, start REAL, end REAL);
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The videos of one split, in the order in which the annotation file first names them; read anew every time."""
+
+    catalogue: "Catalogue"
+    name: str
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Entry]:
+        return self.catalogue.entries(self.name)
+
+    def __contains__(self, entry: object) -> bool:
+        return any(entry == other for other in self)
+
+
+class Catalogue:
+    """Files of a folder, and the captions that an annotation file gives them."""
+
+    def __init__(self, folder: Path, database: Path):
+        """Lists the files below `folder`; `database` is a file to make.
+
+        Raises:
+          PreparationError: `folder` is no folder.
+        """
+        if not folder.is_dir():
+            raise PreparationError(f"--videos {folder}: no such folder")
+        self.folder = folder
+        self.empty_captions = 0
+        self.first_empty = ""
+        self._table = sqlite3.connect(database, isolation_level=None)
+        # Gone with the folder that it is built in: a crash needs no recovery.
+        self._table.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {_SCHEMA} BEGIN;")
+        self._table.executemany("INSERT INTO file VALUES (?, ?, ?, ?, ?)", _files(folder))
+        self._table.executescript(
+            "CREATE INDEX file_stem ON file(stem); CREATE INDEX file_name ON file(name);"
+            "CREATE INDEX file_name_stem ON file(name_stem); CREATE INDEX caption_video ON caption(video);"
+            "CREATE INDEX video_id ON video(id);"
+        )
+
+    def close(self) -> None:
+        """Lets go of the database file."""
+        self._table.close()
+
+    def add(self, rows: Iterable[Row], validation_share: float) -> None:
+        """Takes in the rows of an annotation file.
+
+        Args:
+          validation_share: of the videos whose split no row states that go to validation, chosen by their id.
+
+        Raises:
+          PreparationError: a bad row; names file, line and field.
+        """
+        found = False
+        for row in rows:
+            found = True
+            name = fields.video_name(row.fields, row.where)
+            split = fields.split_name(row.fields, row.where)
+            texts = [c for c in fields.captions(row.fields, row.where) if c[0] or self._count_empty(row.where)]
+            number = self._video(name, split, row.where)
+            self._table.executemany(
+                "INSERT INTO caption (video, text, start, end) VALUES (?, ?, ?, ?)", [(number, *c) for c in texts]
+            )
+        if not found:
+            raise PreparationError("--captions: the annotation file holds no row")
+        self._table.create_function(
+            "chosen", 1, lambda identity: "validation" if _share(identity) < validation_share else "train"
+        )
+        self._table.execute("UPDATE video SET split = chosen(id) WHERE split = ''")
+
+    def splits(self) -> dict[str, Split]:
+        """Splits with the videos that have a caption, training first."""
+        counts = dict(
+            self._table.execute(
+                "SELECT split, COUNT(*) FROM video WHERE number IN (SELECT video FROM caption) GROUP BY split"
+            )
+        )
+        return {name: Split(self, name, counts[name]) for name in ("train", "validation", "test") if name in counts}
+
+    def entries(self, split: str) -> Iterator[Entry]:
+        """The entries of a split."""
+        cursor = self._table.execute(
+            "SELECT v.number, v.id, v.path, c.text, c.start, c.end FROM video v JOIN caption c ON c.video = v.number "
+            "WHERE v.split = ? ORDER BY v.number, c.number",
+            (split,),
+        )
+        current, identity, path, captions = None, "", "", list[Caption]()
+        for number, new_identity, new_path, text, start, end in cursor:
+            if number != current:
+                if current is not None:
+                    yield self._entry(identity, path, captions)
+                current, identity, path, captions = number, new_identity, new_path, []
+            captions.append(Caption(text, (), start, end))
+        if current is not None:
+            yield self._entry(identity, path, captions)
+
+    def notes(self) -> dict[str, str]:
+        """What was left out, and why, for people."""
+        notes = {}
+        unnamed = (
+            "FROM file WHERE video AND path NOT IN (SELECT v.path FROM video v JOIN caption c ON c.video = v.number)"
+        )
+        count = self._table.execute(f"SELECT COUNT(*) {unnamed}").fetchone()[0]
+        if count:
+            names = [row[0] for row in self._table.execute(f"SELECT path {unnamed} ORDER BY path LIMIT {SHOWN}")]
+            notes["videos without a caption"] = f"{count} ({', '.join(names)}{', ...' if count > SHOWN else ''})"
+        if self.empty_captions:
+            notes["empty captions"] = f"{self.empty_captions}, left out (first: {self.first_empty})"
+        return notes
+
+    def _entry(self, identity: str, path: str, captions: list[Caption]) -> Entry:
+        return Entry(Record(id=identity, video=b"", captions=tuple(captions)), self.folder / path)
+
+    def _count_empty(self, where: str) -> bool:
+        self.empty_captions += 1
+        self.first_empty = self.first_empty or where
+        return False
+
+    def _video(self, name: str, split: str, where: str) -> int:
+        """Number of the video that a row names, noted when first seen."""
+        path = self._resolve(name, where)
+        known = self._table.execute("SELECT number, split, split_where FROM video WHERE path = ?", (path,)).fetchone()
+        if known is None:
+            values = (path, self._identity(path), split, where)
+            cursor = self._table.execute("INSERT INTO video (path, id, split, split_where) VALUES (?, ?, ?, ?)", values)
+            return int(cursor.lastrowid or 0)
+        number, before, before_where = known
+        if split != before:
+            raise PreparationError(
+                f"{where}, field 'split': {name!r} is in {split or 'no split'} here and in {before or 'no split'} at "
+                f"{before_where.rpartition(': ')[2]}: a video belongs to one split"
+            )
+        return int(number)
+
+    def _resolve(self, name: str, where: str) -> str:
+        """Path below the folder, as the folder writes it; as the row writes it where there is no such file."""
+        where = f"{where}, field of the video"
+        path = path_inside(self.folder, name, where).relative_to(self.folder).as_posix()
+        # The most exact reading first: whole path, path without its ending, file name in any sub-folder, and that
+        # without its ending. Without an ending, videos are meant; other files (thumbnails, JSON) only failing these.
+        for column, videos_only in (
+            ("path", False),
+            ("stem", True),
+            ("name", False),
+            ("name_stem", True),
+            ("stem", False),
+            ("name_stem", False),
+        ):
+            found = self._table.execute(
+                f"SELECT path FROM file WHERE {column} = ? {'AND video' if videos_only else ''} ORDER BY path LIMIT 3",
+                (path,),
+            ).fetchall()
+            if len(found) > 1:
+                told = " and ".join(repr(row[0]) for row in found[:2]) + (" and others" if len(found) > 2 else "")
+                raise PreparationError(f"{where}: {name!r} may be {told}: give the path below the folder of videos")
+            if found:
+                path_inside(self.folder, found[0][0], where)
+                return str(found[0][0])
+        return path
+
+    def _identity(self, path: str) -> str:
+        """The path without its ending, unless another video has the same."""
+        stem = _stem(path)
+        others = self._table.execute(
+            "SELECT 1 FROM file WHERE stem = ? AND path != ? AND video "
+            "UNION ALL SELECT 1 FROM video WHERE id = ? LIMIT 1",
+            (stem, path, stem),
+        )
+        return stem if others.fetchone() is None else path
+
+
+@contextlib.contextmanager
+def catalogue(folder: Path, database: Path) -> Iterator[Catalogue]:
+    """A `Catalogue` that is closed at the end."""
+    opened = Catalogue(folder, database)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _files(folder: Path) -> Iterator[tuple[str, str, str, str, int]]:
+    """Path below the folder and its parts of every file, hidden ones left out; linked folders are not followed."""
+    for place, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = (Path(place) / name).relative_to(folder).as_posix()
+            if name.startswith(".") or not _encodable(path):
+                continue
+            yield path, _stem(path), name, _stem(name), int(PurePosixPath(name).suffix.lower() in SUFFIXES)
+
+
+def _refuse(error: OSError) -> None:
+    raise PreparationError(f"--videos: {error.filename} cannot be listed ({error.strerror})")
+
+
+def _encodable(path: str) -> bool:
+    """Whether a file name is text at all: one that is no UTF-8 cannot be named by an annotation file either."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _stem(path: str) -> str:
+    """A path without the ending of a video file; dots inside names ("panda.18") are not endings."""
+    suffix = PurePosixPath(path).suffix
+    return path[: -len(suffix)] if suffix and (suffix.lower() in SUFFIXES or not suffix[1:].isdigit()) else path
+
+
+def _share(identity: str) -> float:
+    """A number in [0, 1) that depends on the id alone: more videos later move none of these to another split."""
+    return int.from_bytes(hashlib.sha256(identity.encode("utf-8")).digest()[:8], "big") / 2**64
