@@ -9,9 +9,9 @@ from tqdm import tqdm
 
 from svilm_jax.input.decoding import VideoError, VideoInfo
 
-from .encoding import Encoding, transcode
 from .entries import Entry
 from .errors import PreparationError
+from .transcoding import Encoding, transcode
 from .videos import check_video
 from .workers import Workers
 

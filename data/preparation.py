@@ -32,10 +32,10 @@ from svilm_jax.input.tokenization import TokenizerError, load_tokenizer
 from svilm_jax.input.vocabulary_training import train_wordpiece
 
 from .checking import Checked, check_videos, told
-from .encoding import Encoding
 from .entries import Entry, read_masks
 from .errors import PreparationError
 from .noun_phrases import CHUNK, noun_phrases, parser_versions
+from .transcoding import Encoding
 from .workers import Workers, working
 from .writing import write_records
 

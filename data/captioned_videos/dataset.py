@@ -5,10 +5,10 @@ import math
 import shlex
 from pathlib import Path
 
-from ..encoding import Encoding
 from ..errors import PreparationError
 from ..preparation import Plan, building, finished
 from ..preparation import prepare as prepare_entries
+from ..transcoding import Encoding
 from .catalogue import catalogue
 from .rows import read_rows
 

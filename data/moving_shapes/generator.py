@@ -107,9 +107,8 @@ def generate(raw: Path, seed: int = 0, sizes: Mapping[str, int] | None = None, w
     work = functools.partial(make_group, raw=raw, seed=seed)
     with working(workers) as pool:
         groups = pool.map(work, jobs, doing="rendering", chunk=16)
-        for (name, _), group in zip(
-            jobs, tqdm(groups, total=len(jobs), desc="rendering", unit="group", disable=None), strict=True
-        ):
+        bar = tqdm(groups, total=len(jobs), desc="rendering", unit="group", disable=None)
+        for (name, _), group in zip(jobs, bar, strict=True):
             annotations[name].extend(group)
     (raw / "annotations").mkdir(exist_ok=True)
     for name, videos in annotations.items():
@@ -120,14 +119,19 @@ def generate(raw: Path, seed: int = 0, sizes: Mapping[str, int] | None = None, w
     return raw
 
 
+def group_rng(seed: int, name: str, number: int) -> np.random.Generator:
+    """The random stream of group `number` of split `name`, which no other group shares."""
+    return np.random.default_rng([seed, list(SPLITS).index(name), number])
+
+
 def make_group(job: tuple[str, int], raw: Path, seed: int) -> list[dict[str, Any]]:
     """Draws, renders and encodes the clips of one group; returns their annotations."""
     name, number = job
     split = SPLITS[name]
-    rng = np.random.default_rng([seed, list(SPLITS).index(name), number])
+    rng = group_rng(seed, name, number)
     if split.draw is _story:
         return [_write_story(raw, name, number, split.draw(rng, split.kind, int(rng.integers(4, 7))), rng)]
-    scenes, told = _tell_apart(rng, split)
+    scenes, told = tell_apart(rng, split)
     videos = []
     for place, (scene, texts) in enumerate(zip(scenes, told, strict=True)):
         video_id = f"{name}_{number * split.group + place:06d}"
@@ -150,7 +154,7 @@ def make_group(job: tuple[str, int], raw: Path, seed: int) -> list[dict[str, Any
     return videos
 
 
-def _tell_apart(rng: np.random.Generator, split: Split) -> tuple[list[Scene], list[list[tuple[str, dict[int, str]]]]]:
+def tell_apart(rng: np.random.Generator, split: Split) -> tuple[list[Scene], list[list[tuple[str, dict[int, str]]]]]:
     """Scenes with sentences: two for a training clip; one for others, true of its own clip alone within the group."""
     while True:
         scenes = split.draw(rng, split.kind, split.group)
