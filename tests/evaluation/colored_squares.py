@@ -170,6 +170,8 @@ class ColorReader(nnx.Module):
         )
 
     def encode_text(self, tokens, mask):
-        colors = jax.nn.one_hot(tokens - len(WORDS), len(PALETTE)) * mask[..., None]  # [N, L, M]
+        # Padding reads as grey, so that a mask that lets it through shows.
+        index = jnp.where(tokens == 0, len(PALETTE) - 1, tokens - len(WORDS))
+        colors = jax.nn.one_hot(index, len(PALETTE)) * mask[..., None]  # [N, L, M]
         said = colors.sum(axis=1) + 1e-6
         return said / jnp.linalg.norm(said, axis=-1, keepdims=True)

@@ -52,6 +52,10 @@ def test_texts_keep_their_order_and_repetitions(encoder):
     np.testing.assert_allclose(embedded, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_padding_is_masked(encoder):
+    np.testing.assert_allclose(encoder.texts(["a red square"]), [[1, 0, 0, 0, 0]], atol=1e-5)
+
+
 def test_phrases_are_put_into_the_training_prompt(encoder):
     np.testing.assert_array_equal(encoder.phrases(["a red square"]), encoder.texts(["a video of a red square"]))
 
