@@ -7,6 +7,7 @@ import numpy as np
 from .scene import COLORS, RADII, Background, Scene, Thing, centers
 
 CANVAS = 80  # pixels, both sides; even, as H.264's chroma wants
+MEAN_AREA = 2.4  # of every shape, in squared radii of its size
 EDGE = 1.2 / CANVAS  # width of the antialiased rim
 
 _axis = (np.arange(CANVAS, dtype=np.float32) + 0.5) / CANVAS
@@ -25,7 +26,7 @@ def render(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
     for number, thing in enumerate(scene.things, start=1):
         corners, distance = _distance(thing, progress)  # [F, 2], [F, S, S]
         alpha = np.clip(0.5 - distance / EDGE, 0, 1)[..., None]
-        rng = np.random.default_rng(thing.seed)
+        rng = np.random.default_rng(thing.tone)
         color = np.clip(np.array(COLORS[thing.color]) + rng.uniform(-14, 14, 3), 0, 255).astype(np.float32)
         rim = np.clip(1 + distance / (2.5 * EDGE), 0, 1)[..., None]  # a darker outline tells it from a like background
         paint = color * (1 - 0.45 * rim)  # [F, S, S, 3]
@@ -76,7 +77,7 @@ def _distance(thing: Thing, progress: np.ndarray) -> tuple[np.ndarray, np.ndarra
       int [F, 2] top and left of the patch in pixels (it may reach over the canvas), float32 [F, S, S] in canvas units.
     """
     rng = np.random.default_rng(thing.seed + 1)
-    radius = np.full_like(progress, RADII[thing.size] * rng.uniform(0.94, 1.06))
+    radius = np.full_like(progress, RADII[thing.size] * np.sqrt(MEAN_AREA / _AREAS[thing.shape]))
     size = int(np.ceil(radius[0] * 1.3 * 2 * CANVAS)) + 2
     if thing.motion == "grow":
         radius = radius * (0.35 + 0.65 * progress)
@@ -130,4 +131,14 @@ _SHAPES = {
     "ring": _ring,
     "star": _star,
     "cross": _cross,
+}
+
+# Areas of the outlines above at radius 1, by which `_distance` makes them equal.
+_AREAS = {
+    "square": (2 * 0.88) ** 2,
+    "circle": np.pi,
+    "triangle": 3 * np.sqrt(3) * 0.58**2,
+    "ring": np.pi * (1.03**2 - 0.31**2),
+    "star": np.pi * (1.15**2 - 1.15 * 0.62 + 0.62**2 / 3),
+    "cross": 4 * 0.34 * 1.02 * 2 - (2 * 0.34) ** 2,
 }

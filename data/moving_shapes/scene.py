@@ -17,7 +17,7 @@ COLORS = {
     "cyan": (40, 200, 210),
     "white": (240, 240, 240),
 }
-RADII = {"small": 0.14, "large": 0.215}  # of the canvas
+RADII = {"small": 0.17, "large": 0.255}  # of the canvas; shapes of one size have the same area
 MOTIONS = ("left", "right", "up", "down", "spin", "bounce", "appear", "grow", "rest")
 TEXTURES = ("striped", "checkered", "dotted", "plain", "wavy", "grainy")
 ROUND = ("circle", "ring")  # a round shape that spins looks like one that rests
@@ -36,7 +36,10 @@ class Background:
 
 @dataclasses.dataclass(frozen=True)
 class Thing:
-    """One object. `start` and `end` are centres (x, y) in canvas units; others than slides keep `start`."""
+    """One object. `start` and `end` are centres (x, y) in canvas units; others than slides keep `start`.
+
+    `tone` fixes the exact shade of the colour, `seed` the rest: tilt, direction of a spin.
+    """
 
     shape: str
     color: str
@@ -44,6 +47,7 @@ class Thing:
     motion: str
     start: tuple[float, float]
     end: tuple[float, float]
+    tone: int
     seed: int
 
 
@@ -68,49 +72,57 @@ class Scene:
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What look-alikes share: the background and, object by object, the colours."""
+    """What look-alikes share: the background and, object by object, the colours and their shades."""
 
     background: Background
     colors: tuple[str, ...]
+    tones: tuple[int, ...]
 
 
 def draw_look(rng: np.random.Generator, count: int | None = None) -> Look:
     """A random look with one to three objects, mostly two; a colour may come twice."""
     if count is None:
-        count = int(rng.choice([1, 2, 3], p=[0.15, 0.65, 0.2]))
+        count = int(rng.choice([1, 2, 3], p=[0.2, 0.65, 0.15]))
     background = Background(str(rng.choice(TEXTURES)), int(rng.integers(1 << 30)))
-    return Look(background, tuple(str(c) for c in rng.choice(list(COLORS), size=count, replace=rng.random() < 0.15)))
+    colors = rng.choice(list(COLORS), size=count, replace=rng.random() < 0.15)
+    tones = rng.integers(1 << 30, size=count)
+    return Look(background, tuple(str(c) for c in colors), tuple(int(t) for t in tones))
 
 
 def draw_scene(rng: np.random.Generator, look: Look, kind: str, unlike: Scene | None = None) -> Scene:
     """A scene of a look, from the combinations that belong to `kind` (train, validation or test).
 
     Args:
-      unlike: every object differs from this scene's in shape and in motion (twins).
+      unlike: every object differs from this scene's in shape and in motion, and has its size and, as far as the
+        motions allow, its place (twins): what tells them apart is neither an average colour nor a position.
     """
-    while True:
-        things: list[Thing] = []
-        for number, color in enumerate(look.colors):
-            other = unlike.things[number] if unlike else None
-            things.append(_draw_thing(rng, color, other))
+    for attempt in itertools.count():
+        others = unlike.things if unlike else (None,) * len(look.colors)
+        things = [
+            _draw_thing(rng, color, tone, other, anchored=attempt < 100)
+            for color, tone, other in zip(look.colors, look.tones, others, strict=True)
+        ]
         names = [(t.shape, t.color) for t in things]
         if len(set(names)) < len(names) or not _apart(things):
             continue
         scene = Scene(look.background, tuple(things))
         if scene.bucket in BUCKETS[kind]:
             return scene
+    raise AssertionError("unreachable: the attempts have no end")
 
 
-def _draw_thing(rng: np.random.Generator, color: str, other: Thing | None) -> Thing:
+def _draw_thing(rng: np.random.Generator, color: str, tone: int, other: Thing | None, anchored: bool) -> Thing:
     while True:
         shape, motion = SHAPES[rng.integers(len(SHAPES))], MOTIONS[rng.integers(len(MOTIONS))]
         if motion == "spin" and shape in ROUND:
             continue
         if other is None or (shape != other.shape and motion != other.motion):
             break
-    size = "small" if rng.random() < 0.45 else "large"
+    size = other.size if other else ("small" if rng.random() < 0.45 else "large")
     margin = RADII[size] + 0.02
     x, y = rng.uniform(margin, 1 - margin, size=2)
+    if other and anchored:
+        x, y = (np.array(other.start) + np.array(other.end)) / 2
     end_x, end_y = x, y
     low, high = margin + rng.uniform(0, 0.06), 1 - margin - rng.uniform(0, 0.06)
     if motion in ("left", "right"):
@@ -118,11 +130,10 @@ def _draw_thing(rng: np.random.Generator, color: str, other: Thing | None) -> Th
     elif motion in ("up", "down"):
         y, end_y = (high, low) if motion == "up" else (low, high)
     elif motion == "bounce":
-        y = 1 - margin
+        y = min(y + 0.2, 1 - margin) if other and anchored else 1 - margin
         end_y = max(margin, y - rng.uniform(0.3, 0.45))
-    return Thing(
-        shape, color, size, motion, (float(x), float(y)), (float(end_x), float(end_y)), int(rng.integers(1 << 30))
-    )
+    start, end = (float(x), float(y)), (float(end_x), float(end_y))
+    return Thing(shape, color, size, motion, start, end, tone, int(rng.integers(1 << 30)))
 
 
 def centers(thing: Thing, progress: np.ndarray) -> np.ndarray:
