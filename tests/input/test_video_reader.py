@@ -1,0 +1,56 @@
+"""Does seeking in long videos give exactly the frames that decoding from the start gives?"""
+
+import numpy as np
+import pytest
+from encoded_videos import encode, numbered_frames, numbers
+
+from svilm_jax.input import video_reader
+from svilm_jax.input.decoding import decode
+
+
+@pytest.fixture(scope="module")
+def long_frames() -> np.ndarray:
+    return numbered_frames(400, 32, 32)
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[int]:
+    """How many frames each reader has decoded, in the order of their closing."""
+    counts: list[int] = []
+    original = video_reader.VideoReader.read
+
+    def read(self, *args):
+        result = original(self, *args)
+        counts.append(self.decoded)
+        return result
+
+    monkeypatch.setattr(video_reader.VideoReader, "read", read)
+    return counts
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska", "mpegts", "avi"])
+def test_seeking_changes_nothing_but_the_work(long_frames, container, decoded, monkeypatch):
+    codec = "mpeg4" if container == "avi" else "libx264"
+    video = encode(long_frames, container=container, codec=codec, gop=10)
+    times = np.array([3.0, 20.07, 20.3, 41.9, 49.9])
+    jumping = decode(video, times)
+    monkeypatch.setattr(video_reader, "_LONG_VIDEO_FRAMES", 10**9)
+    walking = decode(video, times)
+    assert np.array_equal(jumping.indices, walking.indices)
+    assert np.array_equal(jumping.images, walking.images)
+    assert np.allclose(jumping.times, walking.times)
+    assert numbers(jumping.images) == [i % 28 for i in [24, 160, 162, 335, 399]]
+    if container in ("mp4", "matroska"):
+        assert decoded[0] < decoded[1] / 4
+
+
+def test_frames_that_decoding_lacks_are_never_miscounted(long_frames, monkeypatch):
+    """A damaged packet in the middle: seeking gives up and counting from the start decides."""
+    video = bytearray(encode(long_frames, container="matroska", gop=10))
+    at = len(video) // 3
+    video[at : at + 40] = bytes(40)
+    times = [30.0, 45.0]
+    jumping = decode(bytes(video), times)
+    monkeypatch.setattr(video_reader, "_LONG_VIDEO_FRAMES", 10**9)
+    walking = decode(bytes(video), times)
+    assert np.array_equal(jumping.images, walking.images)
