@@ -13,6 +13,7 @@ PANELS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("logit scale", ("logit_scale",), False),
     ("clips per second", ("clips_per_second", "clips/s", "clips_per_s"), False),
     ("MFU", ("mfu",), False),
+    ("groups in use", ("groups_used",), False),
     ("losses", ("loss",), False),
 )
 EVALUATED = ("retrieval", "retrieval_hard", "grounding", "grouping")

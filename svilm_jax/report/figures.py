@@ -28,8 +28,14 @@ def png(figure: matplotlib.figure.Figure, dpi: int = 100) -> bytes:
 
 def plot_retrieval(examples: Sequence[RetrievalExample], columns: int = 5) -> matplotlib.figure.Figure:
     """A row a query: its caption, then the clips most similar to it as strips of three frames; the right one framed."""
-    figure = matplotlib.figure.Figure(figsize=(_INCHES, 1.72 * len(examples)), layout="constrained")
-    grid = figure.subplots(len(examples), columns, squeeze=False)
+    pitch, title, strip = 1.68, 0.3, 0.83  # inches: a row, the room above it for its caption, its pictures
+    height = pitch * len(examples)
+    figure = matplotlib.figure.Figure(figsize=(_INCHES, height))
+    # Laid out by hand: an automatic layout widens columns for long sentences.
+    room = {"left": 0.006, "right": 0.994, "top": 1 - title / height, "bottom": (pitch - title - strip) / height}
+    grid = figure.subplots(
+        len(examples), columns, squeeze=False, gridspec_kw={**room, "wspace": 0.05, "hspace": pitch / strip - 1}
+    )
     for line, example in zip(grid, examples, strict=True):
         for axes in line:
             axes.axis("off")
@@ -37,17 +43,14 @@ def plot_retrieval(examples: Sequence[RetrievalExample], columns: int = 5) -> ma
             axes.axis("on")
             axes.imshow(_strip(clip.frames, 3))
             _frame(axes, RIGHT if clip.right else WRONG, 3.0 if clip.right else 1.0)
-            lines = textwrap.wrap(f"{clip.similarity:.2f}  {clip.caption}", 45)[:3]
+            lines = textwrap.wrap(f"{clip.similarity:.2f}  {clip.caption}", 40)[:3]
             color = RIGHT if clip.right else "#444444"
             text = "\n".join([*lines, *[""] * (3 - len(lines))])
             axes.set_xlabel(text, fontsize=6.5, color=color, parse_math=False)
         kind = {"ordinary": "", "worst": "  [one of the worst]", "hard": "  [among look-alikes]"}[example.kind]
         query = textwrap.shorten(example.caption, 120)
-        title = f"“{query}”   right clip at rank {example.rank} of {example.gallery}{kind}"
-        # Out of the layout: a long sentence would otherwise widen the first column.
-        heading = line[0].set_title(title, fontsize=9, loc="left", fontweight="bold", parse_math=False)
-        heading.set_in_layout(False)
-    figure.get_layout_engine().set(h_pad=0.14)
+        text = f"“{query}”   right clip at rank {example.rank} of {example.gallery}{kind}"
+        line[0].set_title(text, fontsize=9, loc="left", fontweight="bold", parse_math=False)
     return figure
 
 

@@ -97,6 +97,22 @@ def test_fields_that_differ_from_the_default_are_marked(report_config):
     assert fields["evaluators.retrieval.split"] == ("'test'", True)
 
 
+def test_headlines_have_their_order_and_clips_left_out_are_shown_only_if_there_are_any():
+    metrics = {
+        "grouping/tubelet_accuracy": 0.9,
+        "grouping/tubelet_accuracy_raw_pixels": 0.8,
+        "grouping/tubelet_accuracy_raw_mean_color": 0.7,
+        "retrieval/t2v_R1": 0.5,
+        "retrieval/failed_share": 0.0,
+        "grouping/failed_share": 0.25,
+    }
+    first, second = page.headlines(metrics)
+    assert (first.name, second.name) == ("retrieval/t2v_R1", "grouping/tubelet_accuracy")
+    assert second.baselines == [("raw pixels", "80.0 %", 0.8)]
+    names = [row.name for *_, rows in page.sections(metrics) for row in rows]
+    assert names == ["retrieval/t2v_R1", "grouping/tubelet_accuracy", "grouping/failed_share"]
+
+
 def test_sections_come_in_order_and_unknown_ones_last():
     metrics = {"new/thing": 0.5, "grouping/cut_exact": 0.5, "retrieval/t2v_R1": 0.1, "retrieval/t2v_R1_chance": 0.01}
     found = page.sections(metrics)

@@ -1,0 +1,41 @@
+"""Does `svilm inspect` tell what is in a dataset, and leave the picture?"""
+
+import argparse
+
+import pytest
+
+from svilm_jax.input.records import DatasetError
+from svilm_jax.report import inspection
+
+
+def arguments(*given) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    inspection.add_arguments(parser)
+    return parser.parse_args([str(item) for item in given])
+
+
+def test_what_it_says(moving_shapes, tmp_path, capsys):
+    sheet = tmp_path / "sheet.png"
+    inspection.run(arguments(moving_shapes, "--sheet", sheet, "--rows", 4, "--frames", 8, "--size", 48))
+    told = capsys.readouterr().out
+    for fact in (
+        "moving_shapes",
+        "train 16",
+        "hard_test 8",
+        "h264 16",
+        "tokens a caption",
+        "noun phrases a caption",
+        "seconds a video: 2 to 2",
+        "captions a clip",
+        "width: 80 to 80",
+        str(sheet),
+    ):
+        assert fact in told
+    assert sheet.stat().st_size > 1000
+
+
+def test_mistakes(moving_shapes, tmp_path):
+    with pytest.raises(DatasetError, match="no such folder"):
+        inspection.run(arguments(tmp_path / "gone"))
+    with pytest.raises(DatasetError, match="no split 'tset'"):
+        inspection.run(arguments(moving_shapes, "--split", "tset"))
