@@ -17,6 +17,7 @@ def _record(number: int, video: bytes | None = None) -> Record:
     frames[:, 30:, :, 2] = 5 * number  # told apart by a blue stripe
     masks = np.zeros((FRAMES, 20, 24), np.uint8)
     masks[:, :5, :6] = 1
+    masks[:, 15:] = np.arange(2, 2 + FRAMES)[:, None, None]  # tells the frame
     return Record(
         id=f"clip{number}",
         video=encode(frames) if video is None else video,

@@ -33,7 +33,8 @@ def test_masks_follow_the_frames(numbered):
     assert masks.shape == (4, 32, 32)
     red = (clip.frames[..., 0] > 150) & (clip.frames[..., 1] < 90)
     assert (red == (masks == 1)).mean() > 0.96
-    assert masks.any()
+    assert (masks == 1).any()
+    assert (masks[:, -1, 4] == clip.indices + 2).all()
     short = dataclasses.replace(clip.record, masks=clip.record.masks[:5])
     with pytest.raises(ValueError, match="frame 7 has no mask, there are 5"):
         clip_masks(dataclasses.replace(clip, record=short))
