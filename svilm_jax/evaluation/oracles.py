@@ -123,9 +123,10 @@ def oracle_metrics(
       prefix: for example `retrieval/t2v`.
 
     Returns:
-      Nothing where no caption has a colour word: such captions are not of a world that the oracles can read.
+      Nothing where no clip has annotated objects or no caption a colour word: in such data the oracles would read
+      what annotators chose to mention, and not what is there.
     """
-    if not any(color_words(caption) for caption in captions):
+    if not any(record.objects for record in records) or not any(color_words(caption) for caption in captions):
         return {}
     metrics = {}
     for name, read_background in (("oracle_colors", False), ("oracle", True)):

@@ -30,11 +30,16 @@ def with_baselines(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
     return rows
 
 
+def is_share(name: str) -> bool:
+    """Whether a metric is a share between 0 and 1; the others are ranks, numbers of groups, steps or seconds."""
+    return not (name.startswith("train/") or name.endswith("groups_used") or "MedR" in name)
+
+
 def format_value(name: str, value: float) -> str:
-    """A share as a percentage, a rank or a count as a number."""
-    if name.endswith("groups_used") or "MedR" in name:
-        return f"{value:.1f}"
-    return f"{100 * value:.1f} %"
+    """A share as a percentage, anything else as a number."""
+    if is_share(name):
+        return f"{100 * value:.1f} %"
+    return f"{value:.0f}" if name.startswith("train/") else f"{value:.1f}"
 
 
 def format_table(metrics: Mapping[str, float]) -> str:

@@ -106,7 +106,8 @@ def plot_similarity(examples: Sequence[SpliceExample]) -> matplotlib.figure.Figu
 
 def plot_spans(examples: Sequence[SpliceExample], per_tubelet: int) -> matplotlib.figure.Figure:
     """Frames of spliced clips over the true span (upper bar) and the one that was read (lower bar; paper, figure 5)."""
-    figure = matplotlib.figure.Figure(figsize=(_INCHES, 1.38 * -(-len(examples) // 2)), layout="constrained")
+    row = 0.3 + 1.42 * _INCHES / 2 / max(example.splice.tubelets for example in examples)  # inches
+    figure = matplotlib.figure.Figure(figsize=(_INCHES, row * -(-len(examples) // 2)), layout="constrained")
     grid = figure.subplots(-(-len(examples) // 2), 2, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")

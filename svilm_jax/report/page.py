@@ -13,7 +13,7 @@ import matplotlib.figure
 
 from svilm_jax.config import Config
 from svilm_jax.evaluation.encoding import Encoder
-from svilm_jax.evaluation.table import format_value, with_baselines
+from svilm_jax.evaluation.table import format_value, is_share, with_baselines
 from svilm_jax.report import curves, figures, wording
 from svilm_jax.report.examples import Examples, collect
 
@@ -224,4 +224,4 @@ def _environment() -> jinja2.Environment:
 
 
 def _share(name: str, value: float) -> float | None:
-    return value if 0 <= value <= 1 and "MedR" not in name and not name.endswith("groups_used") else None
+    return value if is_share(name) and 0 <= value <= 1 else None

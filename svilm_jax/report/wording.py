@@ -23,6 +23,7 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
         "Which tubelets of a clip were pasted in, and where long videos change scene, the mask hidden. Raw pixels go "
         "through the same readout as the model's tokens; the better of two kinds counts.",
     ),
+    "train": ("Training", ""),
 }
 
 LABELS: Mapping[str, str] = {
@@ -36,6 +37,8 @@ LABELS: Mapping[str, str] = {
     "grouping/cut_exact": "span exactly right, splices of twins",
     "grouping/cut_exact_ordinary": "span exactly right, ordinary splices",
     "grouping/scene_cut_f1": "scene cuts of long videos, F1",
+    "train/steps": "steps",
+    "train/seconds": "seconds from start to end, evaluation included",
 }
 _DIRECTIONS = {"t2v": "text to video", "v2t": "video to text"}
 _MEASURES = {"R1": "recall at 1", "R5": "recall at 5", "R10": "recall at 10", "MedR": "median rank"}
@@ -52,7 +55,8 @@ def label(name: str) -> str:
         return LABELS[name]
     direction, _, measure = name.rpartition("/")[2].partition("_")
     if direction in _DIRECTIONS and measure in _MEASURES:
-        return f"{_DIRECTIONS[direction]}, {_MEASURES[measure]}"
+        where = ", among look-alikes" if section(name) == "retrieval_hard" else ""
+        return f"{_DIRECTIONS[direction]}, {_MEASURES[measure]}{where}"
     if "failed_share" in name:
         return "clips left out because they do not decode"
     return name.rpartition("/")[2].replace("_", " ")

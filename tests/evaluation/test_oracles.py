@@ -105,7 +105,13 @@ def test_sets_are_galleries_of_their_own():
     }
 
 
-def test_captions_without_colors_have_no_oracle():
-    records = [clip("a dog runs"), clip("a cat sleeps")]
+@pytest.mark.parametrize(
+    "records",
+    [
+        [clip("a dog runs", "a dog"), clip("a cat sleeps", "a cat")],
+        [clip("a red dog runs"), clip("a black cat sleeps")],
+    ],
+)
+def test_without_colors_or_annotated_objects_there_is_no_oracle(records):
     captions = [record.captions[0].text for record in records]
     assert oracles.oracle_metrics(captions, np.arange(2), records, [np.arange(2)], "retrieval/t2v") == {}

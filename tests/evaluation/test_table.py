@@ -1,6 +1,6 @@
 """Does every baseline stand beside its metric?"""
 
-from svilm_jax.evaluation.table import format_table, with_baselines
+from svilm_jax.evaluation.table import format_table, format_value, with_baselines
 
 METRICS = {
     "retrieval/t2v_R1": 0.75,
@@ -36,3 +36,10 @@ def test_the_table_is_one_line_a_metric():
     assert lines[2].endswith(" 1.0")
     assert len(lines) == 6
     assert format_table({}) == "no metrics"
+
+
+def test_shares_are_percentages_and_the_rest_are_numbers():
+    assert format_value("grounding/mean_iou", 0.1234) == "12.3 %"
+    assert format_value("grounding/groups_used", 4.56) == "4.6"
+    assert format_value("retrieval/t2v_MedR_chance", 100.5) == "100.5"
+    assert format_value("train/steps", 450.0) == "450"
