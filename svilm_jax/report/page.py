@@ -202,7 +202,7 @@ def _pictures(workdir: Path, examples: Examples, notes: list[str]) -> list[Pictu
         figure = figures.plot_similarity(examples.splices[:4])
         shown.append(("similarity", "Similarity over time", f"{text} Beside it, what is together in truth.", figure))
         text = (
-            f"Clips spliced with {partner}. Upper bar: the true mask; lower bar: the span read from the model. "
+            f"Every clip is spliced with {partner}. Upper bar: the true mask; lower bar: the span read from the model. "
             "Orange is the foreground, blue the background."
         )
         figure = figures.plot_spans(examples.splices, examples.tubelet[0])
