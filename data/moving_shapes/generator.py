@@ -8,6 +8,7 @@ Every group of look-alikes has its own random stream, so the result depends on t
 processes.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -22,7 +23,7 @@ from tqdm import tqdm
 from ..workers import working
 from .grammar import ACTIONS, draw_claim, questions, say
 from .rendering import CANVAS, render
-from .scene import Scene, draw_look, draw_scene
+from .scene import NoSuchScene, Scene, draw_look, draw_scene
 
 FPS = 8
 FRAMES = 16  # of a trimmed clip: two seconds
@@ -68,10 +69,11 @@ def _story(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
     scenes = [draw_scene(rng, look, kind)]
     while len(scenes) < size:
         if rng.random() < 1 / 3:
-            scenes.append(draw_scene(rng, look, kind, unlike=scenes[-1]))
-        else:
-            look = draw_look(rng, count=int(rng.integers(1, 3)))
-            scenes.append(draw_scene(rng, look, kind))
+            with contextlib.suppress(NoSuchScene):
+                scenes.append(draw_scene(rng, look, kind, unlike=scenes[-1]))
+                continue
+        look = draw_look(rng, count=int(rng.integers(1, 3)))
+        scenes.append(draw_scene(rng, look, kind))
     return scenes
 
 
@@ -157,7 +159,10 @@ def make_group(job: tuple[str, int], raw: Path, seed: int) -> list[dict[str, Any
 def tell_apart(rng: np.random.Generator, split: Split) -> tuple[list[Scene], list[list[tuple[str, dict[int, str]]]]]:
     """Scenes with sentences: two for a training clip; one for others, true of its own clip alone within the group."""
     while True:
-        scenes = split.draw(rng, split.kind, split.group)
+        try:
+            scenes = split.draw(rng, split.kind, split.group)
+        except NoSuchScene:
+            continue  # with another look
         if split.kind == "train":
             return scenes, [[say(rng, draw_claim(rng, s, complete=False)) for _ in range(2)] for s in scenes]
         claims = [draw_claim(rng, scene, complete=True) for scene in scenes]

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+import math
 
 import numpy as np
 
@@ -20,7 +21,11 @@ COLORS = {
 RADII = {"small": 0.17, "large": 0.255}  # of the canvas; shapes of one size have the same area
 MOTIONS = ("left", "right", "up", "down", "spin", "bounce", "appear", "grow", "rest")
 TEXTURES = ("striped", "checkered", "dotted", "plain", "wavy", "grainy")
+_EIGHTHS = tuple(i / 7 for i in range(8))  # moments at which it matters how far objects are apart
+_HOPS = tuple(abs(math.sin(2 * math.pi * share)) for share in _EIGHTHS)
 ROUND = ("circle", "ring")  # a round shape that spins looks like one that rests
+
+ATTEMPTS = 20_000  # at a scene; the rarest that exist take some thousands
 
 # Which tenth of all (objects, motions, texture) combinations a kind of split draws from: none is shared.
 BUCKETS = {"train": range(8), "validation": range(8, 9), "test": range(9, 10)}
@@ -79,6 +84,10 @@ class Look:
     tones: tuple[int, ...]
 
 
+class NoSuchScene(LookupError):
+    """What was asked for is rare or does not exist: ask for something else."""
+
+
 def draw_look(rng: np.random.Generator, count: int | None = None) -> Look:
     """A random look with one to three objects, mostly two; a colour may come twice."""
     if count is None:
@@ -95,20 +104,24 @@ def draw_scene(rng: np.random.Generator, look: Look, kind: str, unlike: Scene | 
     Args:
       unlike: every object differs from this scene's in shape and in motion, and has its size and, as far as the
         motions allow, its place (twins): what tells them apart is neither an average colour nor a position.
+
+    Raises:
+      NoSuchScene: none was found. A single object of one colour and size has so few twins that now and then none of
+        them belongs to `kind`.
     """
-    for attempt in itertools.count():
+    for attempt in range(ATTEMPTS):
         others = unlike.things if unlike else (None,) * len(look.colors)
         things = [
             _draw_thing(rng, color, tone, other, anchored=attempt < 100)
             for color, tone, other in zip(look.colors, look.tones, others, strict=True)
         ]
-        names = [(t.shape, t.color) for t in things]
-        if len(set(names)) < len(names) or not _apart(things):
+        if len({(t.shape, t.color) for t in things}) < len(things):
             continue
         scene = Scene(look.background, tuple(things))
-        if scene.bucket in BUCKETS[kind]:
+        # In this order: a key is quicker to look at than where the objects are, and most of them belong elsewhere.
+        if scene.bucket in BUCKETS[kind] and _apart(things):
             return scene
-    raise AssertionError("unreachable: the attempts have no end")
+    raise NoSuchScene
 
 
 def _draw_thing(rng: np.random.Generator, color: str, tone: int, other: Thing | None, anchored: bool) -> Thing:
@@ -146,10 +159,17 @@ def centers(thing: Thing, progress: np.ndarray) -> np.ndarray:
 
 def _apart(things: list[Thing]) -> bool:
     """Objects may cross, but each is mostly visible most of the time."""
-    progress = np.linspace(0, 1, 8)
     for one, two in itertools.combinations(things, 2):
-        distance = np.linalg.norm(centers(one, progress) - centers(two, progress), axis=1)
+        # Plain floats: arrays of so few numbers would take ten times as long, and most scenes end here.
+        distances = [math.dist(*places) for places in zip(_places(one), _places(two), strict=True)]
         reach = RADII[one.size] + RADII[two.size]
-        if distance.mean() < 1.0 * reach or distance.min() < 0.45 * reach:
+        if sum(distances) < reach * len(distances) or min(distances) < 0.45 * reach:
             return False
     return True
+
+
+def _places(thing: Thing) -> list[tuple[float, float]]:
+    """Centres at eight moments, first and last included, as `centers` gives them."""
+    (x, y), (end_x, end_y) = thing.start, thing.end
+    shares = _HOPS if thing.motion == "bounce" else _EIGHTHS
+    return [(x + share * (end_x - x), y + share * (end_y - y)) for share in shares]
