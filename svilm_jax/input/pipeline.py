@@ -7,6 +7,7 @@ workers, processes or of what was read before.
 
 import contextlib
 import logging
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, SupportsIndex
 
@@ -107,15 +108,18 @@ class TrainInput(Iterator[Batch]):
             batches = batches.mp_prefetch(
                 grain.MultiprocessingOptions(num_workers=config.workers, per_worker_buffer_size=config.prefetch)
             )
-        self._batches: Any = iter(batches)
+        # In a list that `_close` empties, also where nobody closes and the interpreter ends: worker processes hold
+        # shared memory that has to be given back while there still is somebody to do it.
+        self._running: list[Any] = [iter(batches)]
+        self._finalizer = weakref.finalize(self, _close, self._running)
 
     def __iter__(self) -> "TrainInput":
         return self
 
     def __next__(self) -> Batch:
-        if self._batches is None:
+        if not self._running:
             raise InputError("this input is closed")
-        batch = next(self._batches)
+        batch = next(self._running[0])
         self._step += 1
         self._count(batch)
         return batch
@@ -128,9 +132,7 @@ class TrainInput(Iterator[Batch]):
 
     def close(self) -> None:
         """Stops threads and workers; may be called again."""
-        batches, self._batches = self._batches, None
-        if batches is not None and hasattr(batches, "close"):
-            batches.close()
+        self._finalizer()
 
     @property
     def num_records(self) -> int:
@@ -292,6 +294,13 @@ class _LoadPosition(grain.transforms.Map):
 
     def map(self, element: int) -> Batch:
         return self._load(*self._order(element))
+
+
+def _close(running: list[Any]) -> None:
+    while running:
+        batches = running.pop()
+        if hasattr(batches, "close"):  # not every iterator of Grain has something to close
+            batches.close()
 
 
 def _stack(rows: Sequence[Batch]) -> Batch:
