@@ -57,7 +57,8 @@ class VideoTower(nnx.Module):
 
     Group tokens join the video tokens in every layer (`grouping.in_layers`) and are updated by a grouping block after
     each of `grouping.after_layers`. Positions are a sum of a learned vector for the time index and one for the place,
-    so that both can be resampled for other lengths and sizes [C].
+    so that both can be resampled for other lengths and sizes; they start as sines and cosines, about as large as the
+    patches they are added to, since a short training would hardly find a position of size 0.02 [C].
     """
 
     def __init__(
@@ -83,10 +84,9 @@ class VideoTower(nnx.Module):
         width = size.width
         t, ph, pw = config.tubelet
         self.patch_embedding = Linear(t * ph * pw * 3, width, ("patch", "embed"), dtype=dtype, rngs=rngs)
-        small = nnx.initializers.normal(0.02)
         times, rows, columns = self.grid
-        self.time_position = nnx.Param(small(rngs.params(), (times, width)), axes=(None, "embed"))
-        self.space_position = nnx.Param(small(rngs.params(), (rows * columns, width)), axes=(None, "embed"))
+        self.time_position = nnx.Param(sinusoids(times, width), axes=(None, "embed"))
+        self.space_position = nnx.Param(grid_sinusoids(rows, columns, width), axes=(None, "embed"))
         # Unit-sized: groups have to differ at the start, or hard assignment gives everything to one of them.
         groups = nnx.initializers.normal(1.0)(rngs.params(), (grouping.num_groups, width))
         self.group_tokens = nnx.Param(groups, axes=(None, "embed"))
@@ -152,6 +152,21 @@ class VideoTower(nnx.Module):
                 affinities.append(logits.reshape(batch, -1, times, rows, columns))
         tokens = self.token_norm(x).reshape(batch, times, rows * columns, -1)
         return tokens, self.group_norm(groups), tuple(affinities)
+
+
+def sinusoids(positions: int, width: int) -> jax.Array:
+    """[positions, width]: sines and cosines of falling frequency (arXiv 1706.03762, section 3.5)."""
+    frequencies = 100.0 ** -(jnp.arange(0, width, 2) / width)  # a hundred positions at most, not ten thousand
+    angles = jnp.arange(positions)[:, None] * frequencies[None]  # [positions, width/2]
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)[:, :width]
+
+
+def grid_sinusoids(rows: int, columns: int, width: int) -> jax.Array:
+    """[rows * columns, width]: one half of the width tells the row, the other the column."""
+    half = width // 2
+    down = jnp.repeat(sinusoids(rows, width - half), columns, axis=0)
+    across = jnp.tile(sinusoids(columns, half), (rows, 1))
+    return jnp.concatenate([down, across], axis=1)
 
 
 def normalise_pixels(pixels: jax.Array, dtype: jnp.dtype) -> jax.Array:

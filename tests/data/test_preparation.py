@@ -1,0 +1,176 @@
+"""Is a prepared dataset the same whoever prepares it, whole or not there, and never replaced unasked?"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from svilm_data import writing
+from svilm_data.errors import PreparationError
+from svilm_data.moving_shapes import prepare
+from svilm_data.preparation import Entry, Plan, building, finished
+from svilm_data.preparation import prepare as prepare_entries
+
+from svilm_jax.input.records import open_records
+from svilm_jax.input.schema import Caption, Record
+
+from .weird_videos import write_video
+
+SIZES = {"train": 72, "validation": 1, "twins_test": 2}  # more groups and clips than a worker takes at once
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory):
+    """The same dataset, prepared by one process and by two."""
+    folders = [tmp_path_factory.mktemp(f"workers{count}") for count in (1, 2)]
+    for count, folder in enumerate(folders, start=1):
+        prepare(folder, sizes=SIZES, workers=count)
+    return folders
+
+
+def test_the_same_bytes_for_any_number_of_workers(two_runs):
+    one, two = ({p.relative_to(f).as_posix(): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in two_runs)
+    assert one.keys() == two.keys()
+    assert [name for name in one if one[name] != two[name]] == []
+    assert any(".array_record" in name for name in one)
+
+
+def test_nothing_else_is_left(two_runs):
+    assert sorted(p.name for p in two_runs[1].iterdir()) == ["moving_shapes", "moving_shapes_raw"]
+    folder = two_runs[1] / "moving_shapes"
+    assert sorted(p.name for p in folder.iterdir()) == ["1.0.0", "preparation.json", "vocab.txt"]
+    text = (folder / "preparation.json").read_text()
+    assert str(two_runs[1]) not in text
+    assert str(Path.home()) not in text
+    assert json.loads(text)["splits"]["train"] == pytest.approx(
+        {"clips": 72, "captions": 144, "seconds": 144.0, "bytes": json.loads(text)["splits"]["train"]["bytes"]}
+    )
+
+
+def test_prepared_again_only_when_asked(two_runs, capsys):
+    folder = two_runs[0] / "moving_shapes"
+    before = (folder / "preparation.json").stat().st_mtime_ns
+    assert prepare(two_runs[0], sizes=SIZES) == folder
+    assert "already prepared" in capsys.readouterr().out
+    assert (folder / "preparation.json").stat().st_mtime_ns == before
+    with pytest.raises(PreparationError, match=r"already prepared with seed=0, now 1: give --overwrite"):
+        prepare(two_runs[0], sizes=SIZES, seed=1)
+
+
+def entries(folder, count, words=("a dog runs",)):
+    return [
+        Entry(
+            Record(id=f"clip{i}", video=b"", captions=tuple(Caption(f"{w} {i}") for w in words)),
+            write_video(folder / f"{i}.mp4", times=[0, 0.5]),
+        )
+        for i in range(count)
+    ]
+
+
+def plan(out, **changes):
+    return Plan(**({"name": "dogs", "out": out, "options": {}, "command": "none", "workers": 1} | changes))
+
+
+def test_overwrite_replaces_and_a_strange_folder_is_left_alone(tmp_path):
+    items = entries(tmp_path / "raw", 2)
+    folder = prepare_entries(plan(tmp_path), {"train": items})
+    prepare_entries(plan(tmp_path, overwrite=True), {"train": items[:1]})
+    assert len(open_records(folder, "train")) == 1
+    (tmp_path / "other").mkdir()
+    with pytest.raises(PreparationError, match="was not written by `svilm prepare`"):
+        finished(plan(tmp_path, name="other", overwrite=True))
+    with pytest.raises(PreparationError, match="lower-case letters"):
+        finished(plan(tmp_path, name="Other Dogs"))
+
+
+def test_many_files_keep_the_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "SHARD_BYTES", 9000)
+    monkeypatch.setattr(writing, "BATCH_RECORDS", 3)
+    folder = prepare_entries(plan(tmp_path), {"train": entries(tmp_path / "raw", 12)})
+    assert len(list(folder.glob("*/*.array_record*"))) > 2
+    source = open_records(folder, "train")
+    assert [source[i].id for i in range(12)] == [f"clip{i}" for i in range(12)]
+
+
+def test_a_failure_half_way_leaves_nothing(tmp_path):
+    items = entries(tmp_path / "raw", 2)
+    masks = tmp_path / "raw" / "masks.npz"
+    masks.write_bytes(b"no archive")
+    items[1] = Entry(items[1].record, items[1].video, masks)
+    with pytest.raises(PreparationError, match=r"masks\.npz: no \.npz file"):
+        prepare_entries(plan(tmp_path), {"train": items})
+    assert [p.name for p in tmp_path.iterdir()] == ["raw"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_preparation_leaves_nothing_that_looks_finished(tmp_path, how):
+    program = f"from svilm_data.moving_shapes import prepare\nif __name__ == '__main__': prepare({str(tmp_path)!r}, workers=2)"
+    script = tmp_path / "script.py"
+    script.write_text(program)
+    with subprocess.Popen(
+        [sys.executable, str(script)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        end = time.monotonic() + 40
+        while not list(tmp_path.glob(".moving_shapes_raw.incomplete/raw/videos/train/*")) and time.monotonic() < end:
+            time.sleep(0.05)
+        os.kill(process.pid, how)  # the parent alone: its workers have to follow
+        process.wait(20)
+        assert process.stderr is not None
+        assert process.stderr.read().count("Traceback") <= 1  # ends when the workers have gone, too
+    assert process.returncode != 0
+    left = [p.name for p in tmp_path.iterdir() if not p.name.startswith(".") and p != script]
+    assert left == []
+    if how == signal.SIGINT:
+        assert list(tmp_path.iterdir()) == [script]
+    with building(tmp_path, "moving_shapes_raw") as folder:  # and the next one is not kept from working
+        assert list(folder.iterdir()) == []
+
+
+def test_one_preparation_at_a_time(tmp_path):
+    with building(tmp_path, "dogs"), pytest.raises(PreparationError, match="another process is preparing dogs"):
+        prepare_entries(plan(tmp_path), {"train": entries(tmp_path / "raw", 1)})
+
+
+def test_vocabularies(tmp_path):
+    items = {"train": entries(tmp_path / "raw", 1)}
+    with pytest.raises(PreparationError, match=r"--vocab .*none\.txt: no such file"):
+        prepare_entries(plan(tmp_path, vocab=tmp_path / "none.txt"), items)
+    with pytest.raises(PreparationError, match="--vocab-size 10"):
+        prepare_entries(plan(tmp_path, vocab_size=10), items)
+    folder = prepare_entries(plan(tmp_path), items)
+    given = folder / "vocab.txt"
+    again = prepare_entries(plan(tmp_path, name="more_dogs", vocab=given), items)
+    assert (again / "vocab.txt").read_bytes() == given.read_bytes()
+    with pytest.raises(PreparationError, match="already prepared with vocab="):
+        finished(plan(tmp_path, name="more_dogs"))
+
+
+def test_too_many_unusable_videos(tmp_path):
+    items = entries(tmp_path / "raw", 2)
+    items[1].video.write_bytes(b"")
+    with pytest.raises(PreparationError, match=r"1 of 2 videos are unusable, more than(.|\n)*clip1 .*empty"):
+        prepare_entries(plan(tmp_path), {"train": items})
+    folder = prepare_entries(plan(tmp_path, max_skipped_share=0.5), {"train": items})
+    assert [s["file"] for s in json.loads((folder / "preparation.json").read_text())["skipped"]] == ["1.mp4"]
+    with pytest.raises(PreparationError, match="1 of 1 videos are unusable"):
+        prepare_entries(plan(tmp_path, name="none", max_skipped_share=1.0), {"train": items[1:]})
+    with pytest.raises(PreparationError, match="no video to prepare"):
+        prepare_entries(plan(tmp_path, name="none"), {"train": []})
+
+
+def test_prepared_and_read_without_tensorflow_and_without_noise(tmp_path):
+    program = (
+        "import sys\n"
+        "from svilm_data.moving_shapes import prepare\n"
+        "from svilm_jax.input.records import open_records\n"
+        "folder = prepare(sys.argv[1], sizes={'train': 4})\n"
+        "assert len(open_records(folder, 'train')[0].captions) == 2\n"
+        "assert not {'tensorflow', 'torch', 'jax'} & set(sys.modules), sorted(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout + done.stderr == ""

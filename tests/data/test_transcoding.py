@@ -1,0 +1,89 @@
+"""Is a re-encoded video the same film, upright, evenly spaced in time and of the size asked for?"""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from svilm_data.transcoding import Encoding, transcode
+
+from svilm_jax.input.decoding import VideoInfo, decode, probe
+
+from .weird_videos import write_video
+
+
+def encode(path, **options):
+    target = path.with_name("small.mp4")
+    transcode(path, target, Encoding(**options), probe(path))
+    return target
+
+
+def test_frames_are_those_on_screen_at_even_times(tmp_path):
+    # Variable frame rate: dark for 1.5 s but for a flash, then bright.
+    path = write_video(
+        tmp_path / "clip.mkv",
+        times=[0, 0.1, 0.2, 1.5, 1.75],
+        colors=[(20, 20, 20), (120, 120, 120), (20, 20, 20), (220, 220, 220), (220, 220, 220)],
+    )
+    frames = decode(encode(path, fps=4), None)
+    levels = frames.images.mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(np.diff(frames.times), 0.25, atol=1e-3)
+    np.testing.assert_allclose(levels[:8], [20, 20, 20, 20, 20, 20, 220, 220], atol=8)
+
+
+def test_size(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", size=(49, 99))  # H.264 with full chroma may be of odd sizes
+    assert (probe(path).height, probe(path).width) == (49, 99)
+    for options, size in (({"short_side": 32}, (32, 64)), ({"short_side": 480}, (48, 98)), ({"fps": 4}, (48, 98))):
+        info = probe(encode(path, **options))
+        assert (info.height, info.width) == size, options
+        assert info.duration == pytest.approx(2.0, abs=0.13)
+
+
+def test_either_option_alone_leaves_the_other_property():
+    info = VideoInfo(duration=2, width=640, height=360, fps=29.97, rotation=0, codec="", frames=0)
+    assert Encoding(short_side=180).size(info) == (180, 320)
+    assert float(Encoding(short_side=180).rate(info)) == pytest.approx(29.97, abs=1e-3)
+    assert Encoding(fps=10).size(info) == (360, 640)
+    assert Encoding(fps=10).rate(info) == 10
+    assert Encoding(fps=100).rate(info) == pytest.approx(29.97, abs=1e-3)
+    assert not Encoding()
+
+
+def test_rotation_is_applied(realdata, tmp_path):
+    source = realdata / "videos" / "decoder_edge" / "video_90.mov"
+    info = probe(source)
+    assert info.rotation in (90, 270)
+    target = tmp_path / "upright.mp4"
+    transcode(source, target, Encoding(short_side=160), info)
+    made = probe(target)
+    assert made.rotation == 0
+    assert made.width / made.height == pytest.approx(info.width / info.height, rel=0.02)
+    one, two = (decode(p, [0.0], size=(32, 32)).images.astype(float) for p in (source, target))
+    assert np.abs(one - two).mean() < 8
+    assert np.abs(one - two[:, ::-1, ::-1]).mean() > 16  # it would have shown
+
+
+def test_one_frame_is_held_at_a_time(tmp_path):
+    """Half a minute is 70 MiB of pixels, which must not add up."""
+    path = write_video(tmp_path / "long.mp4", size=(320, 320), times=[i / 8 for i in range(240)])
+    program = (
+        "import resource, sys; from pathlib import Path; from svilm_data.transcoding import Encoding, transcode\n"
+        "from svilm_jax.input.decoding import probe\n"
+        "source, target = map(Path, sys.argv[1:]); info = probe(source)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "transcode(source, target, Encoding(fps=8), info)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path), str(tmp_path / "new.mp4")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 40, "MiB more than before"
+
+
+def test_the_same_file_gives_the_same_bytes(tmp_path):
+    path = write_video(tmp_path / "clip.webm")
+    assert encode(path, short_side=32).read_bytes() == encode(path, short_side=32).read_bytes()

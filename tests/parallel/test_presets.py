@@ -1,0 +1,42 @@
+"""Every sharding preset computes what one device computes, and really shards."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def presets():
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.parallel.eight_devices"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {row["preset"]: row for row in map(json.loads, done.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("preset", ["dp", "fsdp", "fsdp_tp"])
+def test_loss_and_gradients_equal_one_device(presets, preset):
+    row = presets[preset]
+    assert row["loss"] < 1e-5
+    assert row["gradient"] < 1e-5
+    assert row["gradient_size"] > 1e-2  # or equality would say nothing
+
+
+@pytest.mark.parametrize(("preset", "bytes_share"), [("dp", 1.0), ("fsdp", 1 / 8), ("fsdp_tp", 1 / 8)])
+def test_parameters_are_really_sharded(presets, preset, bytes_share):
+    row = presets[preset]
+    assert row["bytes_share"] == pytest.approx(bytes_share, abs=0.03)
+    if preset != "dp":
+        assert row["replicated_share"] < 0.02

@@ -1,0 +1,38 @@
+"""The smallest config that still has every part: for tests of the model and of training; also a --config file."""
+
+from svilm_jax.config import Config, default_config, parse_arg, resolve
+
+
+def get_config(arg=None):
+    """Width 16, two layers, Nt=4, 2x2 positions, 4 groups."""
+    arg = parse_arg(arg, dataset="", width=16)
+    config = default_config()
+    config.model.update({"variant": "Ti", "embed_dim": 16, "compute_dtype": "float32"})
+    config.model.video.update(
+        {
+            "frames": 8,
+            "size": 16,
+            "tubelet": (2, 8, 8),
+            "layers": 2,
+            "width": arg.width,
+            "heads": 2,
+            "activation": "relu",
+        }
+    )
+    config.model.grouping.update({"num_groups": 4, "after_layers": (1, 2)})
+    config.model.text.update(
+        {"length": 28, "noun_length": 14, "layers": 1, "width": arg.width, "heads": 2, "positions": 32}
+    )
+    config.input.update({"dataset": arg.dataset, "threads": 1, "crop_scale": (0.8, 1.0)})
+    config.splice.block = 2
+    config.optimizer.update({"name": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05})
+    config.train.update({"batch_size": 8, "steps": 6, "log_every": 1, "checkpoint_every": 100})
+    config.objectives = {"global_contrast": {}, "spatial_grounding": {"chunk": 3}, "temporal_grouping": {}}
+    return config
+
+
+def tiny_config(dataset: str = "", width: int = 16, **changes: object) -> Config:
+    """The same, resolved; `changes` are flattened keys such as `**{"train.steps": 3}`."""
+    config = get_config(f"dataset={dataset},width={width}")
+    config.update_from_flattened_dict(changes)
+    return resolve(config)

@@ -1,0 +1,80 @@
+"""Cut and paste against METHOD 1.3: durations, starts, partners, whose frames are where, and rows left alone."""
+
+import collections
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from svilm_jax.config import ConfigError, SpliceConfig
+from svilm_jax.training.splicing import check_splice, draw_partners, draw_spans, splice
+
+
+def test_spans_are_uniform_over_durations_and_then_over_starts():
+    times = 6
+    masks = np.asarray(draw_spans(jax.random.key(0), 20_000, times))
+    durations = masks.sum(axis=1)
+    assert set(durations) == {4, 5}  # U{⌊6/2⌋+1 … 6−1}
+    seen = collections.Counter(map(tuple, masks.tolist()))
+    for duration in (4, 5):
+        starts = times - duration + 1
+        for start in range(starts):
+            mask = tuple(start <= j < start + duration for j in range(times))
+            assert abs(seen.pop(mask) / 20_000 - 1 / 2 / starts) < 0.02
+    assert not seen  # whole spans and nothing else
+
+
+@pytest.mark.parametrize("partner", ["roll", "derangement"])
+def test_partners_stay_in_their_block_and_are_never_oneself(partner):
+    drawn = set()
+    for seed in range(50):
+        partners = np.asarray(draw_partners(jax.random.key(seed), 12, SpliceConfig(partner=partner, block=4)))
+        assert partners.shape == (3, 4)
+        for block in partners:
+            assert sorted(block) == [0, 1, 2, 3]
+            assert all(p != i for i, p in enumerate(block))
+            drawn.add(tuple(block.tolist()))
+    assert len(drawn) == (1 if partner == "roll" else 6)  # six round trips through four rows
+
+
+@pytest.mark.parametrize("partner", ["roll", "derangement"])
+def test_frames_are_the_clips_own_inside_the_mask_and_the_partners_outside(partner):
+    batch, frames, t = 8, 8, 2
+    video = jnp.arange(batch * frames).reshape(batch, frames, 1, 1, 1).astype(jnp.uint8) * jnp.ones(
+        (1, 1, 2, 2, 3), jnp.uint8
+    )
+    config = SpliceConfig(partner=partner, block=4)
+    key = jax.random.key(3)
+    out, mask, spliced = splice(key, video, jnp.ones(batch, bool), config, t)
+    partners = np.asarray(draw_partners(jax.random.split(key)[1], batch, config))
+    assert bool(spliced.all())
+    for i, j in itertools.product(range(batch), range(frames)):
+        other = i // 4 * 4 + partners[i // 4][i % 4]
+        source = i if mask[i, j // t] else other
+        assert int(out[i, j, 0, 0, 0]) == source * frames + j
+
+
+def test_rows_that_did_not_decode_are_neither_foreground_nor_background():
+    video = jnp.arange(4, dtype=jnp.uint8).reshape(4, 1, 1, 1, 1) * jnp.ones((1, 8, 2, 2, 3), jnp.uint8)
+    valid = jnp.array([True, False, True, True])
+    out, mask, spliced = splice(jax.random.key(0), video, valid, SpliceConfig(block=4), 2)
+    assert spliced.tolist() == [True, False, False, True]  # roll: the second clip is the third one's background
+    assert bool(mask[1].all())
+    assert bool(mask[2].all())
+    assert (np.asarray(out[2]) == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "times", "batch", "pieces", "message"),
+    [
+        ({"partner": "rol"}, 8, 8, 1, "did you mean 'roll'"),
+        ({"block": 8}, 8, 24, 4, "splice.block=8"),
+        ({"block": 1}, 8, 8, 1, "at least 2"),
+        ({"block": 4}, 2, 8, 1, "at least 3"),
+    ],
+)
+def test_what_cannot_be_spliced_is_refused(changes, times, batch, pieces, message):
+    with pytest.raises(ConfigError, match=message):
+        check_splice(SpliceConfig(**changes), times, batch, pieces)
