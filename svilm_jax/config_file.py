@@ -1,6 +1,8 @@
 """How does a file on the command line become a config? `--config=FILE[:ARG]` and `--config.KEY=VALUE`, checked."""
 
+import dataclasses
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +36,7 @@ def read_config(file: str, overrides: Sequence[str]) -> Config:
         except ConfigError:
             raise
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"--config={file}: {_first_and_last(error)}") from error
+            raise ConfigError(f"--config={file}: {_short(error)}") from error
     if not isinstance(config, ml_collections.ConfigDict):
         raise ConfigError(f"--config={file}: get_config() returned {type(config).__name__}, expected a ConfigDict")
     return resolve(config)
@@ -42,9 +44,6 @@ def read_config(file: str, overrides: Sequence[str]) -> Config:
 
 def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
     """A config from a checkpoint with `--config.KEY=VALUE` overrides."""
-    import dataclasses
-    import tempfile
-
     if not overrides:
         return config
     with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +64,12 @@ def _command_line(arguments: Sequence[str]) -> Iterator[None]:
         sys.argv = before
 
 
-def _first_and_last(error: Exception) -> str:
-    """The sentence and the suggestion of a long message: what stands between lists the whole config."""
-    lines = [line for line in str(error.args[0] if error.args else error).splitlines() if line.strip()]
-    return lines[0][:300] + (f" {lines[-1]}" if len(lines) > 1 and "Did you mean" in lines[-1] else "")
+def _short(error: Exception) -> str:
+    """The sentence of a long message that says what is wrong: what stands between lists the whole config."""
+    lines = [line.strip() for line in str(error.args[0] if error.args else error).splitlines() if line.strip()]
+    if "parsing config file" in lines[0]:  # a traceback follows, and its last line is the reason
+        return lines[-1].removeprefix("svilm_jax.config.ConfigError: ")
+    if isinstance(error, (KeyError, AttributeError)):
+        hint = f" {lines[-1]}" if "Did you mean" in lines[-1] else ""
+        return f"no such key: {lines[0][:200]}{hint}"
+    return lines[0][:300]

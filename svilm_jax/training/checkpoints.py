@@ -62,17 +62,15 @@ class Checkpoints:
         )
         self._manager.save(step, args=items)
 
-    def restore(self, step: int, structure: Structure) -> tuple[TrainState, dict[str, Any]]:
-        """The state, laid on the mesh of `structure` whatever mesh wrote it, and the meta dictionary."""
+    def restore(self, step: int, structure: Structure) -> TrainState:
+        """The state, laid on the mesh of `structure` whatever mesh wrote it."""
         wanted = jax.tree.map(
             lambda shape, sharding: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding),
             _tree(structure.shapes),
             _tree(structure.shardings),
         )
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted), meta=ocp.args.JsonRestore())
-        )
-        return _state(restored["state"]), check_meta(restored["meta"], self.folder / str(step))
+        restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted)))
+        return _state(restored["state"])
 
     def meta(self, step: int) -> dict[str, Any]:
         """The meta dictionary alone."""

@@ -88,9 +88,10 @@ def train(
 
         start = checkpoints.latest() or 0
         if start:
-            state, saved = checkpoints.restore(start, structure)
+            saved = checkpoints.meta(start)  # first: a mismatch of configs says more than one of shapes
             check_same_model(saved["config"], config, workdir)
             data.check_state(saved["data"])
+            state = checkpoints.restore(start, structure)
             data.close()
             data = _open_input(config, tokenizer, start)
             log.info("resuming from step %d", start)
@@ -98,7 +99,7 @@ def train(
             state = init_state(config, tokenizer.vocab_size, optimizer, structure)
         step_function = make_step(config, structure, objectives, optimizer, schedule)
         writer = MetricWriter(workdir, start, CONSOLE)
-        pace = Pace(config, start)
+        pace = Pace(config)
         pending: Metrics | None = None
         saved_at = time.monotonic()
         bar = tqdm(total=total, initial=start, desc="training", unit="step", mininterval=1.0)
@@ -130,10 +131,11 @@ def train(
                 _check_finite(pending, step - 1, state.params)
                 pending = metrics
                 bar.update()
-                bar.set_postfix_str(pace.tick(step), refresh=False)
+                pace.tick()
+                bar.set_postfix_str(str(pace), refresh=False)
                 if (step + 1) % settings.log_every == 0 or step + 1 == total:
                     scalars = {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
-                    writer.write_scalars(step + 1, {**scalars, **pace.scalars(step + 1)})
+                    writer.write_scalars(step + 1, {**scalars, **pace.scalars()})
         finally:
             bar.close()
             data.close()

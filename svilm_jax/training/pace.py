@@ -1,5 +1,6 @@
 """How fast does training go? Clips a second and model FLOPs utilisation (MFU)."""
 
+import collections
 import contextlib
 import logging
 import time
@@ -12,40 +13,39 @@ from svilm_jax.parallel import peak_flops
 log = logging.getLogger(__name__)
 
 
-class Pace:
-    """Clips a second and model FLOPs utilisation, over the time since the last report; compilation is left out."""
+WINDOW = 50  # steps that a rate is taken over
 
-    def __init__(self, config: Config, start: int):
+
+class Pace:
+    """Clips a second and MFU over the last steps; compilation, evaluation and saving are left out."""
+
+    def __init__(self, config: Config):
         self._batch = config.train.batch_size
         self._flops = train_flops(config.model, config.input.nouns) * self._batch
         self._peak, source = peak_flops()
         log.info("MFU counts %.3g model FLOP a step against %.3g FLOP/s (%s)", self._flops, self._peak, source)
-        self._first = start  # its step compiles
-        self._since: float | None = None
-        self._steps = 0
+        # Moments after each step; the first is that of the step that compiles, from which time is counted.
+        self._moments: collections.deque[float] = collections.deque(maxlen=WINDOW + 1)
+        self._paused = 0.0
 
-    def tick(self, step: int) -> str:
-        """After each step; a line for the progress bar."""
-        if step == self._first or self._since is None:
-            self._since, self._steps = time.monotonic(), 0
-            return ""
-        self._steps += 1
-        rates = self.scalars(step, reset=False)
-        return f"{rates['clips_per_second']:.1f} clips/s, MFU {rates['mfu']:.1%}" if rates else ""
+    def tick(self) -> None:
+        """After each step."""
+        self._moments.append(time.monotonic() - self._paused)
 
-    def scalars(self, step: int, reset: bool = True) -> dict[str, float]:
-        """`clips_per_second` and `mfu` since the last report."""
-        if self._since is None or not self._steps:
+    def scalars(self) -> dict[str, float]:
+        """`clips_per_second` and `mfu`; empty before a few steps are done, since steps are awaited one late."""
+        if len(self._moments) < 4:
             return {}
-        rate = self._steps / (time.monotonic() - self._since)
-        if reset:
-            self._since, self._steps = time.monotonic(), 0
+        rate = (len(self._moments) - 1) / (self._moments[-1] - self._moments[0])
         return {"clips_per_second": rate * self._batch, "mfu": rate * self._flops / self._peak}
+
+    def __str__(self) -> str:
+        rates = self.scalars()
+        return f"{rates['clips_per_second']:.1f} clips/s, MFU {rates['mfu']:.1%}" if rates else ""
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Time inside does not count."""
         start = time.monotonic()
         yield
-        if self._since is not None:
-            self._since += time.monotonic() - start
+        self._paused += time.monotonic() - start

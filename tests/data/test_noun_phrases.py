@@ -13,7 +13,7 @@ from svilm_data.noun_phrases import noun_phrases
     [
         ("A lion climbing a tree to catch a monkey.", ("A lion", "a tree", "a monkey")),
         ("a rabbit is eating a watermelon", ("a rabbit", "a watermelon")),
-        ("a blue ring spins over a striped floor", ("a blue ring", "a striped floor")),
+        ("a child is riding on a scooter as the dog walks", ("a child", "a scooter", "the dog")),
         ("it rains", ()),
         ("he shows this to someone", ()),
         ("", ()),

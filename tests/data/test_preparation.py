@@ -108,9 +108,11 @@ def test_a_failure_half_way_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_preparation_leaves_nothing_that_looks_finished(tmp_path, how):
-    program = f"from svilm_data.moving_shapes import prepare\nif __name__ == '__main__': prepare({str(tmp_path)!r}, workers=2)"
     script = tmp_path / "script.py"
-    script.write_text(program)
+    script.write_text(
+        "from svilm_data.moving_shapes import prepare\n"
+        f"if __name__ == '__main__':\n    prepare({str(tmp_path)!r}, workers=2)\n"
+    )
     with subprocess.Popen(
         [sys.executable, str(script)], stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

@@ -21,12 +21,14 @@ def write_video(
     Args:
       size: height and width.
       times: seconds at which frames appear; by default 16 frames at 8 a second.
-      colors: RGB of each frame; by default from black to white.
+      colors: RGB of each frame; by default from black to white. An MPEG program stream gets grain too: with next to
+        no data in it, FFmpeg guesses its length wrongly.
     """
     times = [i / 8 for i in range(16)] if times is None else times
     grays = np.linspace(0, 255, len(times)).astype(int)
     colors = [(int(g), int(g), int(g)) for g in grays] if colors is None else colors
     path.parent.mkdir(parents=True, exist_ok=True)
+    grain = np.random.default_rng(0).integers(-20, 20, (*size, 3)) if path.suffix == ".mpg" else 0
     with av.open(str(path), "w") as container:
         stream = container.add_stream(CODECS[path.suffix], rate=25 if path.suffix == ".mpg" else 8)
         stream.height, stream.width = size
@@ -35,7 +37,8 @@ def write_video(
         if path.suffix != ".mpg":
             stream.codec_context.time_base = Fraction(1, 1000)
         for number, (time, color) in enumerate(zip(times, colors, strict=True)):
-            frame = av.VideoFrame.from_ndarray(np.full((*size, 3), color, np.uint8), format="rgb24")
+            image = np.clip(np.full((*size, 3), color) + grain, 0, 255).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts = number if path.suffix == ".mpg" else round(time * 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

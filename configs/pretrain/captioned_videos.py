@@ -1,0 +1,49 @@
+"""S-ViLM on a folder of captioned videos of one's own: a small model that fits what it is given.
+
+Command:   svilm prepare captioned_videos --videos VIDEOS --captions captions.json --out runs/data \\
+               --short-side 96 --fps 8
+           svilm train --config=configs/pretrain/captioned_videos.py --workdir=runs/own
+Hardware:  two CPU cores for some tens of clips; for more, take svilm_b.py and accelerators.
+Metric:    retrieval over the training clips themselves: it says that the path from files to towers works, and
+           nothing of other clips. See README.md for the figure measured on 40 real clips.
+Arguments: steps.
+"""
+
+from svilm_jax.config import default_config, parse_arg
+
+
+def get_config(arg=None):
+    arg = parse_arg(arg, steps=300)
+    config = default_config()
+    config.model.video.update(
+        {"frames": 12, "size": 64, "tubelet": (2, 16, 16), "layers": 4, "width": 128, "heads": 2, "activation": "relu"}
+    )
+    config.model.grouping.update({"num_groups": 8, "after_layers": (2, 3, 4)})
+    config.model.text.update(
+        {
+            "length": 32,
+            "noun_length": 16,
+            "layers": 2,
+            "width": 128,
+            "heads": 2,
+            "positions": 32,
+            "activation": "relu",
+        }
+    )
+    config.model.embed_dim = 128
+    config.tokenizer.path = "dataset"  # the vocabulary that `svilm prepare` learned from these captions
+
+    config.input.dataset = "runs/data/captioned_videos"
+    config.input.crop_scale = (0.6, 1.0)
+    config.input.cache_bytes = 2 * 2**30
+    config.splice.block = 4
+
+    config.optimizer.update({"name": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05})
+    config.train.update({"batch_size": 32, "steps": arg.steps, "log_every": 10, "checkpoint_every": 100})
+    config.objectives = {
+        "global_contrast": {"weight": 1.0},
+        "spatial_grounding": {"weight": 1.0},
+        "temporal_grouping": {"weight": 1.0},
+    }
+    config.evaluators = {"retrieval": {"split": "train"}}
+    return config

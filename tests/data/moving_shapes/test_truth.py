@@ -1,0 +1,131 @@
+"""Is what moving shapes says of its clips true, and of the right clips only?
+
+Sentences are read here by a reader of their own, which shares no code with the grammar that wrote them.
+"""
+
+import itertools
+import re
+
+import pytest
+from svilm_data.moving_shapes.generator import SPLITS, group_rng, tell_apart
+
+GROUPS = {"train": 40, "validation": 25, "test": 25, "hard_validation": 6, "hard_test": 25, "twins_test": 25}
+STORIES = ("untrimmed_train", "untrimmed_test")
+
+SHAPES = "square|box|circle|disc|triangle|ring|hoop|star|cross"
+COLORS = "red|green|blue|yellow|purple|orange|cyan|white"
+SIZES = {"small": "small", "tiny": "small", "little": "small", "large": "large", "big": "large", "huge": "large"}
+SAME_SHAPE = {"box": "square", "disc": "circle", "hoop": "ring"}
+MOTIONS = {  # words that stand right after the object -> motion
+    "left": r"(slides|sliding|moves|moving|drifts|drifting) (to the )?left",
+    "right": r"(slides|sliding|moves|moving|drifts|drifting) (to the )?right",
+    "up": r"slid(es|ing) up|ris(es|ing)|mov(es|ing) upwards",
+    "down": r"slid(es|ing) down|sink(s|ing)|mov(es|ing) downwards",
+    "spin": r"spin(s|ning)|rotat(es|ing)|turn(s|ing) around",
+    "bounce": r"bounc(es|ing)|hop(s|ping) up and down|jump(s|ing)",
+    "appear": r"appear(s|ing)|pop(s|ping) up",
+    "grow": r"grow(s|ing)|get(s|ting) bigger|expand(s|ing)",
+    "rest": r"stay(s|ing) still|rest(s|ing)|does not move|standing still",
+}
+OBJECT = re.compile(rf"an? (?:({'|'.join(SIZES)}) )?({COLORS}) ({SHAPES}) ")
+TEXTURE = re.compile(r"(?:over|on|in front of) an? (\w+) (?:floor|wall|background|surface)")
+
+
+def read(sentence):
+    """(objects, texture) of a sentence: objects are (shape, colour, size or None, motion)."""
+    objects = []
+    for match in OBJECT.finditer(f"{sentence} "):
+        size, color, shape = match.groups()
+        after = sentence[match.end() :]
+        motions = [motion for motion, words in MOTIONS.items() if re.match(words, after)]
+        assert len(motions) == 1, f"{sentence!r} at {after!r}: {motions}"
+        objects.append((SAME_SHAPE.get(shape, shape), color, SIZES.get(size), motions[0]))
+    texture = TEXTURE.search(sentence)
+    return objects, texture.group(1) if texture else None
+
+
+def is_true(sentence, scene):
+    """Whether the scene has all objects of the sentence, each once, over the texture."""
+    objects, texture = read(sentence)
+    if texture not in (None, scene.background.texture):
+        return False
+    return any(
+        all(
+            (shape, color, motion) == (t.shape, t.color, t.motion) and size in (None, t.size)
+            for (shape, color, size, motion), t in zip(objects, chosen, strict=True)
+        )
+        for chosen in itertools.permutations(scene.things, len(objects))
+    )
+
+
+def groups(name, count=None):
+    """Scenes and sentences of each group, as the generator draws them with seed 0."""
+    split = SPLITS[name]
+    for number in range(GROUPS[name] if count is None else count):
+        scenes, told = tell_apart(group_rng(0, name, number), split)
+        yield scenes, [[text for text, _ in texts] for texts in told]
+
+
+def test_the_reader_of_these_tests_reads():
+    sentence = "over a striped floor, a tiny red box pops up while a cyan disc moves to the left and a star"
+    assert read(sentence) == ([("square", "red", "small", "appear"), ("circle", "cyan", None, "left")], "striped")
+
+
+@pytest.mark.parametrize("name", sorted(GROUPS))
+def test_every_sentence_is_true_of_its_clip(name):
+    for scenes, told in groups(name, 12):
+        for scene, texts in zip(scenes, told, strict=True):
+            assert texts
+            for text in texts:
+                assert read(text)[0], text
+                assert is_true(text, scene), (text, scene)
+
+
+@pytest.mark.parametrize("name", ["hard_validation", "hard_test", "twins_test"])
+def test_a_sentence_is_true_of_no_other_clip_of_its_group(name):
+    for scenes, told in groups(name):
+        for (i, scene), (j, texts) in itertools.product(enumerate(scenes), enumerate(told)):
+            assert is_true(texts[0], scene) == (i == j), (texts[0], scene)
+
+
+def test_hard_sets_share_colors_and_background():
+    for scenes, _ in groups("hard_test"):
+        assert len(scenes) == 8
+        assert len({s.background for s in scenes}) == 1
+        assert len({tuple(sorted(t.color for t in s.things)) for s in scenes}) == 1
+        assert len({s.key for s in scenes}) == 8
+
+
+def test_twins_differ_in_shape_and_motion_alone():
+    for (one, two), _ in groups("twins_test"):
+        assert one.background == two.background
+        for a, b in zip(one.things, two.things, strict=True):
+            assert (a.color, a.tone) == (b.color, b.tone)
+            assert a.shape != b.shape
+            assert a.motion != b.motion
+
+
+def test_splits_share_no_combination():
+    keys = {"train": set(), "validation": set(), "test": set()}
+    for name, split in SPLITS.items():
+        for number in range(GROUPS.get(name, 4)):
+            rng = group_rng(0, name, number)
+            if name in STORIES:
+                scenes = split.draw(rng, split.kind, int(rng.integers(4, 7)))
+            else:
+                scenes, _ = tell_apart(rng, split)
+            keys[split.kind] |= {
+                (s.background.texture, frozenset((t.shape, t.color, t.size, t.motion) for t in s.things))
+                for s in scenes
+            }
+    assert min(len(k) for k in keys.values()) > 40
+    assert not keys["train"] & keys["test"]
+    assert not keys["train"] & keys["validation"]
+    assert not keys["validation"] & keys["test"]
+
+
+def test_stories_of_scenes_that_hardly_exist_come_to_an_end():
+    split = SPLITS["untrimmed_test"]
+    for number in range(30, 40):  # one of these once looked for a twin that no scene could be
+        rng = group_rng(0, "untrimmed_test", number)
+        assert 4 <= len(split.draw(rng, split.kind, int(rng.integers(4, 7)))) <= 6

@@ -1,0 +1,103 @@
+"""A run that SIGTERM stops goes on exactly: same data, same parameters to the last bit. Real processes and signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from svilm_jax.models.parameters import parameters
+from svilm_jax.training.checkpoints import CheckpointError, load
+
+ROOT = Path(__file__).parents[2]
+
+
+def arguments(dataset, workdir, *more):
+    config = f"--config=tests/tiny.py:dataset={dataset}"
+    return [sys.executable, "-m", "svilm_jax.main", "train", config, f"--workdir={workdir}", *more]
+
+
+def options():
+    return {"cwd": ROOT, "env": {**os.environ, "JAX_PLATFORMS": "cpu"}, "text": True}
+
+
+def run(dataset, workdir, *more):
+    return subprocess.run(arguments(dataset, workdir, *more), capture_output=True, check=False, **options())
+
+
+@pytest.fixture(scope="module")
+def whole(moving_shapes, tmp_path_factory):
+    """A run that nothing disturbed."""
+    workdir = tmp_path_factory.mktemp("whole")
+    done = run(moving_shapes, workdir)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def stopped(moving_shapes, tmp_path_factory):
+    """The same run, stopped by SIGTERM after some steps and started again."""
+    workdir = tmp_path_factory.mktemp("stopped")
+    first = subprocess.Popen(arguments(moving_shapes, workdir), stderr=subprocess.PIPE, **options())
+    lines = workdir / "metrics.jsonl"
+    deadline = time.monotonic() + 300
+    while not (lines.is_file() and lines.read_text().count("\n") >= 1):
+        assert first.poll() is None, first.communicate()[1][-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    first.send_signal(signal.SIGTERM)
+    error = first.communicate(timeout=120)[1]
+    assert first.returncode == 75, error[-3000:]
+    assert "stopped by SIGTERM at step" in error
+    assert not (workdir / "metrics.json").exists()
+    step = load(workdir).step
+    assert 1 <= step < 6
+    second = run(moving_shapes, workdir)
+    assert second.returncode == 0, second.stderr[-3000:]
+    return workdir
+
+
+def test_parameters_are_bit_identical(whole, stopped):
+    one, two = load(whole), load(stopped)
+    assert one.step == two.step == 6
+    for a, b in zip(jax.tree.leaves(parameters(one.model)), jax.tree.leaves(parameters(two.model)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_every_step_is_logged_once_with_the_same_loss(whole, stopped):
+    def losses(workdir):
+        lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+        return [(line["step"], line["loss/total"], line["norm/gradient"]) for line in lines]
+
+    assert [step for step, *_ in losses(stopped)] == [1, 2, 3, 4, 5, 6]
+    assert losses(whole) == losses(stopped)
+
+
+def test_metrics_json_is_there_only_at_the_end_and_flat(whole):
+    metrics = json.loads((whole / "metrics.json").read_text())
+    assert metrics["train/steps"] == 6
+    assert all(isinstance(value, (int, float)) for value in metrics.values())
+
+
+def test_another_model_is_not_resumed(whole, moving_shapes):
+    done = run(moving_shapes, whole, "--config.model.embed_dim=8")
+    assert done.returncode == 2
+    assert "config.model.embed_dim was 16, is 8" in done.stderr
+
+
+def test_another_seed_is_not_resumed(whole, moving_shapes):
+    done = run(moving_shapes, whole, "--config.train.seed=5")
+    assert done.returncode == 2
+    assert "seed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_without_checkpoints_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="expected a --workdir"):
+        load(tmp_path)
