@@ -120,7 +120,7 @@ def _prepare(args: argparse.Namespace, rest: list[str]) -> int | None:
 
 
 def _inspect(args: argparse.Namespace, rest: list[str]) -> int | None:
-    from svilm_jax.report import inspection
+    import svilm_jax.report.inspection as inspection
 
     inspection.run(args)
     return None

@@ -2,7 +2,10 @@
 
 Command:   svilm prepare moving_shapes --out runs/data
            svilm train --config=configs/pretrain/demo.py --workdir=runs/demo
-Baseline:  svilm train --config=configs/pretrain/demo.py:objectives=contrast --workdir=runs/contrast ...
+Baseline:  svilm train --config=configs/pretrain/demo.py:objectives=contrast --workdir=runs/contrast
+Hardware:  two CPU cores, no accelerator.
+Metric:    see README.md, "Results".
+Arguments: objectives=full|contrast, seed.
 """
 
 from svilm_jax.config import default_config, parse_arg

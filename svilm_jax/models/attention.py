@@ -39,12 +39,12 @@ def attend(
         implementation = _choose(query)
     if implementation == "rowwise":
         return _rowwise_on_mesh(query, key, value, mask)
-    return jax.nn.dot_product_attention(
+    return jax.nn.dot_product_attention(  # type: ignore[call-overload]
         query,
         key,
         value,
         mask=None if mask is None else mask[:, None, None, :],
-        implementation=implementation,  # type: ignore[arg-type]
+        implementation=implementation,
     )
 
 

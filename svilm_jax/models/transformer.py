@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +99,7 @@ class Layer(nnx.Module):
 class Layers(nnx.Module):
     """`count` layers held as one stacked layer and run by a scan: compile time does not grow with depth."""
 
-    def __init__(self, count: int, *, remat: str, unroll: int, rngs: nnx.Rngs, **layer):
+    def __init__(self, count: int, *, remat: str, unroll: int, rngs: nnx.Rngs, **layer: Any):
         if remat not in REMAT_POLICIES:
             raise ConfigError(
                 f"config.model.remat={remat!r}: expected one of {sorted(REMAT_POLICIES)}"

@@ -38,7 +38,8 @@ class GlobalContrast:
         if self.kind == "sigmoid":
             loss = sigmoid_contrast(scores, self.bias, valid, valid)
         else:
-            loss = sum(info_nce(scores, valid, valid)) / 2
+            across, down = info_nce(scores, valid, valid)
+            loss = (across + down) / 2
         best = jnp.argmax(jnp.where(valid[None, :], similarity, -2.0), axis=1)
         hit = best == jnp.arange(len(best))
         return loss, {"accuracy": masked_mean(hit.astype(jnp.float32), valid)}

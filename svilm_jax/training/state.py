@@ -69,12 +69,8 @@ def make_structure(
         of_params,
         transform_non_params=lambda _: whole,
     )
-    shardings = TrainState(
-        whole,
-        of_params,  # type: ignore[arg-type]
-        of_optimizer,
-        None if shapes.ema is None else of_params,
-    )
+    averaged = None if shapes.ema is None else of_params
+    shardings: Any = TrainState(whole, of_params, of_optimizer, averaged)  # type: ignore[arg-type]
     return Structure(graphdef, abstract, shapes, shardings, pad_id)
 
 
