@@ -119,7 +119,9 @@ def check_videos(
 
 def told(item: Mapping[str, str]) -> str:
     """A skipped video and why, for people."""
-    named = item["video"] if item["video"].endswith(item["file"]) else f"{item['video']} ({item['file']})"
+    video, file = item["video"], item["file"]
+    name = video.rpartition("/")[2]
+    named = video + file.removeprefix(name) if file.startswith(name) else f"{video} ({file})"
     return f"{named}: {item['reason']}"
 
 

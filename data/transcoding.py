@@ -37,7 +37,8 @@ class Encoding:
     def size(self, info: VideoInfo) -> tuple[int, int]:
         """(height, width) of the new video: even, as H.264 with half the chroma resolution wants."""
         scale = min(1.0, self.short_side / min(info.height, info.width)) if self.short_side else 1.0
-        return tuple(max(2, round(side * scale / 2) * 2) for side in (info.height, info.width))  # type: ignore[return-value]
+        height, width = (max(2, min(round(side * scale / 2), side // 2) * 2) for side in (info.height, info.width))
+        return height, width
 
     def rate(self, info: VideoInfo) -> fractions.Fraction:
         """Frames a second of the new video."""
@@ -87,12 +88,21 @@ def _write(container: Any, stream: Any, frame: Any, rotation: int, number: int) 
     """Encodes a stored frame as picture `number`; returns the next number."""
     height, width = stream.height, stream.width
     stored = (width, height) if rotation % 180 else (height, width)
-    scaled = frame.reformat(stored[1], stored[0], "rgb24", interpolation="AREA").to_ndarray()
+    scaled = frame.reformat(stored[1], stored[0], "rgb24", interpolation="AREA", threads=1).to_ndarray()
     upright = np.ascontiguousarray(np.rot90(scaled, rotation // 90))  # [height, width, 3]
-    picture = av.VideoFrame.from_ndarray(upright, format="rgb24")
+    picture = picture_of(upright)
     picture.pts, picture.time_base = number, 1 / fractions.Fraction(stream.codec_context.framerate)
     container.mux(stream.encode(picture))
     return number + 1
+
+
+def picture_of(image: np.ndarray) -> Any:
+    """uint8 [h, w, 3] as the frame that H.264 encodes.
+
+    Converted here and not left to the encoder, which would do it in as many threads as there are cores: that takes
+    longer for small pictures, and a busy machine now and then gave other bytes.
+    """
+    return av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p", threads=1)
 
 
 def _frames(container: Any, info: VideoInfo) -> Iterator[tuple[float, Any]]:

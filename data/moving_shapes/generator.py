@@ -20,6 +20,7 @@ import av
 import numpy as np
 from tqdm import tqdm
 
+from ..transcoding import picture_of
 from ..workers import working
 from .grammar import ACTIONS, draw_claim, questions, say
 from .rendering import CANVAS, render
@@ -208,7 +209,7 @@ def encode(path: Path, images: np.ndarray) -> None:
         stream.codec_context.thread_count = 1  # the bytes must not depend on the number of cores
         stream.options = {"preset": "ultrafast", "crf": "18"}
         for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode(picture_of(image)))
         container.mux(stream.encode())
 
 

@@ -46,7 +46,7 @@ def test_what_works_goes_in_and_what_does_not_is_named(folder, tmp_path):
         "a second sentence on the same dog",
     ]
     assert records["old"].captions[0].phrases[0] == "a dog"
-    assert all(len(decode(r.video, [0.0, 1.0]).images) == 2 for r in records.values())
+    assert all(len(decode(r.video, [0.0, 0.4]).images) == 2 for r in records.values())
     summary = json.loads((made / "preparation.json").read_text())
     reasons = {item["video"]: item["reason"] for item in summary["skipped"]}
     assert set(reasons) == {"empty", "text", "sound", "missing"}
@@ -67,8 +67,10 @@ def test_re_encoded(folder, tmp_path):
     levels = decode(records["uneven"].video, [0.0, 0.5, 2.0, 2.4]).images.mean(axis=(1, 2, 3))
     assert levels[1] < levels[2]
     again = prepare(folder, folder / "captions.csv", tmp_path / "again", short_side=32, fps=4, workers=1)
-    for path in made.rglob("*"):
-        assert path.is_dir() or path.read_bytes() == (again / path.relative_to(made)).read_bytes()
+    different = [
+        p.name for p in made.rglob("*") if p.is_file() and p.read_bytes() != (again / p.relative_to(made)).read_bytes()
+    ]
+    assert different == []
 
 
 def test_mistakes(folder, tmp_path):
