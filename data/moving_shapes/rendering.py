@@ -8,6 +8,15 @@ from .scene import COLORS, RADII, Background, Scene, Thing, centers
 
 CANVAS = 80  # pixels, both sides; even, as H.264's chroma wants
 MEAN_AREA = 2.4  # of every shape, in squared radii of its size
+# Hue and saturation about which the muted tones of a texture lie: a wooden floor is brown, whatever its planks.
+TINTS = {
+    "striped": (0.07, 0.35),
+    "checkered": (0.0, 0.04),
+    "dotted": (0.6, 0.3),
+    "plain": (0.14, 0.3),
+    "wavy": (0.42, 0.3),
+    "grainy": (0.83, 0.25),
+}
 EDGE = 1.2 / CANVAS  # width of the antialiased rim
 
 _axis = (np.arange(CANVAS, dtype=np.float32) + 0.5) / CANVAS
@@ -51,7 +60,9 @@ def _overlap(top: int, left: int, size: int) -> tuple[tuple[slice, slice], tuple
 def draw_background(background: Background) -> np.ndarray:
     """float32 [h, w, 3] in 0 to 255: two muted tones in the pattern of the texture."""
     rng = np.random.default_rng(background.seed)
-    hue, saturation, value = rng.uniform(0, 1), rng.uniform(0.05, 0.25), rng.uniform(0.35, 0.6)
+    hue, saturation = TINTS[background.texture]
+    hue, saturation = (hue + rng.uniform(-0.05, 0.05)) % 1, saturation * rng.uniform(0.7, 1.3)
+    value = rng.uniform(0.38, 0.58)
     light = np.array(colorsys.hsv_to_rgb(hue, saturation, value + 0.18), np.float32) * 255
     dark = np.array(colorsys.hsv_to_rgb(hue, saturation, value), np.float32) * 255
     angle, scale = rng.uniform(0, np.pi), rng.uniform(5, 8)
