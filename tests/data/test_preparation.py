@@ -119,7 +119,10 @@ def test_a_stopped_preparation_leaves_nothing_that_looks_finished(tmp_path, how)
         end = time.monotonic() + 40
         while not list(tmp_path.glob(".moving_shapes_raw.incomplete/raw/videos/train/*")) and time.monotonic() < end:
             time.sleep(0.05)
-        os.kill(process.pid, how)  # the parent alone: its workers have to follow
+        if how == signal.SIGINT:
+            os.killpg(process.pid, how)  # as Ctrl-C does: the workers get it too, and have to leave it to the parent
+        else:
+            os.kill(process.pid, how)  # the parent alone: its workers have to follow
         process.wait(20)
         assert process.stderr is not None
         assert process.stderr.read().count("Traceback") <= 1  # ends when the workers have gone, too
