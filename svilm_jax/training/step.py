@@ -90,8 +90,8 @@ def make_step(
             ema = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, ema, params)
         metrics |= {
             "norm/gradient": jnp.sqrt(squares.sum()),
-            "norm/parameters": optax.global_norm(params),
-            "norm/update": optax.global_norm(updates),
+            "norm/parameters": optax.tree.norm(params),
+            "norm/update": optax.tree.norm(updates),
             "learning_rate": schedule(state.step),
             "gradient_squares": squares,
         }
