@@ -32,13 +32,13 @@ def get_config(arg=None):
     config.model.embed_dim = 128
 
     config.input.dataset = "runs/data/moving_shapes"
-    config.input.shuffle_block = 2  # one look-alike beside every clip
+    config.input.shuffle_block = 4  # three look-alikes beside every clip: hard negatives, and hard cuts
     config.input.crop_scale = (0.6, 1.0)
     config.input.cache_bytes = 2 * 2**30
     config.input.threads = 1
 
     config.optimizer.update({"name": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05})
-    config.train.update({"batch_size": 64, "steps": 450, "seed": arg.seed, "log_every": 10, "checkpoint_every": 200})
+    config.train.update({"batch_size": 64, "steps": 480, "seed": arg.seed, "log_every": 10, "checkpoint_every": 200})
 
     config.objectives.global_contrast = {"weight": 1.0}
     if arg.objectives == "full":

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from ..transcoding import picture_of
 from ..workers import working
 from .grammar import ACTIONS, draw_claim, questions, say
-from .rendering import CANVAS, render
+from .rendering import CANVAS, flicker, render
 from .scene import NoSuchScene, Scene, draw_look, draw_scene
 
 FPS = 8
@@ -139,7 +139,7 @@ def make_group(job: tuple[str, int], raw: Path, seed: int) -> list[dict[str, Any
     for place, (scene, texts) in enumerate(zip(scenes, told, strict=True)):
         video_id = f"{name}_{number * split.group + place:06d}"
         images, masks = render(scene, FRAMES)
-        _write(raw, name, video_id, images, masks, split.kind in MASKED)
+        _write(raw, name, video_id, flicker(images, rng), masks, split.kind in MASKED)
         phrases = texts[0][1]
         videos.append(
             {
@@ -179,8 +179,8 @@ def _write_story(raw: Path, name: str, number: int, scenes: list[Scene], rng: np
     entry |= {"sentences": [], "objects": [], "actions": [], "questions": [], "cuts": []}
     for scene in scenes:
         frames = int(rng.integers(FPS, FRAMES + 1))
-        shown, where = render(scene, frames)
-        images.append(shown)
+        drawn, where = render(scene, frames)
+        images.append(drawn)
         masks.append(where)
         end = start + frames / FPS
         text, _ = say(rng, draw_claim(rng, scene, complete=True))
@@ -190,7 +190,8 @@ def _write_story(raw: Path, name: str, number: int, scenes: list[Scene], rng: np
             entry["cuts"].append(start)
         start = end
     entry["duration"] = start
-    _write(raw, name, video_id, np.concatenate(images), np.concatenate(masks), SPLITS[name].kind in MASKED)
+    shown = flicker(np.concatenate(images), rng)
+    _write(raw, name, video_id, shown, np.concatenate(masks), SPLITS[name].kind in MASKED)
     return entry
 
 

@@ -17,18 +17,18 @@ COLORS = "red|green|blue|yellow|purple|orange|cyan|white"
 SIZES = {"small": "small", "tiny": "small", "little": "small", "large": "large", "big": "large", "huge": "large"}
 SAME_SHAPE = {"box": "square", "disc": "circle", "hoop": "ring"}
 MOTIONS = {  # words that stand right after the object -> motion
-    "left": r"(slides|sliding|moves|moving|drifts|drifting) (to the )?left",
-    "right": r"(slides|sliding|moves|moving|drifts|drifting) (to the )?right",
-    "up": r"slid(es|ing) up|ris(es|ing)|mov(es|ing) upwards",
-    "down": r"slid(es|ing) down|sink(s|ing)|mov(es|ing) downwards",
-    "spin": r"spin(s|ning)|rotat(es|ing)|turn(s|ing) around",
-    "bounce": r"bounc(es|ing)|hop(s|ping) up and down|jump(s|ing)",
+    "left": r"(is )?(sliding|moving|goes|going) left",
+    "right": r"(is )?(sliding|moving|goes|going) right",
+    "up": r"(is )?(sliding up|rising)|goes up|moving upwards",
+    "down": r"(is )?(sliding down|sinking)|goes down|going down|falling down",
+    "spin": r"(is )?(spinning|rotating)|turn(s|ing) (a)?round",
+    "bounce": r"(is )?(bouncing|jumping)|hop(s|ping) up and down",
     "appear": r"appear(s|ing)|pop(s|ping) up",
-    "grow": r"grow(s|ing)|get(s|ting) bigger|expand(s|ing)",
-    "rest": r"stay(s|ing) still|rest(s|ing)|does not move|standing still",
+    "grow": r"(is )?growing|get(s|ting) bigger|expand(s|ing)",
+    "rest": r"(stay(s|ing)|keeping|standing) still|is resting|does not move",
 }
 OBJECT = re.compile(rf"an? (?:({'|'.join(SIZES)}) )?({COLORS}) ({SHAPES}) ")
-TEXTURE = re.compile(r"(?:over|on|in front of) an? (\w+) (?:floor|wall|background|surface)")
+TEXTURE = re.compile(r"(?:over|on|above) an? (\w+) (?:floor|wall|background|surface)")
 
 
 def read(sentence):
@@ -67,7 +67,7 @@ def groups(name, count=None):
 
 
 def test_the_reader_of_these_tests_reads():
-    sentence = "over a striped floor, a tiny red box pops up while a cyan disc moves to the left and a star"
+    sentence = "over a striped floor, a tiny red box pops up while a cyan disc is moving left and a star"
     assert read(sentence) == ([("square", "red", "small", "appear"), ("circle", "cyan", None, "left")], "striped")
 
 

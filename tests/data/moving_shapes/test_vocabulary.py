@@ -8,8 +8,8 @@ from svilm_jax.input.tokenization import load_tokenizer
 
 
 def words_of_grammar():
-    words = {*COLORS, *TEXTURES, *grammar.PLACES, "a", "while", "as", "and", "there", "is", "with", "over", "on", "in"}
-    words |= {"front", "of", ","}
+    words = {*COLORS, *TEXTURES, *grammar.PLACES, "a", "while", "as", "and", "there", "is", "with", "over", "on"}
+    words |= {"above", ","}
     for table in (grammar.SHAPE_WORDS, grammar.SIZE_WORDS):
         words |= {word for row in table.values() for word in row}
     return words | {w for row in grammar.VERBS.values() for pair in row for verb in pair for w in verb.split()}
