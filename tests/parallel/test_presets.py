@@ -30,13 +30,15 @@ def presets():
 def test_loss_and_gradients_equal_one_device(presets, preset):
     row = presets[preset]
     assert row["loss"] < 1e-5
-    assert row["gradient"] < 1e-5
+    # Of the largest entry: sums in another order move a gradient of 13 by its own last bits.
+    assert row["gradient"] < 1e-5 * row["gradient_size"]
     assert row["gradient_size"] > 1e-2  # or equality would say nothing
 
 
 @pytest.mark.parametrize(("preset", "bytes_share"), [("dp", 1.0), ("fsdp", 1 / 8), ("fsdp_tp", 1 / 8)])
 def test_parameters_are_really_sharded(presets, preset, bytes_share):
     row = presets[preset]
-    assert row["bytes_share"] == pytest.approx(bytes_share, abs=0.03)
+    # fsdp_tp: matrices that have only one of the two axes lie on 4 or 2 devices of the 8.
+    assert row["bytes_share"] == pytest.approx(bytes_share, abs=0.04)
     if preset != "dp":
         assert row["replicated_share"] < 0.02
