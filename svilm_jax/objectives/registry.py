@@ -4,14 +4,13 @@ An objective is a frozen dataclass: its fields are its options in the config, `w
 `(loss, metrics)`. A new one is a new file and a line in `OBJECTIVES`.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from svilm_jax.config import ConfigError, nearest
+from svilm_jax.config import ConfigError, nearest, resolve_options
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.global_contrast import GlobalContrast
 from svilm_jax.objectives.spatial_grounding import SpatialGrounding
@@ -49,18 +48,12 @@ def build_objectives(table: Mapping[str, Mapping[str, Any]], spliced: bool) -> d
             raise ConfigError(
                 f"config.objectives.{name}: no such objective{nearest(name, OBJECTIVES)}; known: {sorted(OBJECTIVES)}"
             )
-        fields = {field.name: field.default for field in dataclasses.fields(OBJECTIVES[name])}
-        for key, value in options.items():
-            path = f"config.objectives.{name}.{key}"
-            if key not in fields:
-                raise ConfigError(f"{path}: no such option{nearest(key, fields)}; known: {sorted(fields)}")
-            kind = type(fields[key])
-            if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
-                raise ConfigError(f"{path}: expected a {kind.__name__}, got {value!r}")
-            choices = OBJECTIVES[name].CHOICES.get(key)  # type: ignore[attr-defined]
-            if choices and value not in choices:
-                raise ConfigError(f"{path}={value!r}: expected one of {choices}{nearest(str(value), choices)}")
-        objective = OBJECTIVES[name](**options)
+        path = f"config.objectives.{name}"
+        objective: Any = resolve_options(OBJECTIVES[name], options, path)
+        for key, choices in OBJECTIVES[name].CHOICES.items():  # type: ignore[attr-defined]
+            value = getattr(objective, key)
+            if value not in choices:
+                raise ConfigError(f"{path}.{key}={value!r}: expected one of {choices}{nearest(value, choices)}")
         if objective.weight:
             built[name] = objective
     if not built:
