@@ -43,6 +43,7 @@ class GroupingConfig:
     after_layers: tuple[int, ...] = (6, 9, 12)  # 1-based, [P]
     assignment: str = "hard"  # hard | gumbel | soft, in training; evaluation takes argmax unless soft [C]
     in_layers: bool = True  # group tokens attend and are attended to in every layer [C]
+    last_update: str = "residual"  # residual | fresh: what the last block adds its update to, see `models/grouping` [C]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,10 +119,10 @@ class SpliceConfig:
 class OptimizerConfig:
     """Optimiser and schedule (METHOD 1.6)."""
 
-    name: str = "sgd"  # sgd [A] | adamw [C]
+    name: str = "sgd"  # sgd [A] | adamw | muon [C]
     learning_rate: float = 0.1  # [A]
-    momentum: float = 0.9  # sgd
-    beta1: float = 0.9  # adamw
+    momentum: float = 0.9  # sgd, muon
+    beta1: float = 0.9  # adamw, and what muon leaves to Adam
     beta2: float = 0.98
     eps: float = 1e-8
     weight_decay: float = 1e-4  # on matrices only: no biases, norms, embeddings, logit scale

@@ -16,9 +16,11 @@ COLORS = {
     "purple": (138, 43, 190),
     "orange": (240, 128, 24),
     "cyan": (40, 200, 210),
+    "pink": (250, 150, 190),
     "white": (240, 240, 240),
+    "black": (24, 24, 24),
 }
-RADII = {"small": 0.17, "large": 0.255}  # of the canvas; shapes of one size have the same area
+RADII = {"small": 0.165, "large": 0.265}  # of the canvas; shapes of one size have the same area
 MOTIONS = ("left", "right", "up", "down", "spin", "bounce", "appear", "grow", "rest")
 TEXTURES = ("striped", "checkered", "dotted", "plain", "wavy", "grainy")
 _EIGHTHS = tuple(i / 7 for i in range(8))  # moments at which it matters how far objects are apart
@@ -91,7 +93,7 @@ class NoSuchScene(LookupError):
 def draw_look(rng: np.random.Generator, count: int | None = None) -> Look:
     """A random look with one to three objects, mostly two; a colour may come twice."""
     if count is None:
-        count = int(rng.choice([1, 2, 3], p=[0.2, 0.65, 0.15]))
+        count = int(rng.choice([1, 2, 3], p=[0.15, 0.65, 0.2]))
     background = Background(str(rng.choice(TEXTURES)), int(rng.integers(1 << 30)))
     colors = rng.choice(list(COLORS), size=count, replace=rng.random() < 0.15)
     tones = rng.integers(1 << 30, size=count)

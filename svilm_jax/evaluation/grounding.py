@@ -8,7 +8,8 @@ its group is m* = argmax_m cos(group_embedding[m], phrase_embedding). Its heat m
 - `assignments` (official where assignment is soft): the probability of m* at every token in the last block;
 - `similarity_weighted` (for comparison): sum over groups of softmax_m(cos / temperature) times the assignment.
 
-The region of a phrase is the set of tokens that m* wins, whatever the readout.
+The point is the strongest patch, drawn towards where the assignment of m* has its weight among the neighbours (see
+`pointing`). The region of a phrase is the set of tokens that m* wins, whatever the readout.
 """
 
 import dataclasses
@@ -60,8 +61,8 @@ def resolve_readout(readout: str, assignment: str) -> str:
 
 def heat_maps(
     reading: dict[str, np.ndarray], phrases: np.ndarray, readout: str, temperature: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Heat maps of phrases over one clip, and the groups that match them.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Heat maps of phrases over one clip, where they have their weight, and the groups that match them.
 
     Args:
       reading: `group_embedding` [M, C], `logits` and `assignments` [M, Nt, h, w] of `Encoder.videos`.
@@ -70,15 +71,17 @@ def heat_maps(
       temperature: of `similarity_weighted`.
 
     Returns:
-      (heat float [K, Nt, h, w], matched int [K]).
+      (heat float [K, Nt, h, w]; mass float [K, Nt, h, w], not negative: the assignment of the matched group, or the heat
+      where that is a probability itself; matched int [K]).
     """
     similarity = phrases @ reading["group_embedding"].T  # [K, M]
     matched = similarity.argmax(axis=1)  # [K]
     if readout != "similarity_weighted":
-        return reading[readout][matched], matched
+        return reading[readout][matched], reading["assignments"][matched], matched
     weights = np.exp((similarity - similarity.max(axis=1, keepdims=True)) / temperature)
     weights /= weights.sum(axis=1, keepdims=True)  # [K, M]
-    return np.tensordot(weights, reading["assignments"], axes=1), matched
+    heat = np.tensordot(weights, reading["assignments"], axes=1)
+    return heat, heat, matched
 
 
 class Grounding:
@@ -115,8 +118,8 @@ class Grounding:
             # Readings arrive a batch after the clips were taken: scenes wait in line and leave once scored.
             phrases, masks = scenes.pop(0)
             queries = np.stack([embedded[phrase] for phrase in phrases])  # [K, C]
-            heat, matched = heat_maps(reading, queries, self._readout, self.options.temperature)
-            game.add(heat, masks, tubelet)
+            heat, mass, matched = heat_maps(reading, queries, self._readout, self.options.temperature)
+            game.add(heat, mass, masks, tubelet)
             overlap.add(reading["assignments"].argmax(axis=0), matched, masks, tubelet)
             asked += 1
         if not asked:

@@ -1,9 +1,11 @@
 """Does the strongest point of a phrase's heat map lie on the object that the phrase names? The pointing game.
 
-One point is taken for every (clip, time index, phrase): the centre of the patch where the heat map is largest. It is
+One point is taken for every (clip, time index, phrase): from the patch where the heat map is largest, the centre of
+mass of that patch and its eight neighbours. Patches are as large as small objects, and an object that lies across four of
+them need not reach the centre of any. The point is
 tested on the middle frame of the tubelet, `t·j + t//2`: one frame and one mask, so no rule is needed for tubelets in
 which the object moves off the point. A time index counts for an object only if the object shows in that frame.
-Where several patches share the maximum, all of them have to lie on the object: a flat map does not hit by luck.
+Where several patches share the maximum, the points of all have to lie on the object: a flat map does not hit by luck.
 """
 
 import dataclasses
@@ -21,7 +23,7 @@ class PointingGame:
       other: points on another object of the clip.
       situations: (clip, time) pairs with at least one visible object, for the phrase-blind rate.
       area: sum over points of the share of patch centres that lie on the object.
-      reachable: points for which at least one patch centre lies on the object.
+      reachable: (clip, time, phrase) triples in which at least one patch centre lies on the object.
     """
 
     points: int = 0
@@ -31,11 +33,12 @@ class PointingGame:
     area: float = 0.0
     reachable: int = 0
 
-    def add(self, heat: np.ndarray, objects: np.ndarray, tubelet: tuple[int, int, int]) -> None:
+    def add(self, heat: np.ndarray, mass: np.ndarray, objects: np.ndarray, tubelet: tuple[int, int, int]) -> None:
         """Plays one clip.
 
         Args:
-          heat: float [K, Nt, h, w], the heat map of every phrase.
+          heat: float [K, Nt, h, w], the heat map of every phrase: where its largest value is, there is the point.
+          mass: float [K, Nt, h, w], not negative, by which the point is drawn away from the centre of its patch.
           objects: bool [K, T, H, W], the mask of the object of every phrase, at the model's input size.
           tubelet: frames and pixels (t, p, p) of one token.
 
@@ -43,14 +46,17 @@ class PointingGame:
           ValueError: shapes that do not fit the tubelet, or a heat map that is NaN.
         """
         centres = at_patch_centres(objects, tubelet)  # [K, Nt, h, w]
-        if heat.shape != centres.shape:
-            raise ValueError(f"heat maps {heat.shape} and masks at patch centres {centres.shape}: expected the same")
-        if np.isnan(heat).any():
+        if not heat.shape == mass.shape == centres.shape:
+            raise ValueError(
+                f"heat maps {heat.shape}, masses {mass.shape} and masks at patch centres {centres.shape}: expected the "
+                "same"
+            )
+        if np.isnan(heat).any() or np.isnan(mass).any():
             raise ValueError("a heat map is NaN: the checkpoint does not hold finite numbers")
         visible = objects[:, middle_frames(objects.shape[1], tubelet[0])].any(axis=(2, 3))  # [K, Nt]
         peaks = heat == heat.max(axis=(2, 3), keepdims=True)  # [K, Nt, h, w], more than one where tied
-        hits = ~np.any(peaks & ~centres, axis=(2, 3)) & visible  # [K, Nt]
-        others = (centres.sum(axis=0, keepdims=True) - centres) > 0  # [K, Nt, h, w], where the other objects are
+        own, others = _at_points(objects, mass, tubelet)  # [K, Nt, h, w], were the peak at this patch
+        hits = ~np.any(peaks & ~own, axis=(2, 3)) & visible  # [K, Nt]
         misses_on_others = ~np.any(peaks & ~others, axis=(2, 3)) & visible & ~hits  # [K, Nt]
         self.points += int(visible.sum())
         self.hits += int(hits.sum())
@@ -67,8 +73,8 @@ class PointingGame:
         - `pointing_game_phrase_blind`: the best pointer that always lies on an object and cannot read. Every visible
           object is asked for once at each (clip, time), and masks do not overlap, so a pointer that answers all the
           questions alike is right once: situations over points.
-        - `pointing_game_ceiling`: objects that some patch centre lies on; the others are smaller than the grid is fine,
-          and no pointer at patches can hit them.
+        - `pointing_game_ceiling`: objects that some patch centre lies on, which is as far as a pointer gets that does
+          not look between them.
         - `pointing_game_other_phrase`: points on another object than the named one.
         - `pointing_any_object`: points on any object.
         """
@@ -99,3 +105,39 @@ def at_patch_centres(masks: np.ndarray, tubelet: tuple[int, int, int]) -> np.nda
     if frames % t or height % p or width % q:
         raise ValueError(f"masks {masks.shape}: frames and pixels must be multiples of the tubelet {tubelet}")
     return masks[:, middle_frames(frames, t)][:, :, p // 2 :: p, q // 2 :: q]
+
+
+def centres_of_mass(mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre of mass of every patch and its eight neighbours, all mass at patch centres.
+
+    Args:
+      mass: float [..., h, w], not negative.
+
+    Returns:
+      (y, x), float [..., h, w] each, in patches from the upper left corner; a patch without mass around it has its own
+      centre.
+    """
+    height, width = mass.shape[-2:]
+    padded = np.pad(np.asarray(mass, np.float64), [(0, 0)] * (mass.ndim - 2) + [(1, 1), (1, 1)])
+    total, right, down = (np.zeros(mass.shape) for _ in range(3))
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            part = padded[..., 1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+            total, down, right = total + part, down + dy * part, right + dx * part
+    total = np.where(total > 0, total, 1)
+    rows, columns = np.arange(height)[:, None] + 0.5, np.arange(width)[None, :] + 0.5
+    return rows + down / total, columns + right / total
+
+
+def _at_points(
+    objects: np.ndarray, mass: np.ndarray, tubelet: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the point of every patch would lie on the phrase's own object, and on another: bool [K, Nt, h, w] each."""
+    t, p, q = tubelet
+    shown = objects[:, middle_frames(objects.shape[1], t)]  # [K, Nt, H, W]
+    y, x = centres_of_mass(mass)
+    rows, columns = (y * p).astype(int), (x * q).astype(int)  # [K, Nt, h, w] pixels; inside, as centres of mass are
+    phrase, time = np.ogrid[: len(mass), : mass.shape[1]]
+    own = shown[phrase[..., None, None], time[..., None, None], rows, columns]
+    any_object = shown.any(axis=0)[time[..., None, None], rows, columns]
+    return own, any_object & ~own

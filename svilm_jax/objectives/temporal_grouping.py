@@ -10,7 +10,9 @@ from svilm_jax.models.svilm import normalise
 from svilm_jax.objectives.contrast import masked_mean
 
 
-def foreground_probability(tokens: jax.Array, mask: jax.Array, temperature: float) -> jax.Array:
+def foreground_probability(
+    tokens: jax.Array, mask: jax.Array, temperature: float, centers: str = "all"
+) -> jax.Array:
     """How much each time index looks like the foreground's centre rather than the background's.
 
     z_j is the mean of the tokens at time index j; z^f and z^b are the means of z_j inside and outside the mask;
@@ -19,20 +21,25 @@ def foreground_probability(tokens: jax.Array, mask: jax.Array, temperature: floa
     Args:
       tokens: [B, Nt, Ns, D].
       mask: bool [B, Nt], True at the foreground.
+      temperature: τ.
+      centers: `all`, the formula as it stands; `others`, z_j is left out of the centre of its own side, so that it is
+        compared with other time indices only. A side without others has no centre, and similarity 0.
 
     Returns:
       float32 [B, Nt], the second entry of a_j.
     """
     z = tokens.astype(jnp.float32).mean(axis=2)  # [B, Nt, D]
 
-    def center(of: jax.Array) -> jax.Array:
-        weights = of.astype(jnp.float32)[..., None]  # [B, Nt, 1]
-        return (z * weights).sum(axis=1, keepdims=True) / jnp.maximum(weights.sum(axis=1, keepdims=True), 1)
+    def similarity(side: jax.Array) -> jax.Array:
+        """cos(z_j, centre of the side) [B, Nt]."""
+        weights = side.astype(jnp.float32)[..., None]  # [B, Nt, 1]
+        total, count = (z * weights).sum(axis=1, keepdims=True), weights.sum(axis=1, keepdims=True)
+        if centers == "others":
+            total, count = total - z * weights, count - weights
+            total = jnp.where(count > 0, total, 0)  # not what rounding leaves of z_j - z_j
+        return (normalise(z) * normalise(total / jnp.maximum(count, 1))).sum(axis=-1)
 
-    def cosine(other: jax.Array) -> jax.Array:
-        return (normalise(z) * normalise(other)).sum(axis=-1)  # [B, Nt]
-
-    return jax.nn.sigmoid((cosine(center(mask)) - cosine(center(~mask))) / temperature)
+    return jax.nn.sigmoid((similarity(mask) - similarity(~mask)) / temperature)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,20 +50,22 @@ class TemporalGrouping:
       weight: ω1 [P: 1].
       temperature: τ [C].
       loss: `mse` [P] or `bce` [A: reported comparable].
+      centers: `all` [P] or `others` [C], see `foreground_probability`.
     """
 
     weight: float = 1.0
     temperature: float = 0.1
     loss: str = "mse"
+    centers: str = "all"
 
-    CHOICES = {"loss": ("mse", "bce")}
+    CHOICES = {"loss": ("mse", "bce"), "centers": ("all", "others")}
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss over rows that were spliced; metric `accuracy`: time indices nearer to their own centre."""
         mask, spliced = batch["splice_mask"], batch["spliced"]
-        foreground = foreground_probability(outputs.video.tokens, mask, self.temperature)
+        foreground = foreground_probability(outputs.video.tokens, mask, self.temperature, self.centers)
         target = mask.astype(jnp.float32)
         if self.loss == "mse":
             # Both entries of a_j are off by the same amount: their mean is the square of one.

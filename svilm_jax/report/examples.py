@@ -52,10 +52,11 @@ class RetrievalExample:
 
 @dataclasses.dataclass(frozen=True)
 class PhraseMap:
-    """A phrase on a clip: heat float [Nt, h, w], region bool [Nt, h, w], mask bool [T, H, W] where there is one."""
+    """A phrase on a clip: heat and mass float [Nt, h, w], region bool [Nt, h, w], mask bool [T, H, W] if there is one."""
 
     phrase: str
     heat: np.ndarray
+    mass: np.ndarray
     region: np.ndarray
     mask: np.ndarray | None
 
@@ -185,10 +186,10 @@ def _grounding(
     readings = encoder.videos([frames for frames, *_ in scenes], Grounding.READ)
     examples = []
     for (frames, caption, phrases, masks), reading in zip(scenes, readings, strict=True):
-        heat, matched = heat_maps(reading, encoder.phrases(phrases), readout, options.temperature)
+        heat, mass, matched = heat_maps(reading, encoder.phrases(phrases), readout, options.temperature)
         winners = reading["assignments"].argmax(axis=0)  # [Nt, h, w]
         maps = [
-            PhraseMap(phrase, heat[k], winners == matched[k], None if masks is None else masks[k])
+            PhraseMap(phrase, heat[k], mass[k], winners == matched[k], None if masks is None else masks[k])
             for k, phrase in enumerate(phrases)
         ]
         examples.append(GroundingExample(frames, caption, maps))

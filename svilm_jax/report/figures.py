@@ -9,7 +9,7 @@ import matplotlib.patches
 import numpy as np
 from matplotlib.axes import Axes
 
-from svilm_jax.evaluation.pointing import middle_frames
+from svilm_jax.evaluation.pointing import centres_of_mass, middle_frames
 from svilm_jax.evaluation.spans import span_mask
 from svilm_jax.report.examples import GroundingExample, PhraseMap, RetrievalExample, SpliceExample
 
@@ -59,7 +59,7 @@ def plot_grounding(
 ) -> matplotlib.figure.Figure:
     """A block a clip: its frames over time, then a row a phrase, its heat map over them (paper, figure 4).
 
-    The cross marks the strongest point, the white line the object's true outline.
+    The cross marks the point that the pointing game takes, the white line the object's true outline.
     """
     rows = sum(1 + len(example.phrases) for example in examples)
     times = len(examples[0].frames) // tubelet[0]
@@ -139,8 +139,8 @@ def _overlay(axes: Axes, frame: np.ndarray, phrase: PhraseMap, j: int, tubelet: 
         if mask.any():
             axes.contour(mask, levels=[0.5], colors=OUTLINE, linewidths=1.2)
     y, x = np.unravel_index(phrase.heat[j].argmax(), phrase.heat[j].shape)
-    centre = (x * tubelet[2] + tubelet[2] // 2, y * tubelet[1] + tubelet[1] // 2)
-    axes.plot(*centre, marker="x", color="#39ff5a", markersize=6, markeredgewidth=1.8)
+    down, right = centres_of_mass(phrase.mass[j])
+    axes.plot(right[y, x] * tubelet[2], down[y, x] * tubelet[1], marker="x", color="#39ff5a", markersize=6, markeredgewidth=1.8)
 
 
 def _strip(frames: np.ndarray, count: int) -> np.ndarray:

@@ -5,10 +5,13 @@ from typing import Any
 
 import jax
 import optax
+import optax.contrib
 
 from svilm_jax.config import ConfigError, OptimizerConfig, nearest
 
-OPTIMIZERS = ("sgd", "adamw")
+OPTIMIZERS = ("sgd", "adamw", "muon")
+
+MUON_RMS = 0.2  # of an update's entries at learning rate 1, as AdamW's are (arXiv 2502.16982, section 2.2)
 
 # Decay is for matrices that multiply activations. Norms, biases, positions, embeddings, group tokens and the logit
 # scale are each already on their own scale.
@@ -36,8 +39,23 @@ def decay_mask(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(decays, params)
 
 
+def matrix_axes(params: Any) -> Any:
+    """What Muon treats as matrices: the last two axes of every kernel (a stack has layers before them); None: not."""
+
+    def axes(path: tuple[Any, ...], leaf: Any) -> optax.contrib.MuonDimensionNumbers | None:
+        if jax.tree_util.keystr(path, simple=True, separator=".").endswith("kernel"):
+            return optax.contrib.MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1)
+        return None
+
+    return jax.tree_util.tree_map_with_path(axes, params)
+
+
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """Clipping by global norm, the optimiser, decoupled weight decay, the schedule; in this order.
+
+    Muon (arXiv 2502.16982) makes the momentum of every matrix orthogonal and scales it to the size of an AdamW update,
+    so that one learning rate serves both: what is no matrix is moved by Adam with
+    Nesterov's momentum.
 
     Raises:
       ConfigError: an unknown optimiser.
@@ -47,11 +65,25 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
             f"config.optimizer.name={config.name!r}: expected one of {OPTIMIZERS}{nearest(config.name, OPTIMIZERS)}"
         )
     parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+    schedule = make_schedule(config, steps)
+    if config.name == "muon":
+        muon = optax.contrib.muon(
+            schedule,
+            beta=config.momentum,
+            adam_b1=config.beta1,
+            adam_b2=config.beta2,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            weight_decay_mask=decay_mask,
+            consistent_rms=MUON_RMS,
+            muon_weight_dimension_numbers=matrix_axes,
+        )
+        return optax.chain(*parts, muon)
     if config.name == "sgd":
         # Decay is decoupled here too: it acts on the weights and not through the momentum.
         parts.append(optax.trace(decay=config.momentum))
     else:
         parts.append(optax.scale_by_adam(config.beta1, config.beta2, config.eps))
     parts.append(optax.add_decayed_weights(config.weight_decay, mask=decay_mask))
-    parts.append(optax.scale_by_learning_rate(make_schedule(config, steps)))
+    parts.append(optax.scale_by_learning_rate(schedule))
     return optax.chain(*parts)

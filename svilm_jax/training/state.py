@@ -62,16 +62,32 @@ def make_structure(
     shapes = jax.eval_shape(lambda: _fresh(config, vocab_size, optimizer))
     whole = NamedSharding(mesh, PartitionSpec())
     of_params = parameter_shardings(abstract, mesh)
-    of_optimizer = optax.tree_map_params(
-        optimizer,
-        lambda _, sharding: sharding,
-        shapes.optimizer,
-        of_params,
-        transform_non_params=lambda _: whole,
-    )
+    of_optimizer = _like_parameters(shapes.optimizer, shapes.params, of_params, whole)
     averaged = None if shapes.ema is None else of_params
     shardings: Any = TrainState(whole, of_params, of_optimizer, averaged)  # type: ignore[arg-type]
     return Structure(graphdef, abstract, shapes, shardings, pad_id)
+
+
+def _like_parameters(statistics: Any, params: Any, shardings: Any, whole: NamedSharding) -> Any:
+    """A sharding for every array of an optimiser's state: its parameter's where name and shape are, else whole.
+
+    By name, since optimisers that treat groups of parameters apart (Muon) hold trees with holes.
+    """
+    where = {
+        path: (leaf.shape, sharding)
+        for (path, leaf), sharding in zip(
+            jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(shardings), strict=True
+        )
+    }
+
+    def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        for start in range(len(path)):
+            shape, sharding = where.get(path[start:], (None, whole))
+            if shape == leaf.shape:
+                return sharding
+        return whole
+
+    return jax.tree_util.tree_map_with_path(place, statistics)
 
 
 def init_state(

@@ -64,12 +64,12 @@ def test_heat_maps_match_a_loop():
         similarity = [float(phrases[k] @ reading["group_embedding"][m]) for m in range(5)]
         best = int(np.argmax(similarity))
         for readout in ("logits", "assignments"):
-            heat, matched = grounding.heat_maps(reading, phrases, readout, 0.1)
+            heat, _, matched = grounding.heat_maps(reading, phrases, readout, 0.1)
             assert matched[k] == best
             np.testing.assert_array_equal(heat[k], reading[readout][best])
         weights = [np.exp(s / 0.1) for s in similarity]
         expected = sum(w / sum(weights) * reading["assignments"][m] for m, w in enumerate(weights))
-        heat, _ = grounding.heat_maps(reading, phrases, "similarity_weighted", 0.1)
+        heat, _, _ = grounding.heat_maps(reading, phrases, "similarity_weighted", 0.1)
         np.testing.assert_allclose(heat[k], expected)
 
 

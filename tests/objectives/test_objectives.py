@@ -88,13 +88,17 @@ def test_global_contrast(made):
     np.testing.assert_allclose(sigmoid, expected / valid.sum(), rtol=1e-5)
 
 
-def slow_foreground(tokens, mask, temperature):
+def slow_foreground(tokens, mask, temperature, leave_out=False):
     z = tokens.mean(axis=2)
     result = np.zeros(mask.shape)
     for b in range(len(z)):
-        front, back = z[b][mask[b]].mean(axis=0), z[b][~mask[b]].mean(axis=0)
         for j in range(z.shape[1]):
-            cosines = [np.dot(z[b, j], c) / np.linalg.norm(z[b, j]) / np.linalg.norm(c) for c in (back, front)]
+            cosines = []
+            for side in (False, True):
+                members = [z[b, i] for i in range(z.shape[1]) if mask[b, i] == side and not (leave_out and i == j)]
+                c = np.mean(members, axis=0) if members else None
+                near = 0.0 if c is None else np.dot(z[b, j], c) / np.linalg.norm(z[b, j]) / np.linalg.norm(c)
+                cosines.append(near)
             weights = np.exp(np.array(cosines) / temperature)
             result[b, j] = weights[1] / weights.sum()
     return result
@@ -114,6 +118,23 @@ def test_temporal_grouping(made):
     np.testing.assert_allclose(metrics["accuracy"], ((a > 0.5) == mask).mean(), rtol=1e-6)
 
 
+def test_temporal_grouping_against_other_time_indices_only(made):
+    outputs, batch = made
+    rows = np.asarray(batch["spliced"])
+    tokens, mask = np.asarray(outputs.video.tokens)[rows], np.asarray(batch["splice_mask"])[rows]
+    a = slow_foreground(tokens, mask, 0.2, leave_out=True)
+    mse, _ = TemporalGrouping(temperature=0.2, centers="others")(outputs, batch, KEY)
+    np.testing.assert_allclose(mse, ((a - mask) ** 2).mean(), rtol=1e-4)
+
+
+def test_time_indices_that_know_nothing_of_scenes_please_the_formula_as_it_stands_alone():
+    """z_j at right angles: each is close to a centre that holds it, so only leaving it out shows that nothing is known."""
+    tokens = jnp.broadcast_to(jnp.eye(6)[None, :, None], (1, 6, 3, 6))  # [B, Nt, Ns, D]
+    mask = jnp.arange(6)[None] < 4
+    assert ((foreground_probability(tokens, mask, 0.1) > 0.9) == mask).all()
+    np.testing.assert_allclose(foreground_probability(tokens, mask, 0.1, "others"), 0.5, atol=1e-6)
+
+
 def test_rows_that_were_not_spliced_cost_nothing_and_have_finite_gradients(made):
     outputs, batch = made
     none = {**batch, "splice_mask": jnp.ones((6, 4), bool), "spliced": jnp.zeros(6, bool)}
@@ -125,7 +146,9 @@ def test_rows_that_were_not_spliced_cost_nothing_and_have_finite_gradients(made)
     value, gradient = jax.value_and_grad(loss)(outputs.video.tokens)
     assert value == 0
     assert np.isfinite(gradient).all()
-    assert np.isfinite(foreground_probability(jnp.zeros((2, 4, 4, 8)), jnp.ones((2, 4), bool), 0.1)).all()
+    for centers in ("all", "others"):
+        probability = foreground_probability(jnp.zeros((2, 4, 4, 8)), jnp.ones((2, 4), bool), 0.1, centers)
+        assert np.isfinite(probability).all()
 
 
 def test_total_is_the_weighted_sum(made):

@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -23,8 +24,6 @@ def test_schedule_warms_up_linearly_and_falls_as_a_cosine():
 
 
 def test_every_parameter_is_decayed_or_not_for_a_reason():
-    import jax
-
     _, abstract = abstract_model(tiny_config(), 50)
     mask = decay_mask(nnx.to_pure_dict(abstract))
     rows = {
@@ -53,6 +52,38 @@ def test_gradients_are_clipped_by_their_global_norm():
     params = {"a": jnp.array([0.0]), "b": jnp.array([0.0])}
     updates, _ = optimizer.update({"a": jnp.array([3.0]), "b": jnp.array([4.0])}, optimizer.init(params), params)
     np.testing.assert_allclose([updates["a"][0], updates["b"][0]], [-0.6, -0.8], rtol=1e-5)
+
+
+def orthogonal(m, steps=5, coefficients=(3.4445, -4.775, 2.0315)):
+    """The Newton-Schulz iteration of Muon on one matrix, in double precision."""
+    a, b, c = coefficients
+    x = (m if m.shape[0] <= m.shape[1] else m.T).astype(np.float64)
+    x = x / np.linalg.norm(x)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x if m.shape[0] <= m.shape[1] else x.T
+
+
+def test_muon_turns_every_matrix_of_a_stack_and_leaves_the_rest_to_adam():
+    config = OptimizerConfig(
+        name="muon", learning_rate=0.5, momentum=0.9, beta1=0.8, weight_decay=0.1, clip_norm=0, warmup_share=0
+    )
+    optimizer = make_optimizer(config, 10)
+    rng = np.random.default_rng(0)
+    params = {"layers": {"kernel": rng.normal(size=(2, 6, 4)), "bias": rng.normal(size=(2, 4))}, "table": np.ones(3)}
+    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+    gradients = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    for i in range(2):
+        # Nesterov's momentum of one gradient is a multiple of it, and what is made orthogonal has no length.
+        turned = orthogonal(np.asarray(gradients["layers"]["kernel"][i])) * math.sqrt(6) * 0.2
+        expected = -0.5 * (turned + 0.1 * np.asarray(params["layers"]["kernel"][i]))
+        np.testing.assert_allclose(updates["layers"]["kernel"][i], expected, rtol=1e-3, atol=1e-4)
+    for name, update in (("bias", updates["layers"]["bias"]), ("table", updates["table"])):
+        gradient = gradients["layers"]["bias"] if name == "bias" else gradients["table"]
+        ahead = 1 + 0.8 * 0.2 / (1 - 0.8**2)  # Adam's first step, with Nesterov's momentum
+        np.testing.assert_allclose(update, -0.5 * ahead * np.sign(gradient), rtol=1e-4)
 
 
 def test_an_unknown_optimizer_is_named():
