@@ -56,7 +56,8 @@ class Workers:
         chunks = _chunks(itertools.chain(first, source), chunk)
         try:
             for members in chunks:
-                waiting.append((members, pool.submit(_each, function, members)))
+                with _no_interrupt():  # a process may be started here
+                    waiting.append((members, pool.submit(_each, function, members)))
                 if len(waiting) >= AHEAD * self.count:
                     yield from waiting.popleft()[1].result()
             while waiting:
@@ -92,9 +93,20 @@ def working(count: int) -> Iterator[Workers]:
         workers.close()
 
 
+@contextlib.contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ctrl-C waits. A process started meanwhile inherits that, and so cannot be hit before `_begin` has run."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin() -> None:
     """First act of a worker process: Ctrl-C is the parent's to handle, and a parent that is killed takes it along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 

@@ -129,6 +129,7 @@ class OptimizerConfig:
     clip_norm: float = 1.0  # of the global gradient; 0: off
     warmup_share: float = 0.05  # [A]
     end_share: float = 0.0  # last learning rate as a share of the peak
+    muon_from: float = 0.0  # share of the steps in which Adam moves the matrices, too, before muon does [C]
     ema: float = 0.0  # decay of averaged parameters; 0: none kept
 
 

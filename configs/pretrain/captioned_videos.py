@@ -15,21 +15,10 @@ from svilm_jax.config import default_config, parse_arg
 def get_config(arg=None):
     arg = parse_arg(arg, steps=300)
     config = default_config()
-    config.model.video.update(
-        {"frames": 12, "size": 64, "tubelet": (2, 16, 16), "layers": 4, "width": 128, "heads": 2, "activation": "relu"}
-    )
+    config.model.variant = "Mini"
+    config.model.video.update({"frames": 12, "size": 64, "tubelet": (2, 16, 16), "activation": "relu"})
     config.model.grouping.update({"num_groups": 8, "after_layers": (2, 3, 4)})
-    config.model.text.update(
-        {
-            "length": 32,
-            "noun_length": 16,
-            "layers": 2,
-            "width": 128,
-            "heads": 2,
-            "positions": 32,
-            "activation": "relu",
-        }
-    )
+    config.model.text.update({"noun_length": 16, "positions": 32, "activation": "relu"})
     config.model.embed_dim = 128
     config.tokenizer.path = "dataset"  # the vocabulary that `svilm prepare` learned from these captions
 

@@ -89,7 +89,7 @@ def draw_claim(rng: np.random.Generator, scene: Scene, complete: bool) -> Claim:
     if not complete and len(order) > 1 and rng.random() < (0.4 if len(order) == 3 else 0.1):
         order = order[:-1]
     mentions = tuple(_mention(rng, int(i), scene.things[i]) for i in order)
-    return Claim(mentions, scene.background.texture if rng.random() < 0.75 else None)
+    return Claim(mentions, scene.background.texture if rng.random() < 0.85 else None)
 
 
 def say(rng: np.random.Generator, claim: Claim) -> tuple[str, dict[int, str]]:

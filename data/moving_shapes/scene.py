@@ -93,7 +93,7 @@ class NoSuchScene(LookupError):
 def draw_look(rng: np.random.Generator, count: int | None = None) -> Look:
     """A random look with one to three objects, mostly two; a colour may come twice."""
     if count is None:
-        count = int(rng.choice([1, 2, 3], p=[0.15, 0.65, 0.2]))
+        count = int(rng.choice([1, 2, 3], p=[0.12, 0.65, 0.23]))
     background = Background(str(rng.choice(TEXTURES)), int(rng.integers(1 << 30)))
     colors = rng.choice(list(COLORS), size=count, replace=rng.random() < 0.15)
     tones = rng.integers(1 << 30, size=count)

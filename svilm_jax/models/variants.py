@@ -16,6 +16,7 @@ class Size:
 
 # name: (video tower, text tower). The text tower of S-ViLM-B is BERT-base and stays so for L: captions are short.
 VARIANTS: dict[str, tuple[Size, Size]] = {
+    "Mini": (Size(4, 128, 2), Size(2, 128, 2)),  # what two CPU cores train in minutes
     "Ti": (Size(12, 192, 3), Size(12, 192, 3)),
     "S": (Size(12, 384, 6), Size(12, 384, 6)),
     "B": (Size(12, 768, 12), Size(12, 768, 12)),

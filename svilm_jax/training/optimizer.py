@@ -5,13 +5,11 @@ from typing import Any
 
 import jax
 import optax
-import optax.contrib
 
 from svilm_jax.config import ConfigError, OptimizerConfig, nearest
+from svilm_jax.training.muon import scale_by_muon
 
 OPTIMIZERS = ("sgd", "adamw", "muon")
-
-MUON_RMS = 0.2  # of an update's entries at learning rate 1, as AdamW's are (arXiv 2502.16982, section 2.2)
 
 # Decay is for matrices that multiply activations. Norms, biases, positions, embeddings, group tokens and the logit
 # scale are each already on their own scale.
@@ -39,23 +37,10 @@ def decay_mask(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(decays, params)
 
 
-def matrix_axes(params: Any) -> Any:
-    """What Muon treats as matrices: the last two axes of every kernel (a stack has layers before them); None: not."""
-
-    def axes(path: tuple[Any, ...], leaf: Any) -> optax.contrib.MuonDimensionNumbers | None:
-        if jax.tree_util.keystr(path, simple=True, separator=".").endswith("kernel"):
-            return optax.contrib.MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1)
-        return None
-
-    return jax.tree_util.tree_map_with_path(axes, params)
-
-
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """Clipping by global norm, the optimiser, decoupled weight decay, the schedule; in this order.
 
-    Muon (arXiv 2502.16982) makes the momentum of every matrix orthogonal and scales it to the size of an AdamW update,
-    so that one learning rate serves both: what is no matrix is moved by Adam with
-    Nesterov's momentum.
+    `muon` is for matrices (`svilm_jax/training/muon.py`); everything else is moved by Adam all along.
 
     Raises:
       ConfigError: an unknown optimiser.
@@ -65,25 +50,14 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
             f"config.optimizer.name={config.name!r}: expected one of {OPTIMIZERS}{nearest(config.name, OPTIMIZERS)}"
         )
     parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
-    schedule = make_schedule(config, steps)
-    if config.name == "muon":
-        muon = optax.contrib.muon(
-            schedule,
-            beta=config.momentum,
-            adam_b1=config.beta1,
-            adam_b2=config.beta2,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            weight_decay_mask=decay_mask,
-            consistent_rms=MUON_RMS,
-            muon_weight_dimension_numbers=matrix_axes,
-        )
-        return optax.chain(*parts, muon)
     if config.name == "sgd":
         # Decay is decoupled here too: it acts on the weights and not through the momentum.
         parts.append(optax.trace(decay=config.momentum))
     else:
-        parts.append(optax.scale_by_adam(config.beta1, config.beta2, config.eps))
+        adam = optax.scale_by_adam(config.beta1, config.beta2, config.eps)
+        if config.name == "muon":
+            adam = scale_by_muon(adam, config.momentum, round(config.muon_from * steps))
+        parts.append(adam)
     parts.append(optax.add_decayed_weights(config.weight_decay, mask=decay_mask))
-    parts.append(optax.scale_by_learning_rate(schedule))
+    parts.append(optax.scale_by_learning_rate(make_schedule(config, steps)))
     return optax.chain(*parts)

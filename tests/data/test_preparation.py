@@ -125,8 +125,9 @@ def test_a_stopped_preparation_leaves_nothing_that_looks_finished(tmp_path, how)
             os.kill(process.pid, how)  # the parent alone: its workers have to follow
         process.wait(20)
         assert process.stderr is not None
-        process.stderr.read()  # ends when the workers have gone, too
+        said = process.stderr.read()  # ends when the workers have gone, too
     assert process.returncode != 0
+    assert said.count("Traceback") <= 1, said  # the parent's own
     left = [p.name for p in tmp_path.iterdir() if not p.name.startswith(".") and p != script]
     assert left == []
     if how == signal.SIGINT:

@@ -71,7 +71,7 @@ def test_muon_turns_every_matrix_of_a_stack_and_leaves_the_rest_to_adam():
     )
     optimizer = make_optimizer(config, 10)
     rng = np.random.default_rng(0)
-    params = {"layers": {"kernel": rng.normal(size=(2, 6, 4)), "bias": rng.normal(size=(2, 4))}, "table": np.ones(3)}
+    params = {"layers": {"kernel": rng.normal(size=(2, 6, 4)), "bias": rng.normal(size=(2, 4))}, "token_embedding": np.ones(3)}
     params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
     gradients = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
     updates, _ = optimizer.update(gradients, optimizer.init(params), params)
@@ -80,10 +80,31 @@ def test_muon_turns_every_matrix_of_a_stack_and_leaves_the_rest_to_adam():
         turned = orthogonal(np.asarray(gradients["layers"]["kernel"][i])) * math.sqrt(6) * 0.2
         expected = -0.5 * (turned + 0.1 * np.asarray(params["layers"]["kernel"][i]))
         np.testing.assert_allclose(updates["layers"]["kernel"][i], expected, rtol=1e-3, atol=1e-4)
-    for name, update in (("bias", updates["layers"]["bias"]), ("table", updates["table"])):
-        gradient = gradients["layers"]["bias"] if name == "bias" else gradients["table"]
-        ahead = 1 + 0.8 * 0.2 / (1 - 0.8**2)  # Adam's first step, with Nesterov's momentum
-        np.testing.assert_allclose(update, -0.5 * ahead * np.sign(gradient), rtol=1e-4)
+    for name, update in (("bias", updates["layers"]["bias"]), ("table", updates["token_embedding"])):
+        gradient = gradients["layers"]["bias"] if name == "bias" else gradients["token_embedding"]
+        np.testing.assert_allclose(update, -0.5 * np.sign(gradient), rtol=1e-4)  # Adam's first step
+
+
+def test_muon_takes_over_from_adam_at_its_share_of_the_steps():
+    fields = {"learning_rate": 0.5, "momentum": 0.9, "beta1": 0.8, "weight_decay": 0.1, "clip_norm": 0}
+    late, adam, muon = (
+        make_optimizer(OptimizerConfig(name=name, muon_from=share, warmup_share=0, **fields), 10)
+        for name, share in (("muon", 0.2), ("adamw", 0.0), ("muon", 0.0))
+    )
+    params = {"a": {"kernel": jnp.ones((3, 2))}, "b": jnp.ones(2)}
+    states = {name: optimizer.init(params) for name, optimizer in (("late", late), ("adam", adam))}
+    rng, fresh = np.random.default_rng(0), muon.init(params)
+    for step in range(4):
+        gradients = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
+        got, states["late"] = late.update(gradients, states["late"], params)
+        by_adam, states["adam"] = adam.update(gradients, states["adam"], params)
+        np.testing.assert_allclose(got["b"], by_adam["b"], rtol=1e-6)
+        if step < 2:
+            np.testing.assert_allclose(got["a"]["kernel"], by_adam["a"]["kernel"], rtol=1e-5)
+            continue
+        by_muon, fresh = muon.update(gradients, fresh, params)  # its schedule is two steps behind
+        rate = [float(make_schedule(OptimizerConfig(warmup_share=0, **fields), 10)(s)) for s in (step, step - 2)]
+        np.testing.assert_allclose(got["a"]["kernel"] / rate[0], by_muon["a"]["kernel"] / rate[1], rtol=1e-5)
 
 
 def test_an_unknown_optimizer_is_named():

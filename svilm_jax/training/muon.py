@@ -1,0 +1,78 @@
+"""How are matrices moved by Muon? Orthogonal steps, from a chosen step of the training on; Adam before and beside.
+
+Muon (arXiv 2502.16982) replaces the momentum of a matrix by the nearest matrix whose singular values are all one, so
+that rare directions move as fast as common ones. Scaled as section 2.2 of that report has it, its entries are as large
+as those of an AdamW update, and one learning rate serves both.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+import optax.contrib
+
+RMS = 0.2  # of an update's entries at learning rate 1, as AdamW's are
+
+
+class SwitchState(NamedTuple):
+    """Steps taken, and the statistics of both."""
+
+    count: jax.Array
+    first: Any
+    second: Any
+
+
+def scale_by_muon(adam: optax.GradientTransformation, momentum: float, start: int) -> optax.GradientTransformation:
+    """Kernels by Adam for `start` steps and then by Muon; all other parameters by Adam.
+
+    Args:
+      adam: what moves the rest; not yet scaled by a learning rate.
+      momentum: of Muon, with Nesterov's look ahead.
+      start: first step of Muon, from 0.
+    """
+    muon = optax.chain(
+        optax.contrib.scale_by_muon(beta=momentum, weight_dimension_numbers=_last_two_axes),
+        optax.stateless(lambda updates, _: jax.tree.map(_as_large_as_adam, updates)),
+    )
+    matrices = switch(adam, muon, start) if start else muon
+    return optax.partition({"matrix": matrices, "other": adam}, _kinds)
+
+
+def switch(
+    first: optax.GradientTransformation, second: optax.GradientTransformation, step: int
+) -> optax.GradientTransformation:
+    """`first` for so many steps, then `second`, which starts from nothing; only the one in use is computed."""
+
+    def init(params: Any) -> SwitchState:
+        return SwitchState(jnp.zeros((), jnp.int32), first.init(params), second.init(params))
+
+    def update(gradients: Any, state: SwitchState, params: Any = None) -> tuple[Any, SwitchState]:
+        def by_first() -> tuple[Any, Any, Any]:
+            updates, statistics = first.update(gradients, state.first, params)
+            return updates, statistics, state.second
+
+        def by_second() -> tuple[Any, Any, Any]:
+            updates, statistics = second.update(gradients, state.second, params)
+            return updates, state.first, statistics
+
+        updates, *statistics = jax.lax.cond(state.count < step, by_first, by_second)
+        return updates, SwitchState(optax.safe_increment(state.count), *statistics)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _kinds(params: Any) -> Any:
+    def kind(path: tuple[Any, ...], _: Any) -> str:
+        return "matrix" if jax.tree_util.keystr(path, simple=True, separator=".").endswith("kernel") else "other"
+
+    return jax.tree_util.tree_map_with_path(kind, params)
+
+
+def _last_two_axes(params: Any) -> Any:
+    """A stack of layers has an axis before those of its matrices."""
+    return jax.tree.map(lambda leaf: optax.contrib.MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1), params)
+
+
+def _as_large_as_adam(update: jax.Array) -> jax.Array:
+    return update * (RMS * max(update.shape[-2:]) ** 0.5)
