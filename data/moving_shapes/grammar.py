@@ -141,7 +141,7 @@ def _fits(mention: Mention, thing: Thing) -> bool:
 
 def _mention(rng: np.random.Generator, index: int, thing: Thing) -> Mention:
     # What grows is small and large in turn: nobody would call it either.
-    size = thing.size if rng.random() < 0.75 and thing.motion != "grow" else None
+    size = thing.size if rng.random() < 0.9 and thing.motion != "grow" else None
     return Mention(index, thing.shape, thing.color, size, thing.motion)
 
 

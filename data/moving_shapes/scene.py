@@ -93,7 +93,7 @@ class NoSuchScene(LookupError):
 def draw_look(rng: np.random.Generator, count: int | None = None) -> Look:
     """A random look with one to three objects, mostly two; a colour may come twice."""
     if count is None:
-        count = int(rng.choice([1, 2, 3], p=[0.12, 0.65, 0.23]))
+        count = int(rng.choice([1, 2, 3], p=[0.15, 0.65, 0.2]))
     background = Background(str(rng.choice(TEXTURES)), int(rng.integers(1 << 30)))
     colors = rng.choice(list(COLORS), size=count, replace=rng.random() < 0.15)
     tones = rng.integers(1 << 30, size=count)
@@ -133,7 +133,7 @@ def _draw_thing(rng: np.random.Generator, color: str, tone: int, other: Thing | 
             continue
         if other is None or (shape != other.shape and motion != other.motion):
             break
-    size = other.size if other else ("small" if rng.random() < 0.45 else "large")
+    size = other.size if other else ("small" if rng.random() < 0.5 else "large")
     margin = RADII[size] + 0.02
     x, y = rng.uniform(margin, 1 - margin, size=2)
     if other and anchored:
