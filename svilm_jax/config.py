@@ -43,7 +43,6 @@ class GroupingConfig:
     after_layers: tuple[int, ...] = (6, 9, 12)  # 1-based, [P]
     assignment: str = "hard"  # hard | gumbel | soft, in training; evaluation takes argmax unless soft [C]
     in_layers: bool = True  # group tokens attend and are attended to in every layer [C]
-    last_update: str = "residual"  # residual | fresh: what the last block adds its update to, see `models/grouping` [C]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +63,7 @@ class TextConfig:
 class ModelConfig:
     """The two towers and their joint space."""
 
-    variant: str = "B"  # Ti | S | B | L
+    variant: str = "B"  # Mini | Ti | S | B | L
     video: VideoConfig = VideoConfig()
     grouping: GroupingConfig = GroupingConfig()
     text: TextConfig = TextConfig()
@@ -129,6 +128,7 @@ class OptimizerConfig:
     clip_norm: float = 1.0  # of the global gradient; 0: off
     warmup_share: float = 0.05  # [A]
     end_share: float = 0.0  # last learning rate as a share of the peak
+    muon_rms: float = 0.2  # of a muon update at learning rate 1; 0.2: as large as AdamW's [C]
     muon_from: float = 0.0  # share of the steps in which Adam moves the matrices, too, before muon does [C]
     ema: float = 0.0  # decay of averaged parameters; 0: none kept
 

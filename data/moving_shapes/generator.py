@@ -79,7 +79,7 @@ def _story(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
 
 
 SPLITS: Mapping[str, Split] = {
-    "train": Split("train", 4000, 2, _family),
+    "train": Split("train", 4000, 1, _family),
     "validation": Split("validation", 200, 1, _family),
     "test": Split("test", 200, 1, _family),
     "hard_validation": Split("validation", 200, 8, _hard_set),

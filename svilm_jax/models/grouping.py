@@ -79,26 +79,9 @@ class GroupingBlock(nnx.Module):
         self.query, self.key, self.value, self.out = linear(), linear(), linear(), linear()
 
     def __call__(
-        self,
-        groups: jax.Array,
-        tokens: jax.Array,
-        *,
-        train: bool,
-        rng: jax.Array | None = None,
-        fresh: jax.Array | None = None,
+        self, groups: jax.Array, tokens: jax.Array, *, train: bool, rng: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """Assigns tokens to groups and updates the groups.
-
-        Args:
-          groups: [B, M, D].
-          tokens: [B, N, D].
-          train, rng: see `assign`.
-          fresh: [B, M, D], what the update is added to; None: to `groups`. With the learned group tokens, which know
-            nothing of the clip, a group tells of the clip only what the tokens assigned to it say.
-
-        Returns:
-          new groups [B, M, D], logits float32 [B, M, N].
-        """
+        """groups [B, M, D], tokens [B, N, D] -> new groups [B, M, D], logits float32 [B, M, N]."""
         x = self.video_norm(tokens)
         groups = groups + self.cross_attention(self.cross_norm(groups), context=x)
         groups = groups + self.cross_mlp(self.cross_mlp_norm(groups))
@@ -111,6 +94,6 @@ class GroupingBlock(nnx.Module):
         update = jnp.einsum("bmn,bnd->bmd", weights.astype(self.dtype), self.value(x))
         update = update / (weights.sum(axis=2, keepdims=True) + 1).astype(self.dtype)
 
-        groups = (groups if fresh is None else fresh) + self.out(update)
+        groups = groups + self.out(update)
         groups = groups + self.update_mlp(self.update_mlp_norm(groups))
         return groups, logits

@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from svilm_jax.config import ConfigError, GroupingConfig, VideoConfig, nearest
+from svilm_jax.config import ConfigError, GroupingConfig, VideoConfig
 from svilm_jax.models.grouping import GroupingBlock
 from svilm_jax.models.linear import Linear
 from svilm_jax.models.transformer import LayerNorm, Layers
 from svilm_jax.models.variants import Size
 from svilm_jax.parallel import constrain
 
-LAST_UPDATES = ("residual", "fresh")
 EPSILON = 1e-6  # of the layer norms, as in ViT
 
 # Means and standard deviations of ImageNet's channels, on pixels in [0, 1]: what public video ViTs were trained with.
@@ -80,13 +79,7 @@ class VideoTower(nnx.Module):
                 f"config.model.grouping.after_layers={grouping.after_layers}: expected ascending numbers from 1 to the "
                 f"{size.layers} layers of the video tower"
             )
-        if grouping.last_update not in LAST_UPDATES:
-            raise ConfigError(
-                f"config.model.grouping.last_update={grouping.last_update!r}: expected one of {LAST_UPDATES}"
-                f"{nearest(grouping.last_update, LAST_UPDATES)}"
-            )
         self.grid = token_grid(config)
-        self.blocks, self.last_update = len(grouping.after_layers), grouping.last_update
         self.tubelet, self.in_layers, self.dtype = config.tubelet, grouping.in_layers, dtype
         width = size.width
         t, ph, pw = config.tubelet
@@ -144,8 +137,7 @@ class VideoTower(nnx.Module):
         positions = self.time_position[...][:, None] + self.space_position[...][None]  # [Nt, Ns, D]
         x = x + positions.astype(self.dtype)
         x = constrain(x.reshape(batch, times * rows * columns, -1), "batch", None, None)  # [B, N, D]
-        learned = jnp.broadcast_to(self.group_tokens[...].astype(self.dtype), (batch, *self.group_tokens.shape))
-        groups = learned
+        groups = jnp.broadcast_to(self.group_tokens[...].astype(self.dtype), (batch, *self.group_tokens.shape))
 
         affinities = []
         for number, stage in enumerate(self.stages.values()):
@@ -156,9 +148,7 @@ class VideoTower(nnx.Module):
                 x = stage.layers(x)
             if stage.grouping is not None:
                 key = None if rng is None else jax.random.fold_in(rng, number)
-                last = len(affinities) == self.blocks - 1
-                fresh = learned if last and self.last_update == "fresh" else None
-                groups, logits = stage.grouping(groups, x, train=train, rng=key, fresh=fresh)
+                groups, logits = stage.grouping(groups, x, train=train, rng=key)
                 affinities.append(logits.reshape(batch, -1, times, rows, columns))
         tokens = self.token_norm(x).reshape(batch, times, rows * columns, -1)
         return tokens, self.group_norm(groups), tuple(affinities)

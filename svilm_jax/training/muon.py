@@ -1,8 +1,8 @@
 """How are matrices moved by Muon? Orthogonal steps, from a chosen step of the training on; Adam before and beside.
 
 Muon (arXiv 2502.16982) replaces the momentum of a matrix by the nearest matrix whose singular values are all one, so
-that rare directions move as fast as common ones. Scaled as section 2.2 of that report has it, its entries are as large
-as those of an AdamW update, and one learning rate serves both.
+that rare directions move as fast as common ones. Scaled as section 2.2 of that report has it (`rms` 0.2), its entries
+are as large as those of an AdamW update, and one learning rate serves both.
 """
 
 from typing import Any, NamedTuple
@@ -11,8 +11,6 @@ import jax
 import jax.numpy as jnp
 import optax
 import optax.contrib
-
-RMS = 0.2  # of an update's entries at learning rate 1, as AdamW's are
 
 
 class SwitchState(NamedTuple):
@@ -23,17 +21,20 @@ class SwitchState(NamedTuple):
     second: Any
 
 
-def scale_by_muon(adam: optax.GradientTransformation, momentum: float, start: int) -> optax.GradientTransformation:
+def scale_by_muon(
+    adam: optax.GradientTransformation, momentum: float, rms: float, start: int
+) -> optax.GradientTransformation:
     """Kernels by Adam for `start` steps and then by Muon; all other parameters by Adam.
 
     Args:
       adam: what moves the rest; not yet scaled by a learning rate.
       momentum: of Muon, with Nesterov's look ahead.
+      rms: root mean square of the entries of Muon's update at learning rate 1.
       start: first step of Muon, from 0.
     """
     muon = optax.chain(
         optax.contrib.scale_by_muon(beta=momentum, weight_dimension_numbers=_last_two_axes),
-        optax.stateless(lambda updates, _: jax.tree.map(_as_large_as_adam, updates)),
+        optax.stateless(lambda updates, _: jax.tree.map(lambda u: _scaled(u, rms), updates)),
     )
     matrices = switch(adam, muon, start) if start else muon
     return optax.partition({"matrix": matrices, "other": adam}, _kinds)
@@ -71,5 +72,6 @@ def _last_two_axes(params: Any) -> Any:
     return jax.tree.map(lambda leaf: optax.contrib.MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1), params)
 
 
-def _as_large_as_adam(update: jax.Array) -> jax.Array:
-    return update * (RMS * max(update.shape[-2:]) ** 0.5)
+def _scaled(update: jax.Array, rms: float) -> jax.Array:
+    """An orthogonal [.., m, n] has entries of 1 / sqrt(max(m, n)) in the root mean square."""
+    return update * (rms * max(update.shape[-2:]) ** 0.5)

@@ -56,7 +56,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     else:
         adam = optax.scale_by_adam(config.beta1, config.beta2, config.eps)
         if config.name == "muon":
-            adam = scale_by_muon(adam, config.momentum, round(config.muon_from * steps))
+            adam = scale_by_muon(adam, config.momentum, config.muon_rms, round(config.muon_from * steps))
         parts.append(adam)
     parts.append(optax.add_decayed_weights(config.weight_decay, mask=decay_mask))
     parts.append(optax.scale_by_learning_rate(make_schedule(config, steps)))

@@ -27,8 +27,8 @@ def mlp(x, layer):
     return linear(np.maximum(linear(x, layer.up), 0), layer.down)
 
 
-def slow_block(block, g, x, heads, assignment, fresh=None):
-    """One clip: g [M, D], x [N, D], fresh [M, D]."""
+def slow_block(block, g, x, heads, assignment):
+    """One clip: g [M, D], x [N, D]."""
     x = layer_norm(x, block.video_norm)
     q, depth = layer_norm(g, block.cross_norm), g.shape[1] // heads
     a = block.cross_attention
@@ -46,7 +46,7 @@ def slow_block(block, g, x, heads, assignment, fresh=None):
     values, update = linear(x, block.value), np.zeros_like(g)
     for m in range(len(g)):
         update[m] = sum(weights[m, n] * values[n] for n in range(len(x))) / (weights[m].sum() + 1)
-    g = (g if fresh is None else fresh) + linear(update, block.out)
+    g = g + linear(update, block.out)
     return g + mlp(layer_norm(g, block.update_mlp_norm), block.update_mlp), logits
 
 
@@ -63,24 +63,6 @@ def test_block_is_the_method(assignment):
         expected, affinity = slow_block(block, g[i], x[i], 2, assignment)
         np.testing.assert_allclose(groups[i], expected, atol=2e-5)
         np.testing.assert_allclose(logits[i], affinity, atol=2e-5)
-
-
-def test_a_fresh_group_knows_of_the_clip_what_its_tokens_say():
-    block = GroupingBlock(
-        8, 2, assignment="hard", mlp_ratio=2.0, activation="relu", epsilon=1e-6, attention="xla",
-        dtype=jnp.float32, rngs=nnx.Rngs(0),
-    )  # fmt: skip
-    rng = np.random.default_rng(0)
-    g, x, fresh = (rng.normal(size=(3, n, 8)).astype(np.float32) for n in (4, 10, 4))
-    groups, logits = block(jnp.asarray(g), jnp.asarray(x), train=False, fresh=jnp.asarray(fresh))
-    for i in range(3):
-        np.testing.assert_allclose(groups[i], slow_block(block, g[i], x[i], 2, "hard", fresh[i])[0], atol=2e-5)
-    lonely = x.copy()
-    lonely[:, 1:] = lonely[:, :1]  # equal tokens: all go to one group
-    groups, logits = block(jnp.asarray(g), jnp.asarray(lonely), train=False, fresh=jnp.asarray(fresh[:1].repeat(3, 0)))
-    empty = np.setdiff1d(np.arange(4), np.asarray(logits).argmax(axis=1))
-    assert len(empty)
-    np.testing.assert_array_equal(groups[1, empty], groups[0, empty])
 
 
 def test_hard_assignment_is_one_hot_with_the_gradient_of_the_softmax():

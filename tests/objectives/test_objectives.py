@@ -135,6 +135,16 @@ def test_time_indices_that_know_nothing_of_scenes_please_the_formula_as_it_stand
     np.testing.assert_allclose(foreground_probability(tokens, mask, 0.1, "others"), 0.5, atol=1e-6)
 
 
+def test_four_time_indices_can_be_told_apart_without_looking():
+    """Why clips need five: of four, the first or the last is the background, and opposite vectors fit both."""
+    side, middle = np.array([0.1, 1.0]), np.array([1.0, 0.0])
+    z = np.stack([side, middle, middle, side * [1, -1]])
+    tokens = jnp.asarray(z, jnp.float32)[None, :, None]  # [B, Nt, Ns, D]
+    for mask in ([True, True, True, False], [False, True, True, True]):
+        probability = foreground_probability(tokens, jnp.array([mask]), 0.1, "others")
+        assert ((probability > 0.5) == jnp.array([mask])).all()
+
+
 def test_rows_that_were_not_spliced_cost_nothing_and_have_finite_gradients(made):
     outputs, batch = made
     none = {**batch, "splice_mask": jnp.ones((6, 4), bool), "spliced": jnp.zeros(6, bool)}
