@@ -53,6 +53,11 @@ def _family(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
     return [draw_scene(rng, look, kind) for _ in range(size)]
 
 
+def _pair(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
+    """Look-alikes to train on: twins as often as such that differ in whatever they may."""
+    return (_twins if rng.random() < 0.5 else _family)(rng, kind, size)
+
+
 def _hard_set(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
     look = draw_look(rng, count=int(rng.integers(1, 3)))
     return [draw_scene(rng, look, kind) for _ in range(size)]
@@ -79,7 +84,7 @@ def _story(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
 
 
 SPLITS: Mapping[str, Split] = {
-    "train": Split("train", 4000, 1, _family),
+    "train": Split("train", 4000, 2, _pair),
     "validation": Split("validation", 200, 1, _family),
     "test": Split("test", 200, 1, _family),
     "hard_validation": Split("validation", 200, 8, _hard_set),

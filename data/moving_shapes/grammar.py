@@ -89,7 +89,7 @@ def draw_claim(rng: np.random.Generator, scene: Scene, complete: bool) -> Claim:
     if not complete and len(order) > 1 and rng.random() < (0.4 if len(order) == 3 else 0.1):
         order = order[:-1]
     mentions = tuple(_mention(rng, int(i), scene.things[i]) for i in order)
-    return Claim(mentions, scene.background.texture if rng.random() < 0.85 else None)
+    return Claim(mentions, scene.background.texture if rng.random() < 0.75 else None)
 
 
 def say(rng: np.random.Generator, claim: Claim) -> tuple[str, dict[int, str]]:
@@ -141,7 +141,7 @@ def _fits(mention: Mention, thing: Thing) -> bool:
 
 def _mention(rng: np.random.Generator, index: int, thing: Thing) -> Mention:
     # What grows is small and large in turn: nobody would call it either.
-    size = thing.size if rng.random() < 0.9 and thing.motion != "grow" else None
+    size = thing.size if rng.random() < 0.75 and thing.motion != "grow" else None
     return Mention(index, thing.shape, thing.color, size, thing.motion)
 
 

@@ -133,7 +133,7 @@ def _draw_thing(rng: np.random.Generator, color: str, tone: int, other: Thing | 
             continue
         if other is None or (shape != other.shape and motion != other.motion):
             break
-    size = other.size if other else ("small" if rng.random() < 0.5 else "large")
+    size = other.size if other else ("small" if rng.random() < 0.45 else "large")
     margin = RADII[size] + 0.02
     x, y = rng.uniform(margin, 1 - margin, size=2)
     if other and anchored:

@@ -71,8 +71,8 @@ def heat_maps(
       temperature: of `similarity_weighted`.
 
     Returns:
-      (heat float [K, Nt, h, w]; mass float [K, Nt, h, w], not negative: the assignment of the matched group, or the heat
-      where that is a probability itself; matched int [K]).
+      (heat float [K, Nt, h, w]; mass float [K, Nt, h, w], not negative: the assignment of the matched group, or the
+      heat where that is a probability itself; matched int [K]).
     """
     similarity = phrases @ reading["group_embedding"].T  # [K, M]
     matched = similarity.argmax(axis=1)  # [K]

@@ -1,9 +1,8 @@
 """Does the strongest point of a phrase's heat map lie on the object that the phrase names? The pointing game.
 
 One point is taken for every (clip, time index, phrase): from the patch where the heat map is largest, the centre of
-mass of that patch and its eight neighbours. Patches are as large as small objects, and an object that lies across four of
-them need not reach the centre of any. The point is
-tested on the middle frame of the tubelet, `t·j + t//2`: one frame and one mask, so no rule is needed for tubelets in
+mass of that patch and its eight neighbours. Patches are as large as small objects, and an object that lies across four
+of them need not reach the centre of any. The point is tested on the middle frame of the tubelet, `t·j + t//2`: one frame and one mask, so no rule is needed for tubelets in
 which the object moves off the point. A time index counts for an object only if the object shows in that frame.
 Where several patches share the maximum, the points of all have to lie on the object: a flat map does not hit by luck.
 """
@@ -129,10 +128,8 @@ def centres_of_mass(mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows + down / total, columns + right / total
 
 
-def _at_points(
-    objects: np.ndarray, mass: np.ndarray, tubelet: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Whether the point of every patch would lie on the phrase's own object, and on another: bool [K, Nt, h, w] each."""
+def _at_points(objects: np.ndarray, mass: np.ndarray, tubelet: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the point of every patch would lie on the phrase's object, and on another: bool [K, Nt, h, w] each."""
     t, p, q = tubelet
     shown = objects[:, middle_frames(objects.shape[1], t)]  # [K, Nt, H, W]
     y, x = centres_of_mass(mass)

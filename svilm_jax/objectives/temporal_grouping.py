@@ -1,8 +1,8 @@
 """When does the scene change? Intra-clip temporal grouping of spliced clips (METHOD 1.3).
 
-The formula as it stands (`centers="all"`) can be pleased without looking at the clip. Every z_j is part of the centre that
-it is compared with: tokens that say nothing but their time index, at right angles to each other, have a cosine of 1/√n
-to their own centre of n members and 0 to the other. With `centers="others"` z_j is left out of its own centre, and such
+The formula as it stands (`centers="all"`) can be pleased without looking at the clip. Every z_j is part of the centre
+that it is compared with: tokens that say nothing but their time index, at right angles to each other, have a cosine of
+1/√n to their own centre of n members and 0 to the other. With `centers="others"` z_j is left out of its own centre, and such
 tokens earn nothing. Either way clips need at least five time indices: with three or four only one duration can be
 drawn, the ones in the middle are always foreground, and opposite vectors for the first and the last fit every mask.
 """
@@ -17,9 +17,7 @@ from svilm_jax.models.svilm import normalise
 from svilm_jax.objectives.contrast import masked_mean
 
 
-def foreground_probability(
-    tokens: jax.Array, mask: jax.Array, temperature: float, centers: str = "all"
-) -> jax.Array:
+def foreground_probability(tokens: jax.Array, mask: jax.Array, temperature: float, centers: str = "all") -> jax.Array:
     """How much each time index looks like the foreground's centre rather than the background's.
 
     z_j is the mean of the tokens at time index j; z^f and z^b are the means of z_j inside and outside the mask;

@@ -52,7 +52,7 @@ class RetrievalExample:
 
 @dataclasses.dataclass(frozen=True)
 class PhraseMap:
-    """A phrase on a clip: heat and mass float [Nt, h, w], region bool [Nt, h, w], mask bool [T, H, W] if there is one."""
+    """A phrase on a clip: heat, mass float [Nt, h, w], region bool [Nt, h, w], mask bool [T, H, W] or None."""
 
     phrase: str
     heat: np.ndarray

@@ -140,7 +140,14 @@ def _overlay(axes: Axes, frame: np.ndarray, phrase: PhraseMap, j: int, tubelet: 
             axes.contour(mask, levels=[0.5], colors=OUTLINE, linewidths=1.2)
     y, x = np.unravel_index(phrase.heat[j].argmax(), phrase.heat[j].shape)
     down, right = centres_of_mass(phrase.mass[j])
-    axes.plot(right[y, x] * tubelet[2], down[y, x] * tubelet[1], marker="x", color="#39ff5a", markersize=6, markeredgewidth=1.8)
+    axes.plot(
+        right[y, x] * tubelet[2],
+        down[y, x] * tubelet[1],
+        marker="x",
+        color="#39ff5a",
+        markersize=6,
+        markeredgewidth=1.8,
+    )
 
 
 def _strip(frames: np.ndarray, count: int) -> np.ndarray:

@@ -59,6 +59,7 @@ def test_the_point_lies_between_patches_that_share_the_mass():
     game.add(heat, np.ones_like(heat), objects, TUBELET)
     assert (game.hits, game.reachable) == (1, 0)
 
+
 def test_metrics_of_a_pointer_that_reads_and_of_one_that_does_not():
     objects = np.zeros((2, 2, 8, 8), bool)
     objects[0, :, :4, :4] = objects[1, :, 4:, 4:] = True

@@ -128,7 +128,7 @@ def test_temporal_grouping_against_other_time_indices_only(made):
 
 
 def test_time_indices_that_know_nothing_of_scenes_please_the_formula_as_it_stands_alone():
-    """z_j at right angles: each is close to a centre that holds it, so only leaving it out shows that nothing is known."""
+    """z_j at right angles: each is close to a centre that holds it, and only leaving it out shows what is known."""
     tokens = jnp.broadcast_to(jnp.eye(6)[None, :, None], (1, 6, 3, 6))  # [B, Nt, Ns, D]
     mask = jnp.arange(6)[None] < 4
     assert ((foreground_probability(tokens, mask, 0.1) > 0.9) == mask).all()

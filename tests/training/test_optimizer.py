@@ -71,7 +71,10 @@ def test_muon_turns_every_matrix_of_a_stack_and_leaves_the_rest_to_adam():
     )
     optimizer = make_optimizer(config, 10)
     rng = np.random.default_rng(0)
-    params = {"layers": {"kernel": rng.normal(size=(2, 6, 4)), "bias": rng.normal(size=(2, 4))}, "token_embedding": np.ones(3)}
+    params = {
+        "layers": {"kernel": rng.normal(size=(2, 6, 4)), "bias": rng.normal(size=(2, 4))},
+        "token_embedding": np.ones(3),
+    }
     params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
     gradients = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
     updates, _ = optimizer.update(gradients, optimizer.init(params), params)
@@ -96,7 +99,10 @@ def test_muon_takes_over_from_adam_at_its_share_of_the_steps():
     rng = np.random.default_rng(0)
     for step in range(4):
         gradients = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
-        moved = [optimizer.update(gradients, state, params) for optimizer, state in zip((late, adam, muon), states, strict=True)]
+        moved = [
+            optimizer.update(gradients, state, params)
+            for optimizer, state in zip((late, adam, muon), states, strict=True)
+        ]
         states = [state for _, state in moved]
         got, by_adam, by_muon = (update for update, _ in moved)
         np.testing.assert_allclose(got["b"], by_adam["b"], rtol=1e-5)

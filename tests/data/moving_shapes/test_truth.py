@@ -13,7 +13,7 @@ GROUPS = {"train": 40, "validation": 25, "test": 25, "hard_validation": 6, "hard
 STORIES = ("untrimmed_train", "untrimmed_test")
 
 SHAPES = "square|box|circle|disc|triangle|ring|hoop|star|cross"
-COLORS = "red|green|blue|yellow|purple|orange|cyan|white"
+COLORS = "red|green|blue|yellow|purple|orange|cyan|pink|white|black"
 SIZES = {"small": "small", "tiny": "small", "little": "small", "large": "large", "big": "large", "huge": "large"}
 SAME_SHAPE = {"box": "square", "disc": "circle", "hoop": "ring"}
 MOTIONS = {  # words that stand right after the object -> motion
