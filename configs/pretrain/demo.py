@@ -15,6 +15,8 @@ def get_config(arg=None):
     arg = parse_arg(arg, objectives="full", seed=0)
     config = default_config()
     config.model.variant = "Mini"
+    # Four time indices: what two cores can afford, and one too few for temporal grouping to be learned in earnest (see
+    # objectives/temporal_grouping.py); with 10 frames a step takes a fifth longer.
     config.model.video.update({"frames": 8, "size": 64, "tubelet": (2, 16, 16), "activation": "relu"})
     config.model.grouping.update({"num_groups": 8, "after_layers": (2, 3, 4)})
     config.model.text.update({"length": 28, "noun_length": 10, "positions": 32, "activation": "relu"})

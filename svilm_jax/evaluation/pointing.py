@@ -2,8 +2,9 @@
 
 One point is taken for every (clip, time index, phrase): from the patch where the heat map is largest, the centre of
 mass of that patch and its eight neighbours. Patches are as large as small objects, and an object that lies across four
-of them need not reach the centre of any. The point is tested on the middle frame of the tubelet, `t·j + t//2`: one frame and one mask, so no rule is needed for tubelets in
-which the object moves off the point. A time index counts for an object only if the object shows in that frame.
+of them need not reach the centre of any. The point is tested on the middle frame of the tubelet, `t·j + t//2`: one
+frame and one mask, so no rule is needed for tubelets in which the object moves off the point. A time index counts for
+an object only if the object shows in that frame.
 Where several patches share the maximum, the points of all have to lie on the object: a flat map does not hit by luck.
 """
 

@@ -2,9 +2,10 @@
 
 The formula as it stands (`centers="all"`) can be pleased without looking at the clip. Every z_j is part of the centre
 that it is compared with: tokens that say nothing but their time index, at right angles to each other, have a cosine of
-1/√n to their own centre of n members and 0 to the other. With `centers="others"` z_j is left out of its own centre, and such
-tokens earn nothing. Either way clips need at least five time indices: with three or four only one duration can be
-drawn, the ones in the middle are always foreground, and opposite vectors for the first and the last fit every mask.
+1/√n to their own centre of n members and 0 to the other. With `centers="others"` z_j is left out of its own centre,
+and such tokens earn nothing. Either way clips need at least five time indices: with three or four only one duration
+can be drawn, the ones in the middle are always foreground, and opposite vectors for the first and the last fit every
+mask.
 """
 
 import dataclasses

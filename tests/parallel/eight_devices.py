@@ -43,6 +43,18 @@ def make_batch():
     }
 
 
+def statistics_share(mesh_config, devices, name):
+    """The part of an optimiser's statistics that one device holds."""
+    config = tiny_config(width=64, **{"optimizer.name": name, "optimizer.muon_from": 0.5})
+    mesh = make_mesh(mesh_config, jax.devices()[:devices])
+    with jax.set_mesh(mesh):
+        structure = make_structure(config, VOCAB, 0, make_optimizer(config.optimizer, 6), mesh)
+    leaves = jax.tree.leaves(structure.shapes.optimizer)
+    shardings = jax.tree.leaves(structure.shardings.optimizer)
+    shapes = [s.shard_shape(leaf.shape) for leaf, s in zip(leaves, shardings, strict=True)]
+    return sum(map(np.prod, shapes)) / sum(np.prod(leaf.shape) for leaf in leaves)
+
+
 def run(mesh_config, devices):
     config = tiny_config(width=64)
     mesh = make_mesh(mesh_config, jax.devices()[:devices])
@@ -87,6 +99,7 @@ def main():
                     "params": float(max(np.abs(a - b).max() for a, b in zip(params, reference[2], strict=True))),
                     "replicated_share": share,
                     "bytes_share": held / reference[4],
+                    "statistics_share": {kind: statistics_share(*PRESETS[name], kind) for kind in ("adamw", "muon")},
                 }
             ),
             flush=True,

@@ -40,5 +40,7 @@ def test_parameters_are_really_sharded(presets, preset, bytes_share):
     row = presets[preset]
     # fsdp_tp: matrices that have only one of the two axes lie on 4 or 2 devices of the 8.
     assert row["bytes_share"] == pytest.approx(bytes_share, abs=0.04)
+    for share in row["statistics_share"].values():  # of the optimiser lie where their parameters do
+        assert share == pytest.approx(row["bytes_share"], abs=0.02)
     if preset != "dp":
         assert row["replicated_share"] < 0.02
