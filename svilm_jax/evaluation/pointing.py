@@ -137,5 +137,5 @@ def _at_points(objects: np.ndarray, mass: np.ndarray, tubelet: tuple[int, int, i
     rows, columns = (y * p).astype(int), (x * q).astype(int)  # [K, Nt, h, w] pixels; inside, as centres of mass are
     phrase, time = np.ogrid[: len(mass), : mass.shape[1]]
     own = shown[phrase[..., None, None], time[..., None, None], rows, columns]
-    any_object = shown.any(axis=0)[time[..., None, None], rows, columns]
+    any_object = np.any(shown, axis=0)[time[..., None, None], rows, columns]
     return own, any_object & ~own

@@ -16,7 +16,7 @@ import optax.contrib
 class SwitchState(NamedTuple):
     """Steps taken, and the statistics of both."""
 
-    count: jax.Array
+    steps: jax.Array
     first: Any
     second: Any
 
@@ -54,8 +54,8 @@ def switch(
     def update(gradients: Any, state: SwitchState, params: Any = None) -> tuple[Any, SwitchState]:
         before, first_state = first.update(gradients, state.first, params)
         after, second_state = second.update(gradients, state.second, params)
-        updates = jax.tree.map(lambda a, b: jnp.where(state.count < step, a, b), before, after)
-        return updates, SwitchState(optax.safe_increment(state.count), first_state, second_state)
+        updates = jax.tree.map(lambda a, b: jnp.where(state.steps < step, a, b), before, after)
+        return updates, SwitchState(optax.safe_increment(state.steps), first_state, second_state)
 
     return optax.GradientTransformation(init, update)
 
