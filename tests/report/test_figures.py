@@ -33,8 +33,8 @@ def test_the_cross_is_on_the_peak():
     heat[:, 1, 2] = 1
     mask = np.zeros((8, 16, 16), bool)
     mask[:, 4:8, 8:12] = True
-    phrase = PhraseMap("a red square", heat, heat > 0, mask)
-    flat = PhraseMap("nothing", np.zeros((4, 4, 4)), heat > 0, None)
+    phrase = PhraseMap("a red square", heat, heat, heat > 0, mask)
+    flat = PhraseMap("nothing", np.zeros((4, 4, 4)), np.zeros((4, 4, 4)), heat > 0, None)
     figure = figures.plot_grounding([GroundingExample(FRAMES, r"$\frac$", [phrase, flat])], (2, 4, 4))
     columns = 5
     assert len(figure.axes) == 3 * columns

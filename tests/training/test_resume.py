@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 
 def arguments(dataset, workdir, *more):
     config = f"--config=tests/tiny.py:dataset={dataset}"
-    return [sys.executable, "-m", "svilm_jax.main", "train", config, f"--workdir={workdir}", *more]
+    # The optimiser with the most to remember: it changes hands in the middle of the run.
+    muon = ["--config.optimizer.name=muon", "--config.optimizer.muon_from=0.5"]
+    return [sys.executable, "-m", "svilm_jax.main", "train", config, f"--workdir={workdir}", *muon, *more]
 
 
 def options():

@@ -66,7 +66,8 @@ def test_objects_move_or_change_unless_they_rest(moving_shapes):
 
 def test_cuts_lie_where_the_picture_jumps(moving_shapes):
     for record in [*open_records(moving_shapes, "untrimmed_test"), *open_records(moving_shapes, "untrimmed_train")]:
-        images = decode(record.video, None).images.astype(np.int16)
+        images = decode(record.video, None).images.astype(float)
+        images /= images.mean(axis=(1, 2), keepdims=True)  # unsteady light is no cut, and can hide one between twins
         jump = np.abs(np.diff(images, axis=0)).mean(axis=(1, 2, 3))  # [F-1]; jump[i] is between frames i and i + 1
         at = {round(cut * FPS) - 1 for cut in record.cuts}
         assert at
