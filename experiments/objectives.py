@@ -78,11 +78,11 @@ def summary(folder: Path, runs: list[tuple[str, int]]) -> str:
         cells = []
         for kind in kinds:
             values = [metrics[name] for metrics in found[kind]]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            cells.append(f"{statistics.mean(values):.3f} ± {spread:.3f}")
+            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""  # one run has none
+            cells.append(f"{statistics.mean(values):.3f}{spread}")
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
     seeds = sorted({seed for _, seed in runs})
-    return "\n".join([*lines, "", f"Mean ± standard deviation over seeds {seeds}; commands in the JSON files.", ""])
+    return "\n".join([*lines, "", f"Mean (± standard deviation) over seeds {seeds}; commands in the JSON files.", ""])
 
 
 if __name__ == "__main__":
