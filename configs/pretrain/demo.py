@@ -27,7 +27,7 @@ def get_config(arg=None):
     config.input.update({"crop_scale": (0.6, 1.0), "crop_ratio": (1.0, 1.0)})  # shapes are what is told
     config.input.update({"cache_bytes": 2 * 2**30, "threads": 1})
 
-    # Muon learns in a third of AdamW's steps, but from the first step on it leaves phrases ungrounded; once they are
+    # Muon learns in half of AdamW's steps, but from the first step on it leaves phrases ungrounded; once they are
     # grounded, they stay so (experiments/README.md).
     config.optimizer.update({"name": "muon", "muon_from": 0.45, "muon_rms": 0.3, "momentum": 0.95})
     config.optimizer.update({"learning_rate": 1e-3, "weight_decay": 0.05})
