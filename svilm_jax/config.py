@@ -28,6 +28,7 @@ class VideoConfig:
     frames: int = 32  # [P]
     size: int = 224  # pixels, height and width [A]
     tubelet: tuple[int, int, int] = (2, 16, 16)  # frames, height, width [A]
+    stem: tuple[int, ...] = ()  # (4, 2): 4x4 pixels are embedded first, then 2x2 of those squares; (): linear [C]
     layers: int = 0
     width: int = 0
     heads: int = 0
@@ -110,6 +111,7 @@ class SpliceConfig:
     """Cut and paste (METHOD 1.3)."""
 
     enabled: bool = True
+    share: float = 1.0  # of the clips that are spliced [P: all]; the others are seen whole
     partner: str = "roll"  # roll | derangement [C]
     block: int = 8  # rows that exchange backgrounds; never straddles a device
 

@@ -1,7 +1,7 @@
 """Which clips make up moving shapes? Writes real mp4 files and annotation files, as a downloaded dataset would look.
 
-    <raw>/videos/<split>/<video_id>.mp4     H.264, 80x80, 8 frames a second
-    <raw>/masks/<split>/<video_id>.npz      uint8 [F, 80, 80], all splits but the training ones
+    <raw>/videos/<split>/<video_id>.mp4     H.264, 64x64, 8 frames a second
+    <raw>/masks/<split>/<video_id>.npz      uint8 [F, 64, 64], all splits but the training ones
     <raw>/annotations/<split>.json          videos, sentences, objects, actions, questions, cuts
 
 Every group of look-alikes has its own random stream, so the result depends on the seed alone and not on the number of

@@ -6,7 +6,7 @@ import numpy as np
 
 from .scene import COLORS, RADII, Background, Scene, Thing, centers
 
-CANVAS = 80  # pixels, both sides; even, as H.264's chroma wants
+CANVAS = 64  # pixels, both sides; even, as H.264's chroma wants
 MEAN_AREA = 2.4  # of every shape, in squared radii of its size
 # Hue and saturation about which the muted tones of a texture lie: a wooden floor is brown, whatever its planks.
 TINTS = {
@@ -27,7 +27,7 @@ def render(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Draws a scene.
 
     Returns:
-      images uint8 [F, 80, 80, 3] and masks uint8 [F, 80, 80]: k where object k (from 1) is in front, 0 background.
+      images uint8 [F, 64, 64, 3] and masks uint8 [F, 64, 64]: k where object k (from 1) is in front, 0 background.
     """
     progress = np.linspace(0, 1, frames, dtype=np.float32)
     images = np.repeat(draw_background(scene.background)[None], frames, axis=0)  # [F, h, w, 3]

@@ -46,6 +46,7 @@ class PointingGame:
           ValueError: shapes that do not fit the tubelet, or a heat map that is NaN.
         """
         centres = at_patch_centres(objects, tubelet)  # [K, Nt, h, w]
+        shown = objects[:, middle_frames(objects.shape[1], tubelet[0])]  # [K, Nt, H, W]
         if not heat.shape == mass.shape == centres.shape:
             raise ValueError(
                 f"heat maps {heat.shape}, masses {mass.shape} and masks at patch centres {centres.shape}: expected the "
@@ -53,9 +54,9 @@ class PointingGame:
             )
         if np.isnan(heat).any() or np.isnan(mass).any():
             raise ValueError("a heat map is NaN: the checkpoint does not hold finite numbers")
-        visible = objects[:, middle_frames(objects.shape[1], tubelet[0])].any(axis=(2, 3))  # [K, Nt]
+        visible = shown.any(axis=(2, 3))  # [K, Nt]
         peaks = heat == heat.max(axis=(2, 3), keepdims=True)  # [K, Nt, h, w], more than one where tied
-        own, others = _at_points(objects, mass, tubelet)  # [K, Nt, h, w], were the peak at this patch
+        own, others = _at_points(shown, mass)  # [K, Nt, h, w], were the peak at this patch
         hits = ~np.any(peaks & ~own, axis=(2, 3)) & visible  # [K, Nt]
         misses_on_others = ~np.any(peaks & ~others, axis=(2, 3)) & visible & ~hits  # [K, Nt]
         self.points += int(visible.sum())
@@ -129,12 +130,15 @@ def centres_of_mass(mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows + down / total, columns + right / total
 
 
-def _at_points(objects: np.ndarray, mass: np.ndarray, tubelet: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Whether the point of every patch would lie on the phrase's object, and on another: bool [K, Nt, h, w] each."""
-    t, p, q = tubelet
-    shown = objects[:, middle_frames(objects.shape[1], t)]  # [K, Nt, H, W]
+def _at_points(shown: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the point of every patch would lie on the phrase's object, and on another: bool [K, Nt, h, w] each.
+
+    `shown`: bool [K, Nt, H, W], the masks in the frames that points are tested on.
+    """
     y, x = centres_of_mass(mass)
-    rows, columns = (y * p).astype(int), (x * q).astype(int)  # [K, Nt, h, w] pixels; inside, as centres of mass are
+    height, width = (pixels // patches for pixels, patches in zip(shown.shape[2:], mass.shape[2:], strict=True))
+    # Inside the picture, as centres of mass are.
+    rows, columns = (y * height).astype(int), (x * width).astype(int)  # [K, Nt, h, w] pixels
     phrase, time = np.ogrid[: len(mass), : mass.shape[1]]
     own = shown[phrase[..., None, None], time[..., None, None], rows, columns]
     any_object = np.any(shown, axis=0)[time[..., None, None], rows, columns]

@@ -38,12 +38,10 @@ class RetrievalOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class HardRetrievalOptions:
-    """Of the form within sets; fields as in `RetrievalOptions`."""
+class HardRetrievalOptions(RetrievalOptions):
+    """Of the form within sets."""
 
-    dataset: str = ""
     split: str = "hard_test"
-    limit: int = 0
     prefix: str = "retrieval_hard"
 
 

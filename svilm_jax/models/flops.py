@@ -6,7 +6,7 @@ model FLOPs utilisation (MFU) is quoted; what rematerialisation computes twice i
 
 from svilm_jax.config import ModelConfig
 from svilm_jax.models.variants import Size, tower_sizes
-from svilm_jax.models.video_tower import token_grid
+from svilm_jax.models.patch_embedding import stem_rows, token_grid
 
 
 def video_flops(config: ModelConfig) -> float:
@@ -14,10 +14,9 @@ def video_flops(config: ModelConfig) -> float:
     size, _ = tower_sizes(config)
     times, rows, columns = token_grid(config.video)
     tokens, groups, width = times * rows * columns, config.grouping.num_groups, size.width
-    t, ph, pw = config.video.tubelet
     ratio = config.video.mlp_ratio
     sequence = tokens + groups if config.grouping.in_layers else tokens
-    patches = 2 * tokens * (t * ph * pw * 3) * width
+    patches = sum(2 * tokens * places * inputs * (out or width) for places, inputs, out in stem_rows(config.video))
     block = (
         2 * groups * width * (2 * width)  # cross-attention: queries and output, on groups
         + 2 * tokens * width * (2 * width)  # its keys and values, on video tokens

@@ -19,6 +19,7 @@ class Linear(nnx.Linear):
         axes: tuple[str | None, str | None],
         *,
         use_bias: bool = True,
+        gain: float = 1.0,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
@@ -26,6 +27,7 @@ class Linear(nnx.Linear):
             rows,
             columns,
             use_bias=use_bias,
+            kernel_init=nnx.initializers.variance_scaling(gain, "fan_in", "truncated_normal"),
             dtype=dtype,
             rngs=rngs,
             kernel_metadata={"axes": axes},

@@ -26,7 +26,7 @@ def bind(graphdef: nnx.GraphDef, abstract: nnx.State, params: Params) -> SVILM:
     state = jax.tree.map(
         lambda variable, value: variable.replace(value),
         abstract,
-        _like(abstract, params),
+        nnx.State(params),  # the container of `abstract`, so that both can be walked together
         is_leaf=lambda node: isinstance(node, nnx.Variable),
     )
     return nnx.merge(graphdef, state)
@@ -35,8 +35,3 @@ def bind(graphdef: nnx.GraphDef, abstract: nnx.State, params: Params) -> SVILM:
 def count(params: Params) -> int:
     """Numbers in all arrays."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
-def _like(abstract: nnx.State, params: Params) -> nnx.State:
-    """`params` in the container of `abstract`, so that both can be walked together."""
-    return nnx.State(params)

@@ -9,41 +9,12 @@ from flax import nnx
 
 from svilm_jax.config import ConfigError, GroupingConfig, VideoConfig
 from svilm_jax.models.grouping import GroupingBlock
-from svilm_jax.models.linear import Linear
+from svilm_jax.models.patch_embedding import PatchEmbedding, token_grid
 from svilm_jax.models.transformer import LayerNorm, Layers
 from svilm_jax.models.variants import Size
 from svilm_jax.parallel import constrain
 
 EPSILON = 1e-6  # of the layer norms, as in ViT
-
-# Means and standard deviations of ImageNet's channels, on pixels in [0, 1]: what public video ViTs were trained with.
-PIXEL_MEAN = (0.485, 0.456, 0.406)
-PIXEL_STD = (0.229, 0.224, 0.225)
-
-
-def token_grid(config: VideoConfig) -> tuple[int, int, int]:
-    """Time indices, rows and columns of tokens: (Nt, H/p, W/p).
-
-    Raises:
-      ConfigError: frames or size do not divide by the tubelet.
-    """
-    t, ph, pw = config.tubelet
-    if config.frames % t or config.size % ph or config.size % pw:
-        raise ConfigError(
-            f"config.model.video: {config.frames} frames of {config.size}x{config.size} do not divide into tubelets "
-            f"of {t}x{ph}x{pw} (frames, height, width)"
-        )
-    return config.frames // t, config.size // ph, config.size // pw
-
-
-def cut_tubelets(video: jax.Array, tubelet: tuple[int, int, int]) -> jax.Array:
-    """[B, T, H, W, 3] -> [B, Nt, Ns, t*p*p*3]: the patch embedding is then one matrix product."""
-    batch, frames, height, width, channels = video.shape
-    t, ph, pw = tubelet
-    x = video.reshape(batch, frames // t, t, height // ph, ph, width // pw, pw, channels)
-    x = x.transpose(0, 1, 3, 5, 2, 4, 6, 7)  # [B, Nt, h, w, t, ph, pw, 3]
-    return x.reshape(batch, frames // t, (height // ph) * (width // pw), t * ph * pw * channels)
-
 
 class Stage(nnx.Module):
     """Some layers, then at most one grouping block."""
@@ -80,10 +51,9 @@ class VideoTower(nnx.Module):
                 f"{size.layers} layers of the video tower"
             )
         self.grid = token_grid(config)
-        self.tubelet, self.in_layers, self.dtype = config.tubelet, grouping.in_layers, dtype
+        self.in_layers, self.dtype = grouping.in_layers, dtype
         width = size.width
-        t, ph, pw = config.tubelet
-        self.patch_embedding = Linear(t * ph * pw * 3, width, ("patch", "embed"), dtype=dtype, rngs=rngs)
+        self.patch_embedding = PatchEmbedding(config, width, dtype=dtype, rngs=rngs)
         times, rows, columns = self.grid
         self.time_position = nnx.Param(sinusoids(times, width), axes=(None, "embed"))
         self.space_position = nnx.Param(grid_sinusoids(rows, columns, width), axes=(None, "embed"))
@@ -131,9 +101,7 @@ class VideoTower(nnx.Module):
         """
         batch = video.shape[0]
         times, rows, columns = self.grid
-        # Tubelets are cut while pixels are still bytes: a quarter of the memory moves.
-        tubelets = normalise_pixels(cut_tubelets(video, self.tubelet), self.dtype)  # [B, Nt, Ns, t*p*p*3]
-        x = self.patch_embedding(tubelets)  # [B, Nt, Ns, D]
+        x = self.patch_embedding(video)  # [B, Nt, Ns, D]
         positions = self.time_position[...][:, None] + self.space_position[...][None]  # [Nt, Ns, D]
         x = x + positions.astype(self.dtype)
         x = constrain(x.reshape(batch, times * rows * columns, -1), "batch", None, None)  # [B, N, D]
@@ -167,12 +135,3 @@ def grid_sinusoids(rows: int, columns: int, width: int) -> jax.Array:
     down = jnp.repeat(sinusoids(rows, width - half), columns, axis=0)
     across = jnp.tile(sinusoids(columns, half), (rows, 1))
     return jnp.concatenate([down, across], axis=1)
-
-
-def normalise_pixels(pixels: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """[..., n*3], channels last and fastest: uint8 [0, 255] or float [0, 1] -> zero mean, unit variance a channel."""
-    scale = 255.0 if pixels.dtype == jnp.uint8 else 1.0
-    repeats = pixels.shape[-1] // 3
-    mean = jnp.tile(jnp.asarray(PIXEL_MEAN, jnp.float32), repeats)
-    factor = jnp.tile(1 / jnp.asarray(PIXEL_STD, jnp.float32), repeats)
-    return ((pixels.astype(jnp.float32) * (1 / scale) - mean) * factor).astype(dtype)

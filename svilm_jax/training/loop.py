@@ -20,7 +20,7 @@ from svilm_jax.config import Config
 from svilm_jax.input.pipeline import TrainInput
 from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.parameters import Params, count
-from svilm_jax.models.video_tower import token_grid
+from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.objectives import build_objectives
 from svilm_jax.parallel import check_replication, data_parallelism, sharding_table, to_global_batch
 from svilm_jax.training.checkpoints import Checkpoints, check_same_model, make_meta

@@ -5,6 +5,7 @@ that rare directions move as fast as common ones. Scaled as section 2.2 of that 
 are as large as those of an AdamW update, and one learning rate serves both.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,11 +23,12 @@ class SwitchState(NamedTuple):
 
 
 def scale_by_muon(
-    adam: optax.GradientTransformation, momentum: float, rms: float, start: int
+    adam: optax.GradientTransformation, matrices: Callable[[Any], Any], momentum: float, rms: float, start: int
 ) -> optax.GradientTransformation:
-    """Kernels by Adam for `start` steps and then by Muon; all other parameters by Adam.
+    """Matrices by Adam for `start` steps and then by Muon; all other parameters by Adam.
 
     Args:
+      matrices: params -> the same tree of bools, True for a matrix that multiplies activations.
       adam: what moves the rest; not yet scaled by a learning rate.
       momentum: of Muon, with Nesterov's look ahead.
       rms: root mean square of the entries of Muon's update at learning rate 1.
@@ -36,8 +38,8 @@ def scale_by_muon(
         optax.contrib.scale_by_muon(beta=momentum, weight_dimension_numbers=_last_two_axes),
         optax.stateless(lambda updates, _: jax.tree.map(lambda u: _scaled(u, rms), updates)),
     )
-    matrices = switch(adam, muon, start) if start else muon
-    return optax.partition({"matrix": matrices, "other": adam}, _kinds)
+    moved = {"matrix": switch(adam, muon, start) if start else muon, "other": adam}
+    return optax.partition(moved, lambda params: jax.tree.map(lambda m: "matrix" if m else "other", matrices(params)))
 
 
 def switch(
@@ -58,13 +60,6 @@ def switch(
         return updates, SwitchState(optax.safe_increment(state.steps), first_state, second_state)
 
     return optax.GradientTransformation(init, update)
-
-
-def _kinds(params: Any) -> Any:
-    def kind(path: tuple[Any, ...], _: Any) -> str:
-        return "matrix" if jax.tree_util.keystr(path, simple=True, separator=".").endswith("kernel") else "other"
-
-    return jax.tree_util.tree_map_with_path(kind, params)
 
 
 def _last_two_axes(params: Any) -> Any:

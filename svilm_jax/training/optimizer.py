@@ -11,9 +11,9 @@ from svilm_jax.training.muon import scale_by_muon
 
 OPTIMIZERS = ("sgd", "adamw", "muon")
 
-# Decay is for matrices that multiply activations. Norms, biases, positions, embeddings, group tokens and the logit
-# scale are each already on their own scale.
-NO_DECAY = re.compile(r"(^|\.)(bias|scale|log_scale|group_tokens|\w*_position|\w*_embedding)$")
+# Not a matrix that multiplies activations: norms, biases, positions, embeddings, group tokens and the logit scale are
+# each already on their own scale.
+NO_MATRIX = re.compile(r"(^|\.)(bias|scale|log_scale|group_tokens|\w*_position|\w*_embedding)$")
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -28,13 +28,13 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     )
 
 
-def decay_mask(params: Any) -> Any:
-    """True for every parameter that weight decay applies to."""
+def matrices(params: Any) -> Any:
+    """True for every parameter that weight decay applies to, and that Muon may move."""
 
-    def decays(path: tuple[Any, ...], _: Any) -> bool:
-        return not NO_DECAY.search(jax.tree_util.keystr(path, simple=True, separator="."))
+    def is_matrix(path: tuple[Any, ...], _: Any) -> bool:
+        return not NO_MATRIX.search(jax.tree_util.keystr(path, simple=True, separator="."))
 
-    return jax.tree_util.tree_map_with_path(decays, params)
+    return jax.tree_util.tree_map_with_path(is_matrix, params)
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
@@ -56,8 +56,9 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     else:
         adam = optax.scale_by_adam(config.beta1, config.beta2, config.eps)
         if config.name == "muon":
-            adam = scale_by_muon(adam, config.momentum, config.muon_rms, round(config.muon_from * steps))
+            start = round(config.muon_from * steps)
+            adam = scale_by_muon(adam, matrices, config.momentum, config.muon_rms, start)
         parts.append(adam)
-    parts.append(optax.add_decayed_weights(config.weight_decay, mask=decay_mask))
+    parts.append(optax.add_decayed_weights(config.weight_decay, mask=matrices))
     parts.append(optax.scale_by_learning_rate(make_schedule(config, steps)))
     return optax.chain(*parts)

@@ -27,6 +27,11 @@ def check_splice(config: SpliceConfig, times: int, batch: int, pieces: int) -> N
         raise ConfigError(
             f"config.splice.partner={config.partner!r}: expected one of {PARTNERS}{nearest(config.partner, PARTNERS)}"
         )
+    if not 0 < config.share <= 1:
+        raise ConfigError(
+            f"config.splice.share={config.share}: expected more than 0 and at most 1; to splice nothing: "
+            "config.splice.enabled=False"
+        )
     if config.block < 2 or batch % pieces or (batch // pieces) % config.block:
         raise ConfigError(
             f"config.splice.block={config.block}: expected at least 2 and a divisor of the rows of one device, "
@@ -66,7 +71,7 @@ def draw_partners(key: jax.Array, batch: int, config: SpliceConfig) -> jax.Array
 def splice(
     key: jax.Array, video: jax.Array, valid: jax.Array, config: SpliceConfig, tubelet_frames: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Pastes a span of every clip over its partner.
+    """Pastes a span of every clip, or of a share of them, over its partner.
 
     Args:
       video: [B, T, H, W, 3].
@@ -79,14 +84,14 @@ def splice(
     """
     batch, frames = video.shape[:2]
     times = frames // tubelet_frames
-    span_key, partner_key = jax.random.split(key)
+    span_key, partner_key, share_key = jax.random.split(key, 3)
     partner = draw_partners(partner_key, batch, config)
 
     def of_partner(x: jax.Array) -> jax.Array:
         blocks = x.reshape(-1, config.block, *x.shape[1:])  # [B/block, block, ...]
         return jax.vmap(lambda rows, places: rows[places])(blocks, partner).reshape(x.shape)
 
-    spliced = valid & of_partner(valid)
+    spliced = valid & of_partner(valid) & jax.random.bernoulli(share_key, config.share, (batch,))
     mask = draw_spans(span_key, batch, times) | ~spliced[:, None]  # [B, Nt]
     keep = jnp.repeat(mask, tubelet_frames, axis=1)[:, :, None, None, None]  # [B, T, 1, 1, 1]
     return jnp.where(keep, video, of_partner(video)), mask, spliced

@@ -10,7 +10,7 @@ from flax import nnx
 
 from svilm_jax.config import ConfigError, OptimizerConfig
 from svilm_jax.models.parameters import abstract_model
-from svilm_jax.training.optimizer import decay_mask, make_optimizer, make_schedule
+from svilm_jax.training.optimizer import matrices, make_optimizer, make_schedule
 from tests.tiny import tiny_config
 
 
@@ -23,9 +23,9 @@ def test_schedule_warms_up_linearly_and_falls_as_a_cosine():
     assert float(schedule(100)) == pytest.approx(0.2)
 
 
-def test_every_parameter_is_decayed_or_not_for_a_reason():
+def test_matrices_are_the_kernels():
     _, abstract = abstract_model(tiny_config(), 50)
-    mask = decay_mask(nnx.to_pure_dict(abstract))
+    mask = matrices(nnx.to_pure_dict(abstract))
     rows = {
         jax.tree_util.keystr(p, simple=True, separator="."): v for p, v in jax.tree_util.tree_leaves_with_path(mask)
     }
@@ -94,7 +94,7 @@ def test_muon_takes_over_from_adam_at_its_share_of_the_steps():
         make_optimizer(OptimizerConfig(name=name, muon_from=share, warmup_share=0, **fields), 10)
         for name, share in (("muon", 0.2), ("adamw", 0.0), ("muon", 0.0))
     )
-    params = {"a": {"kernel": jnp.ones((3, 2))}, "b": jnp.ones(2)}
+    params = {"a": {"kernel": jnp.ones((3, 2))}, "bias": jnp.ones(2)}
     states = [optimizer.init(params) for optimizer in (late, adam, muon)]
     rng = np.random.default_rng(0)
     for step in range(4):
@@ -105,7 +105,7 @@ def test_muon_takes_over_from_adam_at_its_share_of_the_steps():
         ]
         states = [state for _, state in moved]
         got, by_adam, by_muon = (update for update, _ in moved)
-        np.testing.assert_allclose(got["b"], by_adam["b"], rtol=1e-5)
+        np.testing.assert_allclose(got["bias"], by_adam["bias"], rtol=1e-5)
         expected = (by_adam if step < 2 else by_muon)["a"]["kernel"]
         np.testing.assert_allclose(got["a"]["kernel"], expected, rtol=1e-5)
         assert not np.allclose(by_adam["a"]["kernel"], by_muon["a"]["kernel"], rtol=0.05)

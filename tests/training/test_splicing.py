@@ -48,12 +48,22 @@ def test_frames_are_the_clips_own_inside_the_mask_and_the_partners_outside(partn
     config = SpliceConfig(partner=partner, block=4)
     key = jax.random.key(3)
     out, mask, spliced = splice(key, video, jnp.ones(batch, bool), config, t)
-    partners = np.asarray(draw_partners(jax.random.split(key)[1], batch, config))
+    partners = np.asarray(draw_partners(jax.random.split(key, 3)[1], batch, config))
     assert bool(spliced.all())
     for i, j in itertools.product(range(batch), range(frames)):
         other = i // 4 * 4 + partners[i // 4][i % 4]
         source = i if mask[i, j // t] else other
         assert int(out[i, j, 0, 0, 0]) == source * frames + j
+
+
+def test_only_a_share_is_spliced_and_the_others_stay_whole():
+    video = jnp.arange(400, dtype=jnp.int32).reshape(400, 1, 1, 1, 1) * jnp.ones((1, 8, 1, 1, 1), jnp.int32)
+    out, mask, spliced = splice(jax.random.key(0), video, jnp.ones(400, bool), SpliceConfig(share=0.25, block=4), 2)
+    assert 70 < int(spliced.sum()) < 130
+    assert bool(mask[~spliced].all())
+    np.testing.assert_array_equal(out[~spliced], video[~spliced])
+    assert not bool(mask[spliced].all(axis=1).any())
+    assert not bool((out[spliced] == video[spliced]).all(axis=(1, 2, 3, 4)).any())
 
 
 def test_rows_that_did_not_decode_are_neither_foreground_nor_background():
@@ -73,6 +83,7 @@ def test_rows_that_did_not_decode_are_neither_foreground_nor_background():
         ({"block": 8}, 8, 24, 4, "splice.block=8"),
         ({"block": 1}, 8, 8, 1, "at least 2"),
         ({"block": 4}, 2, 8, 1, "at least 3"),
+        ({"share": 0.0}, 8, 8, 1, "splice.share=0.0"),
     ],
 )
 def test_what_cannot_be_spliced_is_refused(changes, times, batch, pieces, message):
