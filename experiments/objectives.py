@@ -28,6 +28,7 @@ SHOWN = (
     "grouping/tubelet_accuracy",
     "grouping/tubelet_accuracy_raw_pixels",
     "grouping/tubelet_accuracy_all_foreground",
+    "grouping/tubelet_accuracy_constant_span",
     "grouping/scene_cut_f1",
     "train/seconds",
 )

@@ -32,7 +32,7 @@ def get_config(arg=None):
     # Muon learns in half of AdamW's steps; AdamW's first steps let groups find their objects (experiments/README.md).
     config.optimizer.update({"name": "muon", "muon_from": 0.1, "muon_rms": 0.4, "momentum": 0.95})
     config.optimizer.update({"learning_rate": 1e-3, "weight_decay": 0.05})
-    config.train.update({"batch_size": 64, "steps": 600, "seed": arg.seed, "log_every": 10, "checkpoint_every": 200})
+    config.train.update({"batch_size": 64, "steps": 640, "seed": arg.seed, "log_every": 10, "checkpoint_every": 200})
 
     config.objectives.global_contrast = {"weight": 1.0}
     if arg.objectives == "full":

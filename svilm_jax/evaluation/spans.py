@@ -13,6 +13,8 @@ and better in 2.)
 length, and so tells short sides from chance better.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 READOUTS = ("separation", "ward")
@@ -85,6 +87,13 @@ def chance_accuracy(true: tuple[int, int], length: int) -> float:
 def all_foreground_accuracy(true: tuple[int, int], length: int) -> float:
     """The accuracy of calling every tubelet foreground."""
     return (true[1] - true[0]) / length
+
+
+def constant_accuracy(truth: Sequence[tuple[int, int]], length: int) -> float:
+    """The mean accuracy of the one legal span that fits all the true ones best."""
+    return max(
+        float(np.mean([tubelet_accuracy(span, true, length) for true in truth])) for span in legal_spans(length)
+    )
 
 
 def _unit(z: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ BASELINES: Mapping[str, str] = {
     "raw_mean_color": "mean colour",
     "raw_small_pictures": "small pictures",
     "all_foreground": "all foreground",
+    "constant_span": "one span for all",
     "evenly_spaced": "evenly spaced",
 }
 

@@ -96,6 +96,8 @@ class TemporalGrouping:
         - `tubelet_accuracy`: share of tubelets on the right side of the span read from the model.
         - `_raw_pixels`: the same readout on pixels; the better of `_raw_mean_color` and `_raw_small_pictures`.
         - `_all_foreground`, `_chance`: every tubelet foreground; a legal span drawn at random.
+        - `_constant_span`: the one legal span that fits all clips best, found with the truth at hand. Middles are
+          always foreground and ends are not: a model that only knows this much of splices gets that far.
         - `cut_exact`, `cut_exact_raw_pixels`, `cut_exact_chance`: the span exactly right.
         """
         clips, options, per_tubelet = self.clips(), self.options, self._video.tubelet[0]
@@ -108,8 +110,10 @@ class TemporalGrouping:
                 yield spliced.frames
 
         rows: list[dict[str, float]] = []
+        truth: list[tuple[int, int]] = []
         for reading in encoder.videos(frames(), ("time_tokens",)):
             true, pixels = waiting.pop(0)
+            truth.append(true)
             rows.append(score_splice({"model": reading["time_tokens"], **pixels}, true, options.readout))
         if not rows:
             raise EvaluationError(f"split {clips.split!r}: no pair of clips of which both decode")
@@ -123,6 +127,7 @@ class TemporalGrouping:
         for name in raw_pixels.FEATURES:
             yield f"{accuracy}_raw_{name}", mean[f"accuracy/{name}"]
         yield f"{accuracy}_all_foreground", mean["accuracy/all_foreground"]
+        yield f"{accuracy}_constant_span", spans.constant_accuracy(truth, self._video.frames // per_tubelet)
         failed, share = clips.failed_share(options.prefix)
         yield f"{failed}{'_ordinary' if options.partners == 'next' else ''}", share
 

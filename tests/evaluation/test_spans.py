@@ -84,3 +84,10 @@ def test_features_that_are_not_finite_are_refused():
         spans.read_span(z)
     with pytest.raises(ValueError, match="expected one of"):
         spans.read_span(np.ones((8, 4)), "median")
+
+
+def test_the_constant_span_is_the_best_that_one_answer_for_all_can_do():
+    # d = 3 starts at 0, 1, 2 and d = 4 at 0, 1: calling the middle three of five tubelets foreground is right in
+    # (3 + 5 + 3 + 4 + 4) / 25 of them.
+    assert spans.constant_accuracy(spans.legal_spans(5), 5) == pytest.approx(19 / 25)
+    assert spans.constant_accuracy([(0, 4), (0, 4), (1, 5)], 5) == pytest.approx((1 + 1 + 3 / 5) / 3)
