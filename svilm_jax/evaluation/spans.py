@@ -91,9 +91,7 @@ def all_foreground_accuracy(true: tuple[int, int], length: int) -> float:
 
 def constant_accuracy(truth: Sequence[tuple[int, int]], length: int) -> float:
     """The mean accuracy of the one legal span that fits all the true ones best."""
-    return max(
-        float(np.mean([tubelet_accuracy(span, true, length) for true in truth])) for span in legal_spans(length)
-    )
+    return max(float(np.mean([tubelet_accuracy(span, true, length) for true in truth])) for span in legal_spans(length))
 
 
 def _unit(z: np.ndarray) -> np.ndarray:

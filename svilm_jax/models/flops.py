@@ -5,8 +5,8 @@ model FLOPs utilisation (MFU) is quoted; what rematerialisation computes twice i
 """
 
 from svilm_jax.config import ModelConfig
-from svilm_jax.models.variants import Size, tower_sizes
 from svilm_jax.models.patch_embedding import stem_rows, token_grid
+from svilm_jax.models.variants import Size, tower_sizes
 
 
 def video_flops(config: ModelConfig) -> float:

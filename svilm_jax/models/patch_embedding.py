@@ -20,6 +20,8 @@ from svilm_jax.models.transformer import ACTIVATIONS
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
 
+STEM_WIDTH = 32  # outputs of the stem's first layer; each further one has twice as many [C]
+
 
 def token_grid(config: VideoConfig) -> tuple[int, int, int]:
     """Time indices, rows and columns of tokens: (Nt, H/p, W/p).
@@ -37,7 +39,7 @@ def token_grid(config: VideoConfig) -> tuple[int, int, int]:
 
 
 def stem_rows(config: VideoConfig) -> list[tuple[int, int, int]]:
-    """(places a tubelet, inputs, outputs) of each linear layer of the embedding, but for the outputs of the last: 0.
+    """(places in a tubelet, inputs, outputs) of each linear layer of the embedding; the last has 0 for the width.
 
     Raises:
       ConfigError: the stem's squares do not divide a patch.
@@ -56,9 +58,6 @@ def stem_rows(config: VideoConfig) -> list[tuple[int, int, int]]:
         layers.append((t * (ph // side) * (pw // side), inputs * factor * factor, outputs))
         inputs = outputs
     return [*layers, (1, inputs * t * (ph // side) * (pw // side), 0)]
-
-
-STEM_WIDTH = 32  # outputs of the stem's first layer; each further one has twice as many [C]
 
 
 def cut_tubelets(video: jax.Array, tubelet: tuple[int, int, int], stem: tuple[int, ...] = ()) -> jax.Array:

@@ -16,6 +16,7 @@ from svilm_jax.parallel import constrain
 
 EPSILON = 1e-6  # of the layer norms, as in ViT
 
+
 class Stage(nnx.Module):
     """Some layers, then at most one grouping block."""
 

@@ -47,29 +47,29 @@ def test_the_linear_embedding_is_a_product_with_every_tubelet():
         np.testing.assert_allclose(got[clip, time, 2 * row + column], expected, atol=1e-4)
 
 
-def test_a_stem_merges_squares_of_one_frame_and_frames_last():
-    module, clips = embed(dataclasses.replace(CONFIG, stem=(2, 2))), video()
+@pytest.mark.parametrize(("small", "factor"), [(2, 2), (4, 2), (2, 4)])
+def test_a_stem_merges_squares_of_one_frame_and_frames_last(small, factor):
+    module, clips = embed(dataclasses.replace(CONFIG, stem=(small, factor))), video()
     got = np.asarray(module(jnp.asarray(clips)))
     first, second = module.stem["layer1"], module.stem["layer2"]
+    large = small * factor
     for clip, time, row, column in itertools.product(range(2), range(2), range(2), range(2)):
         box = normalised(clips[clip, 2 * time : 2 * time + 2, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8])
-        large = []
-        for frame, y, x in itertools.product(range(2), range(0, 8, 4), range(0, 8, 4)):
-            small = [
-                np.maximum(apply(first, box[frame, y + dy : y + dy + 2, x + dx : x + dx + 2]), 0)
-                for dy, dx in itertools.product((0, 2), repeat=2)
+        merged = []
+        for frame, y, x in itertools.product(range(2), range(0, 8, large), range(0, 8, large)):
+            squares = [
+                np.maximum(apply(first, box[frame, y + dy : y + dy + small, x + dx : x + dx + small]), 0)
+                for dy, dx in itertools.product(range(0, large, small), repeat=2)
             ]
-            large.append(np.maximum(apply(second, np.stack(small)), 0))
+            merged.append(np.maximum(apply(second, np.stack(squares)), 0))
         np.testing.assert_allclose(
-            got[clip, time, 2 * row + column], apply(module.linear, np.stack(large)), atol=1e-4, rtol=1e-4
+            got[clip, time, 2 * row + column], apply(module.linear, np.stack(merged)), atol=1e-4, rtol=1e-4
         )
 
 
 def test_bytes_and_shares_of_one_give_the_same():
     module = embed(dataclasses.replace(CONFIG, stem=(4,)))
-    np.testing.assert_allclose(
-        module(jnp.asarray(video())), module(jnp.asarray(video() / 255, jnp.float32)), atol=1e-5
-    )
+    np.testing.assert_allclose(module(jnp.asarray(video())), module(jnp.asarray(video() / 255, jnp.float32)), atol=1e-5)
 
 
 def test_flops_of_a_stem_are_those_of_its_products():

@@ -10,7 +10,7 @@ from flax import nnx
 
 from svilm_jax.config import ConfigError, OptimizerConfig
 from svilm_jax.models.parameters import abstract_model
-from svilm_jax.training.optimizer import matrices, make_optimizer, make_schedule
+from svilm_jax.training.optimizer import make_optimizer, make_schedule, matrices
 from tests.tiny import tiny_config
 
 
