@@ -27,7 +27,7 @@ def test_what_it_says(moving_shapes, tmp_path, capsys):
         "noun phrases a caption",
         "seconds a video: 2 to 2",
         "captions a clip",
-        "width: 80 to 80",
+        "width: 64 to 64",
         str(sheet),
     ):
         assert fact in told
