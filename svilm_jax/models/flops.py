@@ -4,8 +4,10 @@ Matrix products only. Norms, softmax and activations are a few percent of a step
 model FLOPs utilisation (MFU) is quoted; what rematerialisation computes twice is not counted either.
 """
 
+import math
+
 from svilm_jax.config import ModelConfig
-from svilm_jax.models.patch_embedding import stem_rows, token_grid
+from svilm_jax.models.patch_embedding import embedding_layers, token_grid
 from svilm_jax.models.variants import Size, tower_sizes
 
 
@@ -16,7 +18,7 @@ def video_flops(config: ModelConfig) -> float:
     tokens, groups, width = times * rows * columns, config.grouping.num_groups, size.width
     ratio = config.video.mlp_ratio
     sequence = tokens + groups if config.grouping.in_layers else tokens
-    patches = sum(2 * tokens * places * inputs * (out or width) for places, inputs, out in stem_rows(config.video))
+    patches = sum(2 * tokens * math.prod(layer) for layer in embedding_layers(config.video, width))
     block = (
         2 * groups * width * (2 * width)  # cross-attention: queries and output, on groups
         + 2 * tokens * width * (2 * width)  # its keys and values, on video tokens

@@ -38,8 +38,8 @@ def token_grid(config: VideoConfig) -> tuple[int, int, int]:
     return config.frames // t, config.size // ph, config.size // pw
 
 
-def stem_rows(config: VideoConfig) -> list[tuple[int, int, int]]:
-    """(places in a tubelet, inputs, outputs) of each linear layer of the embedding; the last has 0 for the width.
+def embedding_layers(config: VideoConfig, width: int) -> list[tuple[int, int, int]]:
+    """(places in a tubelet, inputs, outputs) of each linear layer of the embedding; the last gives the `width`.
 
     Raises:
       ConfigError: the stem's squares do not divide a patch.
@@ -57,7 +57,7 @@ def stem_rows(config: VideoConfig) -> list[tuple[int, int, int]]:
         outputs = STEM_WIDTH << number
         layers.append((t * (ph // side) * (pw // side), inputs * factor * factor, outputs))
         inputs = outputs
-    return [*layers, (1, inputs * t * (ph // side) * (pw // side), 0)]
+    return [*layers, (1, inputs * t * (ph // side) * (pw // side), width)]
 
 
 def cut_tubelets(video: jax.Array, tubelet: tuple[int, int, int], stem: tuple[int, ...] = ()) -> jax.Array:
@@ -84,7 +84,7 @@ class PatchEmbedding(nnx.Module):
     def __init__(self, config: VideoConfig, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         self.tubelet, self.factors, self.dtype = config.tubelet, config.stem, dtype
         self.activation = config.activation
-        *hidden, (_, inputs, _) = stem_rows(config)
+        *hidden, (_, inputs, _) = embedding_layers(config, width)
         axes = ("patch", "embed")
         self.stem = nnx.Dict(
             {
