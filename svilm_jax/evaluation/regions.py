@@ -69,8 +69,8 @@ class RegionOverlap:
 
 def iou(region: np.ndarray, mask: np.ndarray) -> float:
     """Intersection over union of two bool arrays of one shape; two empty ones have nothing in common: 0."""
-    union = np.count_nonzero(region | mask)
-    return np.count_nonzero(region & mask) / union if union else 0.0
+    union = int(np.count_nonzero(region | mask))
+    return int(np.count_nonzero(region & mask)) / union if union else 0.0
 
 
 def chance_iou(region: np.ndarray, mask: np.ndarray) -> float:
@@ -78,6 +78,6 @@ def chance_iou(region: np.ndarray, mask: np.ndarray) -> float:
 
     The expectation of the ratio differs from the ratio of expectations by a term in 1/pixels, left out.
     """
-    size, area = np.count_nonzero(region), np.count_nonzero(mask)
+    size, area = int(np.count_nonzero(region)), int(np.count_nonzero(mask))
     intersection = size * area / mask.size
     return intersection / (size + area - intersection) if size + area else 0.0

@@ -49,7 +49,7 @@ def separation(z: np.ndarray, mask: np.ndarray) -> float:
 def ward(z: np.ndarray, mask: np.ndarray) -> float:
     """n_f·n_b/(n_f+n_b) · |centre_f − centre_b|² of the unit vectors of z [Nt, D]."""
     z = _unit(np.asarray(z, np.float64))
-    inside, outside = np.count_nonzero(mask), np.count_nonzero(~mask)
+    inside, outside = int(np.count_nonzero(mask)), int(np.count_nonzero(~mask))
     gap = z[mask].mean(axis=0) - z[~mask].mean(axis=0)  # [D]
     return float(inside * outside / (inside + outside) * np.sum(gap * gap))
 
