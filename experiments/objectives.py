@@ -30,7 +30,7 @@ SHOWN = (
     "grouping/tubelet_accuracy_all_foreground",
     "grouping/tubelet_accuracy_constant_span",
     "grouping/scene_cut_f1",
-    "train/seconds",
+    "grouping/cut_exact",
 )
 
 
