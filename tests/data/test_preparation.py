@@ -110,6 +110,8 @@ def test_a_failure_half_way_leaves_nothing(tmp_path):
 def test_a_stopped_preparation_leaves_nothing_that_looks_finished(tmp_path, how):
     script = tmp_path / "script.py"
     script.write_text(
+        # A test run started in the background hands on SIGINT as ignored, and Python then leaves it so.
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from svilm_data.moving_shapes import prepare\n"
         f"if __name__ == '__main__':\n    prepare({str(tmp_path)!r}, workers=2)\n"
     )
