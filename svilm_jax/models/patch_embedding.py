@@ -51,13 +51,13 @@ def embedding_layers(config: VideoConfig, width: int) -> list[tuple[int, int, in
             f"config.model.video.stem={config.stem}: expected factors of at least 2 whose product, {side}, divides the "
             f"{ph}x{pw} pixels of a patch"
         )
-    layers, side, inputs = [], 1, 3
+    layers, places, inputs = [], t * ph * pw, 3
     for number, factor in enumerate(config.stem):
-        side *= factor
+        places //= factor * factor
         outputs = STEM_WIDTH << number
-        layers.append((t * (ph // side) * (pw // side), inputs * factor * factor, outputs))
+        layers.append((places, inputs * factor * factor, outputs))
         inputs = outputs
-    return [*layers, (1, inputs * t * (ph // side) * (pw // side), width)]
+    return [*layers, (1, inputs * places, width)]
 
 
 def cut_tubelets(video: jax.Array, tubelet: tuple[int, int, int], stem: tuple[int, ...] = ()) -> jax.Array:

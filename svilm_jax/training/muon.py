@@ -28,8 +28,8 @@ def scale_by_muon(
     """Matrices by Adam for `start` steps and then by Muon; all other parameters by Adam.
 
     Args:
-      matrices: params -> the same tree of bools, True for a matrix that multiplies activations.
       adam: what moves the rest; not yet scaled by a learning rate.
+      matrices: params -> the same tree of bools, True for a matrix that multiplies activations.
       momentum: of Muon, with Nesterov's look ahead.
       rms: root mean square of the entries of Muon's update at learning rate 1.
       start: first step of Muon, from 0.
