@@ -1,10 +1,16 @@
 """Which dataset shall be prepared? The `svilm prepare` command."""
 
 import argparse
+import functools
+import importlib
 from pathlib import Path
 
 from .errors import PreparationError
+from .official import Official, add_official_arguments, prepare_official
 from .preparation import describe
+
+# Folders with a published dataset, each of which exports `DATASET`.
+OFFICIAL: tuple[str, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,31 +52,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="of the videos without a stated split that go to validation, chosen by a hash of their id (default: 0)",
     )
-    captioned.add_argument(
-        "--short-side",
-        type=int,
-        default=0,
-        metavar="N",
-        help="re-encode, the shorter side scaled down to N pixels; smaller videos keep their size (default: no)",
-    )
-    captioned.add_argument(
-        "--fps",
-        type=float,
-        default=0.0,
-        metavar="F",
-        help="re-encode, at most F frames a second; with --short-side alone the mean rate stays (default: no)",
-    )
-    captioned.add_argument(
-        "--max-skipped-share",
-        type=float,
-        default=0.5,
-        metavar="X",
-        help="of the videos that may be missing or unreadable before preparation stops (default: 0.5)",
-    )
-    captioned.add_argument(
-        "--vocab-size", type=int, default=8000, metavar="N", help="tokens of the learned vocabulary (default: 8000)"
-    )
+    _common_of_files(captioned, max_skipped_share=0.5)
     captioned.set_defaults(prepare=_captioned_videos)
+
+    for module in OFFICIAL:
+        dataset: Official = importlib.import_module(f".{module}", __package__).DATASET
+        parser_ = datasets.add_parser(
+            dataset.name,
+            help=dataset.help,
+            description=f"{dataset.help[0].upper()}{dataset.help[1:]}. Needs {dataset.files}; see data/README.md.",
+            epilog=f"example: svilm prepare {dataset.name} --annotations downloads/{dataset.name} "
+            f"--videos videos/{dataset.name} --out runs/data --short-side 256 --fps 12",
+        )
+        add_official_arguments(parser_, dataset)
+        _common(parser_, required=False)
+        _common_of_files(parser_, max_skipped_share=0.1)
+        parser_.set_defaults(prepare=functools.partial(prepare_official, dataset))
 
 
 def run(args: argparse.Namespace) -> None:
@@ -83,11 +80,43 @@ def run(args: argparse.Namespace) -> None:
         folder = args.prepare(args)
     except OSError as error:  # a full disk, a folder that may not be written
         raise PreparationError(f"{error.filename or args.out}: {error.strerror or error}") from error
-    print(describe(folder))
+    if folder is not None:
+        print(describe(folder))
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="receives a folder named as the dataset")
+def _common_of_files(parser: argparse.ArgumentParser, max_skipped_share: float) -> None:
+    """What datasets of other people's videos can be told."""
+    parser.add_argument(
+        "--short-side",
+        type=int,
+        default=0,
+        metavar="N",
+        help="re-encode, the shorter side scaled down to N pixels; smaller videos keep their size (default: no)",
+    )
+    parser.add_argument(
+        "--fps",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="re-encode, at most F frames a second; with --short-side alone the mean rate stays (default: no)",
+    )
+    parser.add_argument(
+        "--max-skipped-share",
+        type=float,
+        default=max_skipped_share,
+        metavar="X",
+        help="of the videos that may be missing or unreadable before preparation stops "
+        f"(default: {max_skipped_share:g})",
+    )
+    parser.add_argument(
+        "--vocab-size", type=int, default=8000, metavar="N", help="tokens of the learned vocabulary (default: 8000)"
+    )
+
+
+def _common(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument(
+        "--out", type=Path, required=required, metavar="DIR", help="receives a folder named as the dataset"
+    )
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
     parser.add_argument("--overwrite", action="store_true", help="prepare again what is already prepared")
     parser.add_argument("--vocab", type=Path, metavar="FILE", help="a vocab.txt to use instead of learning one")

@@ -18,11 +18,13 @@ class Entry:
       record: without video bytes, phrases and masks.
       video: its file.
       masks: an .npz file with uint8 [F, h, w] under "masks"; None where there are none.
+      window: (start, end) seconds of the file that become the record's video; None: all of it.
     """
 
     record: schema.Record
     video: Path
     masks: Path | None = None
+    window: tuple[float, float] | None = None
 
 
 def read_masks(entry: Entry, frames: int) -> np.ndarray | None:

@@ -6,6 +6,8 @@ phrases -> records -> TFDS with ArrayRecord, and beside them:
     OUT/NAME/<version>/          dataset_info.json, features.json, NAME-train.array_record-*
     OUT/NAME/preparation.json    options, counts, skipped files with reasons, versions
     OUT/NAME/vocab.txt           a WordPiece vocabulary, trained on the training captions or given
+    OUT/NAME/labels.json         classes of the actions, in the order that numbers them
+    OUT/NAME/answers.json        answers of the training questions with their counts, most frequent first
 
 Everything is written into a folder of another name first, which is renamed at the end: what stops half-way leaves
 nothing that looks finished. Entries are only iterated over, several times, so that a collection that reads them from
@@ -42,6 +44,7 @@ from .writing import write_records
 __all__ = ["Encoding", "Entry", "Plan", "PreparationError", "describe", "finished", "prepare"]
 
 SUMMARY = "preparation.json"
+LABELS, ANSWERS = "labels.json", "answers.json"
 OTHER_BYTES = 2000  # of a record, beside the video: captions, phrases, packed masks
 _VERSIONED = ("svilm_jax", "tensorflow-datasets", "array-record", "av", "numpy", "tokenizers")
 
@@ -63,6 +66,8 @@ class Plan:
       vocab_size: of the trained one, at most.
       encoding: to what videos are re-encoded; by default their bytes are kept.
       description: for dataset_info.json.
+      labels: classes of the actions in their order; (): those that occur, sorted.
+      views: further splits over the same records, see `official.Annotated.views`.
     """
 
     name: str
@@ -76,6 +81,8 @@ class Plan:
     vocab_size: int = 8000
     encoding: Encoding = Encoding()
     description: str = ""
+    labels: tuple[str, ...] = ()
+    views: Mapping[str, Mapping[str, tuple[int, ...] | None]] = dataclasses.field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -157,8 +164,11 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
         captions = dict.fromkeys(checked, 0)
         with tqdm(total=clips, desc="noun phrases and records", unit="clip", disable=None) as bar:
             records = {split: _records(split, checked[split], workers, captions, bar) for split in checked}
-            write_records(plan.name, records, folder, plan.description, OTHER_BYTES + size / clips)
+            version = write_records(plan.name, records, folder, plan.description, OTHER_BYTES + size / clips)
         made = folder / plan.name
+        views = _write_views(plan, checked, version / schema.VIEWS)
+        _write_labels(plan, checked, made / LABELS)
+        _write_answers(checked, made / ANSWERS)
         if vocabulary.is_file():
             vocabulary.rename(made / vocabulary.name)
         summary = {
@@ -167,6 +177,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
             "command": plan.command,
             "options": plan.all_options(),
             "splits": {split: _counts(checked[split], captions[split]) for split in checked},
+            "views": views,
             "skipped": skipped,
             "vocabulary": origin,
             "notes": dict(notes or {}),
@@ -185,6 +196,9 @@ def describe(folder: Path) -> str:
         f"  {split}: {counts['clips']} clips, {counts['captions']} captions, {counts['seconds']:.0f} s of video"
         for split, counts in summary["splits"].items()
     ]
+    for view, held in summary.get("views", {}).items():
+        missing = f", {held['missing']} more are not there" if held["missing"] else ""
+        lines.append(f"  view {view}: {held['clips']} clips{missing}")
     lines += [f"  {key}: {value}" for key, value in summary["notes"].items()]
     if summary["skipped"]:
         lines.append(f"  skipped {len(summary['skipped'])} unusable video{'s' * (len(summary['skipped']) > 1)}:")
@@ -260,6 +274,52 @@ def _batches(checked: Checked) -> Iterator[list[tuple[Entry, Path, int]]]:
             batch, held = [], 0
     if batch:
         yield batch
+
+
+def _write_views(plan: Plan, checked: Mapping[str, Checked], path: Path) -> dict[str, dict[str, int]]:
+    """Writes each view as [split, record number, caption numbers or null] rows; returns how many rows it has."""
+    if not plan.views:
+        return {}
+    place: dict[str, tuple[str, int]] = {}
+    for split, held in checked.items():
+        for number, (entry, _, _) in enumerate(held):
+            place[entry.record.id] = (split, number)
+    rows = {
+        view: [
+            [*place[name], None if captions is None else list(captions)]
+            for name, captions in members.items()
+            if name in place
+        ]
+        for view, members in plan.views.items()
+    }
+    path.write_text(json.dumps(rows) + "\n", encoding="utf-8")
+    return {
+        view: {"clips": len(rows[view]), "missing": len(members) - len(rows[view])}
+        for view, members in plan.views.items()
+    }
+
+
+def _write_labels(plan: Plan, checked: Mapping[str, Checked], path: Path) -> None:
+    """Writes the classes of the actions, if there are any."""
+    found = {action.label for held in checked.values() for entry, _, _ in held for action in entry.record.actions}
+    if unknown := sorted(found - set(plan.labels)) if plan.labels else []:
+        raise PreparationError(f"{plan.name}: labels {unknown[:5]} are not among the {len(plan.labels)} classes")
+    if labels := list(plan.labels) or sorted(found):
+        path.write_text(json.dumps(labels, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_answers(checked: Mapping[str, Checked], path: Path) -> None:
+    """Writes the answers of the training split, which alone decides what a model can answer, if there are any."""
+    counts = collections.Counter(
+        question.answer
+        for split, held in checked.items()
+        if split.endswith("train")
+        for entry, _, _ in held
+        for question in entry.record.questions
+    )
+    if counts:
+        rows = sorted(counts.items(), key=lambda row: (-row[1], row[0]))
+        path.write_text(json.dumps(rows, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _given_vocabulary(given: Path, path: Path) -> str:

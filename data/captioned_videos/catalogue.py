@@ -7,25 +7,19 @@ takes no memory to speak of.
 import contextlib
 import dataclasses
 import hashlib
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from svilm_jax.input.schema import Caption, Record
 
 from ..entries import Entry
 from ..errors import PreparationError
+from ..video_folder import listed_files, without_ending
 from ..videos import path_inside
 from . import fields
 from .rows import Row
 
-# By these endings a file counts as a video, where it has to be told from its thumbnail or its JSON file.
-SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".qt", ".avi", ".divx", ".mkv", ".webm", ".flv", ".f4v", ".wmv", ".asf", ".mpg", ".mpeg")
-    + (".m1v", ".m2v", ".mpv", ".vob", ".ts", ".m2ts", ".mts", ".ogv", ".ogg", ".3gp", ".3g2", ".mxf", ".gif", ".rm")
-    + (".rmvb", ".dv", ".nut", ".y4m", ".ivf", ".h264", ".264", ".h265", ".265", ".hevc", ".av1", ".obu", ".mjpeg")
-)
 SHOWN = 5  # names that a note or an error lists
 
 _SCHEMA = """
@@ -70,7 +64,7 @@ class Catalogue:
         self._table = sqlite3.connect(database, isolation_level=None)
         # Gone with the folder that it is built in: a crash needs no recovery.
         self._table.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {_SCHEMA} BEGIN;")
-        self._table.executemany("INSERT INTO file VALUES (?, ?, ?, ?, ?)", _files(folder))
+        self._table.executemany("INSERT INTO file VALUES (?, ?, ?, ?, ?)", listed_files(folder))
         self._table.executescript(
             "CREATE INDEX file_stem ON file(stem); CREATE INDEX file_name ON file(name);"
             "CREATE INDEX file_name_stem ON file(name_stem); CREATE INDEX caption_video ON caption(video);"
@@ -199,7 +193,7 @@ class Catalogue:
 
     def _identity(self, path: str) -> str:
         """The path without its ending, unless another video has the same."""
-        stem = _stem(path)
+        stem = without_ending(path)
         others = self._table.execute(
             "SELECT 1 FROM file WHERE stem = ? AND path != ? AND video "
             "UNION ALL SELECT 1 FROM video WHERE id = ? LIMIT 1",
@@ -216,36 +210,6 @@ def catalogue(folder: Path, database: Path) -> Iterator[Catalogue]:
         yield opened
     finally:
         opened.close()
-
-
-def _files(folder: Path) -> Iterator[tuple[str, str, str, str, int]]:
-    """Path below the folder and its parts of every file, hidden ones left out; linked folders are not followed."""
-    for place, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = (Path(place) / name).relative_to(folder).as_posix()
-            if name.startswith(".") or not _encodable(path):
-                continue
-            yield path, _stem(path), name, _stem(name), int(PurePosixPath(name).suffix.lower() in SUFFIXES)
-
-
-def _refuse(error: OSError) -> None:
-    raise PreparationError(f"--videos: {error.filename} cannot be listed ({error.strerror})")
-
-
-def _encodable(path: str) -> bool:
-    """Whether a file name is text at all: one that is no UTF-8 cannot be named by an annotation file either."""
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _stem(path: str) -> str:
-    """A path without the ending of a video file; dots inside names ("panda.18") are not endings."""
-    suffix = PurePosixPath(path).suffix
-    return path[: -len(suffix)] if suffix and (suffix.lower() in SUFFIXES or not suffix[1:].isdigit()) else path
 
 
 def _share(identity: str) -> float:

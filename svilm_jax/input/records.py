@@ -1,5 +1,6 @@
 """Where are the records of a prepared dataset, and which one has number i? Random access to ArrayRecord files."""
 
+import dataclasses
 import hashlib
 import json
 import threading
@@ -118,8 +119,64 @@ class RecordSource(Sequence[schema.Record]):
         return self.folder, number
 
 
+class RecordView(RecordSource):
+    """A further split over records that are stored once, such as UCF101's three or MSR-VTT's "1k-A".
+
+    A record's captions may be reduced to some of them. What a record is otherwise does not depend on the view.
+    """
+
+    def __init__(self, folder: Path, split: str):
+        """`split` is the name of a view of `folder`."""
+        rows = _views(folder)[split]
+        self.folder, self.split = folder, split
+        self._rows = [(str(row[0]), int(row[1]), None if row[2] is None else tuple(row[2])) for row in rows]
+        stored = dict.fromkeys(row[0] for row in self._rows)
+        self._sources = {name: RecordSource(folder, name) for name in stored or list(splits(folder))[:1]}
+        first = next(iter(self._sources.values()))
+        self.name, self.version = first.name, first.version
+        self.num_bytes = sum(source.num_bytes for source in self._sources.values())
+
+    @property
+    def identity(self) -> str:
+        """As of a stored split; changes with the rows, too."""
+        facts = [[source.identity for source in self._sources.values()], self.split, self._rows]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> schema.Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[schema.Record]: ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> schema.Record | list[schema.Record]:
+        """As of a stored split."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        split, number, captions = self._rows[index.__index__()]
+        record = self._sources[split][number]
+        if captions is None:
+            return record
+        return dataclasses.replace(record, captions=tuple(record.captions[i] for i in captions))
+
+    def __iter__(self) -> Iterator[schema.Record]:
+        for i in range(len(self)):
+            yield self[i]
+
+    def __repr__(self) -> str:
+        return f"RecordView({self.name} {self.version}, {self.split}: {len(self)} records)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
 def open_records(dataset: str | Path, split: str) -> RecordSource:
-    """The records of `split` in the folder that `svilm prepare` wrote.
+    """The records of `split`, stored or a view, in the folder that `svilm prepare` wrote.
 
     Args:
       dataset: OUT/NAME, which holds exactly one version folder, or that version folder itself.
@@ -129,6 +186,8 @@ def open_records(dataset: str | Path, split: str) -> RecordSource:
     """
     folder = version_folder(dataset)
     known = splits(folder)
+    if split in _views(folder):
+        return RecordView(folder, split)
     if split not in known:
         counts = ", ".join(f"{name} ({count})" for name, count in known.items()) or "none"
         raise DatasetError(f"{folder}: no split {split!r}{nearest(split, known)}; splits with their records: {counts}")
@@ -136,9 +195,24 @@ def open_records(dataset: str | Path, split: str) -> RecordSource:
 
 
 def splits(dataset: str | Path) -> dict[str, int]:
-    """Names of the splits and how many records each has; raises as `open_records` does."""
-    info = _builder(version_folder(dataset)).info
-    return {name: int(split.num_examples) for name, split in info.splits.items()}
+    """Names of the splits, then of the views, and how many records each has; raises as `open_records` does."""
+    folder = version_folder(dataset)
+    info = _builder(folder).info
+    stored = {name: int(split.num_examples) for name, split in info.splits.items()}
+    return stored | {name: len(rows) for name, rows in _views(folder).items()}
+
+
+def _views(folder: Path) -> dict[str, list[Any]]:
+    path = folder / schema.VIEWS
+    if not path.is_file():
+        return {}
+    try:
+        views = json.loads(path.read_text(encoding="utf-8"))
+        if not all(len(row) == 3 for rows in views.values() for row in rows):
+            raise ValueError("a row has not three values")
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}); copy or prepare the dataset again") from error
+    return views
 
 
 def version_folder(dataset: str | Path) -> Path:

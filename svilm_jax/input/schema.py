@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 SCHEMA_VERSION = "1.0.0"
+# Beside dataset_info.json: further splits over the same records, each a list of [split, number, captions or null].
+VIEWS = "views.json"
 
 
 @dataclasses.dataclass(frozen=True)

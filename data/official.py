@@ -1,0 +1,214 @@
+"""What does every published dataset have in common? Annotation files read whole, videos looked for, then one path.
+
+A dataset's module turns `OfficialFiles` into `Annotated`; `prepare_official` finds the videos, checks the counts and
+hands entries to `preparation.prepare`. What a dataset adds of its own is its `Official` description.
+"""
+
+import argparse
+import collections
+import dataclasses
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from svilm_jax.input.schema import Record
+
+from .entries import Entry
+from .errors import PreparationError
+from .official_files import OfficialFiles
+from .preparation import Plan, finished, prepare
+from .transcoding import Encoding
+from .video_folder import VideoFolder
+
+View = Mapping[str, tuple[int, ...] | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """One video as the annotation files know it, before it is looked for.
+
+    Attributes:
+      record: with everything but the video, phrases and masks.
+      names: under which its file may go, best first (`v_abc`, `abc.mp4`, `train/abc`).
+      window: (start, end) seconds to cut out of the file; None: all of it.
+    """
+
+    record: Record
+    names: tuple[str, ...]
+    window: tuple[float, float] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """Something counted in the annotation files, and the number that was published for it, where one is known."""
+
+    count: int
+    published: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotated:
+    """All that the annotation files of a dataset say.
+
+    Attributes:
+      splits: the videos of each split as they are stored; a video stands in one split. Any sized collection that can
+        be iterated over several times.
+      facts: what -> how many, in the order in which they are printed.
+      labels: classes of the actions in their official order; (): those that occur, sorted.
+      views: further splits over the same videos, name -> record id -> the captions that it uses, by number (None:
+        all); in the order in which records are to come. A view may take records from several splits.
+      notes: oddities that were met, and what was done about them.
+    """
+
+    splits: Mapping[str, Collection[Wanted]]
+    facts: Mapping[str, Fact]
+    labels: tuple[str, ...] = ()
+    views: Mapping[str, View] = dataclasses.field(default_factory=dict)
+    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Official:
+    """A published dataset.
+
+    Attributes:
+      name: of the sub-command and the folder.
+      help: one line.
+      files: the annotation files that it needs, for `--help`.
+      read: (files, parsed arguments) -> what they say.
+      add_arguments: options of this dataset alone; their names have to be in `options`.
+      options: names of arguments that decide the content.
+    """
+
+    name: str
+    help: str
+    files: str
+    read: Callable[[OfficialFiles, argparse.Namespace], Annotated]
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None
+    options: tuple[str, ...] = ()
+
+
+class Found(Collection[Entry]):
+    """The wanted videos of a split with their files; made anew each time it is iterated over."""
+
+    def __init__(self, wanted: Collection[Wanted], videos: VideoFolder):
+        self._wanted, self._videos = wanted, videos
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def __iter__(self) -> Iterator[Entry]:
+        for item in self._wanted:
+            yield Entry(item.record, self._videos.find(item.names, item.record.id), window=item.window)
+
+    def __contains__(self, entry: object) -> bool:
+        return any(entry == other for other in self)
+
+
+def prepare_official(dataset: Official, args: argparse.Namespace) -> Path | None:
+    """Prepares OUT/NAME, or with `--dry-run` only says what the annotation files hold.
+
+    Returns:
+      The folder; None after a dry run.
+
+    Raises:
+      PreparationError: annotation files that are missing or do not fit, counts that differ from the published ones
+        (unless `--allow-other-counts`), too many missing or unusable videos.
+    """
+    annotated = dataset.read(OfficialFiles(args.annotations), args)
+    print(told_facts(dataset.name, annotated))
+    check_facts(dataset.name, annotated, args.allow_other_counts)
+    if args.dry_run:
+        return None
+    if args.videos is None or args.out is None:
+        raise PreparationError("--videos and --out: expected, unless --dry-run is given")
+    options = {name: getattr(args, name) for name in dataset.options}
+    options["facts"] = {what: fact.count for what, fact in annotated.facts.items()}
+    command = f"svilm prepare {dataset.name} --annotations {shlex.quote(args.annotations.name)} --videos VIDEOS"
+    plan = Plan(
+        name=args.name or dataset.name,
+        out=args.out,
+        options=options,
+        command=command + " --out OUT",
+        workers=args.workers,
+        overwrite=args.overwrite,
+        max_skipped_share=args.max_skipped_share,
+        vocab=args.vocab,
+        vocab_size=args.vocab_size,
+        encoding=Encoding(args.short_side, args.fps),
+        description=dataset.help,
+        labels=annotated.labels,
+        views=annotated.views,
+    )
+    if finished(plan):
+        return plan.folder
+    videos = VideoFolder(args.videos)
+    entries = {split: Found(wanted, videos) for split, wanted in annotated.splits.items() if len(wanted)}
+    return prepare(plan, entries, annotated.notes)
+
+
+def told_facts(name: str, annotated: Annotated) -> str:
+    """Counts beside the published ones, and the notes, for people."""
+    lines = [f"{name}: what the annotation files say"]
+    for what, fact in annotated.facts.items():
+        published = "" if fact.published is None else f" (published: {fact.published:,})"
+        differs = "" if fact.published in (None, fact.count) else "  <- differs"
+        lines.append(f"  {what}: {fact.count:,}{published}{differs}")
+    lines += [f"  note, {what}: {text}" for what, text in annotated.notes.items()]
+    return "\n".join(lines)
+
+
+def check_facts(name: str, annotated: Annotated, allowed: bool) -> None:
+    """Raises PreparationError where a count differs from the published one, unless that is allowed."""
+    wrong = [
+        f"{what} {fact.count:,} instead of {fact.published:,}"
+        for what, fact in annotated.facts.items()
+        if fact.published is not None and fact.count != fact.published
+    ]
+    if wrong and not allowed:
+        raise PreparationError(
+            f"{name}: {'; '.join(wrong)}: these are not the whole official files. Download them again, or give "
+            "--allow-other-counts to prepare a part of the dataset"
+        )
+
+
+def duplicates(ids: Collection[str]) -> list[str]:
+    """What occurs more than once, sorted."""
+    return sorted(item for item, count in collections.Counter(ids).items() if count > 1)
+
+
+def add_official_arguments(parser: argparse.ArgumentParser, dataset: Official) -> None:
+    """What every published dataset can be told."""
+    parser.add_argument(
+        "--annotations", type=Path, required=True, metavar="DIR", help=f"folder (or archive) with {dataset.files}"
+    )
+    parser.add_argument("--videos", type=Path, metavar="DIR", help="folder of the videos, sub-folders included")
+    parser.add_argument("--dry-run", action="store_true", help="read the annotation files, print the counts, and stop")
+    parser.add_argument(
+        "--allow-other-counts", action="store_true", help="go on where counts differ from the published ones"
+    )
+    parser.add_argument("--name", default="", help=f"of the dataset (default: {dataset.name})")
+    if dataset.add_arguments is not None:
+        dataset.add_arguments(parser)
+
+
+def facts(counts: Mapping[str, int], published: Mapping[str, int]) -> dict[str, Fact]:
+    """Counts with the published number of the same name."""
+    return {what: Fact(count, published.get(what)) for what, count in counts.items()}
+
+
+def field(row: Mapping[str, Any], name: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """row[name], which has to be there and of a kind.
+
+    Raises:
+      PreparationError: naming place, field and what was expected.
+    """
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    expected = " or ".join(k.__name__ for k in kinds)
+    if not isinstance(row, Mapping) or name not in row:
+        raise PreparationError(f"{where}, field {name!r}: is missing; expected {expected}")
+    value = row[name]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise PreparationError(f"{where}, field {name!r}: expected {expected}, got {value!r}")
+    return value

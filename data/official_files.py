@@ -1,0 +1,169 @@
+"""Where is an official annotation file? Found by its published name below one folder: plain, gzipped, or in an archive.
+
+Archives are read member by member and never unpacked, so that no name in them can lead out of a folder.
+"""
+
+import contextlib
+import dataclasses
+import fnmatch
+import gzip
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from .errors import PreparationError
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+
+@dataclasses.dataclass(frozen=True)
+class OfficialFile:
+    """One file, wherever it lies.
+
+    Attributes:
+      path: on disk; the archive's where `member` is set.
+      member: its name in the archive, or "".
+    """
+
+    path: Path
+    member: str = ""
+
+    @property
+    def name(self) -> str:
+        """The published name: without folders and without `.gz`."""
+        return PurePosixPath(self.member or self.path.name).name.removesuffix(".gz")
+
+    @property
+    def where(self) -> str:
+        """For errors."""
+        return f"{self.path}:{self.member}" if self.member else str(self.path)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The file's bytes as a stream, unpacked.
+
+        Raises:
+          PreparationError: it cannot be read, or is no archive or gzip file although its name says so.
+        """
+        try:
+            with contextlib.ExitStack() as stack:
+                yield self._open(stack)
+        except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile) as error:
+            raise PreparationError(f"{self.where}: cannot be read ({error}); download it again") from error
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """(where, text) of every line, as a stream; `where` names file and line for errors; line ends are stripped.
+
+        Raises:
+          PreparationError: not UTF-8.
+        """
+        with self.open() as file:
+            for number, raw in enumerate(file, 1):
+                where = f"{self.where}: line {number}"
+                try:
+                    text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise PreparationError(f"{where}: expected UTF-8 ({error})") from error
+                yield where, text.rstrip("\r\n")
+
+    def json(self) -> Any:
+        """The document, held whole.
+
+        Raises:
+          PreparationError: not JSON in UTF-8.
+        """
+        with self.open() as file:
+            try:
+                return json.loads(file.read().decode("utf-8-sig"))
+            except ValueError as error:
+                raise PreparationError(f"{self.where}: expected JSON ({error})") from error
+
+    def _open(self, stack: contextlib.ExitStack) -> IO[bytes]:
+        if not self.member:
+            raw: IO[bytes] = stack.enter_context(self.path.open("rb"))
+        elif self.path.name.lower().endswith(".zip"):
+            raw = stack.enter_context(stack.enter_context(zipfile.ZipFile(self.path)).open(self.member))
+        else:
+            archive = stack.enter_context(tarfile.open(self.path))  # noqa: SIM115
+            member = archive.extractfile(self.member)
+            if member is None:
+                raise PreparationError(f"{self.where}: is no file")
+            raw = stack.enter_context(member)
+        packed = (self.member or self.path.name).endswith(".gz")
+        return stack.enter_context(io.BufferedReader(gzip.GzipFile(fileobj=raw))) if packed else raw  # type: ignore[arg-type]
+
+
+class OfficialFiles:
+    """The files below a folder (or one file), archives looked into."""
+
+    def __init__(self, root: Path):
+        """`root`: a folder, an archive or a file.
+
+        Raises:
+          PreparationError: there is no such thing, or an archive that cannot be read.
+        """
+        if not root.exists():
+            raise PreparationError(f"--annotations {root}: no such file or folder")
+        self.root = root
+        paths = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+        self._files: list[OfficialFile] = []
+        for path in paths:
+            if path.name.startswith("."):
+                continue
+            if path.name.lower().endswith(ARCHIVES):
+                self._files += [OfficialFile(path, member) for member in _members(path)]
+            else:
+                self._files.append(OfficialFile(path))
+
+    def find(self, *patterns: str) -> list[OfficialFile]:
+        """All files whose published name fits one of the patterns (shell style, case ignored).
+
+        The same name found twice (plain and packed, say) gives the least packed, then the shallowest.
+        """
+        best: dict[str, OfficialFile] = {}
+        for file in sorted(self._files, key=lambda f: (bool(f.member), f.path.name.endswith(".gz"), len(f.path.parts))):
+            if any(fnmatch.fnmatchcase(file.name.lower(), pattern.lower()) for pattern in patterns):
+                best.setdefault(file.name.lower(), file)
+        return [best[name] for name in sorted(best)]
+
+    def one(self, *patterns: str, what: str) -> OfficialFile:
+        """The file of that name; the first pattern that any file fits decides.
+
+        Raises:
+          PreparationError: none, or several; `what` says what it is.
+        """
+        found = self.optional(*patterns)
+        if found is None:
+            raise PreparationError(
+                f"--annotations {self.root}: no {what}: expected {' or '.join(patterns)}, plain, .gz or in an archive"
+            )
+        return found
+
+    def optional(self, *patterns: str) -> OfficialFile | None:
+        """As `one`, or None where there is none."""
+        for pattern in patterns:
+            found = self.find(pattern)
+            if len(found) > 1:
+                names = ", ".join(file.where for file in found[:3])
+                raise PreparationError(f"--annotations {self.root}: {pattern} fits several files ({names}): keep one")
+            if found:
+                return found[0]
+        return None
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        if path.name.lower().endswith(".zip"):
+            with zipfile.ZipFile(path) as archive:
+                names = [item.filename for item in archive.infolist() if not item.is_dir()]
+        else:
+            with tarfile.open(path) as packed:
+                names = [item.name for item in packed if item.isfile()]
+    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise PreparationError(f"{path}: no archive that can be read ({error}); download it again") from error
+    hidden = ("__MACOSX/", ".", "._")
+    return [name for name in names if not name.startswith(hidden) and not PurePosixPath(name).name.startswith(".")]
