@@ -1,17 +1,23 @@
 """Which videos of a dataset can be used? Each is decoded as training will, and re-encoded where that is asked for."""
 
+import collections
 import dataclasses
+import functools
+import os
+import uuid
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from svilm_jax.input.decoding import VideoError, VideoInfo
+from svilm_jax.input.decoding import VideoError, VideoInfo, probe
 
 from .entries import Entry
 from .errors import PreparationError
-from .transcoding import Encoding, transcode
+from .journal import Journal, Result, source_of_video
+from .transcoding import Encoding, Window, transcode
 from .videos import check_video
 from .workers import Workers
 
@@ -27,6 +33,7 @@ class Job:
     source: Path
     target: Path | None
     encoding: Encoding
+    window: Window | None = None
 
     def __str__(self) -> str:
         return str(self.source)
@@ -42,7 +49,8 @@ class Checked:
       frames: int32 [N], what the header of the file claims, 0 where it does not say.
       seconds: float64 [N].
       bytes: int64 [N], of the video as it goes into the record.
-      encoded: folder of re-encoded files; None where the bytes of the files are kept.
+      encoding: to what the videos were re-encoded.
+      encoded: folder of re-encoded files.
     """
 
     entries: Collection[Entry]
@@ -50,7 +58,8 @@ class Checked:
     frames: np.ndarray
     seconds: np.ndarray
     bytes: np.ndarray
-    encoded: Path | None
+    encoding: Encoding
+    encoded: Path
 
     def __len__(self) -> int:
         return int(self.usable.sum())
@@ -59,62 +68,106 @@ class Checked:
         """Usable entries, the file that becomes the record's video, and its number of frames (0: unknown)."""
         for number, entry in enumerate(self.entries):
             if self.usable[number]:
-                file = entry.video if self.encoded is None else _target(self.encoded, number)
-                yield entry, file, int(self.frames[number])
+                yield entry, self.target(entry, number) or entry.video, int(self.frames[number])
+
+    def target(self, entry: Entry, number: int) -> Path | None:
+        """The file to which an entry's video is re-encoded; None where the bytes of its file are kept."""
+        if not self.encoding and entry.window is None:
+            return None
+        return self.encoded / f"{number // FOLDER_FILES:06d}" / f"{number % FOLDER_FILES:03d}.mp4"
+
+    def put(self, number: int, result: Result) -> None:
+        """Takes in what the check of entry `number` came to."""
+        self.usable[number] = not result.reason
+        self.frames[number], self.seconds[number], self.bytes[number] = result.frames, result.seconds, result.bytes
 
 
 def check_videos(
     splits: Mapping[str, Collection[Entry]],
     encoding: Encoding,
-    folder: Path,
+    journal: Journal,
     workers: Workers,
     max_skipped_share: float,
-) -> tuple[dict[str, Checked], list[dict[str, str]]]:
-    """Checks, and re-encodes, the videos of all splits.
+) -> dict[str, Checked]:
+    """Checks, and re-encodes, the videos of all splits but those that the journal knows.
 
     Args:
-      folder: receives re-encoded files.
+      journal: receives the results, the reasons against unusable videos among them, and re-encoded files.
       max_skipped_share: of the videos that may be unusable.
 
     Returns:
-      The splits that have a usable video, and for each unusable one its split, video (id), file and reason.
+      The splits that have a usable video.
 
     Raises:
       PreparationError: more videos are unusable than allowed, or all of them.
     """
     total = sum(len(entries) for entries in splits.values())
-    checked: dict[str, Checked] = {}
-    skipped: list[dict[str, str]] = []
+    journal.begin({split: len(entries) for split, entries in splits.items()})
+    checked = {}
     with tqdm(total=total, desc="re-encoding" if encoding else "checking videos", unit="video", disable=None) as bar:
         for split, entries in splits.items():
-            encoded = folder / "encoded" / split if encoding else None
-            state = Checked(
-                entries,
-                np.zeros(len(entries), np.bool_),
-                np.zeros(len(entries), np.int32),
-                np.zeros(len(entries), np.float64),
-                np.zeros(len(entries), np.int64),
-                encoded,
-            )
-            jobs = (Job(e.video, encoded and _target(encoded, i), encoding) for i, e in enumerate(entries))
-            results = workers.map(check_file, jobs, doing="checking videos", chunk=1 if encoding else CHUNK)
-            for number, (entry, (info, size, reason)) in enumerate(zip(entries, results, strict=True)):
-                if info is None:
-                    file = entry.video.name
-                    skipped.append({"split": split, "video": entry.record.id, "file": file, "reason": reason})
-                else:
-                    state.usable[number] = True
-                    state.frames[number], state.seconds[number] = info.frames, info.duration
-                    state.bytes[number] = size
-                bar.update()
+            state = _check_split(split, entries, encoding, journal, workers, bar)
             if len(state):
                 checked[split] = state
-    if not checked or len(skipped) > max_skipped_share * total:
-        shown = "".join(f"\n  {told(item)}" for item in skipped[:SHOWN])
-        more = f"\n  and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
+    skipped = total - sum(len(state) for state in checked.values())
+    if not checked or skipped > max_skipped_share * total:
+        shown = list(zip(range(SHOWN), journal.skipped(splits), strict=False))
+        listed = "".join(f"\n  {told(item)}" for _, item in shown)
+        more = f"\n  and {skipped - SHOWN} more" if skipped > SHOWN else ""
         allowed = f", more than the share {max_skipped_share:g} that --max-skipped-share allows" if checked else ""
-        raise PreparationError(f"{len(skipped)} of {total} videos are unusable{allowed}:{shown}{more}")
-    return checked, skipped
+        raise PreparationError(f"{skipped} of {total} videos are unusable{allowed}:{listed}{more}")
+    return checked
+
+
+def _check_split(
+    split: str, entries: Collection[Entry], encoding: Encoding, journal: Journal, workers: Workers, bar: Any
+) -> Checked:
+    count = len(entries)
+    state = Checked(
+        entries,
+        np.zeros(count, np.bool_),
+        np.zeros(count, np.int32),
+        np.zeros(count, np.float64),
+        np.zeros(count, np.int64),
+        encoding,
+        journal.encoded / split,
+    )
+    done = np.zeros(count, np.bool_)
+    # First what is known and then what is not, each in a pass of its own: work that comes in order cannot wait in
+    # memory for a million known videos to go by.
+    if journal.holds(split):
+        for number, entry in enumerate(entries):
+            result = journal.checked(split, number, source_of_video(entry, encoding))
+            if result is not None and _still_there(state.target(entry, number), result):
+                state.put(number, result)
+                done[number] = True
+        bar.update(int(done.sum()))
+        if done.any():
+            tqdm.write(f"{split}: {done.sum()} of {count} videos were checked before")
+    asked: collections.deque[tuple[int, bytes, str, str]] = collections.deque()
+
+    def jobs() -> Iterator[Job]:
+        for number, entry in enumerate(entries):
+            if not done[number]:
+                # What the file is now, before it is read: one that changes meanwhile counts as changed.
+                asked.append((number, source_of_video(entry, encoding), entry.record.id, entry.video.name))
+                yield Job(entry.video, state.target(entry, number), encoding, entry.window)
+
+    whole = not encoding and not any(entry.window for entry, _ in zip(entries, range(1), strict=False))
+    for result in workers.map(check_file, jobs(), doing="checking videos", chunk=CHUNK if whole else 1):
+        number, source, name, file = asked.popleft()
+        result = Result(*result)
+        journal.note_checked(split, number, source, name, file, result)
+        state.put(number, result)
+        bar.update()
+    return state
+
+
+def _still_there(target: Path | None, result: Result) -> bool:
+    """Whether the re-encoded file of a known result is whole; true where there is none."""
+    if target is None or result.reason:
+        return True
+    return target.is_file() and target.stat().st_size == result.bytes
 
 
 def told(item: Mapping[str, str]) -> str:
@@ -125,20 +178,48 @@ def told(item: Mapping[str, str]) -> str:
     return f"{named}: {item['reason']}"
 
 
-def check_file(job: Job) -> tuple[VideoInfo | None, int, str]:
-    """What the file says of itself, its size in bytes and "", or None, 0 and the reason why it is of no use."""
-    info, reason = check_video(job.source)
-    file = job.source
+def check_file(job: Job) -> Result:
+    """What the check of one file comes to; its re-encoded file has its name when it is whole and on disk."""
+    if job.window is None:
+        info, reason = check_video(job.source)
+        file = job.source
+    else:
+        # Checking all of a long file for each of its parts would take longer than reading the part, which shows
+        # whether that is sound.
+        info, reason = _probed(job.source)
     if info is not None and job.target is not None:
         file = job.target
         file.parent.mkdir(parents=True, exist_ok=True)
+        begun = file.with_name(f"{file.stem}.{uuid.uuid4().hex}.part")  # a cluster may do the same job twice at once
         try:
-            transcode(job.source, file, job.encoding, info)
+            transcode(job.source, begun, job.encoding, info, job.window)
+            info, reason = check_video(begun)
+            if info is not None:
+                with begun.open("rb+") as made:
+                    os.fsync(made.fileno())
+                begun.rename(file)
         except VideoError as error:
-            return None, 0, error.reason
-        info, reason = check_video(file)
-    return info, file.stat().st_size if info is not None else 0, reason
+            info, reason = None, error.reason
+        finally:
+            begun.unlink(missing_ok=True)
+    if info is None:
+        return Result(0, 0.0, 0, reason)
+    return Result(info.frames, info.duration, file.stat().st_size, "")
 
 
-def _target(folder: Path, number: int) -> Path:
-    return folder / f"{number // FOLDER_FILES:06d}" / f"{number % FOLDER_FILES:03d}.mp4"
+def _probed(path: Path) -> tuple[VideoInfo | None, str]:
+    """What a file says of itself and "", or None and the reason why it is of no use."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None, "no such file"
+    try:
+        return _remembered(path, stat.st_size, stat.st_mtime_ns), ""
+    except VideoError as error:
+        return None, error.reason
+
+
+@functools.lru_cache(maxsize=64)
+def _remembered(path: Path, size: int, changed: int) -> VideoInfo:
+    """Of one state of a file: its parts come one after the other, and some containers are read whole for the answer."""
+    return probe(path, name=path.name)

@@ -31,6 +31,11 @@ def noun_phrases(texts: list[str]) -> dict[str, tuple[str, ...]]:
     }
 
 
+def phrase_lists(texts: list[str]) -> list[list[str]]:
+    """As `noun_phrases`, for each different text in the order of its first mention: JSON values."""
+    return [list(phrases) for phrases in noun_phrases(texts).values()]
+
+
 def parser_versions() -> dict[str, str]:
     """Versions of spaCy and of its model, for the record of a preparation.
 

@@ -5,13 +5,15 @@ phrases -> records -> TFDS with ArrayRecord, and beside them:
 
     OUT/NAME/<version>/          dataset_info.json, features.json, NAME-train.array_record-*
     OUT/NAME/preparation.json    options, counts, skipped files with reasons, versions
+    OUT/NAME/skipped.jsonl       all skipped files, where they are too many for that
     OUT/NAME/vocab.txt           a WordPiece vocabulary, trained on the training captions or given
     OUT/NAME/labels.json         classes of the actions, in the order that numbers them
     OUT/NAME/answers.json        answers of the training questions with their counts, most frequent first
 
 Everything is written into a folder of another name first, which is renamed at the end: what stops half-way leaves
-nothing that looks finished. Entries are only iterated over, several times, so that a collection that reads them from
-disk keeps memory small however many there are.
+nothing that looks finished, and what took long (checks, re-encoded files, phrases) in a journal, from which the next
+preparation goes on. Entries are only iterated over, several times, so that a collection that reads them from disk
+keeps memory small however many there are.
 """
 
 import collections
@@ -20,10 +22,11 @@ import dataclasses
 import fcntl
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +39,20 @@ from svilm_jax.input.vocabulary_training import train_wordpiece
 from .checking import Checked, check_videos, told
 from .entries import Entry, read_masks
 from .errors import PreparationError
-from .noun_phrases import CHUNK, noun_phrases, parser_versions
+from .journal import Journal, journal
+from .noun_phrases import parser_versions
+from .phrasing import find_phrases, with_phrases
 from .transcoding import Encoding
-from .workers import Workers, working
+from .workers import working
 from .writing import write_records
 
 __all__ = ["Encoding", "Entry", "Plan", "PreparationError", "describe", "finished", "prepare"]
 
 SUMMARY = "preparation.json"
 LABELS, ANSWERS = "labels.json", "answers.json"
+SKIPPED = "skipped.jsonl"
+LISTED = 1000  # skipped videos in the summary
+TOLD = 50  # of them on the screen
 OTHER_BYTES = 2000  # of a record, beside the video: captions, phrases, packed masks
 _VERSIONED = ("svilm_jax", "tensorflow-datasets", "array-record", "av", "numpy", "tokenizers")
 
@@ -151,19 +159,24 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
     if not any(len(entries) for entries in splits.values()):
         raise PreparationError(f"{plan.name}: no video to prepare")
     versions = {name: importlib.metadata.version(name) for name in _VERSIONED} | parser_versions()
-    with building(plan.out, plan.name) as folder, working(plan.workers) as workers:
+    with (
+        building(plan.out, plan.name) as folder,
+        journal(plan.out / f".{plan.name}.progress") as done,
+        working(plan.workers) as workers,
+    ):
         # The vocabulary is written first: what is wrong with it should not show after an hour of videos.
         vocabulary = folder / "vocab.txt"
         if plan.vocab is not None:
             origin = _given_vocabulary(plan.vocab, vocabulary)
-        checked, skipped = check_videos(splits, plan.encoding, folder, workers, plan.max_skipped_share)
+        checked = check_videos(splits, plan.encoding, done, workers, plan.max_skipped_share)
         if plan.vocab is None:
             origin = _learned_vocabulary(plan, checked, vocabulary)
         clips = sum(len(split) for split in checked.values())
         size = sum(int(split.bytes.sum()) for split in checked.values())
         captions = dict.fromkeys(checked, 0)
-        with tqdm(total=clips, desc="noun phrases and records", unit="clip", disable=None) as bar:
-            records = {split: _records(split, checked[split], workers, captions, bar) for split in checked}
+        find_phrases(checked, done, workers)
+        with tqdm(total=clips, desc="records", unit="clip", disable=None) as bar:
+            records = {split: _records(split, checked[split], done, captions, bar) for split in checked}
             version = write_records(plan.name, records, folder, plan.description, OTHER_BYTES + size / clips)
         made = folder / plan.name
         views = _write_views(plan, checked, version / schema.VIEWS)
@@ -171,6 +184,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
         _write_answers(checked, made / ANSWERS)
         if vocabulary.is_file():
             vocabulary.rename(made / vocabulary.name)
+        skipped, unusable = _write_skipped(splits, done, made / SKIPPED)
         summary = {
             "dataset": plan.name,
             "schema": schema.SCHEMA_VERSION,
@@ -178,6 +192,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
             "options": plan.all_options(),
             "splits": {split: _counts(checked[split], captions[split]) for split in checked},
             "views": views,
+            "unusable": unusable,
             "skipped": skipped,
             "vocabulary": origin,
             "notes": dict(notes or {}),
@@ -185,6 +200,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
         }
         (made / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         _publish(made, plan.folder)
+        done.remove()
     return plan.folder
 
 
@@ -200,9 +216,12 @@ def describe(folder: Path) -> str:
         missing = f", {held['missing']} more are not there" if held["missing"] else ""
         lines.append(f"  view {view}: {held['clips']} clips{missing}")
     lines += [f"  {key}: {value}" for key, value in summary["notes"].items()]
-    if summary["skipped"]:
-        lines.append(f"  skipped {len(summary['skipped'])} unusable video{'s' * (len(summary['skipped']) > 1)}:")
-        lines += [f"    {told(item)}" for item in summary["skipped"]]
+    if skipped := summary["skipped"]:
+        count = summary.get("unusable", len(skipped))
+        lines.append(f"  skipped {count} unusable video{'s' * (count > 1)}:")
+        lines += [f"    {told(item)}" for item in skipped[:TOLD]]
+        if count > TOLD:
+            lines.append(f"    and {count - TOLD} more: {folder / (SKIPPED if count > LISTED else SUMMARY)}")
     return "\n".join(lines)
 
 
@@ -243,37 +262,28 @@ def _publish(made: Path, folder: Path) -> None:
 
 
 def _records(
-    split: str, checked: Checked, workers: Workers, captions: dict[str, int], bar: Any
+    split: str, checked: Checked, notes: Journal, captions: dict[str, int], bar: Any
 ) -> Iterator[schema.Record]:
     """Complete records, read from disk one at a time; counts their captions."""
-    batches: collections.deque[list[tuple[Entry, Path, int]]] = collections.deque()
-
-    def texts() -> Iterator[list[str]]:
-        for batch in _batches(checked):
-            batches.append(batch)
-            yield [caption.text for entry, _, _ in batch for caption in entry.record.captions]
-
-    for phrases in workers.map(noun_phrases, texts(), doing="noun phrases"):
-        for entry, file, frames in batches.popleft():
-            record = entry.record
-            said = tuple(dataclasses.replace(c, phrases=phrases[c.text]) for c in record.captions)
-            yield dataclasses.replace(record, captions=said, video=file.read_bytes(), masks=read_masks(entry, frames))
-            captions[split] += len(said)
-            bar.update()
+    for entry, file, frames in with_phrases(checked, notes):
+        yield dataclasses.replace(entry.record, video=file.read_bytes(), masks=read_masks(entry, frames))
+        captions[split] += len(entry.record.captions)
+        bar.update()
 
 
-def _batches(checked: Checked) -> Iterator[list[tuple[Entry, Path, int]]]:
-    """Usable entries with `CHUNK` captions together, or a few more."""
-    batch: list[tuple[Entry, Path, int]] = []
-    held = 0
-    for item in checked:
-        batch.append(item)
-        held += max(1, len(item[0].record.captions))
-        if held >= CHUNK:
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch
+def _write_skipped(splits: Iterable[str], notes: Journal, path: Path) -> tuple[list[dict[str, str]], int]:
+    """The first skipped videos, and how many there are; all of them go to a file where they are too many for a list."""
+    everything = notes.skipped(splits)
+    listed = list(itertools.islice(everything, LISTED))
+    further = next(everything, None)
+    if further is None:
+        return listed, len(listed)
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for item in itertools.chain(listed, [further], everything):
+            file.write(json.dumps(item, ensure_ascii=False) + "\n")
+            count += 1
+    return listed, count
 
 
 def _write_views(plan: Plan, checked: Mapping[str, Checked], path: Path) -> dict[str, dict[str, int]]:

@@ -31,6 +31,13 @@ def write_records(
     # TFDS is slow to import and tells TensorFlow's C++ side to speak; only this function needs it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import example_serializer
+
+    class SameBytes(example_serializer.ExampleSerializer):  # type: ignore[misc]
+        """Protocol buffers put the fields of a map in an order that changes from process to process, unless told."""
+
+        def serialize_example(self, example: Any) -> bytes:
+            return bytes(self.get_tf_example(example).SerializeToString(deterministic=True))
 
     made = folder / name / schema.SCHEMA_VERSION
     made.mkdir(parents=True)
@@ -44,6 +51,7 @@ def write_records(
     # beyond, and reads it all back into memory, since keys that keep the order fall into one bucket of its shuffle.
     shard = max(1, int(SHARD_BYTES // max(record_bytes, 1.0)))
     writer = tfds.core.SequentialWriter(info, max_examples_per_shard=shard, file_format="array_record")
+    writer._serializer = SameBytes(info.features.get_serialized_info())  # the writer takes none as an argument
     writer.initialize_splits(list(splits))
     for split, records in splits.items():
         for batch in _batches(records):

@@ -42,7 +42,13 @@ def test_the_same_bytes_for_any_number_of_workers(two_runs):
 def test_nothing_else_is_left(two_runs):
     assert sorted(p.name for p in two_runs[1].iterdir()) == ["moving_shapes", "moving_shapes_raw"]
     folder = two_runs[1] / "moving_shapes"
-    assert sorted(p.name for p in folder.iterdir()) == ["1.0.0", "preparation.json", "vocab.txt"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "1.0.0",
+        "answers.json",
+        "labels.json",
+        "preparation.json",
+        "vocab.txt",
+    ]
     text = (folder / "preparation.json").read_text()
     assert str(two_runs[1]) not in text
     assert str(Path.home()) not in text
@@ -96,14 +102,14 @@ def test_many_files_keep_the_order(tmp_path, monkeypatch):
     assert [source[i].id for i in range(12)] == [f"clip{i}" for i in range(12)]
 
 
-def test_a_failure_half_way_leaves_nothing(tmp_path):
+def test_a_failure_half_way_leaves_nothing_that_looks_finished(tmp_path):
     items = entries(tmp_path / "raw", 2)
     masks = tmp_path / "raw" / "masks.npz"
     masks.write_bytes(b"no archive")
     items[1] = Entry(items[1].record, items[1].video, masks)
     with pytest.raises(PreparationError, match=r"masks\.npz: no \.npz file"):
         prepare_entries(plan(tmp_path), {"train": items})
-    assert [p.name for p in tmp_path.iterdir()] == ["raw"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".dogs.progress", "raw"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

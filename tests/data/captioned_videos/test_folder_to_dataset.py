@@ -88,7 +88,7 @@ def test_mistakes(folder, tmp_path):
         options = {"videos": folder, "captions": captions, "out_dir": tmp_path} | change
         with pytest.raises(PreparationError, match=message):
             prepare(**options)
-    assert not any(p.is_dir() for p in tmp_path.iterdir())
+    assert not any(p.is_dir() and not p.name.startswith(".") for p in tmp_path.iterdir())
     (tmp_path / "hollow.csv").write_text("video,caption\nplain, \n")
     with pytest.raises(PreparationError, match="no video has a caption"):
         prepare(folder, tmp_path / "hollow.csv", tmp_path)

@@ -1,0 +1,83 @@
+"""Which noun phrases belong to the captions of a dataset? Found once for all splits, then read beside the entries."""
+
+import collections
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tqdm import tqdm
+
+from svilm_jax.input.schema import Caption
+
+from .checking import Checked
+from .entries import Entry
+from .journal import Journal, source_of_texts
+from .noun_phrases import CHUNK, parser_versions, phrase_lists
+from .workers import Workers
+
+Item = tuple[Entry, Path, int]
+
+
+def find_phrases(checked: Mapping[str, Checked], journal: Journal, workers: Workers) -> None:
+    """Notes the phrases of all captions in the journal, but for those that it knows.
+
+    Raises:
+      PreparationError: no parser.
+    """
+    parser, known = parser_versions(), 0
+    asked: collections.deque[tuple[bytes, int]] = collections.deque()
+    clips = sum(len(split) for split in checked.values())
+    with tqdm(total=clips, desc="noun phrases", unit="clip", disable=None) as bar:
+
+        def unknown() -> Iterator[list[str]]:
+            nonlocal known
+            for split in checked.values():
+                for batch in _batches(split):
+                    texts = _texts(batch)
+                    source = source_of_texts(texts, parser)
+                    if not texts or journal.phrases(source) is not None:
+                        known += len(texts)
+                        bar.update(len(batch))
+                    else:
+                        asked.append((source, len(batch)))
+                        yield texts
+
+        for found in workers.map(phrase_lists, unknown(), doing="noun phrases"):
+            source, size = asked.popleft()
+            journal.note_phrases(source, found)
+            bar.update(size)
+    if known:
+        tqdm.write(f"noun phrases of {known} captions were found before")
+
+
+def with_phrases(checked: Checked, journal: Journal) -> Iterator[Item]:
+    """The usable entries of a split, as `Checked` gives them, with the phrases that the journal holds."""
+    parser = parser_versions()
+    for batch in _batches(checked):
+        texts = _texts(batch)
+        found = journal.phrases(source_of_texts(texts, parser)) if texts else []
+        assert found is not None, "find_phrases comes first"
+        phrases = dict(zip(dict.fromkeys(texts), map(tuple, found), strict=True))
+        for entry, file, frames in batch:
+            said: tuple[Caption, ...] = tuple(
+                dataclasses.replace(caption, phrases=phrases[caption.text]) for caption in entry.record.captions
+            )
+            yield dataclasses.replace(entry, record=dataclasses.replace(entry.record, captions=said)), file, frames
+
+
+def _texts(batch: list[Item]) -> list[str]:
+    return [caption.text for entry, _, _ in batch for caption in entry.record.captions]
+
+
+def _batches(checked: Checked) -> Iterator[list[Item]]:
+    """Usable entries with `CHUNK` captions together, or a few more."""
+    batch: list[Item] = []
+    held = 0
+    for item in checked:
+        batch.append(item)
+        held += max(1, len(item[0].record.captions))
+        if held >= CHUNK:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
