@@ -1,4 +1,4 @@
-"""What can a user do? The `svilm` command: train, eval, prepare, inspect, report."""
+"""What can a user do? The `svilm` command: train, eval, score, prepare, inspect, report."""
 
 import argparse
 import importlib
@@ -42,6 +42,7 @@ def _user_errors() -> tuple[type[Exception], ...]:
         "svilm_jax.training.checkpoints": ("CheckpointError",),
         "svilm_jax.training.loop": ("NonFiniteError",),
         "svilm_jax.report.errors": ("ReportError",),
+        "svilm_jax.evaluation.score_files": ("ScoreError",),
     }.items():
         if module in sys.modules:  # what was never imported was never raised
             late += [getattr(sys.modules[module], name) for name in names]
@@ -87,10 +88,12 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
     prepare = add("prepare", "turn raw videos and annotations into a dataset", "", _prepare)
     inspect = add("inspect", "say what a prepared dataset holds, with a contact sheet", "", _inspect)
-    # What these two take is defined beside what they do, and only imported when asked for.
+    score = add("score", "hold anybody's predictions against a published ground truth", "", _score)
+    # What these take is defined beside what they do, and only imported when asked for.
     for name, command, module in (
         ("prepare", prepare, "svilm_data.command"),
         ("inspect", inspect, "svilm_jax.report.inspection"),
+        ("score", score, "svilm_jax.evaluation.scoring"),
     ):
         if name in argv:
             importlib.import_module(module).add_arguments(command)
@@ -123,6 +126,13 @@ def _inspect(args: argparse.Namespace, rest: list[str]) -> int | None:
     import svilm_jax.report.inspection as inspection
 
     inspection.run(args)
+    return None
+
+
+def _score(args: argparse.Namespace, rest: list[str]) -> int | None:
+    from svilm_jax.evaluation import scoring
+
+    scoring.run(args)
     return None
 
 

@@ -1,9 +1,17 @@
-"""Evaluators, one a task, on metrics, one file each; run during training and alone."""
+"""Evaluators, one a task, on metrics, one file each; run during training and alone.
 
-from svilm_jax.evaluation.encoding import Encoder
+What needs JAX is imported when it is asked for: `svilm score` reads files and compares numbers, at once.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from svilm_jax.evaluation.evaluate import Evaluation, evaluate
-from svilm_jax.evaluation.registry import KINDS, Evaluator, build_evaluators
 from svilm_jax.evaluation.table import format_table, with_baselines
+
+if TYPE_CHECKING:
+    from svilm_jax.evaluation.encoding import Encoder
+    from svilm_jax.evaluation.registry import KINDS, Evaluator, build_evaluators
 
 __all__ = [
     "KINDS",
@@ -15,3 +23,11 @@ __all__ = [
     "format_table",
     "with_baselines",
 ]
+
+_LATE = {"Encoder": "encoding", "KINDS": "registry", "Evaluator": "registry", "build_evaluators": "registry"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        return getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,9 +4,11 @@ import dataclasses
 import logging
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from svilm_jax.evaluation.encoding import Encoder
-from svilm_jax.evaluation.registry import Evaluator
+if TYPE_CHECKING:  # not at run time: both bring JAX, and the package with this function is imported without
+    from svilm_jax.evaluation.encoding import Encoder
+    from svilm_jax.evaluation.registry import Evaluator
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ class Evaluation:
     failed: dict[str, str]
 
 
-def evaluate(encoder: Encoder, evaluators: Mapping[str, Evaluator]) -> Evaluation:
+def evaluate(encoder: "Encoder", evaluators: "Mapping[str, Evaluator]") -> Evaluation:
     """Runs every evaluator; one that raises is logged with its traceback and named in `failed`."""
     metrics: dict[str, float] = {}
     failed: dict[str, str] = {}

@@ -1,9 +1,10 @@
-"""How high does each query rank what belongs to it? Ranks, recall at k, median rank, and what chance would give.
+"""How high does each query rank what belongs to it? Ranks, recall at k, median and mean rank, and what chance gives.
 
 Ties are broken against the model (METHOD 1.7): an item as similar as the right one is taken to stand before it, so a
 model that maps everything to one point gets the worst rank and not the best.
 """
 
+import bisect
 import math
 from collections.abc import Sequence
 
@@ -48,19 +49,21 @@ def pessimistic_ranks(similarity: np.ndarray, positives: np.ndarray) -> np.ndarr
 
 
 def recall_metrics(ranks: np.ndarray, prefix: str, recall_at: Sequence[int] = RECALL_AT) -> dict[str, float]:
-    """`prefix_R1`, ... as fractions and `prefix_MedR` as a rank, of ranks int [Q] counted from 1."""
+    """`prefix_R1`, ... as fractions, `prefix_MedR` and `prefix_MeanR` as ranks, of ranks int [Q] counted from 1."""
     ranks = np.asarray(ranks)
     if not len(ranks):
         raise ValueError(f"{prefix}: no queries to rank; is the split empty, or without captions?")
     metrics = {f"{prefix}_R{k}": float(np.mean(ranks <= k)) for k in recall_at}
-    return metrics | {f"{prefix}_MedR": float(np.median(ranks))}
+    return metrics | {f"{prefix}_MedR": float(np.median(ranks)), f"{prefix}_MeanR": float(np.mean(ranks))}
 
 
 def chance_metrics(positives: np.ndarray, prefix: str, recall_at: Sequence[int] = RECALL_AT) -> dict[str, float]:
-    """What a random order of the gallery is expected to give, exactly: `prefix_R1_chance`, ..., `prefix_MedR_chance`.
+    """What a random order of the gallery is expected to give, exactly: `prefix_R1_chance`, `prefix_MedR_chance`, ...
 
     With p right answers and n wrong ones the rank exceeds k exactly when the first k items are all wrong, which has
-    probability C(n, k) / C(n + p, k); recall is the mean over queries, and the median is that of the pooled ranks.
+    probability C(n, k) / C(n + p, k); recall is the mean over queries, and the median is that of the pooled ranks. The
+    right answers cut the order into p + 1 stretches, on average with n / (p + 1) wrong ones each, and the rank is one
+    more than the first stretch is long.
     """
     positives = np.asarray(positives, bool)
     right = positives.sum(axis=1)
@@ -72,13 +75,22 @@ def chance_metrics(positives: np.ndarray, prefix: str, recall_at: Sequence[int] 
         return float(sum(s * chance_within(k, int(p), int(n)) for s, (p, n) in zip(share, kinds, strict=True)))
 
     metrics = {f"{prefix}_R{k}_chance": within(k) for k in recall_at}
-    below = [within(k) for k in range(1, int(wrong.max()) + 2)]
+    ranks = range(1, int(wrong.max()) + 2)
     # The lower and the upper median differ where half of the mass lies exactly at or below a rank.
-    lower = next(k for k, mass in enumerate(below, 1) if mass >= 0.5 - 1e-12)
-    upper = next((k for k, mass in enumerate(below, 1) if mass > 0.5 + 1e-12), len(below))
-    return metrics | {f"{prefix}_MedR_chance": (lower + upper) / 2}
+    lower = ranks[bisect.bisect_left(ranks, 0.5 - 1e-12, key=within)]
+    upper = ranks[bisect.bisect_right(ranks, 0.5 + 1e-12, key=within)]
+    mean = float(np.mean(1 + wrong / (right + 1)))
+    return metrics | {f"{prefix}_MedR_chance": (lower + upper) / 2, f"{prefix}_MeanR_chance": mean}
 
 
 def chance_within(k: int, right: int, wrong: int) -> float:
-    """The probability that at least one of `right` answers is among the first k of a random order."""
-    return 1.0 - math.comb(wrong, k) / math.comb(wrong + right, k) if k <= wrong + right else 1.0
+    """The probability that at least one of `right` answers is among the first k of a random order.
+
+    C(n, k) / C(n + p, k) has p factors as well as k; the fewer are taken, since a gallery of all captions has ten
+    thousands of ranks, and its binomials as many digits.
+    """
+    if k > wrong:
+        return 1.0
+    if k < right:
+        return 1.0 - math.prod((wrong - i) / (wrong + right - i) for i in range(k))
+    return 1.0 - math.prod((wrong - k + i) / (wrong + i) for i in range(1, right + 1))

@@ -108,7 +108,7 @@ def encode_gallery(encoder: Encoder, clips: EvaluationClips, numbers: list[int])
 
 
 class Retrieval:
-    """Both directions over the whole split: R@1, R@5, R@10 and MedR, with chance and the oracles."""
+    """Both directions over the whole split: R@1, R@5, R@10, MedR and MeanR, with chance and the oracles."""
 
     def __init__(self, options: RetrievalOptions, config: Config):
         self.options = options

@@ -33,7 +33,7 @@ def with_baselines(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
 
 def is_share(name: str) -> bool:
     """Whether a metric is a share between 0 and 1; the others are ranks, numbers of groups, steps or seconds."""
-    return not (name.startswith("train/") or name.endswith("groups_used") or "MedR" in name)
+    return not (name.startswith("train/") or name.endswith("groups_used") or "MedR" in name or "MeanR" in name)
 
 
 def format_value(name: str, value: float) -> str:

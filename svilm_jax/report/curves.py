@@ -16,6 +16,7 @@ PANELS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("groups in use", ("groups_used",), False),
     ("losses", ("loss",), False),
 )
+COUNTED = ("MedR", "MeanR", "groups_used")  # no shares: they would flatten the curves that are
 EVALUATED = ("retrieval", "retrieval_hard", "grounding", "grouping")
 _IGNORED = ("step", "time", "epoch")
 
@@ -61,7 +62,7 @@ def panels(curves: dict[str, Curve]) -> list[tuple[str, dict[str, Curve], bool]]
     found = []
     for kind in EVALUATED:
         chosen = {n: rest.pop(n) for n in list(rest) if n.startswith(f"{kind}/")}
-        shown = {n: c for n, c in chosen.items() if len(c[0]) > 1 and "MedR" not in n and "groups_used" not in n}
+        shown = {n: c for n, c in chosen.items() if len(c[0]) > 1 and not any(w in n for w in COUNTED)}
         if shown:
             found.append((f"evaluation: {kind}", shown, False))
     training = []

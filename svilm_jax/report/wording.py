@@ -41,7 +41,13 @@ LABELS: Mapping[str, str] = {
     "train/seconds": "seconds from start to end, evaluation included",
 }
 _DIRECTIONS = {"t2v": "text to video", "v2t": "video to text"}
-_MEASURES = {"R1": "recall at 1", "R5": "recall at 5", "R10": "recall at 10", "MedR": "median rank"}
+_MEASURES = {
+    "R1": "recall at 1",
+    "R5": "recall at 5",
+    "R10": "recall at 10",
+    "MedR": "median rank",
+    "MeanR": "mean rank",
+}
 
 
 def section(name: str) -> str:

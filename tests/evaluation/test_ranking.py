@@ -1,6 +1,7 @@
 """Are ranks, recalls and chance levels what their definitions say, ties counted against the model?"""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_recall_matches_scikit_learn_where_there_are_no_ties():
 def test_all_equal_similarities_give_the_worst_rank():
     ranks = ranking.pessimistic_ranks(np.ones((7, 7)), np.eye(7, dtype=bool))
     assert ranks.tolist() == [7] * 7
-    assert ranking.recall_metrics(ranks, "x") == {"x_R1": 0.0, "x_R5": 0.0, "x_R10": 1.0, "x_MedR": 7.0}
+    assert ranking.recall_metrics(ranks, "x") == {"x_R1": 0.0, "x_R5": 0.0, "x_R10": 1.0, "x_MedR": 7.0, "x_MeanR": 7.0}
 
 
 def test_one_item_is_always_found():
@@ -50,11 +51,14 @@ def test_one_item_is_always_found():
         "x_R5_chance": 1.0,
         "x_R10_chance": 1.0,
         "x_MedR_chance": 1.0,
+        "x_MeanR_chance": 1.0,
     }
 
 
 def test_median_rank_counts_from_one():
-    assert ranking.recall_metrics(np.array([1, 1, 4, 9]), "x")["x_MedR"] == 2.5
+    metrics = ranking.recall_metrics(np.array([1, 1, 4, 9]), "x")
+    assert metrics["x_MedR"] == 2.5
+    assert metrics["x_MeanR"] == 3.75
 
 
 def test_chance_is_k_over_n_with_one_answer():
@@ -73,6 +77,17 @@ def test_chance_matches_every_order_of_the_gallery(right, wrong):
     for k in (1, 2, 3):
         assert metrics[f"x_R{k}_chance"] == pytest.approx(np.mean(ranks <= k))
     assert metrics["x_MedR_chance"] == np.median(ranks)
+    assert metrics["x_MeanR_chance"] == pytest.approx(np.mean(ranks))
+
+
+def test_chance_in_a_gallery_of_many_captions_is_quick_and_exact():
+    owner = np.repeat(np.arange(300), np.arange(300) % 40 + 1)
+    metrics = ranking.chance_metrics(np.arange(300)[:, None] == owner, "x")  # binomials of thousands of digits
+    total, expected = len(owner), []
+    for right in np.bincount(owner).tolist():
+        wrong = total - right
+        expected.append(1 - math.comb(wrong, 10) / math.comb(total, 10))
+    assert metrics["x_R10_chance"] == pytest.approx(np.mean(expected), rel=1e-12)
 
 
 def test_nan_is_refused_and_not_ranked_first():

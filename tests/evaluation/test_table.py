@@ -42,4 +42,5 @@ def test_shares_are_percentages_and_the_rest_are_numbers():
     assert format_value("grounding/mean_iou", 0.1234) == "12.3 %"
     assert format_value("grounding/groups_used", 4.56) == "4.6"
     assert format_value("retrieval/t2v_MedR_chance", 100.5) == "100.5"
+    assert format_value("retrieval/t2v_MeanR", 12.25) == "12.2"
     assert format_value("train/steps", 450.0) == "450"

@@ -7,6 +7,7 @@ def test_known_metrics_have_plain_words():
     assert wording.label("retrieval/t2v_R10") == "text to video, recall at 10"
     assert wording.label("retrieval_hard/v2t_R1") == "video to text, recall at 1, among look-alikes"
     assert wording.label("retrieval/v2t_MedR") == "video to text, median rank"
+    assert wording.label("retrieval/v2t_MeanR") == "video to text, mean rank"
     assert wording.label("grounding/pointing_game").startswith("points on the object")
     assert "do not decode" in wording.label("grouping/failed_share_untrimmed")
 

@@ -1,0 +1,70 @@
+"""How many questions were answered right, over all that were asked, and over each kind of question?
+
+Open-ended question answering as MSVD-QA, MSRVTT-QA and ActivityNet-QA score it (METHOD 1.7): an answer is right when it
+is the same string, one point a question, and the whole test set counts. A question without an answer is wrong, and so
+is one whose right answer the model cannot say.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+KINDS = ("what", "who", "how", "when", "where")  # as Xu et al. (2017) split MSVD-QA and MSRVTT-QA
+OTHER = "other"
+
+
+def question_kind(question: str) -> str:
+    """The kind of a question by its first word: one of `KINDS`, or "other" ("is the dog black", "whose hat")."""
+    found = re.match(r"\s*([a-z]+)", question.lower())
+    return found[1] if found and found[1] in KINDS else OTHER
+
+
+def accuracy(answers: Sequence[str], predictions: Sequence[str | None]) -> float:
+    """The share of answers that were predicted, between 0 and 1; None is a question without a prediction.
+
+    Raises:
+      ValueError: no questions, or lengths that differ.
+    """
+    return sum(_right(answers, predictions)) / len(answers)
+
+
+def accuracy_by_kind(
+    answers: Sequence[str], predictions: Sequence[str | None], kinds: Sequence[str]
+) -> dict[str, tuple[float, int]]:
+    """kind -> (accuracy between 0 and 1, number of questions), the most frequent kind first.
+
+    Args:
+      answers: the right ones.
+      predictions: of the same questions; None where there is none, which is wrong.
+      kinds: of the same questions.
+
+    Raises:
+      ValueError: no questions, or lengths that differ.
+    """
+    right = _right(answers, predictions)
+    if len(kinds) != len(right):
+        raise ValueError(f"{len(kinds)} kinds of {len(right)} questions")
+    of_kind: dict[str, list[bool]] = {}
+    for kind, hit in zip(kinds, right, strict=True):
+        of_kind.setdefault(kind, []).append(hit)
+    ordered = sorted(of_kind.items(), key=lambda item: -len(item[1]))
+    return {kind: (sum(hits) / len(hits), len(hits)) for kind, hits in ordered}
+
+
+def out_of_vocabulary_share(answers: Sequence[str], known: Iterable[str] | Mapping[str, int]) -> float:
+    """The share of answers that are not among those known, between 0 and 1: what no classifier over them can reach.
+
+    Raises:
+      ValueError: no questions.
+    """
+    if not answers:
+        raise ValueError("no questions")
+    known = set(known)
+    return sum(answer not in known for answer in answers) / len(answers)
+
+
+def _right(answers: Sequence[str], predictions: Sequence[str | None]) -> list[bool]:
+    if not answers:
+        raise ValueError("no questions")
+    if len(answers) != len(predictions):
+        raise ValueError(f"{len(predictions)} predictions of {len(answers)} questions")
+    return [answer == prediction for answer, prediction in zip(answers, predictions, strict=True)]

@@ -1,0 +1,243 @@
+"""How well do scored segments find the actions of untrimmed videos? ActivityNet's mean average precision.
+
+The definition is that of the official evaluation of the ActivityNet challenge (METHOD 1.7; Heilbron et al., CVPR 2015).
+Per class, predictions are taken by falling score; each is a hit if a segment of its video and class that no earlier
+one took overlaps it by the threshold or more, and takes the one that overlaps most. Precision over recall is
+interpolated as in PASCAL VOC 2011, and average precision is the area under it; a class without predictions has none.
+The mean is over the classes of the ground truth. What the definition leaves open is kept as the official evaluation
+has it, since numbers are compared with numbers that it gave:
+
+- Overlap is 0 / 0 where both segments are points, or one is reversed and as long as the other. That counts as a hit at
+  every threshold, and before every other segment.
+- Equal scores, and equal overlaps, come in the order of NumPy's default `argsort` read backwards. It is not stable, so
+  that order depends on NumPy and the processor; `tied_scores` says for how many predictions it could matter.
+
+Here all videos of all classes are matched side by side, the r-th prediction of each in round r.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+THRESHOLDS = np.linspace(0.5, 0.95, 10)
+
+
+@dataclasses.dataclass(frozen=True)
+class Segments:
+    """Labelled stretches of videos: a ground truth, or predictions with scores.
+
+    Attributes:
+      videos: str [N], ids.
+      labels: str [N], class names.
+      times: float64 [N, 2], start and end in seconds. An end before its start is let stand.
+      scores: float64 [N]; None for a ground truth.
+    """
+
+    videos: np.ndarray
+    labels: np.ndarray
+    times: np.ndarray
+    scores: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.videos), len(self.labels), len(self.times)}
+        if self.scores is not None:
+            lengths.add(len(self.scores))
+        if len(lengths) != 1 or self.times.shape[1:] != (2,):
+            raise ValueError(f"lengths {sorted(lengths)}, times {self.times.shape}: expected [N] and times [N, 2]")
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @classmethod
+    def of(
+        cls,
+        videos: Sequence[str],
+        labels: Sequence[str],
+        times: Sequence[Sequence[float]],
+        scores: Sequence[float] | None = None,
+    ) -> "Segments":
+        """The same from lists, empty ones included."""
+        return cls(
+            videos=np.array(videos, np.str_),
+            labels=np.array(labels, np.str_),
+            times=np.array(times, np.float64).reshape(-1, 2),
+            scores=None if scores is None else np.array(scores, np.float64),
+        )
+
+    def subset(self, chosen: np.ndarray) -> "Segments":
+        """Those of a mask bool [N] or an index int [K]."""
+        scores = None if self.scores is None else self.scores[chosen]
+        return Segments(self.videos[chosen], self.labels[chosen], self.times[chosen], scores)
+
+
+@dataclasses.dataclass(frozen=True)
+class Detection:
+    """What came out.
+
+    Attributes:
+      thresholds: float64 [T], of overlap.
+      labels: the C classes of the ground truth, in the order of their first segment.
+      average_precision: float64 [T, C], between 0 and 1.
+      unknown_labels: class -> number of predictions, for classes that the ground truth lacks; these are left out.
+      without_predictions: number of classes for which nothing was predicted.
+      tied_scores: number of predictions that share their score with another of their class.
+    """
+
+    thresholds: np.ndarray
+    labels: list[str]
+    average_precision: np.ndarray
+    unknown_labels: dict[str, int]
+    without_predictions: int
+    tied_scores: int
+
+    @property
+    def mean_average_precision(self) -> np.ndarray:
+        """float64 [T], over classes."""
+        return self.average_precision.mean(axis=1)
+
+    @property
+    def average(self) -> float:
+        """The mean over thresholds: the number that the challenge ranks by."""
+        return float(self.mean_average_precision.mean())
+
+
+def detection_average_precision(
+    truth: Segments, predictions: Segments, thresholds: Sequence[float] | np.ndarray = THRESHOLDS
+) -> Detection:
+    """Average precision of every class at every threshold.
+
+    Args:
+      truth: the segments to find, at least one.
+      predictions: with scores; their order decides between equal ones.
+      thresholds: of overlap, each above 0.
+
+    Raises:
+      ValueError: no ground truth, predictions without scores, scores or times that are not finite, a threshold that
+        is not above 0.
+    """
+    thresholds = np.asarray(thresholds, np.float64)
+    if not len(truth):
+        raise ValueError("no ground-truth segments: which split is this?")
+    scores = predictions.scores
+    if scores is None:
+        raise ValueError("predictions without scores: there is no order to take them in")
+    if not (np.isfinite(predictions.times).all() and np.isfinite(scores).all()):
+        raise ValueError("predictions: expected finite times and scores")
+    if not (thresholds > 0).all():
+        raise ValueError(f"thresholds {thresholds.tolist()}: expected all above 0, or no overlap at all would do")
+    names, first, truth_class = np.unique(truth.labels, return_index=True, return_inverse=True)
+    by_appearance = np.argsort(first)
+    is_known = np.isin(predictions.labels, names)
+    unknown, counts = np.unique(predictions.labels[~is_known], return_counts=True)
+    known, scores = predictions.subset(is_known), scores[is_known]
+    predicted_class = np.searchsorted(names, known.labels)
+    of_class = [np.flatnonzero(predicted_class == c) for c in range(len(names))]
+    # By class and not all at once: the official order of equal scores is that of each class sorted by itself.
+    ordered = [rows[scores[rows].argsort()[::-1]] for rows in of_class]
+    by_score = np.concatenate(ordered)
+    hits = np.zeros((len(thresholds), len(known)), bool)
+    hits[:, by_score] = _match(truth, truth_class, known.subset(by_score), predicted_class[by_score], thresholds)
+    targets = np.bincount(truth_class, minlength=len(names))
+    precision = [interpolated_average_precision(hits[:, c], int(n)) for c, n in zip(ordered, targets, strict=True)]
+    return Detection(
+        thresholds=thresholds,
+        labels=names[by_appearance].tolist(),
+        average_precision=np.stack(precision, axis=1)[:, by_appearance],  # [T, C]
+        unknown_labels=dict(zip(unknown.tolist(), counts.tolist(), strict=True)),
+        without_predictions=sum(not len(rows) for rows in of_class),
+        tied_scores=sum(_tied(scores[rows]) for rows in of_class),
+    )
+
+
+def temporal_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Length of the intersection over that of the union, of segments float [..., 2] each with each of its own place.
+
+    NaN where the union is 0, as between two points in time.
+    """
+    common = np.clip(np.minimum(first[..., 1], second[..., 1]) - np.maximum(first[..., 0], second[..., 0]), 0, None)
+    either = (second[..., 1] - second[..., 0]) + (first[..., 1] - first[..., 0]) - common
+    with np.errstate(invalid="ignore"):
+        return common / either
+
+
+def interpolated_average_precision(hits: np.ndarray, targets: int) -> np.ndarray:
+    """The area under precision over recall, each precision raised to the best at the same or a higher recall.
+
+    Args:
+      hits: bool [T, N], by falling score.
+      targets: how many there were to find.
+
+    Returns:
+      float64 [T]; 0 without predictions.
+    """
+    found = np.cumsum(hits, axis=1)  # [T, N]
+    precision = found / np.arange(1, hits.shape[1] + 1)
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    # Recall rises only where there is a hit, and by one target each time.
+    return np.sum(best * hits, axis=1) / targets
+
+
+def _match(
+    truth: Segments, truth_class: np.ndarray, predictions: Segments, predicted_class: np.ndarray, thresholds: np.ndarray
+) -> np.ndarray:
+    """bool [T, N]: which predictions, by falling score within their class, are hits."""
+    hits = np.zeros((len(thresholds), len(predictions)), bool)
+    for targets, members, asked, place in _cells(truth, truth_class, predictions, predicted_class):
+        # K cells (a class in a video) of G targets each, P predictions in them; place [P] says in which cell.
+        overlap = temporal_iou(predictions.times[asked][:, None], truth.times[targets[place]])  # [P, G]
+        # Row by row this is the sort of one prediction's overlaps alone, ties and NaN (first, reversed) included.
+        nearest = overlap.argsort(axis=1)[:, ::-1]  # [P, G]
+        # Not `>=`: an overlap that is NaN is not below any threshold.
+        enough = ~(np.take_along_axis(overlap, nearest, axis=1)[:, None] < thresholds[:, None])  # [P, T, G]
+        taken = np.zeros((len(members), len(thresholds), targets.shape[1]), bool)  # [K, T, G]
+        for turn in _turns(place, len(members)):
+            cell, order = place[turn], nearest[turn][:, None]  # [R], [R, 1, G]
+            free = enough[turn] & ~np.take_along_axis(taken[cell], order, axis=2)  # [R, T, G], nearest first
+            hit = free.any(axis=2)  # [R, T]
+            choice = np.take_along_axis(np.broadcast_to(order, free.shape), free.argmax(axis=2)[..., None], 2)[..., 0]
+            row, level = np.nonzero(hit)
+            taken[cell[row], level, choice[row, level]] = True
+            hits[:, asked[turn]] = hit.T
+    return hits
+
+
+def _cells(
+    truth: Segments, truth_class: np.ndarray, predictions: Segments, predicted_class: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Cells (a class in a video) with equally many targets, together: no padding, which a sort would have to skip.
+
+    Yields (targets int [K, G] into the truth, members int [K] cell numbers, asked int [P] into the predictions in their
+    order, place int [P] which of the K cells a prediction is in). Predictions outside all cells never come up.
+    """
+    videos, video = np.unique(truth.videos, return_inverse=True)
+    cells, cell_of_target = np.unique(truth_class * len(videos) + video, return_inverse=True)
+    slot = np.searchsorted(videos, predictions.videos)
+    slot[slot == len(videos)] = 0
+    key = predicted_class * len(videos) + slot
+    cell = np.minimum(np.searchsorted(cells, key), len(cells) - 1)
+    cell[(cells[cell] != key) | (videos[slot] != predictions.videos)] = -1
+    by_cell = np.argsort(cell_of_target, kind="stable")  # targets of a cell stay in the order of the file
+    size = np.bincount(cell_of_target, minlength=len(cells))
+    start = np.cumsum(size) - size
+    for number in np.unique(size):
+        members = np.flatnonzero(size == number)
+        targets = by_cell[start[members][:, None] + np.arange(number)]  # [K, G]
+        asked = np.flatnonzero((cell >= 0) & (size[cell] == number))
+        if len(asked):
+            yield targets, members, asked, np.searchsorted(members, cell[asked])
+
+
+def _turns(place: np.ndarray, cells: int) -> Iterator[np.ndarray]:
+    """Index arrays into `place`: the first prediction of every cell, then the second, and so on."""
+    by_cell = np.argsort(place, kind="stable")
+    size = np.bincount(place, minlength=cells)
+    turn = np.empty(len(place), np.int64)
+    turn[by_cell] = np.arange(len(place)) - np.repeat(np.cumsum(size) - size, size)
+    by_turn = np.argsort(turn, kind="stable")
+    yield from np.split(by_turn, np.cumsum(np.bincount(turn))[:-1])
+
+
+def _tied(scores: np.ndarray) -> int:
+    _, counts = np.unique(scores, return_counts=True)
+    return int(counts[counts > 1].sum())

@@ -1,0 +1,39 @@
+"""What would retrieval give if it saw all queries at once? Dual softmax, a transductive reranking.
+
+From CAMoE (Cheng et al., arXiv 2109.04290): a gallery item that many queries like is worth less to each
+of them. It reads the other test queries, which a search engine does not have, so its numbers stand in a row of their
+own and never beside plain cosine as if they were comparable.
+"""
+
+import numpy as np
+
+TEMPERATURE = 0.01  # that of a cosine with CLIP's logit scale of 100, which published dual-softmax rows are made with
+
+
+def dual_softmax(similarity: np.ndarray, temperature: float = TEMPERATURE) -> np.ndarray:
+    """The similarities times a prior: how likely each query is to be the one that an item belongs to.
+
+    `S'[q, g] = S[q, g] * exp(S[q, g] / t) / sum over queries p of exp(S[p, g] / t)`. For the other direction give the
+    transposed matrix: its queries are the other side, so the sum then runs over that.
+
+    The product is the published one. It takes similarities of right pairs to be positive: a negative one is moved
+    towards zero, that is up, by a small prior.
+
+    Args:
+      similarity: float [Q, G], query by gallery item.
+      temperature: t above, positive. The smaller, the more an item belongs to one query alone.
+
+    Returns:
+      float64 [Q, G].
+
+    Raises:
+      ValueError: not a matrix, or a temperature that is not positive.
+    """
+    similarity = np.asarray(similarity, np.float64)
+    if similarity.ndim != 2:
+        raise ValueError(f"similarity {similarity.shape}: expected [queries, gallery]")
+    if not 0 < temperature < np.inf:
+        raise ValueError(f"temperature {temperature}: expected a positive number")
+    logits = similarity / temperature
+    weights = np.exp(logits - logits.max(axis=0, keepdims=True, initial=-np.inf))  # the largest is 1: no overflow
+    return similarity * weights / weights.sum(axis=0, keepdims=True)

@@ -1,0 +1,137 @@
+"""What was asked, what is right, and what did a model answer? Files of video question answering, as others publish."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from svilm_jax.evaluation.answers import question_kind
+from svilm_jax.evaluation.score_files import ScoreError, field, read_json, rows, string, table
+
+# ActivityNet-QA's `type` of an answer, as its own evaluation names them (Yu et al., AAAI 2019).
+ACTIVITYNET_QA_TYPES = (
+    "motion",
+    "spatial relation",
+    "temporal relation",
+    "yes/no",
+    "color",
+    "object",
+    "location",
+    "number",
+    "other",
+)
+_IDS = ("question_id", "id", "qid")
+_TYPES = ("type", "answer_type")
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """One question with its right answer.
+
+    Attributes:
+      id: unique in its file.
+      answer: the right one.
+      kind: the type that the file gives, else by the question's first word; "" where neither is known.
+    """
+
+    id: str
+    answer: str
+    kind: str
+
+
+def read_questions(path: str | Path, texts: str | Path | None = None) -> list[Question]:
+    """Questions with right answers, in the order of the file.
+
+    Forms, gzipped or not: a list (or, named `.jsonl`, lines) of objects with "answer" and "id", "question_id" or "qid",
+    and perhaps "question" and "type" or "answer_type". MSVD-QA and MSRVTT-QA are so (with id and question), and
+    ActivityNet-QA's answers (with question_id and type). Where no row has an id, as in the lines that ClipBERT and
+    ALPRO use, the row's number from 0 is its id.
+
+    Args:
+      path: the file with answers.
+      texts: ActivityNet-QA's other file, with "question_id" and "question"; kinds are then by the first word.
+
+    Raises:
+      ScoreError: another form, no rows, an id twice, an answer without its question in `texts`.
+    """
+    entries = _entries(path)
+    asked = {id_: _text(entry, f"{texts}") for id_, entry in _by_id(texts).items()} if texts is not None else {}
+    found = []
+    for id_, entry in _by_id(path, entries).items():
+        where = f"{path}: question {id_!r}"
+        answer = string(field(entry, "answer", where), f"{where}: answer")
+        if texts is not None:
+            if id_ not in asked:
+                raise ScoreError(f"{texts}: no question {id_!r}, which {path} has an answer to")
+            kind = question_kind(asked[id_])
+        else:
+            kind = _kind(entry, where)
+        found.append(Question(id_, answer, kind))
+    return found
+
+
+def read_predictions(path: str | Path) -> dict[str, str]:
+    """id -> predicted answer, of `{id: answer}` or a list (or, named `.jsonl`, lines) of objects with id and "answer".
+
+    Raises:
+      ScoreError: another form, or an id twice.
+    """
+    content = read_json(path)
+    if isinstance(content, dict):
+        return {id_: string(answer, f"{path}: {id_!r}") for id_, answer in content.items()}
+    entries = [table(entry, f"{path}: row {place}") for place, entry in enumerate(rows(content, f"{path}"))]
+    return {
+        id_: string(field(entry, "answer", f"{path}: {id_!r}"), f"{path}: {id_!r}: answer")
+        for id_, entry in _by_id(path, entries, numbered=False).items()
+    }
+
+
+def read_answers(path: str | Path) -> list[str]:
+    """The answers of a file as `read_questions` takes, or of a plain list of answers.
+
+    Raises:
+      ScoreError: neither.
+    """
+    found = []
+    for place, entry in enumerate(rows(read_json(path), f"{path}")):
+        where = f"{path}: row {place}"
+        found.append(string(field(entry, "answer", where) if isinstance(entry, dict) else entry, where))
+    return found
+
+
+def _entries(path: str | Path) -> list[dict[str, Any]]:
+    entries = [table(entry, f"{path}: row {place}") for place, entry in enumerate(rows(read_json(path), f"{path}"))]
+    if not entries:
+        raise ScoreError(f"{path}: no questions")
+    return entries
+
+
+def _by_id(
+    path: str | Path, entries: list[dict[str, Any]] | None = None, numbered: bool = True
+) -> dict[str, dict[str, Any]]:
+    entries = _entries(path) if entries is None else entries
+    given = [next((entry[key] for key in _IDS if key in entry), None) for entry in entries]
+    if numbered and all(id_ is None for id_ in given):
+        given = list(range(len(entries)))
+    found: dict[str, dict[str, Any]] = {}
+    for place, (id_, entry) in enumerate(zip(given, entries, strict=True)):
+        if id_ is None:
+            raise ScoreError(f"{path}: row {place}: no id; expected one of {', '.join(_IDS)}")
+        key = string(id_, f"{path}: row {place}: id")
+        if key in found:
+            raise ScoreError(f"{path}: row {place}: id {key!r} is there twice")
+        found[key] = entry
+    return found
+
+
+def _text(entry: dict[str, Any], where: str) -> str:
+    return string(field(entry, "question", where), f"{where}: question")
+
+
+def _kind(entry: dict[str, Any], where: str) -> str:
+    for key in _TYPES:
+        if key in entry:
+            given = entry[key]
+            if isinstance(given, int) and 0 <= given < len(ACTIVITYNET_QA_TYPES):
+                return ACTIVITYNET_QA_TYPES[given]
+            return string(given, f"{where}: {key}")
+    return question_kind(_text(entry, where)) if "question" in entry else ""

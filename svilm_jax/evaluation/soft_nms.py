@@ -1,0 +1,72 @@
+"""Which of many overlapping segments stay, and with what score? Gaussian soft non-maximum suppression in time.
+
+Soft-NMS (Bodla et al., arXiv 1704.04503, its Gaussian form) as proposal networks for video use it: BSN (arXiv
+1806.02964), BMN (arXiv 1907.09702) and G-TAD (arXiv 1911.11462). Their published code differs in which overlaps decay
+at all: every one in G-TAD, only large ones in BSN and BMN, and how large grows with the length of the kept segment.
+`threshold` says which; the default is that of G-TAD.
+"""
+
+import numpy as np
+
+TOP_K = 100  # proposals a video that ActivityNet's metrics are reported with
+
+
+def soft_nms(
+    segments: np.ndarray,
+    scores: np.ndarray,
+    sigma: float = 0.8,
+    threshold: tuple[float, float] = (0.0, 0.0),
+    unit: float = 1.0,
+    top_k: int = TOP_K,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Takes the best segment, lowers the scores of those that overlap it, and so on.
+
+    After a segment m of length w was taken, each other one with `iou > low + (high - low) * w / unit` is multiplied by
+    `exp(-iou**2 / sigma)`. BMN is `sigma=0.4, threshold=(0.5, 0.9)` with `unit` the length of the video; BSN is
+    `sigma=0.75, threshold=(0.65, 0.9)`. Published loops stop before the last segment is taken, which loses the only
+    proposal of a video that has one; here it is kept.
+
+    Args:
+      segments: float [N, 2], start and end, in any unit of time.
+      scores: float [N], not negative. Of equal ones the first goes first.
+      sigma: width of the decay, positive.
+      threshold: (low, high) above.
+      unit: what the length of a segment is measured in for `threshold`, in the segments' unit of time.
+      top_k: at most so many are kept.
+
+    Returns:
+      (index, score): int64 [K] into the input and float64 [K] decayed scores, highest first, K = min(N, top_k). A
+      segment whose score decayed to zero is not kept.
+
+    Raises:
+      ValueError: shapes that differ, a segment that ends before it starts, scores that are negative or not finite.
+    """
+    segments, scores = np.asarray(segments, np.float64), np.array(scores, np.float64)
+    if segments.shape != (len(scores), 2) or scores.ndim != 1:
+        raise ValueError(f"segments {segments.shape} and scores {scores.shape}: expected [N, 2] and [N]")
+    if not np.isfinite(segments).all() or (segments[:, 1] < segments[:, 0]).any():
+        raise ValueError("segments: expected finite ones that end no earlier than they start")
+    if not np.isfinite(scores).all() or (scores < 0).any():
+        raise ValueError("scores: expected finite ones that are not negative: decay would raise those below zero")
+    if not (sigma > 0 and unit > 0):
+        raise ValueError(f"sigma {sigma}, unit {unit}: expected positive numbers")
+    start, end = segments.T
+    length = end - start
+    low, high = threshold
+    taken, kept = [], []
+    waiting = np.ones(len(scores), bool)
+    for _ in range(min(top_k, len(scores))):
+        best = int(np.argmax(np.where(waiting, scores, -1.0)))
+        if not scores[best] > 0:
+            break
+        taken.append(best)
+        kept.append(scores[best])
+        waiting[best] = False
+        common = np.clip(np.minimum(end, end[best]) - np.maximum(start, start[best]), 0, None)  # [N]
+        either = length + length[best] - common
+        # Two points in time have no length in common or at all: 0 / 0, which is no overlap.
+        iou = np.divide(common, either, out=np.zeros_like(common), where=either > 0)
+        decays = iou > low + (high - low) * length[best] / unit
+        scores[decays] *= np.exp(-np.square(iou[decays]) / sigma)
+    # Later rounds never raise a score, so the order taken is the order of scores.
+    return np.array(taken, np.int64), np.array(kept, np.float64)

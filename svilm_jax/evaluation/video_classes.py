@@ -1,0 +1,69 @@
+"""Which actions does somebody else's classifier see in each video? The class files of temporal localisation.
+
+Proposal networks find when something happens and take what it is from a classifier of whole videos (METHOD 1.7): each
+proposal becomes one prediction for each of the video's best classes, its score times theirs.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from svilm_jax.evaluation.score_files import ScoreError, field, number, read_json, rows, string, table
+
+TOP = 2  # classes a video, as BSN, BMN and G-TAD take of the CUHK scores
+
+_PREFIX = "v_"
+_YOUTUBE_ID = 11  # characters
+
+
+def read_video_classes(path: str | Path, top: int = TOP) -> dict[str, list[tuple[str, float]]]:
+    """video id -> its best classes with their scores, best first, at most `top`.
+
+    Two forms, told apart by their keys, gzipped or not:
+      - `{"results": {id: [score, ...]}, "class": [label, ...]}`, scores of all classes, as CUHK's winning entry of 2017
+        is passed around;
+      - `{id: {"class": label, "score": score}}`, the best class alone.
+
+    Files of features call a video `v_ID` and ActivityNet calls it `ID`; the returned ids have no `v_`. It is taken off
+    only if all ids of the file begin with it and are longer than a YouTube id, two of which in ActivityNet begin so
+    themselves.
+
+    Raises:
+      ScoreError: neither form, scores that are not as many as the classes, a label twice, no videos.
+    """
+    content = table(read_json(path), f"{path}")
+    if "results" in content and "class" in content:
+        found = _all_scores(content, f"{path}", top)
+    else:
+        found = _best_alone(content, f"{path}", top)
+    if not found:
+        raise ScoreError(f"{path}: no videos")
+    if all(video.startswith(_PREFIX) and len(video) != _YOUTUBE_ID for video in found):
+        return {video.removeprefix(_PREFIX): classes for video, classes in found.items()}
+    return found
+
+
+def _all_scores(content: dict[str, Any], where: str, top: int) -> dict[str, list[tuple[str, float]]]:
+    labels = [string(label, f"{where}: class") for label in rows(content["class"], f"{where}: class")]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise ScoreError(f"{where}: class: {twice[0]!r} is there twice")
+    found = {}
+    for video, entry in table(content["results"], f"{where}: results").items():
+        here = f"{where}: results: {video!r}"
+        scores = np.array([number(score, here) for score in rows(entry, here)])
+        if len(scores) != len(labels):
+            raise ScoreError(f"{here}: {len(scores)} scores of {len(labels)} classes")
+        best = np.argsort(-scores, kind="stable")[:top]
+        found[video] = [(labels[i], float(scores[i])) for i in best]
+    return found
+
+
+def _best_alone(content: dict[str, Any], where: str, top: int) -> dict[str, list[tuple[str, float]]]:
+    found = {}
+    for video, entry in content.items():
+        here = f"{where}: {video!r}"
+        row = table(entry, here)
+        label = string(field(row, "class", here), f"{here}: class")
+        found[video] = [(label, number(field(row, "score", here), f"{here}: score"))][:top]
+    return found
