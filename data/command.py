@@ -10,7 +10,13 @@ from .official import Official, add_official_arguments, prepare_official
 from .preparation import describe
 
 # Folders with a published dataset, each of which exports `DATASET`.
-OFFICIAL: tuple[str, ...] = ()
+OFFICIAL: tuple[str, ...] = (
+    "msrvtt",
+    "msrvtt_qa",
+    "msvd",
+    "msvd_qa",
+    "activitynet_qa",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

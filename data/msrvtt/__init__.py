@@ -1,0 +1,6 @@
+"""How is MSR-VTT prepared? From its official JSON files and the usual lists of the 7k, 9k and 1k-A protocols."""
+
+from .dataset import DATASET
+from .names import record_id, video_names
+
+__all__ = ["DATASET", "record_id", "video_names"]

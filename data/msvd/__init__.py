@@ -1,0 +1,6 @@
+"""How is MSVD prepared? From its captions, as corpus or as JSON, and the usual lists of 1,200, 100 and 670 clips."""
+
+from .dataset import DATASET
+from .names import ClipNumbers, read_mapping, record_number
+
+__all__ = ["DATASET", "ClipNumbers", "read_mapping", "record_number"]

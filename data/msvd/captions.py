@@ -1,0 +1,101 @@
+"""Which English captions has a clip of MSVD? Three forms of the same corpus, of which one is read.
+
+    captions_msvd.json          {"-4wsuPCjDBc_5_15": ["a squirrel is eating a peanut", ...]}    as results are published
+    AllVideoDescriptions.txt    -4wsuPCjDBc_5_15 a squirrel is eating a peanut                  lines with # are remarks
+    video_corpus.csv            VideoID,Start,End,...,Language,Description                      in all languages
+
+Of the corpus every English sentence is kept, those that its authors marked as unverified included: the other two forms
+do not say which those are.
+"""
+
+import math
+
+from ..caption_lists import CaptionLists
+from ..errors import PreparationError
+from ..official import field
+from ..official_files import OfficialFile, OfficialFiles
+from ..official_rows import csv_rows
+from .names import clip_name
+
+JSON, LINES, CORPUS = "captions_msvd.json", "AllVideoDescriptions.txt", "video_corpus.csv"
+# The corpus goes by several names.
+FORMS = {
+    JSON: (JSON, "captions_msvd.*json"),
+    LINES: (LINES,),
+    CORPUS: (CORPUS, "*Video*Description*Corpus*.csv"),
+}
+
+
+def read_captions(files: OfficialFiles) -> tuple[str, CaptionLists, list[str], dict[str, str]]:
+    """The captions of the first form that is there.
+
+    Returns:
+      The form, the captions, the clips that it describes in its order, and notes.
+
+    Raises:
+      PreparationError: none of the forms is there, or the file does not fit its form.
+    """
+    found = {form: file for form, names in FORMS.items() if (file := files.optional(*names))}
+    if not found:
+        raise PreparationError(f"--annotations {files.root}: no captions: expected {', '.join(FORMS)}")
+    form, file = next(iter(found.items()))
+    captions = CaptionLists()
+    described: dict[str, None] = {}
+    notes = {}
+    if form == JSON:
+        _read_json(file, captions, described)
+    elif form == LINES:
+        _read_lines(file, captions, described)
+    elif foreign := _read_corpus(file, captions, described):
+        notes["other languages"] = f"{foreign:,} descriptions that are not English left out"
+    if others := [other.name for other in found.values() if other != file]:
+        notes["captions"] = f"read from {file.name}; also there and not read: {', '.join(others)}"
+    return form, captions, list(described), notes
+
+
+def _read_json(file: OfficialFile, captions: CaptionLists, described: dict[str, None]) -> None:
+    document = file.json()
+    if not isinstance(document, dict):
+        raise PreparationError(f"{file.where}: expected an object of clips, got {type(document).__name__}")
+    for name in document:
+        where = f"{file.where}: clip {name!r}"
+        clip = clip_name(name, where)
+        described[clip] = None
+        for number, text in enumerate(field(document, name, list, file.where)):
+            if not isinstance(text, str):
+                raise PreparationError(f"{where}, caption {number}: expected str, got {text!r}")
+            captions.add(clip, text)
+
+
+def _read_lines(file: OfficialFile, captions: CaptionLists, described: dict[str, None]) -> None:
+    for where, line in file.lines():
+        if line.startswith("#") or not line.strip():
+            continue
+        name, _, text = line.strip().partition(" ")
+        clip = clip_name(name, where)
+        described[clip] = None
+        captions.add(clip, text)
+
+
+def _read_corpus(file: OfficialFile, captions: CaptionLists, described: dict[str, None]) -> int:
+    foreign = 0
+    for where, row in csv_rows(file, ("videoid", "start", "end", "language", "description")):
+        if row["language"].strip().lower() != "english":
+            foreign += 1
+            continue
+        start, end = (_second(row[name], f"{where}, field {name!r}") for name in ("start", "end"))
+        clip = clip_name(f"{row['videoid'].strip()}_{start}_{end}", where)
+        described[clip] = None
+        captions.add(clip, row["description"])
+    return foreign
+
+
+def _second(text: str, where: str) -> int:
+    """A whole number of seconds, as names of clips hold them."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (seconds >= 0 and seconds.is_integer()):
+        raise PreparationError(f"{where}: expected whole seconds, got {text!r}")
+    return int(seconds)

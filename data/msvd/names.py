@@ -1,0 +1,66 @@
+"""How are the clips of MSVD called? `-4wsuPCjDBc_5_15` (film, start, end), or `vid1` where they were renumbered.
+
+youtube_mapping.txt says which is which, a line each: "-4wsuPCjDBc_5_15 vid1". The videos come under either name.
+"""
+
+import dataclasses
+import re
+from typing import Any
+
+from ..errors import PreparationError
+from ..numbered_videos import number_of
+from ..official_files import OfficialFiles
+from ..video_folder import without_ending
+
+WORD, FIRST, LAST = "vid", 1, 1970
+MAPPING = "youtube_mapping.txt"
+CLIP = re.compile(r"(.+)_(\d+)_(\d+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipNumbers:
+    """Clip name -> `vidN` and the other way round; both empty where there is no mapping file."""
+
+    number: dict[str, str]
+    clip: dict[str, str]
+
+
+def read_mapping(files: OfficialFiles) -> ClipNumbers:
+    """The mapping, if its file is there.
+
+    Raises:
+      PreparationError: a line that is no pair, or a name that stands twice.
+    """
+    mapping = ClipNumbers({}, {})
+    file = files.optional(MAPPING, "youtube_mapping*.txt")
+    for where, line in file.lines() if file is not None else ():
+        if not line.strip():
+            continue
+        pair = line.split()
+        if len(pair) != 2:
+            raise PreparationError(f"{where}: expected a clip name and vidN with a blank between them, got {line!r}")
+        clip, number = clip_name(pair[0], where), record_number(pair[1], where)
+        for name, others in ((clip, mapping.number), (number, mapping.clip)):
+            if name in others:
+                raise PreparationError(f"{where}: {name} stands there before; expected each name once")
+        mapping.number[clip], mapping.clip[number] = number, clip
+    return mapping
+
+
+def record_number(value: Any, where: str) -> str:
+    """`vid1429` for 1429, "1429", "vid1429" and "vid1429.avi"; raises PreparationError for what is no clip of MSVD."""
+    return f"{WORD}{number_of(value, WORD, LAST, where, first=FIRST)}"
+
+
+def clip_name(value: str, where: str) -> str:
+    """A clip's name without the ending of a file; raises PreparationError where it is not FILM_START_END."""
+    name = without_ending(value.strip())
+    if not CLIP.fullmatch(name):
+        raise PreparationError(f"{where}: expected a clip as FILM_START_END (-4wsuPCjDBc_5_15), got {value!r}")
+    return name
+
+
+def film_of(clip: str) -> str:
+    """The film that a clip was cut from: clips of one film look alike."""
+    match = CLIP.fullmatch(clip)
+    return match[1] if match else ""

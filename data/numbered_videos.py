@@ -1,0 +1,33 @@
+"""Which number has a video whose name is a word and a number? MSR-VTT's `video7020`, MSVD's `vid1429`.
+
+Files of the same dataset give it as 7020, "7020", "video7020" or "video7020.mp4"; all of them are one video.
+"""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from .errors import PreparationError
+from .video_folder import without_ending
+
+
+def number_of(value: Any, word: str, last: int, where: str, first: int = 0) -> int:
+    """The number of a video.
+
+    Args:
+      value: as a file gives it.
+      word: before the number, in lower case; may be missing.
+      first, last: of the dataset's numbers.
+      where: file, line and field, for the error.
+
+    Raises:
+      PreparationError: it is no number from `first` to `last`, after that word or none.
+    """
+    text = str(value).strip().lower().removeprefix(word)
+    if not text.isdigit():
+        text = without_ending(PurePosixPath(text).name).removeprefix(word)
+    proper = text.isascii() and text.isdigit() and (text == "0" or not text.startswith("0"))
+    if isinstance(value, bool) or not proper or not first <= int(text) <= last:
+        raise PreparationError(
+            f"{where}: expected a video from {word}{first} to {word}{last}, or its number, got {value!r}"
+        )
+    return int(text)

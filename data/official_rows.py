@@ -1,0 +1,72 @@
+"""What does each row of an official file say? CSV, JSON lines and JSON lists, each row with the place it stands at."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .errors import PreparationError
+from .official_files import OfficialFile
+
+
+def csv_rows(file: OfficialFile, required: Sequence[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The rows of a CSV file with a header, as a stream.
+
+    Args:
+      file: in UTF-8; fields between commas, quoted where they hold commas, quotes or line ends.
+      required: columns that have to be there, in lower case; others may be.
+
+    Yields:
+      (where, fields): the place for errors, and the fields by their columns' names in lower case.
+
+    Raises:
+      PreparationError: no header, a column missing or twice, a row of another length, no CSV, not UTF-8.
+    """
+    # A quoted field may run over several lines, so the line ends that `lines` takes off have to be there.
+    reader = csv.reader((text + "\n" for _, text in file.lines()), strict=True)
+    try:
+        header = [name.strip().lower() for name in next(reader, [])]
+        for name in required:
+            if header.count(name) != 1:
+                there = ", ".join(repr(cell) for cell in header) or "none"
+                raise PreparationError(
+                    f"{file.where}: line 1 (the header): expected one column {name!r}; there are {there}"
+                )
+        while True:
+            number = reader.line_num + 1
+            cells = next(reader, None)
+            if cells is None:
+                return
+            if not any(cells):
+                continue  # an empty line, as at the end of many files
+            if len(cells) != len(header):
+                raise PreparationError(
+                    f"{file.where}: line {number}: expected {len(header)} fields as in the header, got {len(cells)}"
+                )
+            yield f"{file.where}: line {number}", dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise PreparationError(f"{file.where}: line {reader.line_num}: expected CSV ({error})") from error
+
+
+def json_lines(file: OfficialFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(where, object) of each line, as a stream; raises PreparationError for a line that is no JSON object."""
+    for where, text in file.lines():
+        if not text.strip():
+            continue
+        try:
+            entry = json.loads(text)
+        except ValueError as error:
+            raise PreparationError(f"{where}: expected a JSON object ({error})") from error
+        if not isinstance(entry, dict):
+            raise PreparationError(f"{where}: expected a JSON object, got {text[:60]!r}")
+        yield where, entry
+
+
+def entries_of(document: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(where, object) of each entry of a JSON list; raises PreparationError for anything else."""
+    if not isinstance(document, list):
+        raise PreparationError(f"{where}: expected a list of objects, got {type(document).__name__}")
+    for number, entry in enumerate(document):
+        if not isinstance(entry, dict):
+            raise PreparationError(f"{where}: entry {number}: expected an object, got {entry!r}")
+        yield f"{where}: entry {number}", entry

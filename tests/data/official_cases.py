@@ -1,0 +1,61 @@
+"""How does a test write the annotation files of a dataset, read them, and prepare real clips with the command?"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from svilm_data import command
+from svilm_data.official import Annotated, Official
+from svilm_data.official_files import OfficialFiles
+
+
+def read(dataset: Official, folder: Path) -> Annotated:
+    """What a dataset reads from the files of a folder."""
+    return dataset.read(OfficialFiles(folder), argparse.Namespace())
+
+
+def write(folder: Path, name: str, content: Any) -> Path:
+    """A file: text as it is, anything else as JSON, or as JSON lines where its name says so."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, str):
+        path.write_text(content, encoding="utf-8")
+    elif name.endswith(".jsonl"):
+        path.write_text("".join(json.dumps(row) + "\n" for row in content), encoding="utf-8")
+    else:
+        path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def link(folder: Path, *files: Path) -> Path:
+    """A folder with links to files that lie elsewhere."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        (folder / file.name).symlink_to(file)
+    return folder
+
+
+def counts(annotated: Annotated) -> dict[str, int]:
+    """The facts without what was published."""
+    return {what: fact.count for what, fact in annotated.facts.items()}
+
+
+def wrong(annotated: Annotated) -> dict[str, tuple[int, int | None]]:
+    """The facts that differ from what was published."""
+    return {
+        what: (fact.count, fact.published)
+        for what, fact in annotated.facts.items()
+        if fact.published not in (None, fact.count)
+    }
+
+
+def prepare(name: str, annotations: Path, videos: Path, out: Path, *more: str) -> Path:
+    """The folder that `svilm prepare NAME` writes."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    where = ["--annotations", str(annotations), "--videos", str(videos), "--out", str(out)]
+    command.run(parser.parse_args([name, *where, "--workers", "1", *more]))
+    return out / name
