@@ -16,6 +16,15 @@ OFFICIAL: tuple[str, ...] = (
     "msvd",
     "msvd_qa",
     "activitynet_qa",
+    "ucf101",
+    "hmdb51",
+    "activitynet",
+    "activitynet_captions",
+    "charades_sta",
+    "didemo",
+    "tvr",
+    "tvqa",
+    "violin",
 )
 
 

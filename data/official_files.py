@@ -74,11 +74,11 @@ class OfficialFile:
         """The document, held whole.
 
         Raises:
-          PreparationError: not JSON in UTF-8.
+          PreparationError: not JSON in UTF-8, or an object with a name twice, of which Python would keep one.
         """
         with self.open() as file:
             try:
-                return json.loads(file.read().decode("utf-8-sig"))
+                return json.loads(file.read().decode("utf-8-sig"), object_pairs_hook=_named_once)
             except ValueError as error:
                 raise PreparationError(f"{self.where}: expected JSON ({error})") from error
 
@@ -153,6 +153,14 @@ class OfficialFiles:
             if found:
                 return found[0]
         return None
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if len(named) != len(pairs):
+        twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+        raise ValueError(f"the name {twice!r} occurs twice in one object")
+    return named
 
 
 def _members(path: Path) -> list[str]:

@@ -1,0 +1,5 @@
+"""How is ActivityNet prepared? Untrimmed videos with labelled segments, releases 1.3 and 1.2."""
+
+from .annotations import DATASET
+
+__all__ = ["DATASET"]

@@ -1,0 +1,5 @@
+"""How is Charades-STA prepared? Sentences about moments of home videos, for moment retrieval."""
+
+from .sentences import DATASET
+
+__all__ = ["DATASET"]

@@ -1,0 +1,5 @@
+"""How is DiDeMo prepared? Descriptions of moments in the first half minute of Flickr videos."""
+
+from .descriptions import DATASET
+
+__all__ = ["DATASET"]

@@ -1,0 +1,102 @@
+"""When does a sentence or an action hold? Times of official files checked, and captions gathered video by video.
+
+Official times are kept, since published numbers were measured with them: evaluation and sampling cut a segment that
+ends after its video. What is odd is counted and told, never mended in silence.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from svilm_jax.input.schema import Caption
+
+from .errors import PreparationError
+from .official import Wanted
+
+ROUNDING = 1e-3  # seconds by which a computed end may miss a rounded duration
+
+
+class Oddities:
+    """Counts what is odd, and says what was done about it."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._done: dict[str, str] = {}
+
+    def count(self, what: str, done: str, times: int = 1) -> None:
+        """`times` more of `what`; nothing is told of what never occurs."""
+        if times:
+            self._counts[what] = self._counts.get(what, 0) + times
+            self._done[what] = done
+
+    def notes(self) -> dict[str, str]:
+        """What was met -> how often, and what was done."""
+        return {what: f"{count:,}; {self._done[what]}" for what, count in self._counts.items()}
+
+
+def times(
+    span: Sequence[Any], where: str, odd: Oddities, split: str, duration: float | None = None
+) -> tuple[float, float]:
+    """(start, end) in seconds, start <= end.
+
+    Args:
+      span: [start, end].
+      where: the segment stands, for errors.
+      odd: counts segments that end before they start (their two times change places: both were marked by a person, and
+        the span between them is the same), that have no length, and that end after the video.
+      split: that the counts belong to.
+      duration: of the video, if that is known.
+
+    Raises:
+      PreparationError: not two finite numbers from 0 on.
+    """
+    if len(span) != 2:
+        raise PreparationError(f"{where}: expected [start, end], got {span!r}")
+    for name, value in zip(("start", "end"), span, strict=True):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            raise PreparationError(f"{where}, {name}: expected seconds from 0 on, got {value!r}")
+    start, end = float(span[0]), float(span[1])
+    if end < start:
+        odd.count(f"{split}: segments that end before they start", "start and end changed places")
+        start, end = end, start
+    if end == start:
+        odd.count(f"{split}: segments of zero length", "kept")
+    if duration is not None and end > duration + ROUNDING:
+        odd.count(f"{split}: segments that end after the stated duration", "kept as they are")
+    return start, end
+
+
+def seconds(text: str, where: str, name: str) -> float:
+    """A number of a text file; raises PreparationError where it is none."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise PreparationError(f"{where}, {name}: expected seconds, got {text!r}") from error
+
+
+def sentence(text: str, where: str) -> str:
+    """A sentence in one line, without blanks around it; raises PreparationError where nothing is left."""
+    words = " ".join(text.split())
+    if not words:
+        raise PreparationError(f"{where}: expected a sentence, got {text!r}")
+    return words
+
+
+def captioned(captions: Iterable[tuple[Wanted, Caption]]) -> list[Wanted]:
+    """The videos in order of first mention, each with its captions in the order of the file.
+
+    Args:
+      captions: each with its video, whose own captions are ignored; the first mention of a record id decides the rest.
+    """
+    videos: dict[str, Wanted] = {}
+    texts: dict[str, list[Caption]] = {}
+    for wanted, caption in captions:
+        videos.setdefault(wanted.record.id, wanted)
+        texts.setdefault(wanted.record.id, []).append(caption)
+    return [with_captions(wanted, texts[name]) for name, wanted in videos.items()]
+
+
+def with_captions(wanted: Wanted, captions: Iterable[Caption]) -> Wanted:
+    """The same video with these captions."""
+    return dataclasses.replace(wanted, record=dataclasses.replace(wanted.record, captions=tuple(captions)))

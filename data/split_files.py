@@ -1,0 +1,82 @@
+"""Which official file holds which split, and does a video stand in one split alone?
+
+Datasets are often held in part: what is missing is noted, and only nothing at all is an error.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from .errors import PreparationError
+from .official import Wanted
+from .official_files import OfficialFile, OfficialFiles
+
+MISSING = "not found"
+SHOWN = 5  # names that an error or a note lists
+
+
+def split_files(
+    files: OfficialFiles, patterns: Mapping[str, Sequence[str]], what: str
+) -> tuple[dict[str, OfficialFile], dict[str, str]]:
+    """The files that are there.
+
+    Args:
+      patterns: split -> names that its file may have.
+      what: they are, for errors.
+
+    Returns:
+      split -> file, in the order of `patterns`, and a note that names the files that are not there ({} where all are).
+
+    Raises:
+      PreparationError: none is there, or several fit one name.
+    """
+    found = {split: file for split, names in patterns.items() if (file := files.optional(*names)) is not None}
+    if not found:
+        expected = ", ".join(names[0] for names in patterns.values())
+        raise PreparationError(
+            f"--annotations {files.root}: no {what}: expected one or more of {expected}, plain, .gz or in an archive"
+        )
+    missing = [names[0] for split, names in patterns.items() if split not in found]
+    return found, {MISSING: ", ".join(missing)} if missing else {}
+
+
+def json_entries(file: OfficialFile, entries: Any = None, within: str = "") -> Iterator[tuple[str, str, Any]]:
+    """(name, where, object) of every entry of a JSON object of objects.
+
+    Args:
+      entries: the object, where it is only a part of the file; None: the whole file.
+      within: name of that part, for errors.
+
+    Raises:
+      PreparationError: no object of objects.
+    """
+    rows = file.json() if entries is None else entries
+    if not isinstance(rows, dict):
+        raise PreparationError(f"{file.where}{within}: expected an object, got {type(rows).__name__}")
+    for name, row in rows.items():
+        where = f"{file.where}{within}: entry {name!r}"
+        yield name, where, _object(row, where)
+
+
+def in_one_split(splits: Mapping[str, Collection[Wanted]]) -> None:
+    """Raises PreparationError where a video stands in two splits: training would see what is tested."""
+    place: dict[str, str] = {}
+    for split, wanted in splits.items():
+        for item in wanted:
+            other = place.setdefault(item.record.id, split)
+            if other != split:
+                raise PreparationError(
+                    f"video {item.record.id!r} is in split {other} and in split {split}; expected one"
+                )
+
+
+def some(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _object(row: Any, where: str) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise PreparationError(f"{where}: expected an object, got {row!r:.80}")
+    return row

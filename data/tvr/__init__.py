@@ -1,0 +1,5 @@
+"""How is TVR prepared? Queries about moments of television clips."""
+
+from .queries import DATASET
+
+__all__ = ["DATASET"]
