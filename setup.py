@@ -33,6 +33,7 @@ setup(
     install_requires=requirements("base"),
     extras_require={
         "spacy": requirements("spacy"),
+        "beam": requirements("beam"),
         "dev": requirements("dev"),
         "tpu": ["jax[tpu]"],
         "cuda": ["jax[cuda12]"],

@@ -19,7 +19,7 @@ from .errors import PreparationError
 from .journal import Journal, Result, source_of_video
 from .transcoding import Encoding, Window, transcode
 from .videos import check_video
-from .workers import Workers
+from .workers import Mapper
 
 CHUNK = 16  # files that a process is given at once
 SHOWN = 10  # unusable files that an error lists
@@ -86,7 +86,7 @@ def check_videos(
     splits: Mapping[str, Collection[Entry]],
     encoding: Encoding,
     journal: Journal,
-    workers: Workers,
+    workers: Mapper,
     max_skipped_share: float,
 ) -> dict[str, Checked]:
     """Checks, and re-encodes, the videos of all splits but those that the journal knows.
@@ -120,7 +120,7 @@ def check_videos(
 
 
 def _check_split(
-    split: str, entries: Collection[Entry], encoding: Encoding, journal: Journal, workers: Workers, bar: Any
+    split: str, entries: Collection[Entry], encoding: Encoding, journal: Journal, workers: Mapper, bar: Any
 ) -> Checked:
     count = len(entries)
     state = Checked(

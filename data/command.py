@@ -5,6 +5,7 @@ import functools
 import importlib
 from pathlib import Path
 
+from .beam import beam_of
 from .errors import PreparationError
 from .official import Official, add_official_arguments, prepare_official
 from .preparation import describe
@@ -25,6 +26,8 @@ OFFICIAL: tuple[str, ...] = (
     "tvr",
     "tvqa",
     "violin",
+    "videocc",
+    "howto100m",
 )
 
 
@@ -133,6 +136,16 @@ def _common(parser: argparse.ArgumentParser, required: bool = True) -> None:
         "--out", type=Path, required=required, metavar="DIR", help="receives a folder named as the dataset"
     )
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    parser.add_argument(
+        "--runner", default="", metavar="NAME", help="work as pipelines of this Apache Beam runner (default: processes)"
+    )
+    parser.add_argument(
+        "--beam-option",
+        action="append",
+        default=[],
+        metavar="--X=Y",
+        help="an option of the runner, written --beam-option=--x=y; may be given several times",
+    )
     parser.add_argument("--overwrite", action="store_true", help="prepare again what is already prepared")
     parser.add_argument("--vocab", type=Path, metavar="FILE", help="a vocab.txt to use instead of learning one")
 
@@ -140,7 +153,14 @@ def _common(parser: argparse.ArgumentParser, required: bool = True) -> None:
 def _moving_shapes(args: argparse.Namespace) -> Path:
     from .moving_shapes import prepare
 
-    return prepare(args.out, seed=args.seed, workers=args.workers, overwrite=args.overwrite, vocab=args.vocab)
+    return prepare(
+        args.out,
+        seed=args.seed,
+        workers=args.workers,
+        overwrite=args.overwrite,
+        vocab=args.vocab,
+        beam=beam_of(args.runner, args.beam_option),
+    )
 
 
 def _captioned_videos(args: argparse.Namespace) -> Path:
@@ -159,4 +179,5 @@ def _captioned_videos(args: argparse.Namespace) -> Path:
         overwrite=args.overwrite,
         vocab=args.vocab,
         vocab_size=args.vocab_size,
+        beam=beam_of(args.runner, args.beam_option),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from svilm_jax.input.schema import Record
 
+from .beam import beam_of
 from .entries import Entry
 from .errors import PreparationError
 from .official_files import OfficialFiles
@@ -32,11 +33,13 @@ class Wanted:
       record: with everything but the video, phrases and masks.
       names: under which its file may go, best first (`v_abc`, `abc.mp4`, `train/abc`).
       window: (start, end) seconds to cut out of the file; None: all of it.
+      cut_names: under which a file may go that is the window already; where there is one, it is taken.
     """
 
     record: Record
     names: tuple[str, ...]
     window: tuple[float, float] | None = None
+    cut_names: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +103,9 @@ class Found(Collection[Entry]):
 
     def __iter__(self) -> Iterator[Entry]:
         for item in self._wanted:
-            yield Entry(item.record, self._videos.find(item.names, item.record.id), window=item.window)
+            cut = tuple(name for name in item.cut_names if self._videos.knows(name))
+            window = None if cut else item.window
+            yield Entry(item.record, self._videos.find(cut or item.names, item.record.id), window=window)
 
     def __contains__(self, entry: object) -> bool:
         return any(entry == other for other in self)
@@ -132,6 +137,7 @@ def prepare_official(dataset: Official, args: argparse.Namespace) -> Path | None
         options=options,
         command=command + " --out OUT",
         workers=args.workers,
+        beam=beam_of(args.runner, args.beam_option),
         overwrite=args.overwrite,
         max_skipped_share=args.max_skipped_share,
         vocab=args.vocab,

@@ -13,12 +13,12 @@ from .checking import Checked
 from .entries import Entry
 from .journal import Journal, source_of_texts
 from .noun_phrases import CHUNK, parser_versions, phrase_lists
-from .workers import Workers
+from .workers import Mapper
 
 Item = tuple[Entry, Path, int]
 
 
-def find_phrases(checked: Mapping[str, Checked], journal: Journal, workers: Workers) -> None:
+def find_phrases(checked: Mapping[str, Checked], journal: Journal, workers: Mapper) -> None:
     """Notes the phrases of all captions in the journal, but for those that it knows.
 
     Raises:

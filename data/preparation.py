@@ -36,6 +36,7 @@ from svilm_jax.input import schema
 from svilm_jax.input.tokenization import TokenizerError, load_tokenizer
 from svilm_jax.input.vocabulary_training import train_wordpiece
 
+from .beam import Beam, beam_working
 from .checking import Checked, check_videos, told
 from .entries import Entry, read_masks
 from .errors import PreparationError
@@ -46,7 +47,7 @@ from .transcoding import Encoding
 from .workers import working
 from .writing import write_records
 
-__all__ = ["Encoding", "Entry", "Plan", "PreparationError", "describe", "finished", "prepare"]
+__all__ = ["Beam", "Encoding", "Entry", "Plan", "PreparationError", "describe", "finished", "prepare"]
 
 SUMMARY = "preparation.json"
 LABELS, ANSWERS = "labels.json", "answers.json"
@@ -68,6 +69,7 @@ class Plan:
         options is an error.
       command: that a reader would type to prepare it again.
       workers: processes.
+      beam: where to do the work instead of in those.
       overwrite: replaces a finished dataset.
       max_skipped_share: of the videos that may be unusable before preparation stops.
       vocab: a vocab.txt to use; None trains one.
@@ -83,6 +85,7 @@ class Plan:
     options: Mapping[str, Any]
     command: str
     workers: int = 2
+    beam: Beam | None = None
     overwrite: bool = False
     max_skipped_share: float = 0.0
     vocab: Path | None = None
@@ -162,7 +165,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
     with (
         building(plan.out, plan.name) as folder,
         journal(plan.out / f".{plan.name}.progress") as done,
-        working(plan.workers) as workers,
+        beam_working(plan.beam, done.folder / "beam") if plan.beam else working(plan.workers) as workers,
     ):
         # The vocabulary is written first: what is wrong with it should not show after an hour of videos.
         vocabulary = folder / "vocab.txt"

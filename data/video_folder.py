@@ -37,6 +37,10 @@ class VideoFolder:
                     if key.lower() != key:
                         self._by.setdefault(key.lower(), []).append(path)
 
+    def knows(self, name: str) -> bool:
+        """Whether a file goes by a name; asks the list alone, not the disk."""
+        return name in self._by or name.lower() in self._by
+
     def find(self, names: Iterable[str], where: str) -> Path:
         """The file that goes by one of the names, the first name that any file fits deciding.
 

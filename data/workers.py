@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from .errors import PreparationError
 
@@ -18,6 +18,15 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 AHEAD = 4  # chunks in the queue of each process: enough to keep it busy, few enough to hold in memory
+
+
+class Mapper(Protocol):
+    """Whatever spreads work: processes of this machine, or a cluster."""
+
+    def map(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item], *, doing: str, chunk: int = 1
+    ) -> Iterator[_Result]:
+        """`function` of every item, in the order of the items; see `Workers.map`."""
 
 
 class Workers:

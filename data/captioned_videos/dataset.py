@@ -5,6 +5,7 @@ import math
 import shlex
 from pathlib import Path
 
+from ..beam import Beam
 from ..errors import PreparationError
 from ..preparation import Plan, building, finished
 from ..preparation import prepare as prepare_entries
@@ -29,6 +30,7 @@ def prepare(
     overwrite: bool = False,
     vocab: Path | None = None,
     vocab_size: int = 8000,
+    beam: Beam | None = None,
 ) -> Path:
     """Prepares out_dir/name from a folder of videos.
 
@@ -45,6 +47,7 @@ def prepare(
       overwrite: replaces a dataset of this name.
       vocab: a vocab.txt to use instead of one learned from the training captions.
       vocab_size: of the learned one, at most.
+      beam: where to do the work instead of in those processes.
 
     Returns:
       out_dir/name, for `config.input.dataset`.
@@ -79,6 +82,7 @@ def prepare(
         options=options,
         command=" ".join(command),
         workers=workers,
+        beam=beam,
         overwrite=overwrite,
         max_skipped_share=max_skipped_share,
         vocab=vocab,

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..beam import Beam
 from ..preparation import Plan, building, finished
 from ..preparation import prepare as prepare_entries
 from .annotations import read_annotations
@@ -21,6 +22,7 @@ def prepare(
     workers: int = 1,
     overwrite: bool = False,
     vocab: Path | None = None,
+    beam: Beam | None = None,
 ) -> Path:
     """Renders, encodes and prepares moving shapes.
 
@@ -31,6 +33,7 @@ def prepare(
       workers: processes; the result does not depend on it.
       overwrite: makes it again where it is already there.
       vocab: a vocab.txt to use instead of one trained on the captions.
+      beam: where to prepare what was rendered; rendering stays here.
 
     Returns:
       out_dir/moving_shapes, for `config.input.dataset`.
@@ -49,6 +52,7 @@ def prepare(
         workers=workers,
         overwrite=overwrite,
         vocab=vocab,
+        beam=beam,
         vocab_size=VOCAB_SIZE,
         description="Rendered clips of moving shapes with captions, masks, cuts, actions and questions.",
     )

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from svilm_data import checking, phrasing
@@ -75,7 +76,7 @@ def test_goes_on_where_it_was_stopped(tmp_path, raw, how):
     script.write_text(SCRIPT)
 
     def start(out, pause):
-        environment = dict(os.environ, PYTHONPATH=os.getcwd())
+        environment = dict(os.environ, PYTHONPATH=str(Path.cwd()))
         command = [sys.executable, "-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"]
         command[-1] += "exec(open('script.py').read())"
         return subprocess.Popen([*command, str(out), str(log), str(pause)], cwd=tmp_path, env=environment)

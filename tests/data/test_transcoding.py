@@ -5,9 +5,10 @@ import sys
 
 import numpy as np
 import pytest
+from svilm_data import transcoding
 from svilm_data.transcoding import Encoding, transcode
 
-from svilm_jax.input.decoding import VideoInfo, decode, probe
+from svilm_jax.input.decoding import VideoError, VideoInfo, decode, probe
 
 from .weird_videos import write_video
 
@@ -87,3 +88,63 @@ def test_one_frame_is_held_at_a_time(tmp_path):
 def test_the_same_file_gives_the_same_bytes(tmp_path):
     path = write_video(tmp_path / "clip.webm")
     assert encode(path, short_side=32).read_bytes() == encode(path, short_side=32).read_bytes()
+
+
+def cut(path, start, end, **options):
+    target = path.with_name("cut.mp4")
+    transcode(path, target, Encoding(**options), probe(path), (start, end))
+    return decode(target, None)
+
+
+def test_a_part_begins_and_ends_with_the_frame_on_screen(tmp_path):
+    # The picture tells the time; its key frames do not lie where the parts begin.
+    grays = [(37 * i) % 200 + 20 for i in range(120)]
+    for ending in (".mp4", ".webm", ".avi"):
+        path = write_video(
+            tmp_path / f"clip{ending}", times=[i / 8 for i in range(120)], colors=[(g, g, g) for g in grays]
+        )
+        for start, end in ((0, 1), (0.55, 1.05), (7.3, 8.3), (11.125, 12), (14.2, 20)):
+            frames = cut(path, start, end, fps=8)
+            count = round((min(end, 15) - start) * 8)
+            assert len(frames.images) == count, (ending, start)
+            np.testing.assert_allclose(frames.times, np.arange(count) / 8, atol=2e-3)
+            levels = frames.images.mean(axis=(1, 2, 3))
+            expected = [grays[int((start + k / 8) * 8 + 1e-3)] for k in range(count)]
+            np.testing.assert_allclose(levels, expected, atol=8, err_msg=f"{ending} {start}")
+
+
+def test_real_files_are_cut_exactly(realdata, tmp_path):
+    for name in ("msvd/klteYv1Uv9A_27_33.avi", "ucf101/v_Biking_g05_c02.avi", "kinetics400/R6llTwEh07w.mp4"):
+        path = realdata / "videos" / name
+        info = probe(path)
+        start = 0.45 * info.duration
+        target = tmp_path / "cut.mp4"
+        transcode(path, target, Encoding(fps=5), info, (start, start + 1))
+        wanted = [start + k / 5 for k in range(5)]
+        one, two = decode(path, wanted, size=(64, 64)).images.astype(float), decode(target, None, size=(64, 64)).images
+        errors = [[np.abs(a - b).mean() for b in one] for a in two.astype(float)]
+        assert np.diag(errors).max() < 6, name
+
+
+def test_a_part_of_a_long_video_is_not_decoded_from_its_start(tmp_path, monkeypatch):
+    path = write_video(
+        tmp_path / "long.mp4", size=(32, 32), times=[i / 8 for i in range(2400)], colors=[(9, 9, 9)] * 2400
+    )
+    taken, decoded = [], transcoding._decoded
+    monkeypatch.setattr(transcoding, "_decoded", lambda *args: (taken.append(1) or pair for pair in decoded(*args)))
+    assert len(cut(path, 280, 281).images) == 8
+    assert len(taken) < 300  # one group of pictures and a second, of 2,400
+
+
+def test_parts_that_cannot_be_cut(tmp_path, realdata):
+    path = write_video(tmp_path / "clip.mp4")
+    for start, end, reason in (
+        (2.5, 3, r"its part from 2\.50 to 3\.00 s lies after its end at 2\.00 s"),
+        (1, 1, "holds nothing"),
+        (-1, 1, "holds nothing"),
+    ):
+        with pytest.raises(VideoError, match=reason):
+            cut(path, start, end)
+    broken = realdata / "videos" / "decoder_edge" / "corrupted.mp4"
+    with pytest.raises(VideoError, match="damaged: a packet at .* s does not decode"):
+        transcode(broken, tmp_path / "new.mp4", Encoding(), probe(broken), (2.6, 3.4))
