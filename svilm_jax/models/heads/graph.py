@@ -1,0 +1,135 @@
+"""Which moments of a video speak to each other? The convolutions of G-TAD over time and over a graph of likeness.
+
+GCNeXt of G-TAD (arXiv 1911.11462, section 3.2 and the authors' code [A]): every step hears its neighbours in time and
+the steps whose features are nearest to its own, wherever in the video they are.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from svilm_jax.config import ConfigError
+from svilm_jax.models.linear import Linear
+
+# Variance of the weights times fan-in: what the authors' framework starts convolutions with, and what their learning
+# rate was tuned for [A]. There are no norms in this head that would forgive another size.
+GAIN = 1 / 3
+
+
+def nearest_steps(
+    features: jax.Array, count: int, *, itself: bool = True, mask: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """The steps whose features are nearest in Euclidean distance.
+
+    Which steps they are is a choice and has no gradient; the features gathered by it have.
+
+    Args:
+      features: [B, T, D]; the distances are float32 whatever the dtype, since close neighbours differ in low bits.
+      count: neighbours k of every step.
+      itself: a step is the first of its own neighbours, as in the authors' code [A], which sorts distances with the
+        zero on the diagonal; False leaves it out.
+      mask: bool [B, T], steps that exist.
+
+    Returns:
+      int32 [B, T, k] indices, nearest first, ties by the lower index; and bool [B, T, k], False where fewer than k
+      steps exist: there the index is that of the step itself.
+
+    Raises:
+      ValueError: more neighbours than steps.
+    """
+    steps = features.shape[1]
+    if not 0 < count <= steps - (not itself):
+        raise ValueError(f"{count} neighbours among {steps} steps{'' if itself else ' without the step itself'}")
+    x = jax.lax.stop_gradient(features).astype(jnp.float32)
+    square = (x * x).sum(axis=-1)  # [B, T]
+    product = jnp.einsum("bic,bjc->bij", x, x, precision=jax.lax.Precision.HIGHEST)
+    distance = square[:, :, None] + square[:, None, :] - 2 * product  # [B, T, T]
+    if mask is not None:
+        distance = jnp.where(mask[:, None, :], distance, jnp.inf)
+    # Set and not computed: rounding leaves the distance of a step to itself slightly off zero, on either side.
+    diagonal = jnp.eye(steps, dtype=bool)
+    distance = jnp.where(diagonal, -jnp.inf if itself else jnp.inf, distance)
+    negative, index = jax.lax.top_k(-distance, count)  # [B, T, k]
+    exists = negative > -jnp.inf
+    return jnp.where(exists, index, jnp.arange(steps)[:, None]), exists
+
+
+def gather_steps(features: jax.Array, index: jax.Array) -> jax.Array:
+    """[B, T, D] and int32 [B, T, k] -> [B, T, k, D]."""
+    batch, steps, count = index.shape
+    flat = jnp.take_along_axis(features, index.reshape(batch, -1, 1), axis=1)  # [B, T*k, D]
+    return flat.reshape(batch, steps, count, -1)
+
+
+class GroupedConv(nnx.Module):
+    """Convolution over time, zeros beyond both ends, in groups of channels that do not mix.
+
+    Written as one product a group: compilers run grouped convolutions with few channels a group as plain loops.
+    """
+
+    def __init__(self, rows: int, columns: int, *, kernel: int, groups: int, dtype: jnp.dtype, rngs: nnx.Rngs):
+        if rows % groups or columns % groups:
+            raise ConfigError(f"{rows} -> {columns} channels do not divide into {groups} groups")
+        if kernel % 2 != 1:
+            raise ConfigError(f"a kernel of {kernel} steps has no middle: expected an odd number")
+        self.groups, self.reach, self.dtype = groups, kernel // 2, dtype
+        shape = (groups, kernel * rows // groups, columns // groups)
+        initial = nnx.initializers.variance_scaling(GAIN, "fan_in", "truncated_normal", 1, 2, (0,))
+        self.kernel = nnx.Param(initial(rngs.params(), shape), axes=(None, "embed", None))
+        self.bias = nnx.Param(jnp.zeros(columns), axes=("norm",))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, T, rows] -> [B, T, columns]."""
+        batch, steps, _ = x.shape
+        x = x.astype(self.dtype).reshape(batch, steps, self.groups, -1)  # [B, T, G, rows/G]
+        padded = jnp.pad(x, ((0, 0), (self.reach, self.reach), (0, 0), (0, 0)))
+        window = [padded[:, offset : offset + steps] for offset in range(2 * self.reach + 1)]
+        seen = jnp.concatenate(window, axis=-1)  # [B, T, G, kernel*rows/G]
+        out = jnp.einsum("btgi,gio->btgo", seen, self.kernel[...].astype(self.dtype))
+        return out.reshape(batch, steps, -1) + self.bias[...].astype(self.dtype)  # [B, T, columns]
+
+
+class GCNeXt(nnx.Module):
+    """relu(x + temporal branch + semantic branch), both bottlenecks with grouped middles.
+
+    Temporal: 1×1, grouped convolution over three steps, 1×1. Semantic: for each of the k edges of a step 1×1 over
+    (neighbour, step), grouped 1×1, 1×1; then the maximum over the edges.
+    """
+
+    def __init__(
+        self, width: int, *, groups: int, path: int, neighbours: int, itself: bool, dtype: jnp.dtype, rngs: nnx.Rngs
+    ):
+        self.neighbours, self.itself = neighbours, itself
+        hidden = groups * path
+
+        def down(gain: float = GAIN, use_bias: bool = True) -> Linear:
+            return Linear(width, hidden, ("embed", "mlp"), use_bias=use_bias, gain=gain, dtype=dtype, rngs=rngs)
+
+        def up() -> Linear:
+            return Linear(hidden, width, ("mlp", "embed"), gain=GAIN, dtype=dtype, rngs=rngs)
+
+        self.temporal_down, self.temporal_up = down(), up()
+        self.temporal_mix = GroupedConv(hidden, hidden, kernel=3, groups=groups, dtype=dtype, rngs=rngs)
+        # One 1×1 over the concatenation (neighbour, step) is the sum of one over each: applied before the gather,
+        # it runs once a step and not once an edge. Each sees half of the joint fan-in, hence half of the gain.
+        self.semantic_neighbour, self.semantic_step = down(GAIN / 2, use_bias=False), down(GAIN / 2)
+        self.semantic_mix = GroupedConv(hidden, hidden, kernel=1, groups=groups, dtype=dtype, rngs=rngs)
+        self.semantic_up = up()
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        """x [B, T, D], mask bool [B, T] of the steps that exist -> [B, T, D], zero where none does."""
+        batch, steps, _ = x.shape
+        temporal = jax.nn.relu(self.temporal_mix(jax.nn.relu(self.temporal_down(x))))
+        temporal = self.temporal_up(temporal)
+
+        index, _ = nearest_steps(x, self.neighbours, itself=self.itself, mask=mask)
+        edges = gather_steps(self.semantic_neighbour(x), index) + self.semantic_step(x)[:, :, None]  # [B, T, k, H]
+        edges = jax.nn.relu(edges).reshape(batch, steps * self.neighbours, -1)  # [B, T*k, H]
+        edges = self.semantic_up(jax.nn.relu(self.semantic_mix(edges)))
+        semantic = edges.reshape(batch, steps, self.neighbours, -1).max(axis=2)  # [B, T, D]
+        return masked(jax.nn.relu(x + temporal + semantic), mask)
+
+
+def masked(x: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """x [B, T, D], zero at steps that do not exist: what a convolution sees beyond the ends."""
+    return x if mask is None else jnp.where(mask[..., None], x, 0)

@@ -1,0 +1,127 @@
+"""Where does something start and end, and what is it? The losses of G-TAD and of its class branch (METHOD 1.7).
+
+L = BCE(start) + BCE(end) + 10 · MSE(tIoU) + BCE(tIoU > 0.9) [P: BMN, arXiv 1907.09702, section 4; G-TAD] + CE(class)
+[C]. "Balanced" means two things in the authors' code [A]. A balanced BCE weighs the n⁺ positives by n / 2n⁺ and the
+n⁻ negatives by n / 2n⁻, which makes it half of the mean over the positives plus half of that over the negatives; so it
+is written here, and a side without members adds nothing. The balanced MSE draws among anchors of middle and of low
+tIoU as many as there are of high; here each has the weight of its probability to be drawn instead: the same in
+expectation, without the noise.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from svilm_jax.models.heads.gtad import CLASSIFICATION, REGRESSION, LocalizationOutputs
+from svilm_jax.objectives.contrast import masked_mean
+
+
+def balanced_bce(logits: jax.Array, positive: jax.Array, counted: jax.Array) -> jax.Array:
+    """(mean over positives of -log p + mean over negatives of -log(1 - p)) / 2, p the sigmoid of the logits.
+
+    Args:
+      logits: float [...].
+      positive: bool [...].
+      counted: bool [...], what exists.
+
+    Returns:
+      float32 scalar; a mean over nothing is 0.
+    """
+    logits = logits.astype(jnp.float32)
+    right = masked_mean(jax.nn.softplus(-logits), counted & positive)
+    wrong = masked_mean(jax.nn.softplus(logits), counted & ~positive)
+    return (right + wrong) / 2
+
+
+def regression_weights(iou: jax.Array, counted: jax.Array, high: float, low: float) -> jax.Array:
+    """What each anchor counts in the balanced MSE.
+
+    1 for tIoU > high; for low < tIoU <= high the share of them that would be drawn to have as many as high ones, at
+    most 1; likewise for 0 < tIoU <= low. Anchors that touch no segment do not count at all [A]. Where no anchor is
+    high, the draw is of one: the authors' 0/0 there is no number [C].
+
+    Args:
+      iou: float32 [...].
+      counted: bool [...].
+
+    Returns:
+      float32 [...].
+    """
+    top = counted & (iou > high)
+    middle = counted & (iou <= high) & (iou > low)
+    bottom = counted & (iou <= low) & (iou > 0)
+    draws = jnp.maximum(top.sum(), 1)
+
+    def drawn(members: jax.Array) -> jax.Array:
+        return jnp.where(members, jnp.minimum(draws / jnp.maximum(members.sum(), 1), 1.0), 0.0)
+
+    return top + drawn(middle) + drawn(bottom)
+
+
+def balanced_mse(probability: jax.Array, iou: jax.Array, weights: jax.Array) -> jax.Array:
+    """Half of the weighted mean of squared differences [A: the half is in the authors' code, before their 10]."""
+    error = weights * (probability - iou) ** 2
+    total = weights.sum()
+    return 0.5 * error.sum() / jnp.where(total > 0, total, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Localization:
+    """The sum of the five, over the whole batch at once, as the counts of positives are.
+
+    The batch has, beside `valid` bool [B], `start` and `end` float32 [B, T], `iou` float32 [B, T (start), T (duration)]
+    and `step_class` int32 [B, T] (-1 at background), all of `svilm_jax/input/segments.py`.
+
+    Attributes:
+      weight: of the loss in the sum [C].
+      regression: of the balanced MSE [P: 10].
+      classes: of the cross entropy of the class branch, over steps that are not background [C].
+      boundary: a boundary is one where more than this share of its bin lies in a true region [A: 0.5].
+      fits: the tIoU above which the classification map says yes [P: 0.9].
+      high, low: what separates anchors of high, middle and low tIoU [P: 0.7, 0.3].
+    """
+
+    weight: float = 1.0
+    regression: float = 10.0
+    classes: float = 1.0
+    boundary: float = 0.5
+    fits: float = 0.9
+    high: float = 0.7
+    low: float = 0.3
+
+    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {}
+
+    def __call__(
+        self, outputs: LocalizationOutputs, batch: dict[str, jax.Array], rng: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The loss; metrics: its parts before their weights, and `step_accuracy`, the share of steps that are not
+        background which the class branch names right (0 without the branch)."""
+        rows, inside = batch["valid"], outputs.valid & batch["valid"][:, None, None]
+        steps = jnp.broadcast_to(rows[:, None], outputs.start.shape)
+        start = balanced_bce(outputs.start, batch["start"] > self.boundary, steps)
+        end = balanced_bce(outputs.end, batch["end"] > self.boundary, steps)
+
+        iou = batch["iou"].astype(jnp.float32)
+        weights = regression_weights(iou, inside, self.high, self.low)
+        error = balanced_mse(jax.nn.sigmoid(outputs.scores[:, REGRESSION].astype(jnp.float32)), iou, weights)
+        fit = balanced_bce(outputs.scores[:, CLASSIFICATION], iou > self.fits, inside)
+
+        named, hit = self._classes(outputs, batch["step_class"], steps)
+        loss = start + end + self.regression * error + fit + self.classes * named
+        metrics = {"start": start, "end": end, "regression": error, "classification": fit, "class": named}
+        return loss, {**metrics, "step_accuracy": hit}
+
+    @staticmethod
+    def _classes(outputs: LocalizationOutputs, truth: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Mean cross entropy and accuracy over steps [B, T] of a class."""
+        if outputs.classes is None:
+            return jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32)
+        logits = outputs.classes.astype(jnp.float32)  # [B, T, C]
+        counted = steps & (truth >= 0)
+        likely = jax.nn.log_softmax(logits)
+        # Background is read as class 0 and then not counted: an index of -1 would be the last class, silently.
+        chosen = jnp.take_along_axis(likely, jnp.maximum(truth, 0)[..., None], axis=-1)[..., 0]  # [B, T]
+        hit = (jnp.argmax(logits, axis=-1) == truth).astype(jnp.float32)
+        return masked_mean(-chosen, counted), masked_mean(hit, counted)
