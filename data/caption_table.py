@@ -62,7 +62,9 @@ class CaptionTable(Collection[Wanted]):
         """`cut_names`: of a video's name, start and end in microseconds: by which names that part goes, already cut."""
         self._cut_names = cut_names
         self._table = sqlite3.connect("", isolation_level=None)
-        self._table.executescript(f"PRAGMA temp_store=FILE; PRAGMA journal_mode=OFF; {_SCHEMA} BEGIN;")
+        # 64 MiB of cache, however large the table: SQLite's own 2 MiB make it read from disk twice as often.
+        setup = "PRAGMA temp_store=FILE; PRAGMA journal_mode=OFF; PRAGMA cache_size=-65536;"
+        self._table.executescript(f"{setup} {_SCHEMA} BEGIN;")
         self._records: int | None = None
 
     def add(self, captions: Iterable[Said]) -> None:

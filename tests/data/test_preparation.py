@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from svilm_data import writing
+from svilm_data import preparation, writing
 from svilm_data.errors import PreparationError
 from svilm_data.moving_shapes import prepare
 from svilm_data.preparation import Entry, Plan, building, finished
@@ -174,6 +174,21 @@ def test_too_many_unusable_videos(tmp_path):
         prepare_entries(plan(tmp_path, name="none", max_skipped_share=1.0), {"train": items[1:]})
     with pytest.raises(PreparationError, match="no video to prepare"):
         prepare_entries(plan(tmp_path, name="none"), {"train": []})
+
+
+def test_a_long_list_of_skipped_videos_goes_into_a_file_of_its_own(tmp_path, monkeypatch):
+    items = entries(tmp_path / "raw", 5)
+    for item in items[1:4]:
+        item.video.unlink()
+    monkeypatch.setattr(preparation, "LISTED", 2)
+    monkeypatch.setattr(preparation, "TOLD", 1)
+    folder = prepare_entries(plan(tmp_path, max_skipped_share=0.6), {"train": items})
+    summary = json.loads((folder / "preparation.json").read_text())
+    assert (summary["unusable"], [item["video"] for item in summary["skipped"]]) == (3, ["clip1", "clip2"])
+    listed = [json.loads(line) for line in (folder / "skipped.jsonl").read_text().splitlines()]
+    assert [item["video"] for item in listed] == ["clip1", "clip2", "clip3"]
+    assert "skipped 3 unusable videos:" in preparation.describe(folder)
+    assert "and 2 more: " in preparation.describe(folder)
 
 
 def test_prepared_and_read_without_tensorflow_and_without_noise(tmp_path):
