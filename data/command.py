@@ -43,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _common(shapes)
     shapes.add_argument("--seed", type=int, default=0, help="of the world (default: 0)")
+    shapes.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        metavar="SPLIT=N",
+        help="make only the splits that are named so, N clips of each; may be repeated (default: data/README.md)",
+    )
     shapes.set_defaults(prepare=_moving_shapes)
 
     captioned = datasets.add_parser(
@@ -151,11 +158,19 @@ def _common(parser: argparse.ArgumentParser, required: bool = True) -> None:
 
 
 def _moving_shapes(args: argparse.Namespace) -> Path:
-    from .moving_shapes import prepare
+    from .moving_shapes import SPLITS, prepare
 
+    sizes = {}
+    for item in args.size:
+        split, _, count = item.partition("=")
+        if split not in SPLITS or not count.isdigit() or not int(count) or int(count) % SPLITS[split].group:
+            known = ", ".join(f"{name} (a multiple of {split.group})" for name, split in SPLITS.items())
+            raise PreparationError(f"--size {item}: expected SPLIT=N, a number of clips for one of {known}")
+        sizes[split] = int(count)
     return prepare(
         args.out,
         seed=args.seed,
+        sizes=sizes or None,
         workers=args.workers,
         overwrite=args.overwrite,
         vocab=args.vocab,

@@ -351,21 +351,24 @@ def _given_vocabulary(given: Path, path: Path) -> str:
 
 
 def _learned_vocabulary(plan: Plan, checked: Mapping[str, Checked], path: Path) -> str:
-    """Learns a vocabulary from the training captions and says in words where it comes from."""
+    """Learns a vocabulary from captions and questions of the training splits; says in words where it comes from."""
     count = 0
 
     def texts() -> Iterator[str]:
         nonlocal count
-        for entry, _, _ in checked.get("train", ()):
-            for caption in entry.record.captions:
-                count += 1
-                yield caption.text
+        for split in checked:
+            if split.endswith("train"):
+                for entry, _, _ in checked[split]:
+                    said = [caption.text for caption in entry.record.captions]
+                    said += [question.question for question in entry.record.questions]
+                    count += len(said)
+                    yield from said
 
     if not any(True for _ in texts()):
-        return "none: no training captions to learn one from"
+        return "none: no training captions or questions to learn one from"
     count = 0
     try:
-        return f"{train_wordpiece(texts(), plan.vocab_size, path)} tokens, learned from {count} training captions"
+        return f"{train_wordpiece(texts(), plan.vocab_size, path)} tokens, learned from {count} captions and questions of training"
     except TokenizerError as error:
         raise PreparationError(f"--vocab-size {plan.vocab_size}: {error}") from error
 

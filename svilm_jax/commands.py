@@ -11,14 +11,17 @@ from pathlib import Path
 
 import jax
 
-from svilm_jax.config import Config
+from svilm_jax.config import Config, HeadConfig
 from svilm_jax.config_file import apply_overrides, read_config
 from svilm_jax.evaluation import Encoder, build_evaluators, format_table
 from svilm_jax.evaluation import evaluate as run_evaluators
-from svilm_jax.input.tokenization import load_tokenizer
+from svilm_jax.evaluation.window_features import Windows, embed_windows
+from svilm_jax.input.targets import read_classes
 from svilm_jax.models.parameters import Params, bind
+from svilm_jax.models.svilm import build_model
 from svilm_jax.parallel import make_mesh
 from svilm_jax.training.checkpoints import load
+from svilm_jax.training.initialization import starting_point
 from svilm_jax.training.loop import Stopped
 from svilm_jax.training.loop import train as run_training
 from svilm_jax.training.state import Structure
@@ -30,7 +33,8 @@ EXIT_FAILED = 1  # an evaluator failed; the others' metrics are written
 def train(config_file: str, overrides: Sequence[str], workdir: Path) -> int:
     """Trains, evaluates at the end, and writes `metrics.json` as the very last thing."""
     config = read_config(config_file, overrides)
-    tokenizer = load_tokenizer(config.tokenizer.path, config.tokenizer.lowercase, config.input.dataset)
+    start = starting_point(config)
+    config, tokenizer = start.config, start.tokenizer
     mesh = make_mesh(config.mesh)
     evaluators = build_evaluators(config)
     (workdir / "metrics.json").unlink(missing_ok=True)  # of an earlier run: it says that all is done
@@ -44,7 +48,7 @@ def train(config_file: str, overrides: Sequence[str], workdir: Path) -> int:
         return run_evaluators(Encoder(model, config, tokenizer, mesh), evaluators).metrics
 
     try:
-        result = run_training(config, workdir, tokenizer, mesh, measure)
+        result = run_training(config, workdir, tokenizer, mesh, measure, start.loaded)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return EXIT_STOPPED
@@ -61,13 +65,28 @@ def evaluate(workdir: Path, config_file: str | None, overrides: Sequence[str], o
     loaded = load(workdir)
     config = read_config(config_file, overrides) if config_file else apply_overrides(loaded.config, overrides)
     # The model stays what it was trained to be; dataset and evaluators may be others.
-    config = dataclasses.replace(config, model=loaded.config.model)
+    config = dataclasses.replace(config, model=loaded.config.model, task=loaded.config.task)
     encoder = Encoder(loaded.model, config, loaded.tokenizer)
     evaluation = run_evaluators(encoder, build_evaluators(config))
     print(format_table(evaluation.metrics))
     if out is not None:
         _write_json(out, evaluation.metrics)
     return _tell_failures(evaluation.failed)
+
+
+def embed(workdir: Path, dataset: str, split: str, windows: tuple[float, float, float], out: Path, random: bool) -> int:
+    """Writes features of sliding windows; with `random`, of a tower of the same config with fresh parameters."""
+    loaded = load(workdir)
+    model, origin = loaded.model, f"{workdir.name} step {loaded.step}"
+    if random:
+        model = build_model(loaded.config, loaded.tokenizer.vocab_size, loaded.config.train.seed + 1)
+        origin = f"fresh parameters of {workdir.name}'s config"
+    dataset = dataset or loaded.config.input.dataset
+    labels = read_classes(dataset, HeadConfig("classification"))
+    encoder = Encoder(model, loaded.config, loaded.tokenizer)
+    index = embed_windows(encoder, dataset, split, labels, Windows(*windows), out, origin)
+    print(f"{out}: {len(index.videos)} videos, features of width {index.width}")
+    return 0
 
 
 def report(workdir: Path) -> int:

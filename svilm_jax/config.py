@@ -61,6 +61,30 @@ class TextConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class HeadConfig:
+    """What a task adds to the two towers (METHOD 1.7)."""
+
+    kind: str = ""  # "" (the towers alone) | question_answering | classification
+    classes: tuple[str, ...] = ()  # answers or labels by their numbers; (): as the dataset lists them
+    max_classes: int = 0  # the most frequent answers only; 0: all
+    layers: int = 2  # of question_answering: cross-attention from the question to the clip [C]
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalizationConfig:
+    """G-TAD on features of sliding windows (METHOD 1.7); read where `task` is localization."""
+
+    features: str = ""  # folder that `svilm embed` wrote, of the training split
+    feature_width: int = 0  # 0: as that folder says
+    steps: int = 100  # [P] to which the features of a video are resized
+    width: int = 256  # [P]
+    neighbors: int = 3  # [P] edges of the semantic graph a step
+    samples: int = 32  # [P] of the inside of an anchor
+    context_samples: int = 4  # [P] of each end
+    classify: bool = True  # learn classes of steps too; without, an external classifier has to name them [C]
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """The two towers and their joint space."""
 
@@ -76,6 +100,22 @@ class ModelConfig:
     attention: str = "auto"  # auto | xla | cudnn | rowwise
     remat: str = "none"  # none | dots | full
     scan_unroll: int = 1  # layers unrolled in the scan over depth; 0: all of them
+    head: HeadConfig = HeadConfig()
+    localization: LocalizationConfig = LocalizationConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class InitConfig:
+    """From where parameters start, and which of them move.
+
+    With a checkpoint, its tokenizer and its `model` (all but `model.head`) replace those of the config; `model` here
+    changes fields of it. Positions are resampled where the number of frames or the size changes.
+    """
+
+    checkpoint: str = ""  # a --workdir of `svilm train`, or WORKDIR/checkpoints/STEP
+    model: Options = dataclasses.field(default_factory=dict)  # such as {"video": {"frames": 32}}
+    freeze: tuple[str, ...] = ()  # starts of parameter names that stay as they are, such as "text_tower"
+    learning_rate_scale: float = 1.0  # of what came from the checkpoint; what is fresh moves at the full rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +132,9 @@ class InputConfig:
 
     dataset: str = ""  # folder that `svilm prepare` wrote
     split: str = "train"
+    task: str = "captions"  # captions | questions | actions: what a clip is shown with
+    text: str = "caption"  # of captions: one caption | paragraph, all joined | sentences, the mean of theirs
+    sentences: int = 0  # sentences a video with their times, for `text="sentences"` and multi-level alignment
     workers: int = 0  # decoding processes; 0: threads of the main process
     threads: int = 2  # decoding threads of each process
     prefetch: int = 2  # batches held ready
@@ -167,7 +210,9 @@ class Config:
     `svilm_jax/objectives`, and an unknown name or option is refused at start.
     """
 
+    task: str = "video_text"  # video_text | localization
     model: ModelConfig = ModelConfig()
+    init: InitConfig = InitConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     input: InputConfig = InputConfig()
     splice: SpliceConfig = SpliceConfig()
@@ -181,12 +226,13 @@ class Config:
 def default_config() -> ml_collections.ConfigDict:
     """Every field with its default, locked: a config file changes values and cannot invent keys.
 
-    `objectives` and `evaluators` start empty and unlocked, since their keys are names.
+    `objectives`, `evaluators` and `init.model` start empty and unlocked: what they may hold is checked at start.
     """
     config = ml_collections.ConfigDict(dataclasses.asdict(Config()), convert_dict=True)
     config.lock()
     config.objectives.unlock()
     config.evaluators.unlock()
+    config.init.model.unlock()
     return config
 
 

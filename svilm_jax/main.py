@@ -38,7 +38,9 @@ def _user_errors() -> tuple[type[Exception], ...]:
     late: list[type[Exception]] = []
     for module, names in {
         "svilm_data.errors": ("PreparationError",),
-        "svilm_jax.input.pipeline": ("InputError",),
+        "svilm_jax.evaluation.clips": ("EvaluationError",),
+        "svilm_jax.input.features": ("FeatureError",),
+        "svilm_jax.input.stream": ("InputError",),
         "svilm_jax.training.checkpoints": ("CheckpointError",),
         "svilm_jax.training.loop": ("NonFiniteError",),
         "svilm_jax.report.errors": ("ReportError",),
@@ -86,6 +88,22 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     evaluate.add_argument("--config", metavar="FILE[:ARG]", help="take evaluators and dataset from here instead")
     evaluate.add_argument("--out", type=Path, help="also write the metrics to this JSON file")
 
+    embed = add(
+        "embed",
+        "write features of sliding windows of the videos of a dataset",
+        "a run that was stopped goes on. example: svilm embed runs/demo --dataset runs/data/moving_shapes --split "
+        "untrimmed_train --out runs/features/train --window 1 --stride 0.25",
+        _embed,
+    )
+    embed.add_argument("workdir", type=Path, help="a --workdir of `svilm train`, or WORKDIR/checkpoints/STEP")
+    embed.add_argument("--dataset", default="", metavar="DIR", help="a prepared dataset (default: that of training)")
+    embed.add_argument("--split", required=True, help="a split or view of it")
+    embed.add_argument("--out", type=Path, required=True, metavar="DIR", help="receives features.json and the features")
+    embed.add_argument("--window", type=float, required=True, metavar="S", help="seconds that a feature sees")
+    embed.add_argument("--stride", type=float, required=True, metavar="S", help="seconds between windows")
+    embed.add_argument("--offset", type=float, default=0.0, metavar="S", help="start of the first window (default: 0)")
+    embed.add_argument("--random", action="store_true", help="fresh parameters instead of the trained ones: a baseline")
+
     prepare = add("prepare", "turn raw videos and annotations into a dataset", "", _prepare)
     inspect = add("inspect", "say what a prepared dataset holds, with a contact sheet", "", _inspect)
     score = add("score", "hold anybody's predictions against a published ground truth", "", _score)
@@ -113,6 +131,13 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int | None:
     from svilm_jax.commands import evaluate
 
     return evaluate(args.workdir, args.config, rest, args.out)
+
+
+def _embed(args: argparse.Namespace, rest: list[str]) -> int | None:
+    from svilm_jax.commands import embed
+
+    windows = (args.window, args.stride, args.offset)
+    return embed(args.workdir, args.dataset, args.split, windows, args.out, args.random)
 
 
 def _prepare(args: argparse.Namespace, rest: list[str]) -> int | None:

@@ -44,7 +44,7 @@ def test_config(name):
     doc, config = read(name)
     assert {"Command:", "Hardware:", "Metric:"} <= set(doc.split())
     abstract_model(config, 1000)
-    build_objectives(config.objectives, config.splice.enabled)
+    build_objectives(config.objectives, config)
     text = json.dumps(dataclasses.asdict(config), indent=1, sort_keys=True) + "\n"
     file = GOLDEN / (name.replace("/", "_").replace(":", "__").replace(".py", "").replace(",", "_") + ".json")
     if os.environ.get("SVILM_UPDATE_GOLDEN"):

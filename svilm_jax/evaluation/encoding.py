@@ -19,12 +19,14 @@ from svilm_jax.parallel import batch_sharding, data_parallelism
 
 # What can be read of a clip. Final video tokens are the largest array by far and no metric needs them whole: their
 # mean over positions is what temporal grouping compares (METHOD 1.3, step 3).
-READINGS: Mapping[str, Callable[[VideoOutputs], jax.Array]] = {
-    "embedding": lambda outputs: outputs.embedding,  # [B, C]
-    "group_embedding": lambda outputs: outputs.group_embedding,  # [B, M, C]
-    "logits": lambda outputs: outputs.logits[-1],  # [B, M, Nt, h, w]
-    "assignments": lambda outputs: outputs.assignments[-1],  # [B, M, Nt, h, w]
-    "time_tokens": lambda outputs: outputs.tokens.astype(jnp.float32).mean(axis=2),  # [B, Nt, D]
+READINGS: Mapping[str, Callable[[Any, VideoOutputs], jax.Array]] = {
+    "embedding": lambda model, outputs: outputs.embedding,  # [B, C]
+    "group_embedding": lambda model, outputs: outputs.group_embedding,  # [B, M, C]
+    "logits": lambda model, outputs: outputs.logits[-1],  # [B, M, Nt, h, w]
+    "assignments": lambda model, outputs: outputs.assignments[-1],  # [B, M, Nt, h, w]
+    "time_tokens": lambda model, outputs: outputs.tokens.astype(jnp.float32).mean(axis=2),  # [B, Nt, D]
+    "features": lambda model, outputs: outputs.tokens.astype(jnp.float32).mean(axis=(1, 2)),  # [B, D]
+    "scores": lambda model, outputs: model.head(outputs.tokens),  # [B, classes], of a classification head
 }
 
 
@@ -68,18 +70,50 @@ class Encoder:
         Raises:
           ValueError: a clip of another shape or dtype than the config's.
         """
-        shape = self._clip_shape()
         for batch in _batches(clips, self.batch_size):
-            for frames in batch:
-                if frames.shape != shape or frames.dtype != np.uint8:
-                    raise ValueError(f"a clip is {frames.dtype} {frames.shape}: the model takes uint8 {shape}")
-            video = np.zeros((self.batch_size, *shape), np.uint8)
-            video[: len(batch)] = batch
+            video = self._put(self._filled(batch))
             with self._on_mesh():
-                outputs = _read_videos(self._graphdef, self._state, self._put(video), tuple(read), self.mesh)
+                outputs = _read_videos(self._graphdef, self._state, video, tuple(read), self.mesh)
             arrays = {name: np.asarray(array, np.float32) for name, array in outputs.items()}
             for row in range(len(batch)):
                 yield {name: array[row] for name, array in arrays.items()}
+
+    def answers(self, clips: Iterable[np.ndarray], questions: Sequence[Sequence[str]]) -> Iterator[np.ndarray]:
+        """Scores of the answers to the questions of each clip, in order; every clip is encoded once.
+
+        Args:
+          clips: as for `videos`.
+          questions: of each clip; may grow while the clips are read.
+
+        Yields:
+          float32 [Q, classes] a clip, Q its number of questions.
+        """
+        size, length = 2 * self.batch_size, self.config.model.text.length
+        asked = iter(questions)
+        for batch in _batches(clips, self.batch_size):
+            video = self._put(self._filled(batch))
+            with self._on_mesh():
+                seen = _encode_videos(self._graphdef, self._state, video)
+            of_clips = list(itertools.islice(asked, len(batch)))
+            flat = [(row, question) for row, own in enumerate(of_clips) for question in own]
+            scores: list[np.ndarray] = []
+            for some in _batches(flat, size):
+                filled = some + some[:1] * (size - len(some))
+                tokens = self.tokenizer.encode([question for _, question in filled], length)
+                rows = np.array([row for row, _ in filled], np.int32)
+                with self._on_mesh():
+                    mask = self._put(self.tokenizer.mask(tokens))
+                    arrays = (self._put(rows), self._put(tokens), mask)
+                    found = _read_answers(self._graphdef, self._state, seen, *arrays, self.mesh)
+                scores += list(np.asarray(found, np.float32)[: len(some)])
+            left = iter(scores)
+            for own in of_clips:
+                yield np.array(list(itertools.islice(left, len(own))), np.float32).reshape(len(own), -1)
+
+    def call(self, function: Callable[..., Any], *arrays: np.ndarray) -> Any:
+        """`function(model, *arrays)`, compiled; for models that are no towers. Results are NumPy arrays."""
+        with self._on_mesh():
+            return jax.tree.map(np.asarray, _call(self._graphdef, self._state, function, *arrays))
 
     def texts(self, texts: Sequence[str], length: int | None = None) -> np.ndarray:
         """Sentences as they are -> float32 [N, C], L2-normalised; `length` tokens each (default: the captions')."""
@@ -109,6 +143,16 @@ class Encoder:
         video = self.config.model.video
         return video.frames, video.size, video.size, 3
 
+    def _filled(self, batch: Sequence[np.ndarray]) -> np.ndarray:
+        """A whole batch uint8 [batch_size, T, H, W, 3], the last rows of it black where there are fewer clips."""
+        shape = self._clip_shape()
+        for frames in batch:
+            if frames.shape != shape or frames.dtype != np.uint8:
+                raise ValueError(f"a clip is {frames.dtype} {frames.shape}: the model takes uint8 {shape}")
+        video = np.zeros((self.batch_size, *shape), np.uint8)
+        video[: len(batch)] = batch
+        return video
+
     def _put(self, rows: np.ndarray) -> jax.Array:
         if self.mesh is None:
             return jnp.asarray(rows)
@@ -122,8 +166,34 @@ class Encoder:
 def _read_videos(
     graphdef: nnx.GraphDef, state: Any, video: jax.Array, read: tuple[str, ...], mesh: Mesh | None
 ) -> dict[str, jax.Array]:
-    outputs = nnx.merge(graphdef, state).encode_video(video, train=False)
-    return {name: _everywhere(READINGS[name](outputs), mesh) for name in read}
+    model = nnx.merge(graphdef, state)
+    outputs = model.encode_video(video, train=False)
+    return {name: _everywhere(READINGS[name](model, outputs), mesh) for name in read}
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef",))
+def _encode_videos(graphdef: nnx.GraphDef, state: Any, video: jax.Array) -> VideoOutputs:
+    return nnx.merge(graphdef, state).encode_video(video, train=False)
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "mesh"))
+def _read_answers(
+    graphdef: nnx.GraphDef,
+    state: Any,
+    seen: VideoOutputs,
+    rows: jax.Array,
+    tokens: jax.Array,
+    mask: jax.Array,
+    mesh: Mesh | None,
+) -> jax.Array:
+    """Scores of questions [Q, L], each about the clip of its row."""
+    asked = jax.tree.map(lambda x: x[rows], seen)
+    return _everywhere(nnx.merge(graphdef, state).encode_question(asked, tokens, mask), mesh)
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "function"))
+def _call(graphdef: nnx.GraphDef, state: Any, function: Callable[..., Any], *arrays: jax.Array) -> Any:
+    return function(nnx.merge(graphdef, state), *arrays)
 
 
 @functools.partial(jax.jit, static_argnames=("graphdef", "mesh"))

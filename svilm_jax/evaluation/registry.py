@@ -4,8 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from svilm_jax.config import Config, ConfigError, nearest, resolve_options
+from svilm_jax.evaluation.action_recognition import ActionOptions, ActionRecognition
 from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.grounding import Grounding, GroundingOptions
+from svilm_jax.evaluation.linear_probe import LinearProbe, ProbeOptions
+from svilm_jax.evaluation.localization import Localization, LocalizationOptions
+from svilm_jax.evaluation.question_answering import QuestionAnswering, QuestionOptions
 from svilm_jax.evaluation.retrieval import HardRetrieval, HardRetrievalOptions, Retrieval, RetrievalOptions
 from svilm_jax.evaluation.scene_cuts import SceneCutOptions, SceneCuts
 from svilm_jax.evaluation.temporal_grouping import GroupingOptions, TemporalGrouping
@@ -26,6 +30,10 @@ KINDS: Mapping[str, tuple[type, Any]] = {
     "grounding": (GroundingOptions, Grounding),
     "grouping": (GroupingOptions, TemporalGrouping),
     "scene_cuts": (SceneCutOptions, SceneCuts),
+    "question_answering": (QuestionOptions, QuestionAnswering),
+    "action_recognition": (ActionOptions, ActionRecognition),
+    "linear_probe": (ProbeOptions, LinearProbe),
+    "localization": (LocalizationOptions, Localization),
 }
 
 

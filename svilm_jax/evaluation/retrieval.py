@@ -10,14 +10,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from svilm_jax.config import Config
+from svilm_jax.config import Config, ConfigError, nearest
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, whole_captions
+from svilm_jax.evaluation.dual_softmax import dual_softmax
 from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.oracles import oracle_metrics
 from svilm_jax.evaluation.ranking import chance_metrics, pessimistic_ranks, recall_metrics
 from svilm_jax.input.schema import Record
 
 log = logging.getLogger(__name__)
+
+PARAGRAPHS = ("none", "sentences", "joined")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +31,18 @@ class RetrievalOptions:
       dataset: folder; "": that of the input.
       split: its split.
       limit: use the first so many clips; 0: all.
+      paragraph: none, every caption is a query; sentences, one query a clip, the mean of its captions' embeddings;
+        joined, one query a clip, all captions as one text (as long as the text tower reads).
+      dual_softmax: temperature of rows `transductive_...` beside the others (arXiv 2109.04290), which look at all
+        queries together; 0: none.
       prefix: of the metrics' names.
     """
 
     dataset: str = ""
     split: str = "test"
     limit: int = 0
+    paragraph: str = "none"
+    dual_softmax: float = 0.0
     prefix: str = "retrieval"
 
 
@@ -76,8 +85,11 @@ class Gallery:
         return self.owner[:, None] == np.arange(len(self.records))
 
 
-def encode_gallery(encoder: Encoder, clips: EvaluationClips, numbers: list[int]) -> Gallery:
-    """Embeds the clips that decode and have captions, and their captions.
+def encode_gallery(encoder: Encoder, clips: EvaluationClips, numbers: list[int], paragraph: str = "none") -> Gallery:
+    """Embeds the clips that decode and have captions, and their captions or paragraphs.
+
+    Args:
+      paragraph: see `RetrievalOptions`.
 
     Raises:
       EvaluationError: no such clip.
@@ -97,13 +109,23 @@ def encode_gallery(encoder: Encoder, clips: EvaluationClips, numbers: list[int])
         )
     captions = [caption for _, record in kept for caption in whole_captions(record)]
     owner = np.repeat(np.arange(len(kept)), [len(whole_captions(record)) for _, record in kept])
+    if paragraph == "joined":
+        captions = [" ".join(whole_captions(record)) for _, record in kept]
+    text = encoder.texts(captions)
+    if paragraph == "sentences":
+        sums = np.zeros((len(kept), text.shape[1]), np.float32)
+        np.add.at(sums, owner, text)
+        text = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+        captions = [" ".join(whole_captions(record)) for _, record in kept]
+    if paragraph != "none":
+        owner = np.arange(len(kept))
     return Gallery(
         numbers=[number for number, _ in kept],
         records=[record for _, record in kept],
         captions=captions,
         owner=owner,
         video=np.stack(video),
-        text=encoder.texts(captions),
+        text=text,
     )
 
 
@@ -112,6 +134,11 @@ class Retrieval:
 
     def __init__(self, options: RetrievalOptions, config: Config):
         self.options = options
+        if options.paragraph not in PARAGRAPHS:
+            raise ConfigError(
+                f"retrieval paragraph={options.paragraph!r}: expected one of {PARAGRAPHS}"
+                f"{nearest(options.paragraph, PARAGRAPHS)}"
+            )
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
         self.clips()  # a split that is not there is an error now, and not after hours of training
 
@@ -122,11 +149,17 @@ class Retrieval:
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
         """Yields (name, value); see `ranking` and `oracles` for what each means."""
         clips, prefix = self.clips(), self.options.prefix
-        gallery = encode_gallery(encoder, clips, clips.numbers)
-        for name, similarity, positives in (
+        gallery = encode_gallery(encoder, clips, clips.numbers, self.options.paragraph)
+        rows = [
             (f"{prefix}/t2v", gallery.similarity, gallery.positives),
             (f"{prefix}/v2t", gallery.similarity.T, gallery.positives.T),
-        ):
+        ]
+        if self.options.dual_softmax:
+            rows += [
+                (name.replace("/", "/transductive_"), dual_softmax(similarity, self.options.dual_softmax), positives)
+                for name, similarity, positives in rows
+            ]
+        for name, similarity, positives in rows:
             yield from recall_metrics(pessimistic_ranks(similarity, positives), name).items()
             yield from chance_metrics(positives, name).items()
         everything = [np.arange(len(gallery.records))]

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 # Endings that make a metric a baseline of the one they are appended to, with the words that stand for them.
 BASELINES: Mapping[str, str] = {
     "chance": "chance",
+    "majority": "most frequent",
+    "majority_by_kind": "most frequent by kind",
+    "random_tower": "random tower",
     "oracle_colors": "colours",
     "oracle": "colours + background",
     "phrase_blind": "phrase-blind",

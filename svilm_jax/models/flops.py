@@ -6,7 +6,7 @@ model FLOPs utilisation (MFU) is quoted; what rematerialisation computes twice i
 
 import math
 
-from svilm_jax.config import ModelConfig
+from svilm_jax.config import Config, ModelConfig
 from svilm_jax.models.patch_embedding import embedding_layers, token_grid
 from svilm_jax.models.variants import Size, tower_sizes
 
@@ -47,12 +47,24 @@ def layer_flops(size: Size, tokens: int, mlp_ratio: float) -> float:
     return linear + 4 * tokens * tokens * size.width
 
 
-def train_flops(config: ModelConfig, nouns: int) -> float:
-    """One clip with its caption and `nouns` phrases, forward and backward (twice the forward)."""
+def train_flops(config: ModelConfig, nouns: int, sentences: int = 1) -> float:
+    """One clip with so many phrases and sentences, forward and backward (twice the forward).
+
+    Heads are left out: next to the towers they are a percent or two.
+    """
     text = config.text
     forward = (
         video_flops(config)
-        + text_flops(config, text.length)
+        + sentences * text_flops(config, text.length)
         + nouns * text_flops(config, text.noun_length or text.length)
     )
     return 3 * forward
+
+
+def task_flops(config: Config) -> float:
+    """One clip of a config's task, forward and backward; 0 for localisation, which is not counted."""
+    if config.task == "localization":
+        return 0.0
+    given = config.input
+    sentences = given.sentences + (given.task != "actions" and given.text != "sentences")
+    return train_flops(config.model, given.nouns if given.task == "captions" else 0, sentences)

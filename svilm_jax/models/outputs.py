@@ -17,6 +17,8 @@ class VideoOutputs:
       assignments: the same shapes, softmax of `logits` over the groups (always soft, whatever training uses).
       embedding: [B, C] clip embedding, L2-normalised, float32.
       group_embedding: [B, M, C] group embeddings, L2-normalised, float32.
+      time_embedding: [B, Nt, C] the mean of the tokens of each time index in the joint space, float32, not
+        normalised: their mean over time is what `embedding` normalises. None where `clip_pool` is not `tokens`.
     """
 
     tokens: jax.Array
@@ -25,6 +27,7 @@ class VideoOutputs:
     assignments: tuple[jax.Array, ...]
     embedding: jax.Array
     group_embedding: jax.Array
+    time_embedding: jax.Array | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -38,9 +41,16 @@ class Outputs:
       noun_embedding: [B, K, C] embeddings of the prompted noun phrases, L2-normalised, float32; rows whose
         `noun_mask` is False hold the embedding of padding and must not be read.
       logit_scale: scalar, 1/temperature of the global contrast, already clamped.
+      sentence_embedding: [B, S, C] embeddings of the timed sentences, L2-normalised, float32; rows whose
+        `sentence_mask` is False must not be read.
+      scores: float32 [B, classes] of the task head.
+
+    What a batch gives nothing for is None: `noun_embedding` without phrases, `scores` without a head.
     """
 
     video: VideoOutputs
-    text_embedding: jax.Array
-    noun_embedding: jax.Array
     logit_scale: jax.Array
+    text_embedding: jax.Array | None = None
+    noun_embedding: jax.Array | None = None
+    sentence_embedding: jax.Array | None = None
+    scores: jax.Array | None = None

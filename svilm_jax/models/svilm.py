@@ -8,13 +8,18 @@ import jax.numpy as jnp
 from flax import nnx
 
 from svilm_jax.config import Config, ConfigError, ModelConfig, nearest
+from svilm_jax.models.heads.classification import ClassificationHead
+from svilm_jax.models.heads.gtad import GTAD
+from svilm_jax.models.heads.question_answering import QuestionAnsweringHead
 from svilm_jax.models.linear import Linear
 from svilm_jax.models.outputs import Outputs, VideoOutputs
 from svilm_jax.models.text_tower import TextTower
-from svilm_jax.models.variants import tower_sizes
+from svilm_jax.models.variants import Size, tower_sizes
 from svilm_jax.models.video_tower import VideoTower
 
 CLIP_POOLS = ("tokens", "groups", "both")
+TASKS = ("video_text", "localization")
+HEADS = ("", "question_answering", "classification")
 
 
 def normalise(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
@@ -36,7 +41,7 @@ def compute_dtype(config: ModelConfig) -> jnp.dtype:
 
 
 class SVILM(nnx.Module):
-    """Video tower, text tower, three projections and the temperature of the contrast."""
+    """Video tower, text tower, three projections, the temperature of the contrast, and a task's head if it has one."""
 
     def __init__(self, config: ModelConfig, vocab_size: int, *, rngs: nnx.Rngs):
         if config.clip_pool not in CLIP_POOLS:
@@ -44,6 +49,11 @@ class SVILM(nnx.Module):
                 f"config.model.clip_pool={config.clip_pool!r}: expected one of {CLIP_POOLS}"
                 f"{nearest(config.clip_pool, CLIP_POOLS)}"
             )
+        kind = config.head.kind
+        if kind not in HEADS:
+            raise ConfigError(f"config.model.head.kind={kind!r}: expected one of {HEADS}{nearest(kind, HEADS)}")
+        if kind and not config.head.classes:
+            raise ConfigError(f"config.model.head.kind={kind!r} without classes: the dataset lists them")
         video_size, text_size = tower_sizes(config)
         shared: dict[str, Any] = {
             "attention": config.attention,
@@ -64,6 +74,9 @@ class SVILM(nnx.Module):
         self.video_projection = projection(video_size.width * (2 if config.clip_pool == "both" else 1))
         self.group_projection = projection(video_size.width)
         self.text_projection = projection(text_size.width)
+        self.head_kind = kind
+        if kind:
+            self.head = _make_head(config, video_size, text_size, compute_dtype(config), rngs)
         self.log_scale = nnx.Param(jnp.asarray(math.log(1 / config.temperature), jnp.float32), axes=())
 
     @property
@@ -83,41 +96,113 @@ class SVILM(nnx.Module):
             assignments=tuple(jax.nn.softmax(a, axis=1) for a in logits),
             embedding=normalise(self.video_projection(pooled)),
             group_embedding=normalise(self.group_projection(groups)),
+            time_embedding=self.video_projection(tokens.mean(axis=2)) if self.clip_pool == "tokens" else None,
         )
 
     def encode_text(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
         """tokens int32 [N, L], mask bool [N, L] -> float32 [N, C], normalised."""
         return normalise(self.text_projection(self.text_tower(tokens, mask)))
 
+    def encode_question(self, video: VideoOutputs, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+        """Scores of the answers, float32 [B, classes], to questions int32 [B, L] about encoded clips."""
+        return self.head(video.tokens, video.group_tokens, self.text_tower.tokens(tokens, mask), mask)
+
     def __call__(
         self,
         video: jax.Array,
-        text: jax.Array,
-        text_mask: jax.Array,
-        nouns: jax.Array,
-        nouns_mask: jax.Array,
+        text: jax.Array | None = None,
+        text_mask: jax.Array | None = None,
+        nouns: jax.Array | None = None,
+        nouns_mask: jax.Array | None = None,
+        sentences: jax.Array | None = None,
+        sentences_mask: jax.Array | None = None,
         *,
         train: bool = False,
         rng: jax.Array | None = None,
     ) -> Outputs:
-        """A whole batch.
+        """A whole batch; what is None is left out of the outputs.
 
         Args:
           video: uint8 [B, T, H, W, 3].
-          text, text_mask: int32 and bool [B, L].
+          text, text_mask: int32 and bool [B, L], captions, or the questions of `question_answering`.
           nouns, nouns_mask: int32 and bool [B, K, L'], the prompted phrases and which of their tokens are real.
+          sentences, sentences_mask: the same [B, S, L] for the sentences of a video. Where there is no text, the
+            mean of its sentences' embeddings stands for it; a sentence of padding alone does not count.
           train, rng: see `VideoTower`.
         """
-        batch, phrases, length = nouns.shape
-        noun_embedding = self.encode_text(nouns.reshape(-1, length), nouns_mask.reshape(-1, length))
+        seen = self.encode_video(video, train=train, rng=rng)
+        scores = self.head(seen.tokens) if self.head_kind == "classification" else None
+        text_embedding = noun_embedding = sentence_embedding = None
+        if nouns is not None and nouns_mask is not None:
+            noun_embedding = self._encode_rows(nouns, nouns_mask)
+        if sentences is not None and sentences_mask is not None:
+            sentence_embedding = self._encode_rows(sentences, sentences_mask)
+            exists = sentences_mask.any(axis=-1, keepdims=True)  # [B, S, 1]
+            text_embedding = normalise(jnp.where(exists, sentence_embedding, 0).sum(axis=1))
+        if text is not None and text_mask is not None:
+            if self.head_kind == "question_answering":
+                scores = self.encode_question(seen, text, text_mask)
+            else:
+                text_embedding = self.encode_text(text, text_mask)
         return Outputs(
-            video=self.encode_video(video, train=train, rng=rng),
-            text_embedding=self.encode_text(text, text_mask),
-            noun_embedding=noun_embedding.reshape(batch, phrases, -1),
+            video=seen,
             logit_scale=self.logit_scale,
+            text_embedding=text_embedding,
+            noun_embedding=noun_embedding,
+            sentence_embedding=sentence_embedding,
+            scores=scores,
         )
 
+    def _encode_rows(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+        """int32 and bool [B, S, L] -> float32 [B, S, C]."""
+        rows, count, length = tokens.shape
+        return self.encode_text(tokens.reshape(-1, length), mask.reshape(-1, length)).reshape(rows, count, -1)
 
-def build_model(config: Config, vocab_size: int, seed: int | jax.Array = 0) -> SVILM:
-    """A freshly initialised model of a config."""
-    return SVILM(config.model, vocab_size, rngs=nnx.Rngs(params=seed))
+
+def _make_head(config: ModelConfig, video: Size, text: Size, dtype: jnp.dtype, rngs: nnx.Rngs) -> Any:
+    """The head that `config.head` asks for."""
+    head = config.head
+    if head.kind == "classification":
+        return ClassificationHead(video.width, len(head.classes), rngs=rngs)
+    return QuestionAnsweringHead(
+        video.width,
+        text.width,
+        text.heads,
+        head.layers,
+        len(head.classes),
+        activation=config.text.activation,
+        attention=config.attention,
+        dtype=dtype,
+        rngs=rngs,
+    )
+
+
+def build_model(config: Config, vocab_size: int, seed: int | jax.Array = 0) -> Any:
+    """A freshly initialised model of a config: `SVILM`, or `GTAD` where the task is localisation.
+
+    Raises:
+      ConfigError: an unknown task.
+    """
+    rngs = nnx.Rngs(params=seed)
+    if config.task == "localization":
+        return _make_localizer(config.model, rngs)
+    if config.task != "video_text":
+        raise ConfigError(f"config.task={config.task!r}: expected one of {TASKS}{nearest(config.task, TASKS)}")
+    return SVILM(config.model, vocab_size, rngs=rngs)
+
+
+def _make_localizer(config: ModelConfig, rngs: nnx.Rngs) -> GTAD:
+    sizes = config.localization
+    if not sizes.feature_width:
+        raise ConfigError("config.model.localization.feature_width=0: name the folder of features, which says it")
+    return GTAD(
+        sizes.feature_width,
+        steps=sizes.steps,
+        width=sizes.width,
+        neighbours=sizes.neighbors,
+        inner=sizes.samples,
+        context=sizes.context_samples,
+        classes=len(config.head.classes) if sizes.classify else 0,
+        dtype=compute_dtype(config),
+        rngs=rngs,
+    )

@@ -56,10 +56,14 @@ class TextTower(nnx.Module):
         )
 
     def __call__(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
-        """tokens int32 [N, L], mask bool [N, L] (False at padding) -> sentence vectors [N, D]."""
+        """tokens int32 [N, L], mask bool [N, L] (False at padding) -> sentence vectors float32 [N, D]."""
+        return self.tokens(tokens, mask)[:, 0].astype(jnp.float32)
+
+    def tokens(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+        """The same, all of the last layer: [N, L, D]."""
         x = self.token_embedding[...][tokens] + self.position_embedding[...][: tokens.shape[1]]
         x = x + self.segment_embedding[...][0]  # one sentence: always the first segment
         x = constrain(self.embedding_norm(x).astype(self.dtype), "batch", None, None)  # [N, L, D]
         # A row of padding alone (a masked phrase) still needs a key to attend to: its softmax would be empty.
         mask = mask.at[:, 0].set(True)
-        return self.layers(x, mask)[:, 0].astype(jnp.float32)
+        return self.layers(x, mask)

@@ -31,6 +31,7 @@ class GlobalContrast:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The mean of both directions; metric `accuracy`: clips that find their caption first within the batch."""
         # Captions are small and every clip meets all of them: gathered whole, while clips stay where they are.
+        assert outputs.text_embedding is not None  # the registry asks for captions
         text = constrain(outputs.text_embedding, None, None)
         similarity = jnp.einsum("ic,jc->ij", outputs.video.embedding, text)  # [B, B]
         scores = outputs.logit_scale * similarity

@@ -4,15 +4,19 @@ An objective is a frozen dataclass: its fields are its options in the config, `w
 `(loss, metrics)`. A new one is a new file and a line in `OBJECTIVES`.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from svilm_jax.config import ConfigError, nearest, resolve_options
+from svilm_jax.config import Config, ConfigError, nearest, resolve_options
 from svilm_jax.models.outputs import Outputs
+from svilm_jax.objectives.classification import Classification
 from svilm_jax.objectives.global_contrast import GlobalContrast
+from svilm_jax.objectives.localization import Localization
+from svilm_jax.objectives.multilevel_alignment import MultilevelAlignment
 from svilm_jax.objectives.spatial_grounding import SpatialGrounding
 from svilm_jax.objectives.temporal_grouping import TemporalGrouping
 
@@ -29,18 +33,37 @@ class Objective(Protocol):
 
 
 OBJECTIVES: dict[str, type] = {
+    "classification": Classification,
     "global_contrast": GlobalContrast,
+    "localization": Localization,
+    "multilevel_alignment": MultilevelAlignment,
     "spatial_grounding": SpatialGrounding,
     "temporal_grouping": TemporalGrouping,
 }
 
+# What an objective reads that not every config gives it: (key, values or () for any that counts as true, advice).
+_CLIPS = ("task", ("video_text",), "clips: config.task=video_text")
+_CAPTIONS = ("input.task", ("captions",), "captions: config.input.task=captions")
+NEEDS: dict[str, tuple[tuple[str, Any, str], ...]] = {
+    "classification": (_CLIPS, ("model.head.kind", True, "a head that scores classes: config.model.head.kind")),
+    "global_contrast": (_CLIPS, _CAPTIONS),
+    "localization": (("task", ("localization",), "features: config.task=localization"),),
+    "multilevel_alignment": (
+        _CLIPS,
+        ("input.sentences", True, "sentences with their times: config.input.sentences above 0"),
+        ("model.clip_pool", ("tokens",), "the embedding of each time index: config.model.clip_pool=tokens"),
+    ),
+    "spatial_grounding": (_CLIPS, _CAPTIONS),
+    "temporal_grouping": (_CLIPS, ("splice.enabled", True, "cut and paste: config.splice.enabled=True")),
+}
 
-def build_objectives(table: Mapping[str, Mapping[str, Any]], spliced: bool) -> dict[str, Objective]:
+
+def build_objectives(table: Mapping[str, Mapping[str, Any]], config: Config) -> dict[str, Objective]:
     """The objectives of `config.objectives`; those of weight 0 are left out.
 
     Raises:
-      ConfigError: no objective, an unknown name, option or choice, a value of another type, or temporal grouping
-        without cut and paste.
+      ConfigError: no objective, an unknown name, option or choice, a value of another type, or an objective that the
+        rest of the config gives nothing to read.
     """
     built: dict[str, Objective] = {}
     for name, options in table.items():
@@ -58,8 +81,11 @@ def build_objectives(table: Mapping[str, Mapping[str, Any]], spliced: bool) -> d
             built[name] = objective
     if not built:
         raise ConfigError(f"config.objectives: name at least one of {sorted(OBJECTIVES)} with a weight above 0")
-    if "temporal_grouping" in built and not spliced:
-        raise ConfigError("config.objectives.temporal_grouping needs cut and paste: config.splice.enabled=True")
+    for name in built:
+        for key, needed, advice in NEEDS[name]:
+            value = functools.reduce(getattr, key.split("."), config)
+            if value not in needed if isinstance(needed, tuple) else not value:
+                raise ConfigError(f"config.objectives.{name} needs {advice}; config.{key} is {value!r}")
     return built
 
 

@@ -74,6 +74,7 @@ class SpatialGrounding:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss; metrics: `accuracy` within the batch, and `groups_used`, clip by clip the mean number of groups
         that win at least one token in the last grouping block."""
+        assert outputs.noun_embedding is not None  # the registry asks for captions
         nouns = constrain(outputs.noun_embedding, None, None, None)
         noun_mask = constrain(batch["noun_mask"], None, None)
         scores = clip_noun_scores(outputs.video.group_embedding, nouns, noun_mask, self.temperature, self.chunk)

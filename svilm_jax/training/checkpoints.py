@@ -104,6 +104,7 @@ def check_same_model(saved: Mapping[str, Any], config: Config, folder: Path) -> 
       ConfigError: naming the keys that differ.
     """
     now = json.loads(json.dumps(dataclasses.asdict(config)))
+    saved = json.loads(json.dumps(dataclasses.asdict(resolve(saved))))  # with the defaults of keys that came later
     changed = sorted(_differences(saved, now, "config"))
     model = [line for line in changed if line.startswith("config.model.")]
     if model:

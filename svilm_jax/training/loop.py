@@ -17,19 +17,20 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from svilm_jax.config import Config
-from svilm_jax.input.pipeline import TrainInput
 from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.parameters import Params, count
 from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.objectives import build_objectives
 from svilm_jax.parallel import check_replication, data_parallelism, sharding_table, to_global_batch
-from svilm_jax.training.checkpoints import Checkpoints, check_same_model, make_meta
+from svilm_jax.training.checkpoints import Checkpoints, Loaded, check_same_model, make_meta
+from svilm_jax.training.initialization import initial_params, update_scales
+from svilm_jax.training.inputs import open_input
 from svilm_jax.training.metric_writers import MetricWriter
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
 from svilm_jax.training.pace import Pace
 from svilm_jax.training.signals import StopSignals
 from svilm_jax.training.splicing import check_splice
-from svilm_jax.training.state import Structure, TrainState, init_state, make_structure
+from svilm_jax.training.state import Structure, TrainState, init_state, make_structure, started_from
 from svilm_jax.training.step import Metrics, make_step
 
 log = logging.getLogger(__name__)
@@ -60,10 +61,12 @@ def train(
     tokenizer: Tokenizer,
     mesh: Mesh,
     evaluate: Callable[[Params, Structure], Mapping[str, float]] | None = None,
+    loaded: Loaded | None = None,
 ) -> Result:
     """Trains until `config.train` says stop, from the newest checkpoint of `workdir` if it holds one.
 
     Args:
+      loaded: what a run starts from whose `workdir` holds no checkpoint; None: fresh parameters.
       evaluate: what to measure every `config.train.eval_every` steps.
 
     Raises:
@@ -72,11 +75,13 @@ def train(
       Stopped: after SIGTERM or SIGINT, once the state is on disk.
     """
     settings = config.train
-    check_splice(config.splice, token_grid(config.model.video)[0], settings.batch_size, data_parallelism(mesh))
-    objectives = build_objectives(config.objectives, config.splice.enabled)
-    data = _open_input(config, tokenizer, 0)
+    if config.splice.enabled:
+        check_splice(config.splice, token_grid(config.model.video)[0], settings.batch_size, data_parallelism(mesh))
+    objectives = build_objectives(config.objectives, config)
+    data = open_input(config, tokenizer, 0)
     total = settings.steps or math.ceil(settings.epochs * data.steps_per_epoch)
-    optimizer, schedule = make_optimizer(config.optimizer, total), make_schedule(config.optimizer, total)
+    schedule = make_schedule(config.optimizer, total)
+    optimizer = make_optimizer(config.optimizer, total, update_scales(config.init, loaded is not None))
     checkpoints = Checkpoints(workdir, settings.keep_checkpoints)
     meta = make_meta(config, tokenizer)
     with jax.set_mesh(mesh), StopSignals() as signals:
@@ -93,10 +98,12 @@ def train(
             data.check_state(saved["data"])
             state = checkpoints.restore(start, structure)
             data.close()
-            data = _open_input(config, tokenizer, start)
+            data = open_input(config, tokenizer, start)
             log.info("resuming from step %d", start)
         else:
             state = init_state(config, tokenizer.vocab_size, optimizer, structure)
+            if loaded is not None:
+                state = started_from(state, initial_params(state.params, loaded, config))
         step_function = make_step(config, structure, objectives, optimizer, schedule)
         writer = MetricWriter(workdir, start, CONSOLE)
         pace = Pace(config)
@@ -144,20 +151,6 @@ def train(
     if data.failures:
         log.warning("%d clips could not be used: %s", len(data.failures), "; ".join(data.failures.values()))
     return Result(total, _shown(state), structure)
-
-
-def _open_input(config: Config, tokenizer: Tokenizer, start_step: int) -> TrainInput:
-    return TrainInput(
-        config.input,
-        config.model.video,
-        config.model.text,
-        tokenizer,
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
-        start_step=start_step,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
 
 
 def _shown(state: TrainState) -> Params:

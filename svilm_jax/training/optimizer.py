@@ -1,6 +1,7 @@
 """How are parameters moved? Optimiser, schedule and weight-decay mask of a config (METHOD 1.6)."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -37,8 +38,14 @@ def matrices(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(is_matrix, params)
 
 
-def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Clipping by global norm, the optimiser, decoupled weight decay, the schedule; in this order.
+def make_optimizer(
+    config: OptimizerConfig, steps: int, scale_of: Callable[[Any], Any] | None = None
+) -> optax.GradientTransformation:
+    """Clipping by global norm, the optimiser, decoupled weight decay, the schedule, `scale_of`; in this order.
+
+    Args:
+      steps: of the whole training.
+      scale_of: params -> the same tree of factors for their updates, 0 for what is frozen; None: all 1.
 
     `muon` is for matrices (`svilm_jax/training/muon.py`); everything else is moved by Adam all along.
 
@@ -61,4 +68,13 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
         parts.append(adam)
     parts.append(optax.add_decayed_weights(config.weight_decay, mask=matrices))
     parts.append(optax.scale_by_learning_rate(make_schedule(config, steps)))
+    if scale_of is not None:
+        parts.append(_scaled_by(scale_of))
     return optax.chain(*parts)
+
+
+def _scaled_by(scale_of: Callable[[Any], Any]) -> optax.GradientTransformation:
+    def update(updates: Any, params: Any) -> Any:
+        return jax.tree.map(lambda update, scale: update * scale, updates, scale_of(params))
+
+    return optax.stateless(update)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from svilm_jax.config import Config
-from svilm_jax.models.flops import train_flops
+from svilm_jax.models.flops import task_flops
 from svilm_jax.parallel import peak_flops
 
 log = logging.getLogger(__name__)
@@ -21,9 +21,11 @@ class Pace:
 
     def __init__(self, config: Config):
         self._batch = config.train.batch_size
-        self._flops = train_flops(config.model, config.input.nouns) * self._batch
+        # Not counted by hand for the localiser: there, clips a second has to do.
+        self._flops = task_flops(config) * self._batch
         self._peak, source = peak_flops()
-        log.info("MFU counts %.3g model FLOP a step against %.3g FLOP/s (%s)", self._flops, self._peak, source)
+        if self._flops:
+            log.info("MFU counts %.3g model FLOP a step against %.3g FLOP/s (%s)", self._flops, self._peak, source)
         # Moments after each step; the first is that of the step that compiles, from which time is counted.
         self._moments: collections.deque[float] = collections.deque(maxlen=WINDOW + 1)
         self._paused = 0.0
@@ -37,11 +39,13 @@ class Pace:
         if len(self._moments) < 4:
             return {}
         rate = (len(self._moments) - 1) / (self._moments[-1] - self._moments[0])
-        return {"clips_per_second": rate * self._batch, "mfu": rate * self._flops / self._peak}
+        speed = {"clips_per_second": rate * self._batch}
+        return speed | {"mfu": rate * self._flops / self._peak} if self._flops else speed
 
     def __str__(self) -> str:
         rates = self.scalars()
-        return f"{rates['clips_per_second']:.1f} clips/s, MFU {rates['mfu']:.1%}" if rates else ""
+        told = [f"{rates['clips_per_second']:.1f} clips/s"] if rates else []
+        return ", ".join(told + ([f"MFU {rates['mfu']:.1%}"] if "mfu" in rates else []))
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:

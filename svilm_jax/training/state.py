@@ -97,6 +97,12 @@ def init_state(
     return jax.jit(lambda: _fresh(config, vocab_size, optimizer), out_shardings=structure.shardings)()
 
 
+def started_from(state: TrainState, params: Params) -> TrainState:
+    """A fresh state with other parameters, its averages included."""
+    ema = None if state.ema is None else jax.tree.map(jnp.copy, params)  # the step gives both away
+    return dataclasses.replace(state, params=params, ema=ema)
+
+
 def _fresh(config: Config, vocab_size: int, optimizer: optax.GradientTransformation) -> TrainState:
     params = parameters(build_model(config, vocab_size, config.train.seed))
     return TrainState(

@@ -1,15 +1,16 @@
 """What is one training step? Cut and paste, towers, objectives, gradients, update: one jitted function of arrays."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from svilm_jax.config import Config
-from svilm_jax.models.outputs import Outputs
 from svilm_jax.models.parameters import Params, bind
 from svilm_jax.objectives import Objective, total_loss
+from svilm_jax.training.initialization import frozen
 from svilm_jax.training.splicing import splice
 from svilm_jax.training.state import Structure, TrainState
 
@@ -22,11 +23,14 @@ def step_key(seed: int, step: jax.Array) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), step)
 
 
-def forward(
-    config: Config, structure: Structure, params: Params, batch: Batch, key: jax.Array
-) -> tuple[Outputs, Batch]:
-    """Training forward pass: the outputs, and the batch with `splice_mask` bool [B, Nt] and `spliced` bool [B]."""
+def forward(config: Config, structure: Structure, params: Params, batch: Batch, key: jax.Array) -> tuple[Any, Batch]:
+    """Training forward pass of the config's task: the outputs, and the batch that objectives read.
+
+    A batch that is spliced gets `splice_mask` bool [B, Nt] and `spliced` bool [B].
+    """
     model = bind(structure.graphdef, structure.abstract, params)
+    if config.task == "localization":
+        return model(batch["features"]), batch
     splice_key, model_key = jax.random.split(key)
     video = batch["video"]
     tubelet_frames = config.model.video.tubelet[0]
@@ -35,14 +39,20 @@ def forward(
         batch = {**batch, "splice_mask": mask, "spliced": spliced}
     outputs = model(
         video,
-        batch["text"],
-        batch["text_mask"],
-        batch["nouns"],
-        batch["nouns"] != structure.pad_id,
+        batch.get("text"),
+        batch.get("text_mask"),
+        *_real("nouns", batch, structure.pad_id),
+        *_real("sentences", batch, structure.pad_id),
         train=True,
         rng=model_key,
     )
     return outputs, batch
+
+
+def _real(name: str, batch: Batch, pad_id: int) -> tuple[jax.Array | None, jax.Array | None]:
+    """Tokens int32 [B, K, L] of the texts `name`, and bool [B, K, L] where they are no padding; None without them."""
+    tokens = batch.get(name)
+    return (None, None) if tokens is None else (tokens, tokens != pad_id)
 
 
 def make_loss(
@@ -50,13 +60,19 @@ def make_loss(
 ) -> Callable[[Params, Batch, jax.Array], tuple[jax.Array, Metrics]]:
     """(params, batch, key) -> total loss over the global batch, and its parts."""
 
+    still = config.init.freeze
+
     def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        if still:  # no gradient is computed for what does not move
+            fixed = frozen(params, still)
+            params = jax.tree.map(lambda p, f: jax.lax.stop_gradient(p) if f else p, params, fixed)
         forward_key, objective_key = jax.random.split(key)
         outputs, spliced_batch = forward(config, structure, params, batch, forward_key)
         total, metrics = total_loss(objectives, outputs, spliced_batch, objective_key)
+        if config.task == "video_text":
+            metrics["logit_scale"] = outputs.logit_scale
         return total, {
             **metrics,
-            "logit_scale": outputs.logit_scale,
             "invalid_clips": (~batch["valid"]).sum(),
         }
 

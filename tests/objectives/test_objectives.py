@@ -13,6 +13,7 @@ from svilm_jax.objectives import GlobalContrast, SpatialGrounding, TemporalGroup
 from svilm_jax.objectives.spatial_grounding import clip_noun_scores
 from svilm_jax.objectives.temporal_grouping import foreground_probability
 from tests.objectives.test_contrast import slow_info_nce
+from tests.tiny import tiny_config
 
 KEY = jax.random.key(0)
 
@@ -168,7 +169,7 @@ def test_total_is_the_weighted_sum(made):
         "temporal_grouping": {"weight": 0.5},
         "spatial_grounding": {"weight": 0.0},
     }
-    objectives = build_objectives(table, spliced=True)
+    objectives = build_objectives(table, tiny_config())
     assert set(objectives) == {"global_contrast", "temporal_grouping"}
     total, metrics = total_loss(objectives, outputs, batch, KEY)
     expected = 2 * metrics["loss/global_contrast"] + 0.5 * metrics["loss/temporal_grouping"]
@@ -188,4 +189,19 @@ def test_total_is_the_weighted_sum(made):
 )
 def test_mistakes_in_the_table_are_named(table, message):
     with pytest.raises(ConfigError, match=message):
-        build_objectives(table, spliced=False)
+        build_objectives(table, tiny_config(**{"splice.enabled": False}))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("classification", {}, "needs a head .* config.model.head.kind is ''"),
+        ("multilevel_alignment", {}, "needs sentences .* config.input.sentences is 0"),
+        ("multilevel_alignment", {"input.sentences": 2, "model.clip_pool": "groups"}, "config.model.clip_pool=tokens"),
+        ("localization", {}, "config.task=localization"),
+        ("global_contrast", {"input.task": "questions"}, "config.input.task=captions"),
+    ],
+)
+def test_an_objective_that_finds_nothing_to_read_is_refused(name, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        build_objectives({name: {}}, tiny_config(**changes))

@@ -72,7 +72,7 @@ def run(mesh_config, devices):
             )
             for d in mesh.devices.flat
         )
-        objectives = build_objectives(config.objectives, True)
+        objectives = build_objectives(config.objectives, config)
         batch = to_global_batch(make_batch(), mesh)
         loss = jax.jit(jax.value_and_grad(make_loss(config, structure, objectives), has_aux=True))
         (value, metrics), gradients = loss(state.params, batch, jax.random.key(7))

@@ -1,0 +1,48 @@
+"""Video question answering: a classification over the answers of the training split (METHOD 1.7).
+
+Command:   svilm train --config=configs/finetune/question_answering.py:data=msrvtt_qa --workdir=runs/msrvtt_qa \\
+               --config.init.checkpoint=runs/pretrained --config.input.dataset=runs/data/msrvtt_qa
+Hardware:  data=moving_shapes, untrimmed: two CPU cores, minutes. The others: accelerators, as for pre-training.
+Metric:    the paper's S-ViLM: MSRVTT-QA 43.5, MSVD-QA 46.4; not reproduced here yet. Moving shapes: README.md.
+Arguments: data=msrvtt_qa|msvd_qa|activitynet_qa|moving_shapes|untrimmed, align=none|multilevel, steps, seed.
+"""
+
+from svilm_jax.config import ConfigError, default_config, parse_arg
+
+# data: (training split, evaluated split)
+DATA = {
+    "msrvtt_qa": ("train", "test"),
+    "msvd_qa": ("train", "test"),
+    "activitynet_qa": ("train", "test"),
+    "moving_shapes": ("train", "test"),
+    "untrimmed": ("untrimmed_train", "untrimmed_test"),
+}
+
+
+def get_config(arg=None):
+    arg = parse_arg(arg, data="msrvtt_qa", align="none", steps=0, seed=0)
+    if arg.data not in DATA or arg.align not in ("none", "multilevel"):
+        known = f"data of {sorted(DATA)} and align=none or multilevel"
+        raise ConfigError(f"data={arg.data}, align={arg.align}: expected {known}")
+    train, test = DATA[arg.data]
+    config = default_config()
+    config.model.head.update({"kind": "question_answering", "max_classes": 1500})  # [C] as MSRVTT-QA is often cut
+    config.input.update({"dataset": "runs/data/moving_shapes", "split": train, "task": "questions"})
+    config.input.update({"workers": 8, "prefetch": 4})
+    config.splice.enabled = False
+    config.init.learning_rate_scale = 0.1  # the towers; the head starts from nothing
+    config.optimizer.update({"name": "adamw", "learning_rate": 3e-4, "weight_decay": 0.05, "warmup_share": 0.1})
+    # One question a video and epoch: as many epochs as a video has questions, about, see each once.
+    config.train.update({"batch_size": 128, "epochs": 100.0, "steps": arg.steps, "seed": arg.seed})
+    config.evaluators = {"question_answering": {"split": test}}
+    config.objectives.classification = {"weight": 1.0}
+    if arg.align == "multilevel":
+        config.input.sentences = 8 if arg.data == "untrimmed" else 1
+        config.objectives.multilevel_alignment = {"weight": 1.0, "global_weight": 1.0, "segment_weight": 1.0}
+    if arg.data in ("moving_shapes", "untrimmed"):
+        config.input.update({"workers": 0, "threads": 1, "prefetch": 2, "cache_bytes": 2 * 2**30, "random_crop": False})
+        config.init.learning_rate_scale = 0.3
+        config.optimizer.learning_rate = 1e-3
+        config.train.update({"batch_size": 64, "log_every": 10})
+        config.train.steps = arg.steps or 300
+    return config

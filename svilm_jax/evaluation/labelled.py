@@ -1,0 +1,55 @@
+"""Which videos of a split carry an action label, and what are their numbers?"""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from svilm_jax.config import VideoConfig
+from svilm_jax.evaluation.clips import EvaluationError
+from svilm_jax.input.records import open_records
+from svilm_jax.input.targets import numbered
+from svilm_jax.input.views import evaluation_views
+
+log = logging.getLogger(__name__)
+
+
+class LabelledClips:
+    """One item an action: its video, its window where it has one, and the number of its label.
+
+    Attributes:
+      targets: int64 [N].
+      failed: items whose video did not decode so far.
+    """
+
+    def __init__(self, dataset: str, split: str, limit: int, video: VideoConfig, classes: Sequence[str]):
+        """Reads the labels of the split, and no video.
+
+        Raises:
+          EvaluationError: no label, or one that is not among the classes.
+        """
+        self._records, self._video, numbers = open_records(dataset, split), video, numbered(classes)
+        self._numbers: list[int] = []
+        self._windows: list[tuple[float, float]] = []
+        targets: list[int] = []
+        for number in range(min(limit, len(self._records)) if limit else len(self._records)):
+            record = self._records[number]
+            for action in record.actions:
+                if action.label not in numbers:
+                    raise EvaluationError(f"split {split!r}: {record.id} is {action.label!r}, which is no class here")
+                self._numbers.append(number)
+                self._windows.append((action.start, action.end))
+                targets.append(numbers[action.label])
+        if not targets:
+            raise EvaluationError(f"split {split!r}: no video with an action label")
+        self.targets, self.failed = np.array(targets), 0
+
+    def views(self, clips: int, crops: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(number of the item, uint8 [clips * crops, T, H, W, 3]) of those that decode, in order."""
+        seen = evaluation_views(self._records, self._numbers, self._windows, self._video, clips, crops)
+        for place, (record, views) in enumerate(seen):
+            if isinstance(views, str):
+                self.failed += 1
+                log.warning("clip %s left out of the evaluation: %s", record.id, views)
+            else:
+                yield place, views

@@ -1,0 +1,110 @@
+"""How many questions about videos are answered rightly? Open-ended, over the whole split (METHOD 1.7).
+
+Answers are those of the training split; a question whose answer is none of them is asked all the same and is wrong,
+and so are the questions about a video that does not decode.
+"""
+
+import dataclasses
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from svilm_jax.config import Config, ConfigError
+from svilm_jax.evaluation.answers import accuracy, accuracy_by_kind, out_of_vocabulary_share, question_kind
+from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
+from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.input.schema import Question
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class QuestionOptions:
+    """Of question answering.
+
+    Attributes:
+      dataset: folder; "": that of the input.
+      split: its split.
+      limit: use the first so many videos; 0: all.
+      predictions: a JSON file that receives the answers, for `svilm score qa`; "": none.
+      prefix: of the metrics' names.
+    """
+
+    dataset: str = ""
+    split: str = "test"
+    limit: int = 0
+    predictions: str = ""
+    prefix: str = "qa"
+
+
+class QuestionAnswering:
+    """Accuracy overall and by kind of question, beside the most frequent answer of all."""
+
+    def __init__(self, options: QuestionOptions, config: Config):
+        self.options, self._video, self._head = options, config.model.video, config.model.head
+        if self._head.kind != "question_answering":
+            raise ConfigError("question_answering needs config.model.head.kind='question_answering'")
+        self._dataset = options.dataset or config.input.dataset
+        self.clips()
+
+    def clips(self) -> EvaluationClips:
+        """The videos that are asked about."""
+        return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
+
+    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
+        """Yields (name, value).
+
+        - `accuracy` over all questions of the split, `accuracy_KIND` over those of a kind.
+        - `accuracy_majority`: always the most frequent answer of the training split; `accuracy_majority_by_kind`: the
+          most frequent answer to questions of that kind, chosen with the truth at hand, which no blind guess beats.
+        - `out_of_vocabulary_share`: of the questions, what no model of these answers can answer.
+        """
+        clips, prefix, classes = self.clips(), self.options.prefix, self._head.classes
+        asked: dict[int, tuple[str, tuple[Question, ...]]] = {}
+        hidden = 0
+        for number in clips.numbers:
+            record = clips.records[number]
+            known = tuple(question for question in record.questions if question.answer)
+            hidden += len(record.questions) - len(known)
+            if known:
+                asked[number] = (record.id, known)
+        if hidden:
+            log.warning("%s: %d questions left out, whose answers are not published", clips.split, hidden)
+        if not asked:
+            raise EvaluationError(f"split {clips.split!r}: no question; prepare a dataset that has them")
+        order, seen = list(asked), list[int]()
+        texts: list[list[str]] = []
+
+        def frames() -> Iterator[np.ndarray]:
+            for position, clip in clips.read(order):
+                seen.append(order[position])
+                texts.append([q.question for q in asked[order[position]][1]])
+                yield clip.frames
+
+        predicted: dict[int, list[str]] = {}
+        for place, scores in enumerate(encoder.answers(frames(), texts)):
+            predicted[seen[place]] = [classes[i] for i in scores.argmax(axis=1)]
+        answers, predictions, kinds, rows = [], list[str | None](), [], []
+        for number, (name, questions) in asked.items():
+            own = predicted.get(number, [None] * len(questions))  # type: ignore[list-item]
+            for place, (question, prediction) in enumerate(zip(questions, own, strict=True)):
+                answers.append(question.answer)
+                predictions.append(prediction)
+                kinds.append(question.kind or question_kind(question.question))
+                rows.append({"id": f"{name}:{place}", "video": name, "answer": prediction or ""})
+        if self.options.predictions:
+            Path(self.options.predictions).write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
+        yield f"{prefix}/accuracy", accuracy(answers, predictions)
+        for kind, (share, _) in accuracy_by_kind(answers, predictions, kinds).items():
+            yield f"{prefix}/accuracy_{kind.replace(' ', '_').replace('/', '_')}", share
+        yield f"{prefix}/accuracy_majority", accuracy(answers, [classes[0]] * len(answers))
+        commonest = {kind: Counter(a for a, k in zip(answers, kinds, strict=True) if k == kind) for kind in set(kinds)}
+        blind = [commonest[kind].most_common(1)[0][0] for kind in kinds]
+        yield f"{prefix}/accuracy_majority_by_kind", accuracy(answers, blind)
+        yield f"{prefix}/out_of_vocabulary_share", out_of_vocabulary_share(answers, classes)
+        yield clips.failed_share(prefix)

@@ -1,0 +1,172 @@
+"""What do the features of sliding windows look like on disk, and how do they become batches for localisation?
+
+    FOLDER/features.json   window, stride and offset in seconds, the labels, and of each video its file and segments
+    FOLDER/<video>.npy     float32 [N, D], row k: the window from offset + k · stride
+
+`svilm embed` writes such a folder; features of other models fit in as well.
+"""
+
+import dataclasses
+import json
+import urllib.parse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from svilm_jax.config import LocalizationConfig
+from svilm_jax.input.schema import Action
+from svilm_jax.input.segments import localization_targets, resize_features
+from svilm_jax.input.stream import Batch, Reading, Share, Stream
+from svilm_jax.input.targets import numbered
+
+INDEX = "features.json"
+FORMAT = 1
+
+
+class FeatureError(ValueError):
+    """A folder of features that cannot be used; the message names the file and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoFeatures:
+    """One video of the index.
+
+    Attributes:
+      id: of the record.
+      file: name in the folder.
+      duration: seconds.
+      actions: its labelled segments.
+    """
+
+    id: str
+    file: str
+    duration: float
+    actions: tuple[Action, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureIndex:
+    """What features.json says.
+
+    Attributes:
+      window, stride, offset: seconds; window k is [offset + k · stride, offset + k · stride + window).
+      width: D.
+      labels: all classes of the dataset in their order; may be empty.
+      videos: in the order of the split.
+      origin: what computed them: checkpoint, dataset and split.
+    """
+
+    window: float
+    stride: float
+    offset: float
+    width: int
+    labels: tuple[str, ...]
+    videos: tuple[VideoFeatures, ...]
+    origin: dict[str, Any]
+
+
+def file_name(video: str) -> str:
+    """The file of a video, whatever characters its id has; it cannot lead out of the folder."""
+    return f"v_{urllib.parse.quote(video, safe='')}.npy"
+
+
+def window_starts(duration: float, stride: float, offset: float) -> np.ndarray:
+    """float64 [N] seconds at which the windows of a video start; at least one, even in a very short video."""
+    count = max(1, int(np.ceil((duration - offset) / stride - 1e-9)))
+    return offset + stride * np.arange(count)
+
+
+def write_index(folder: Path, index: FeatureIndex) -> None:
+    """Writes features.json, whole or not at all."""
+    document = {"format": FORMAT, **dataclasses.asdict(index)}
+    beside = folder / f".{INDEX}.tmp"
+    beside.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.replace(folder / INDEX)
+
+
+def read_index(folder: str | Path) -> FeatureIndex:
+    """Reads features.json.
+
+    Raises:
+      FeatureError: no such folder or file, or not what `svilm embed` writes.
+    """
+    path = Path(folder) / INDEX
+    if not str(folder) or not path.is_file():
+        raise FeatureError(f"{path}: no such file; expected a folder that `svilm embed` wrote")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document.pop("format") != FORMAT:
+            raise ValueError("another format")
+        videos = tuple(
+            VideoFeatures(v["id"], v["file"], float(v["duration"]), tuple(Action(**a) for a in v["actions"]))
+            for v in document.pop("videos")
+        )
+        return FeatureIndex(videos=videos, labels=tuple(document.pop("labels")), **document)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FeatureError(f"{path}: cannot be read ({error}); write the features again") from error
+
+
+def read_features(folder: Path, index: FeatureIndex, video: VideoFeatures) -> np.ndarray:
+    """The features of one video, float32 [N, D].
+
+    Raises:
+      FeatureError: missing, damaged, or of another width than the index says.
+    """
+    path = folder / video.file
+    if Path(video.file).name != video.file:
+        raise FeatureError(f"{folder / INDEX}: file {video.file!r} of {video.id} leads out of the folder")
+    try:
+        features = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise FeatureError(f"{path}: cannot be read ({error}); write the features again") from error
+    if features.ndim != 2 or features.shape[1] != index.width or not len(features) or not np.isfinite(features).all():
+        raise FeatureError(f"{path}: {features.shape}: expected finite numbers [windows, {index.width}]")
+    return features.astype(np.float32)
+
+
+def resized(folder: Path, index: FeatureIndex, video: VideoFeatures, steps: int) -> np.ndarray:
+    """Features at the middles of `steps` equal steps of a video, float32 [T, D], by linear interpolation."""
+    features = read_features(folder, index, video)
+    starts = index.offset + index.stride * np.arange(len(features))
+    # The last windows are cut where the video ends; so are their middles.
+    middles = (starts + np.maximum(starts, np.minimum(starts + index.window, video.duration))) / 2
+    return resize_features(features, steps, middles, video.duration)
+
+
+class FeatureInput(Stream):
+    """Batches for localisation: features float32 [b, T, D]; start, end float32 [b, T]; iou float32 [b, T, T];
+    step_class int32 [b, T]; valid bool [b]; index int64 [b]. See `segments.localization_targets`.
+    """
+
+    def __init__(self, config: LocalizationConfig, classes: Sequence[str], **share: Any):
+        """`share`: see `Share`. Raises `FeatureError` where there are no features."""
+        load = FeatureLoader(Path(config.features), config.steps, classes)
+        identity = json.dumps([[v.id for v in load.videos], config.steps])
+        super().__init__(load, len(load.videos), identity, Share(**share), Reading(threads=1))
+
+
+class FeatureLoader:
+    """One video to one row of a batch."""
+
+    def __init__(self, folder: Path, steps: int, classes: Sequence[str]):
+        self._folder, self._steps, self._numbers = folder, steps, numbered(classes)
+        self._index = read_index(folder)
+        self.videos = [v for v in self._index.videos if any(a.label in self._numbers for a in v.actions)]
+        if not self.videos:
+            raise FeatureError(f"{folder}: no video with a labelled segment among the {len(self._index.videos)}")
+
+    def __call__(self, epoch: int, number: int) -> Batch:
+        """The row of video `number`; the same in every epoch."""
+        video = self.videos[number]
+        known = [a for a in video.actions if a.label in self._numbers]
+        whole = (0.0, video.duration)
+        segments = np.array([whole if a.start < 0 else (a.start, a.end) for a in known], np.float64).reshape(-1, 2)
+        labels = np.array([self._numbers[a.label] for a in known], np.int32)
+        return {
+            "features": resized(self._folder, self._index, video, self._steps),
+            **localization_targets(segments, labels, video.duration, self._steps),
+            "valid": np.array(True),
+            "index": np.array(number, np.int64),
+        }

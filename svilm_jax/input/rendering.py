@@ -1,0 +1,98 @@
+"""How does a decoded frame become the RGB pixels that are asked for: the whole picture, or one box of it?
+
+A box is cut out and scaled while the picture still is YUV, and only what results is turned into RGB: a fifth of the
+work of converting the whole picture and resampling that. The chroma of the result has half its width, which is what
+files have, and the last step is the very conversion that whole pictures go through, so that colours do not differ
+between the two ways; pixels do by about half a level of 255, since this one rounds boxes to whole chroma samples.
+"""
+
+import threading
+from typing import Any
+
+import av.filter
+import av.video.reformatter
+import numpy as np
+
+from svilm_jax.input.augmentation import Geometry
+
+# Below this many pixels of the shorter side a picture is converted as a whole: there is little to save, and its file's
+# frames are worth keeping (see `clips.FrameCache`), of which every crop can then be cut.
+SMALL_SIDE = 160
+
+_PLANAR = frozenset({"yuv420p", "yuvj420p"})  # formats whose boxes start at even places
+_THREAD = threading.local()
+
+
+def cuts(frame: Any) -> bool:
+    """Whether boxes are cut out of pictures like this one in one step."""
+    return (
+        min(frame.height, frame.width) >= SMALL_SIDE
+        and frame.format.name in _PLANAR
+        and round(frame.rotation) % 360 == 0
+    )
+
+
+def whole(frame: Any, height: int, width: int, rotation: int) -> np.ndarray:
+    """The whole picture, uint8 [height, width, 3] once it is turned upright."""
+    stored = (width, height) if rotation % 180 else (height, width)
+    picture = _reformatter().reformat(frame, stored[1], stored[0], "rgb24", interpolation="BILINEAR", threads=1)
+    image = picture.to_ndarray()
+    return np.rot90(image, rotation // 90) if rotation else image  # [height, width, 3]
+
+
+def _reformatter() -> Any:
+    """One scaler a thread: it keeps its tables while clips keep their size, which is worth 0.1 ms a frame."""
+    if not hasattr(_THREAD, "reformatter"):
+        _THREAD.reformatter = av.video.reformatter.VideoReformatter()
+    return _THREAD.reformatter
+
+
+class Cutter:
+    """Cuts one box out of every frame of a clip."""
+
+    def __init__(self, box: Geometry):
+        self._box, self.size = box, box.size
+        self._shape: tuple[int, int, str] | None = None  # of the frames that the graph takes
+        self._graph: Any = None  # its ends do not keep it alive
+        self._ends: tuple[Any, Any] | None = None
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        """uint8 [size, size, 3]."""
+        shape = (frame.height, frame.width, frame.format.name)
+        if self._ends is None or shape != self._shape:  # the size may change inside a file
+            graph, source, sink = self._build(frame)
+            self._graph, self._ends = graph, (source, sink)
+            self._shape = shape
+        source, sink = self._ends
+        source.push(frame)
+        plane = sink.pull().planes[0]
+        size = self.size
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # padded on the right
+        return rows[:size, : 3 * size].reshape(size, size, 3)
+
+    def _build(self, frame: Any) -> tuple[Any, Any, Any]:
+        """A graph of filters, its first and its last one."""
+        box, size = self._box, self.size
+        top, height = _even(box.top, box.height, frame.height)
+        left, width = _even(box.left, box.width, frame.width)
+        scale = ("scale", f"{size}:{size}:flags=bilinear")
+        steps = [("crop", f"{width}:{height}:{left}:{top}:exact=1"), scale, ("format", "yuv422p")]
+        steps += [("hflip", "")] if box.flip else []
+        steps += [scale, ("format", "rgb24"), ("buffersink", "")]
+        graph = av.filter.Graph()
+        graph.threads = 1
+        source = last = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        )
+        for name, arguments in steps:
+            step = graph.add(name, arguments)
+            last.link_to(step)
+            last = step
+        graph.configure()
+        return graph, source, last
+
+
+def _even(start: float, length: float, pixels: int) -> tuple[int, int]:
+    """(first pixel, number of pixels), both even, of a stretch given in fractions of `pixels`."""
+    count = min(max(2, 2 * round(length * pixels / 2)), pixels - pixels % 2)
+    return max(0, min(2 * round(start * pixels / 2), pixels - pixels % 2 - count)), count

@@ -1,0 +1,186 @@
+"""What row of a training batch does a record become? Its frames, and the texts or numbers that go with them.
+
+Every draw is made in an order that no option changes for the others, from a generator of the seed, the epoch and the
+record's number alone.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from svilm_jax.config import InputConfig, TextConfig, VideoConfig
+from svilm_jax.input import augmentation, prompting, sampling, targets
+from svilm_jax.input.clips import FrameCache, decode_clip
+from svilm_jax.input.decoding import VideoError
+from svilm_jax.input.order import clip_rng
+from svilm_jax.input.records import RecordSource
+from svilm_jax.input.schema import Caption, Record
+from svilm_jax.input.stream import Batch
+from svilm_jax.input.tokenization import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class _Told:
+    """What is said of a clip: its arrays, the words that a flip may not contradict, and the part that they mean."""
+
+    arrays: Batch
+    words: Sequence[str]
+    usable: bool
+    sentences: Sequence[Caption] = ()
+    start: float = -1.0
+    end: float = -1.0
+
+
+class ClipLoader:
+    """One record in one epoch to one row of a batch. Sent to worker processes as it is."""
+
+    def __init__(
+        self,
+        records: RecordSource,
+        config: InputConfig,
+        video: VideoConfig,
+        text: TextConfig,
+        tokenizer: Tokenizer,
+        seed: int,
+        classes: Sequence[str] = (),
+    ):
+        self._records, self._config, self._video, self._text = records, config, video, text
+        self._tokenizer, self._seed = tokenizer, seed
+        self._numbers = targets.numbered(classes)
+        self._cache = FrameCache(config.cache_bytes) if config.cache_bytes else None
+
+    def __call__(self, epoch: int, index: int) -> Batch:
+        """The row of record `index` as epoch `epoch` sees it: `TrainInput`'s arrays without their first axis."""
+        rng = clip_rng(self._seed, epoch, index)
+        record = self._record(index)
+        told = self._told(record, rng)
+        sentences, row = told.sentences, dict(told.arrays)
+        frames, window = None, (0.0, 0.0)
+        if told.usable:
+            with contextlib.suppress(VideoError):  # `valid` says so; the consumer counts, names and limits it
+                frames, window = self._frames(record, told.start, told.end, told.words, rng, index)
+        if self._config.sentences:
+            row |= self._sentence_arrays(sentences, window)
+        size, valid = self._video.size, frames is not None
+        for name in ("noun_mask", "sentence_mask"):
+            if name in row and not valid:
+                row[name] = np.zeros_like(row[name])
+        shape = (self._video.frames, size, size, 3)
+        return {
+            "video": np.zeros(shape, np.uint8) if frames is None else frames,  # [T, H, W, 3]
+            **row,
+            "valid": np.array(valid),
+            "index": np.array(index, np.int64),
+        }
+
+    def _told(self, record: Record, rng: np.random.Generator) -> "_Told":
+        """What goes with the clip, drawn in an order that no option changes for the others."""
+        config = self._config
+        if config.task == "questions":
+            question, target = targets.choose_question(record, self._numbers, rng)
+            words = question.question if question else ""
+            arrays = {**self._text_arrays(words), "target": np.array(target, np.int32)}
+            return _Told(arrays, [words], question is not None, self._choose_sentences(record, rng))
+        if config.task == "actions":
+            action, target = targets.choose_action(record, self._numbers, rng)
+            times = (action.start, action.end) if action else (-1.0, -1.0)
+            # A mirrored clip of "left to right" is another action: labels count as words.
+            words = action.label if action else ""
+            usable = target != targets.UNKNOWN
+            return _Told({"target": np.array(target, np.int32)}, [words], usable, (), *times)
+        if config.text != "caption":
+            chosen = self._choose_sentences(record, rng)
+            spoken = chosen if config.text == "sentences" else record.captions
+            phrases = self._choose_phrases([p for caption in spoken for p in caption.phrases], rng)
+            paragraph = " ".join(caption.text for caption in spoken)
+            arrays = self._noun_arrays(phrases, rng)
+            if config.text == "paragraph":
+                arrays |= self._text_arrays(paragraph)
+            return _Told(arrays, [paragraph, *phrases], bool(record.captions), chosen)
+        caption = prompting.choose_caption(record, rng)
+        words = caption.text if caption else ""
+        phrases = self._choose_phrases(caption.phrases if caption else (), rng)
+        arrays = {**self._text_arrays(words), **self._noun_arrays(phrases, rng)}
+        start, end = (caption.start, caption.end) if caption else (-1.0, -1.0)
+        sentences: tuple[Caption, ...] = ()
+        if config.sentences:  # alignment needs the whole video
+            sentences, start, end = self._choose_sentences(record, rng), -1.0, -1.0
+        return _Told(arrays, [words, *phrases], caption is not None, sentences, start, end)
+
+    def _choose_phrases(self, phrases: Sequence[str], rng: np.random.Generator) -> list[str]:
+        return prompting.choose_phrases(phrases, self._config.nouns, rng)
+
+    def _text_arrays(self, words: str) -> Batch:
+        ids = self._tokenizer.encode([words], self._text.length)[0]  # [L]
+        return {"text": ids, "text_mask": self._tokenizer.mask(ids)}
+
+    def _noun_arrays(self, phrases: Sequence[str], rng: np.random.Generator) -> Batch:
+        config, length = self._config, self._text.noun_length or self._text.length
+        nouns, mask = prompting.encode_phrases(phrases, config.nouns, self._tokenizer, length, config.prompts, rng)
+        return {"nouns": nouns, "noun_mask": mask}
+
+    def _choose_sentences(self, record: Record, rng: np.random.Generator) -> tuple[Caption, ...]:
+        """At most S captions, in the order of the record."""
+        count, captions = self._config.sentences, record.captions
+        if len(captions) <= count or not count:
+            return captions[:count]
+        chosen = sorted(rng.choice(len(captions), size=count, replace=False))
+        return tuple(captions[i] for i in chosen)
+
+    def _sentence_arrays(self, sentences: Sequence[Caption], window: tuple[float, float]) -> Batch:
+        count, seconds = self._config.sentences, max(window[1] - window[0], 1e-6)
+        ids = self._tokenizer.encode([c.text for c in sentences] + [""] * (count - len(sentences)), self._text.length)
+        spans = np.full((count, 2), -1.0, np.float32)  # [S, 2]
+        for row, caption in zip(spans, sentences, strict=False):
+            if caption.start >= 0 or caption.end >= 0:
+                row[:] = np.clip(np.subtract([caption.start, caption.end], window[0]) / seconds, 0.0, 1.0)
+        ids[len(sentences) :] = self._tokenizer.pad_id  # nothing but padding, by which the model knows that it is none
+        return {"sentences": ids, "sentence_mask": np.arange(count) < len(sentences), "sentence_spans": spans}
+
+    def failure(self, record: Record) -> str | None:
+        """Why a record cannot be used, or None where it can."""
+        lacks = {"captions": record.captions, "questions": record.questions, "actions": record.actions}
+        if not lacks[self._config.task]:
+            return f"{record.id}: has no {self._config.task.removesuffix('s')}"
+        if self._config.task == "actions" and not any(a.label in self._numbers for a in record.actions):
+            return f"{record.id}: has no action among the classes of the head"
+        windows = {(-1.0, -1.0)}
+        if self._config.task == "captions":
+            windows |= {(caption.start, caption.end) for caption in record.captions}
+        reason = None
+        for start, end in sorted(windows):
+            try:
+                decode_clip(record, self._video, start, end)
+            except VideoError as error:
+                reason = str(error)
+        return reason
+
+    def _frames(
+        self,
+        record: Record,
+        start: float,
+        end: float,
+        texts: Sequence[str],
+        rng: np.random.Generator,
+        index: int,
+    ) -> tuple[np.ndarray, tuple[float, float]]:
+        """uint8 [T, H, W, 3], and the window in seconds that they are from."""
+        config, size = self._config, self._video.size
+        frames = decode_clip(record, self._video, start, end, rng, self._cache, index)
+        images = frames.images
+        height, width = images.shape[1:3]
+        if config.random_crop:
+            geometry = augmentation.random_resized_crop(height, width, size, config.crop_scale, config.crop_ratio, rng)
+        else:
+            geometry = augmentation.centre_crop(height, width, size)
+        # Drawn last and always: whether a text speaks of sides must not change the other draws.
+        flip = rng.random() < 0.5 and config.flip and not augmentation.mentions_side(texts)
+        window = sampling.window(frames.info.duration, start, end)
+        return geometry.flipped(flip).frames(images), window
+
+    def _record(self, index: int) -> Record:
+        if self._cache is None:
+            return self._records[index]
+        return self._cache.record(index, self._records)

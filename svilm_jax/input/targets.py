@@ -1,0 +1,77 @@
+"""What shall be predicted of a clip? Answers and action labels by their numbers, as the prepared dataset lists them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from svilm_jax.config import ConfigError, HeadConfig, nearest
+from svilm_jax.input.records import DatasetError, version_folder
+from svilm_jax.input.schema import Action, Question, Record
+
+TASKS = ("captions", "questions", "actions")
+TEXTS = ("caption", "paragraph", "sentences")
+UNKNOWN = -1  # an answer outside the vocabulary: no loss in training, wrong in evaluation
+LABELS, ANSWERS = "labels.json", "answers.json"
+
+
+def read_classes(dataset: str | Path, head: HeadConfig) -> tuple[str, ...]:
+    """The classes of a head as `svilm prepare` wrote them beside the records.
+
+    Answers come from the training split alone, most frequent first; labels in their official order.
+
+    Raises:
+      DatasetError: the dataset lists none.
+    """
+    name = ANSWERS if head.kind == "question_answering" else LABELS
+    folder = version_folder(dataset)
+    path = next((p for p in (folder / name, folder.parent / name) if p.is_file()), None)
+    what = "answers of training questions" if name == ANSWERS else "action labels"
+    if path is None:
+        raise DatasetError(f"{folder.parent}: lists no {what} ({name}): prepare a dataset that has them")
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        classes = [str(row[0]) if name == ANSWERS else str(row) for row in rows]
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}); prepare the dataset again") from error
+    return tuple(classes[: head.max_classes] if head.max_classes else classes)
+
+
+def check_task(task: str, text: str, classes: Sequence[str]) -> None:
+    """Raises ConfigError for an unknown task or text, or a task that lacks classes."""
+    for key, value, known in (("task", task, TASKS), ("text", text, TEXTS)):
+        if value not in known:
+            raise ConfigError(f"config.input.{key}={value!r}: expected one of {known}{nearest(value, known)}")
+    if task != "captions" and not classes:
+        head = "question_answering" if task == "questions" else "classification"
+        raise ConfigError(f"config.input.task={task!r} needs a head that predicts: config.model.head.kind={head!r}")
+
+
+def numbered(classes: Sequence[str]) -> dict[str, int]:
+    """class -> number."""
+    return {name: number for number, name in enumerate(classes)}
+
+
+def choose_question(
+    record: Record, numbers: Mapping[str, int], rng: np.random.Generator | None
+) -> tuple[Question | None, int]:
+    """A question at random among those whose answer is known, and the number of its answer.
+
+    Where no answer is known, any question with `UNKNOWN`; None where the record has no question.
+    """
+    known = [q for q in record.questions if q.answer in numbers] or list(record.questions)
+    if not known:
+        return None, UNKNOWN
+    question = known[int(rng.integers(len(known))) if rng is not None else 0]
+    return question, numbers.get(question.answer, UNKNOWN)
+
+
+def choose_action(
+    record: Record, numbers: Mapping[str, int], rng: np.random.Generator | None
+) -> tuple[Action | None, int]:
+    """An action at random, and its number; None where the record has none."""
+    if not record.actions:
+        return None, UNKNOWN
+    action = record.actions[int(rng.integers(len(record.actions))) if rng is not None else 0]
+    return action, numbers.get(action.label, UNKNOWN)

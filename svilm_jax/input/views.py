@@ -1,0 +1,93 @@
+"""How is one video looked at several times? Clips of shifted moments times crops along the longer side (METHOD 1.7).
+
+4 clips x 3 crops is usual in action recognition. Every clip spans the whole window, as in training: clip i of n takes
+the moments at (i + 1/2) / n of each of the T segments, so that one clip and one crop are what evaluation sees
+elsewhere [C].
+"""
+
+import collections
+import concurrent.futures
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from svilm_jax.config import VideoConfig
+from svilm_jax.input import decoding, sampling
+from svilm_jax.input.augmentation import Geometry
+from svilm_jax.input.clips import decode_side
+from svilm_jax.input.decoding import VideoError, VideoInfo
+from svilm_jax.input.schema import Record
+
+
+def crop_along(height: int, width: int, size: int, position: float) -> Geometry:
+    """The largest square at `position` in [0, 1] along the longer side: 0 left or top, 1/2 the middle."""
+    side = min(height, width)
+    top, left = position * (1 - side / height), position * (1 - side / width)
+    return Geometry(top, left, side / height, side / width, size)
+
+
+def positions(crops: int) -> list[float]:
+    """Where so many crops lie along the longer side: one in the middle, several from end to end."""
+    return [0.5] if crops == 1 else [i / (crops - 1) for i in range(crops)]
+
+
+def load_views(
+    record: Record, video: VideoConfig, clips: int, crops: int, start: float = -1.0, end: float = -1.0
+) -> np.ndarray:
+    """All views of a record, decoded once: uint8 [clips * crops, T, size, size, 3].
+
+    Args:
+      start, end: window in seconds, both -1 for the whole video.
+
+    Raises:
+      VideoError: see `decoding.decode`.
+    """
+    offsets = [(i + 0.5) / clips for i in range(clips)]
+
+    def times(info: VideoInfo) -> np.ndarray:
+        window = sampling.window(info.duration, start, end)
+        return np.concatenate([sampling.segment_times(video.frames, *window, offset) for offset in offsets])
+
+    frames = decoding.decode(
+        record.video,
+        times,
+        short_side=lambda info: decode_side(info, video.size),
+        name=record.id,
+    )
+    height, width = frames.images.shape[1:3]
+    boxes = [crop_along(height, width, video.size, position) for position in positions(crops)]
+    of_clips = frames.images.reshape(clips, video.frames, height, width, 3)
+    return np.stack([box.frames(images) for images in of_clips for box in boxes])
+
+
+def evaluation_views(
+    records: Sequence[Record],
+    numbers: Iterable[int],
+    windows: Iterable[tuple[float, float]],
+    video: VideoConfig,
+    clips: int,
+    crops: int,
+    *,
+    threads: int = 2,
+) -> Iterator[tuple[Record, np.ndarray | str]]:
+    """Records with their views, in order, decoded ahead; instead of views the reason where one does not decode."""
+
+    def load(number: int, window: tuple[float, float]) -> tuple[Record, np.ndarray | str]:
+        record = records[number]
+        try:
+            return record, load_views(record, video, clips, crops, *window)
+        except VideoError as error:
+            return record, str(error)
+
+    with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="evaluation-views") as pool:
+        ahead: collections.deque[concurrent.futures.Future[tuple[Record, np.ndarray | str]]] = collections.deque()
+        try:
+            for task in zip(numbers, windows, strict=True):
+                ahead.append(pool.submit(load, *task))
+                if len(ahead) > 2 * threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()

@@ -1,0 +1,38 @@
+"""Is the class right? Cross-entropy of a task head's scores: answers of questions, labels of actions (METHOD 1.7)."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from svilm_jax.models.outputs import Outputs
+from svilm_jax.objectives.contrast import masked_mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification:
+    """-log softmax(scores)[target], the mean over rows whose target has a number.
+
+    Attributes:
+      weight: of the loss in the sum.
+      label_smoothing: share of the target that goes evenly to all classes [C].
+    """
+
+    weight: float = 1.0
+    label_smoothing: float = 0.0
+
+    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {}
+
+    def __call__(
+        self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Rows that are not valid, or whose target is below 0, do not count; metric `accuracy`."""
+        assert outputs.scores is not None  # the registry asks for a head
+        log_p = jax.nn.log_softmax(outputs.scores.astype(jnp.float32), axis=-1)  # [B, classes]
+        target = jnp.maximum(batch["target"], 0)
+        right = jnp.take_along_axis(log_p, target[:, None], axis=1)[:, 0]  # [B]
+        loss = -(1 - self.label_smoothing) * right - self.label_smoothing * log_p.mean(axis=-1)
+        counts = batch["valid"] & (batch["target"] >= 0)
+        hit = jnp.argmax(log_p, axis=-1) == batch["target"]
+        return masked_mean(loss, counts), {"accuracy": masked_mean(hit.astype(jnp.float32), counts)}

@@ -1,0 +1,147 @@
+"""Which part of the video does each sentence speak of? Alignment of wholes and of segments (METHOD 2).
+
+From the abstract of arXiv 2204.10938 [P]: pairs are contrasted at a global and at a segment level, beside the loss of
+the task. The construction is ours [C]: segment a of a video is the part that sentence a is about; the targets of the
+contrast between segments and sentences are graded by how much their times overlap.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from svilm_jax.models.outputs import Outputs
+from svilm_jax.models.svilm import normalise
+from svilm_jax.objectives.contrast import NEVER, info_nce, masked_mean
+from svilm_jax.parallel import constrain
+
+SHORTEST = 1e-3  # share of the window that a sentence of no length is taken to last
+
+
+def segment_spans(spans: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Where each sentence's segment lies, and which videos have real times.
+
+    Args:
+      spans: float32 [B, S, 2], shares of the window, negative where a sentence has no times.
+      mask: bool [B, S], the sentences that exist.
+
+    Returns:
+      float32 [B, S, 2] with 0 <= start < end <= 1: the stated times; in a video that lacks any of them, equal windows
+      in the order of the sentences. And bool [B], True where the times are stated.
+    """
+    timed = jnp.where(mask, (spans >= 0).all(axis=-1), True).all(axis=1)  # [B]
+    count = jnp.maximum(mask.sum(axis=1, keepdims=True), 1)  # [B, 1]
+    place = jnp.cumsum(mask, axis=1) - 1  # [B, S]
+    equal = jnp.stack([place / count, (place + 1) / count], axis=-1)
+    chosen = jnp.where(timed[:, None, None], spans, equal).astype(jnp.float32)
+    start = jnp.clip(chosen[..., 0], 0, 1 - SHORTEST)
+    end = jnp.clip(chosen[..., 1], start + SHORTEST, 1)
+    return jnp.stack([start, end], axis=-1), timed
+
+
+def graded_targets(spans: jax.Array, timed: jax.Array, mask: jax.Array, width: float) -> jax.Array:
+    """How well sentence b fits segment a of the same video, float32 [B, S, S] in [0, 1].
+
+    With times: the temporal IoU of both spans. Without: a soft monotone alignment, exp(-(distance / width)² / 2) of
+    the places in the order of the sentences. Rows and columns that do not exist are 0.
+    """
+    start, end = spans[..., 0], spans[..., 1]  # [B, S]
+    together = jnp.minimum(end[:, :, None], end[:, None]) - jnp.maximum(start[:, :, None], start[:, None])
+    together = jnp.maximum(together, 0)  # [B, S, S]
+    either = (end - start)[:, :, None] + (end - start)[:, None] - together
+    place = jnp.cumsum(mask, axis=1).astype(jnp.float32)
+    near = jnp.exp(-(((place[:, :, None] - place[:, None]) / width) ** 2) / 2)
+    grade = jnp.where(timed[:, None, None], together / either, near)
+    return jnp.where(mask[:, :, None] & mask[:, None], grade, 0)
+
+
+def segment_weights(spans: jax.Array, times: int) -> jax.Array:
+    """Share of each time index inside a span, float32 [B, S, Nt], in units of time indices."""
+    edges = jnp.arange(times) / times
+    inside = jnp.minimum(spans[..., 1:], edges + 1 / times) - jnp.maximum(spans[..., :1], edges)
+    return times * jnp.maximum(inside, 0)
+
+
+def graded_contrast(scores: jax.Array, targets: jax.Array, exists: jax.Array, hard_negative_weight: float) -> jax.Array:
+    """Mean cross-entropy of rows, over all columns of the batch, with graded targets.
+
+    Args:
+      scores: float32 [B, S, B, S], row (i, a) against column (j, b), over the temperature.
+      targets: float32 [B, S, S] of columns in the same video; columns of other videos are wrong.
+      exists: bool [B, S], of rows and columns alike.
+      hard_negative_weight: how many wrong columns one in the same video stands for.
+
+    Returns:
+      scalar: the mean over rows of -Σ q log p, q being the targets that add up to one.
+    """
+    batch, count = exists.shape
+    same = jnp.eye(batch, dtype=bool)[:, None, :, None]  # [B, 1, B, 1]
+    grade = jnp.where(same, targets[:, :, None, :], 0)  # [B, S, B, S]
+    hard = same & (grade == 0)
+    scores = scores + jnp.log(hard_negative_weight) * hard
+    scores = jnp.where(exists[None, None], scores, NEVER).reshape(batch, count, -1)
+    grade = jnp.where(exists[None, None], grade, 0).reshape(batch, count, -1)
+    log_p = jax.nn.log_softmax(scores, axis=-1)
+    q = grade / jnp.maximum(grade.sum(axis=-1, keepdims=True), 1e-6)
+    loss = -jnp.where(q > 0, q * log_p, 0).sum(axis=-1)  # [B, S]
+    return masked_mean(loss, exists)
+
+
+@dataclasses.dataclass(frozen=True)
+class MultilevelAlignment:
+    """λ_g · L_global + λ_s · L_segment.
+
+    Attributes:
+      weight: of both together.
+      global_weight: λ_g; 0: that level is off.
+      segment_weight: λ_s; 0: that level is off.
+      hard_negative_weight: of a segment of the same video that does not overlap; 1: as any other negative.
+      monotone_width: of the alignment without times, in sentences.
+    """
+
+    weight: float = 1.0
+    global_weight: float = 1.0
+    segment_weight: float = 1.0
+    hard_negative_weight: float = 2.0
+    monotone_width: float = 0.5
+
+    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {}
+
+    def __call__(
+        self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Both levels, each the mean of both directions; metrics `global`, `segment` and `segment_accuracy`.
+
+        The whole text is the mean of its sentences' embeddings. A segment most of which was pasted over by another
+        clip does not count.
+        """
+        time, sentences = outputs.video.time_embedding, outputs.sentence_embedding
+        assert time is not None  # the registry asks for both
+        assert sentences is not None
+        mask = batch["sentence_mask"] & batch["valid"][:, None]  # [B, S]
+        whole = normalise(jnp.where(mask[..., None], sentences, 0).sum(axis=1))  # [B, C]
+        scale, told = outputs.logit_scale, mask.any(axis=1)
+        similarity = jnp.einsum("ic,jc->ij", outputs.video.embedding, constrain(whole, None, None))  # [B, B]
+        across, down = info_nce(scale * similarity, told, told)
+        global_loss = (across + down) / 2
+
+        spans, timed = segment_spans(batch["sentence_spans"], mask)
+        weights = segment_weights(spans, time.shape[1])  # [B, S, Nt]
+        if "splice_mask" in batch:
+            own = weights * batch["splice_mask"][:, None]
+            mask = mask & (own.sum(axis=-1) > 0.5 * weights.sum(axis=-1))
+            weights = own
+        segments = normalise(jnp.einsum("bsn,bnc->bsc", weights, time))  # [B, S, C]
+        targets = graded_targets(spans, timed, mask, self.monotone_width)
+        everywhere = constrain(sentences, None, None, None)
+        scores = scale * jnp.einsum("iac,jbc->iajb", segments, everywhere)  # [B, S, B, S]
+        back = scores.transpose(2, 3, 0, 1)
+        hard = self.hard_negative_weight
+        segment_loss = (graded_contrast(scores, targets, mask, hard) + graded_contrast(back, targets, mask, hard)) / 2
+        rows, count = mask.shape
+        best = jnp.argmax(jnp.where(mask[None, None], scores, NEVER).reshape(rows, count, -1), axis=-1)
+        hit = best == jnp.arange(rows * count).reshape(rows, count)
+        loss = self.global_weight * global_loss + self.segment_weight * segment_loss
+        metrics = {"global": global_loss, "segment": segment_loss}
+        return loss, metrics | {"segment_accuracy": masked_mean(hit.astype(jnp.float32), mask)}

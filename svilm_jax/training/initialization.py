@@ -1,0 +1,178 @@
+"""Where do parameters start? Fresh, or from a checkpoint whose towers a task goes on with.
+
+Every parameter of the checkpoint is used or named as dropped, every parameter of the model is filled or named as
+fresh; only a task's head may be either. Positions are resampled where a config asks for other frames or another size.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from svilm_jax.config import Config, ConfigError, InitConfig, ModelConfig, resolve_options
+from svilm_jax.input.features import read_index
+from svilm_jax.input.targets import read_classes
+from svilm_jax.input.tokenization import Tokenizer, load_tokenizer
+from svilm_jax.models.parameters import Params, parameters
+from svilm_jax.models.patch_embedding import token_grid
+from svilm_jax.training.checkpoints import Loaded, load
+
+log = logging.getLogger(__name__)
+
+HEAD = "head."
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What a run starts from.
+
+    Attributes:
+      config: with the checkpoint's model where there is one, and with the classes of the head.
+      tokenizer: the checkpoint's, or that of the config.
+      loaded: the checkpoint; None for a fresh start.
+    """
+
+    config: Config
+    tokenizer: Tokenizer
+    loaded: Loaded | None = None
+
+
+def starting_point(config: Config) -> Start:
+    """Reads the checkpoint and the classes that a config names.
+
+    Raises:
+      CheckpointError, DatasetError, TokenizerError: they are not there.
+      ConfigError: `init.model` changes what cannot be changed.
+    """
+    loaded = None
+    if config.init.checkpoint and config.task == "video_text":
+        loaded = load(config.init.checkpoint)
+        model = dataclasses.replace(_changed(loaded.config.model, config.init.model), head=config.model.head)
+        config = dataclasses.replace(config, model=model)
+        tokenizer = loaded.tokenizer
+    elif config.init.model:
+        raise ConfigError("config.init.model changes the model of a checkpoint: name one, or set config.model")
+    else:
+        tokenizer = load_tokenizer(config.tokenizer.path, config.tokenizer.lowercase, config.input.dataset)
+    if config.task == "localization":
+        return Start(_of_features(config), tokenizer, None)
+    head = config.model.head
+    if head.kind and not head.classes:
+        head = dataclasses.replace(head, classes=read_classes(config.input.dataset, head))
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, head=head))
+    return Start(config, tokenizer, loaded)
+
+
+def initial_params(fresh: Params, loaded: Loaded, config: Config) -> Params:
+    """The fresh parameters of a model, filled from a checkpoint.
+
+    Args:
+      fresh: of the model that is to be trained.
+      loaded: whose parameters take their places by name.
+      config: of the run, as `starting_point` gives it.
+
+    Raises:
+      ConfigError: parameters that fit neither by name nor by shape; the message lists both sides.
+    """
+    source = _named(parameters(loaded.model))
+    target = _named(fresh)
+    filled: dict[str, Any] = {}
+    wrong = []
+    for name, value in target.items():
+        if name not in source:
+            filled[name] = value
+            wrong += [] if name.startswith(HEAD) else [f"{name} {value.shape}: not in the checkpoint"]
+            continue
+        found = source[name]
+        if name.endswith(("time_position", "space_position")):
+            found = _resampled(name, found, loaded.config, config)
+        if name.startswith(HEAD) and found.shape != value.shape:
+            found = value  # a head of another task or vocabulary starts anew
+        if found.shape != value.shape:
+            wrong.append(f"{name}: {found.shape} in the checkpoint, {value.shape} in the model")
+            continue
+        filled[name] = jax.device_put(found, value.sharding) if isinstance(value, jax.Array) else found
+    wrong += [f"{n} {v.shape}: not in the model" for n, v in source.items() if n not in target and HEAD not in n]
+    if wrong:
+        raise ConfigError(
+            f"config.init.checkpoint={config.init.checkpoint}: does not fit the model: {'; '.join(wrong[:8])}"
+            f"{f' and {len(wrong) - 8} more' if len(wrong) > 8 else ''}"
+        )
+    fresh_names = sorted(name for name in target if filled[name] is target[name])
+    log.info("from %s, step %d; fresh: %s", config.init.checkpoint, loaded.step, fresh_names)
+    return jax.tree.unflatten(jax.tree.structure(fresh), [filled[name] for name in target])
+
+
+def update_scales(config: InitConfig, started: bool) -> Callable[[Params], Any] | None:
+    """Of a run, params -> factors of their updates: 0 where frozen, `learning_rate_scale` where taken over, else 1.
+
+    Args:
+      started: whether a checkpoint fills all parameters but the head's.
+
+    Returns:
+      None where every factor is 1.
+    """
+    scale = config.learning_rate_scale if started else 1.0
+    if not config.freeze and scale == 1.0:
+        return None
+
+    def factors(params: Params) -> Any:
+        head = jax.tree_util.tree_map_with_path(lambda path, _: _name(path).startswith(HEAD), params)
+        still = frozen(params, config.freeze)
+        return jax.tree.map(lambda h, s: 0.0 if s else 1.0 if h else scale, head, still)
+
+    return factors
+
+
+def frozen(params: Params, prefixes: tuple[str, ...]) -> Any:
+    """True for every parameter whose name starts with one of the prefixes.
+
+    Raises:
+      ConfigError: a prefix that no parameter starts with.
+    """
+    names = list(_named(params))
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in names):
+            known = sorted({name.split(".")[0] for name in names})
+            raise ConfigError(f"config.init.freeze: no parameter starts with {prefix!r}; the first parts are {known}")
+    return jax.tree_util.tree_map_with_path(lambda path, _: _name(path).startswith(prefixes), params)
+
+
+def _of_features(config: Config) -> Config:
+    """The config with the width and the classes that its folder of features states."""
+    index = read_index(config.model.localization.features)
+    sizes = dataclasses.replace(config.model.localization, feature_width=index.width)
+    head = config.model.head
+    head = head if head.classes else dataclasses.replace(head, classes=index.labels)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, localization=sizes, head=head))
+
+
+def _changed(model: ModelConfig, changes: Mapping[str, Any]) -> ModelConfig:
+    """A model's config with some fields changed."""
+    tree = dataclasses.asdict(model)
+    for key, value in changes.items():
+        tree[key] = {**tree[key], **value} if isinstance(value, Mapping) and key in tree else value
+    return resolve_options(ModelConfig, tree, "config.init.model")
+
+
+def _resampled(name: str, table: jax.Array, before: Config, after: Config) -> jax.Array:
+    """Positions [n, D] of one grid as those of another: linear in time, bilinear in space, ends fixed to cell edges."""
+    old, new = token_grid(before.model.video), token_grid(after.model.video)
+    shape, wanted = (old[:1], new[:1]) if name.endswith("time_position") else (old[1:], new[1:])
+    if shape == wanted:
+        return table
+    grid = table.reshape(*shape, -1)
+    resized = jax.image.resize(grid, (*wanted, grid.shape[-1]), "linear", antialias=False)
+    return jnp.reshape(resized, (-1, grid.shape[-1]))
+
+
+def _named(params: Params) -> dict[str, Any]:
+    """name -> array, in the order of `jax.tree.leaves`."""
+    return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")

@@ -1,0 +1,46 @@
+"""Which input does a task train from? Clips with texts or classes, or features of sliding windows with segments."""
+
+from typing import Any, Protocol
+
+import jax
+
+from svilm_jax.config import Config
+from svilm_jax.input.features import FeatureInput
+from svilm_jax.input.pipeline import TrainInput
+from svilm_jax.input.tokenization import Tokenizer
+
+
+class Input(Protocol):
+    """What the loop asks of an input; `TrainInput` says more."""
+
+    failures: dict[str, str]
+
+    @property
+    def steps_per_epoch(self) -> float: ...
+
+    def __next__(self) -> dict[str, Any]: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def check_state(self, saved: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def open_input(config: Config, tokenizer: Tokenizer, start_step: int) -> Input:
+    """This process's share of the batches of a config, from a step on.
+
+    Raises:
+      ConfigError, DatasetError, FeatureError, InputError: see there.
+    """
+    shared: dict[str, Any] = {
+        "batch_size": config.train.batch_size,
+        "seed": config.train.seed,
+        "start_step": start_step,
+        "process_index": jax.process_index(),
+        "process_count": jax.process_count(),
+    }
+    if config.task == "localization":
+        return FeatureInput(config.model.localization, config.model.head.classes, **shared)
+    head, model = config.model.head, config.model
+    return TrainInput(config.input, model.video, model.text, tokenizer, classes=head.classes, **shared)
