@@ -35,6 +35,7 @@ setup(
         "spacy": requirements("spacy"),
         "beam": requirements("beam"),
         "dev": requirements("dev"),
+        "bench": requirements("bench"),
         "tpu": ["jax[tpu]"],
         "cuda": ["jax[cuda12]"],
     },

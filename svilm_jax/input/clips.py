@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from svilm_jax.config import VideoConfig
 from svilm_jax.input import augmentation, decoding, sampling
 from svilm_jax.input.augmentation import Geometry
 from svilm_jax.input.decoding import Frames, VideoError, VideoInfo
+from svilm_jax.input.rendering import SMALL_SIDE
 from svilm_jax.input.schema import Record
 
 # Frames are decoded to this many times the side that the model sees: a random crop of half the area, of any proportion
@@ -95,18 +96,22 @@ def decode_clip(
     rng: np.random.Generator | None = None,
     cache: FrameCache | None = None,
     index: int = -1,
+    crop: Callable[[int, int], Geometry] | None = None,
 ) -> Frames:
-    """`video.frames` frames of a record, not cropped.
+    """`video.frames` frames of a record.
 
     Args:
       record: where the video is.
       video: frames and size in pixels.
       start, end: window in seconds, both -1 for the whole video.
       rng: shifts the times in training; None for evaluation, which takes the middles.
-      cache: where decoded files are kept; `index` is the record's place in it.
+      cache: where decoded files are kept; `index` is the record's place in it. With `crop`, only files of small
+        pictures are: of larger ones a few clips would fill it, and to cut from what is kept costs as much as to decode.
+      crop: from the height and width of the pictures to the part to show, as training has it; may draw from `rng`, and
+        is called once, after the times are drawn.
 
     Returns:
-      Frames uint8 [T, h, w, 3].
+      Frames uint8 [T, h, w, 3], not cropped; with `crop` [T, size, size, 3].
 
     Raises:
       VideoError: see `decoding.decode`.
@@ -116,9 +121,14 @@ def decode_clip(
     def times(info: VideoInfo) -> np.ndarray:
         return sampling.segment_times(video.frames, *sampling.window(info.duration, start, end), offset)
 
+    def cropped(frames: Frames) -> Frames:
+        if crop is None:
+            return frames
+        return dataclasses.replace(frames, images=crop(*frames.images.shape[1:3]).frames(frames.images))
+
     known = cache.get(index) if cache is not None else None
     if known is not None:
-        return known.at(times(known.info))
+        return cropped(known.at(times(known.info)))
 
     whole = False
 
@@ -128,16 +138,21 @@ def decode_clip(
         share = side / min(info.height, info.width)
         frames = max(info.frames, info.duration * info.fps, 1)
         nbytes = frames * 3 * info.height * info.width * share**2
-        whole = cache is not None and cache.admits(nbytes)
+        keeps = crop is None or min(info.height, info.width) < SMALL_SIDE
+        whole = cache is not None and keeps and cache.admits(nbytes)
         return None if whole else times(info)
 
     frames = decoding.decode(
-        record.video, wanted, short_side=lambda info: decode_side(info, video.size), name=record.id
+        record.video,
+        wanted,
+        short_side=lambda info: decode_side(info, video.size),
+        crop=lambda height, width: crop(height, width) if crop and not whole else None,
+        name=record.id,
     )
     if whole:
         assert cache is not None
         cache.put(index, frames)
-        frames = frames.at(times(frames.info))
+        frames = cropped(frames.at(times(frames.info)))
     return frames
 
 

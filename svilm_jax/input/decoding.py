@@ -6,6 +6,8 @@ black frame and nothing is frozen silently.
 """
 
 import contextlib
+import dataclasses
+import functools
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ import av.error
 import av.logging
 import numpy as np
 
+from svilm_jax.input import rendering
+from svilm_jax.input.augmentation import Geometry
 from svilm_jax.input.video_reader import DEFAULT_LIMITS, Frames, Limits, VideoError, VideoInfo, VideoReader
 
 __all__ = ["Frames", "Limits", "VideoError", "VideoInfo", "decode", "probe"]
@@ -43,6 +47,7 @@ def decode(
     *,
     short_side: int | Callable[[VideoInfo], int] = 0,
     size: tuple[int, int] | None = None,
+    crop: Callable[[int, int], Geometry | None] | None = None,
     name: str = "",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Frames:
@@ -56,11 +61,14 @@ def decode(
       short_side: scale so that the shorter side has so many pixels, or a function from `VideoInfo` to that; 0: as
         stored. Never enlarges.
       size: (height, width) to scale to, whatever the proportions; excludes `short_side`.
+      crop: what to show of the pictures: a function from their height and width, scaled as above, to the box; it is
+        called once, and None from it means the whole. Boxes of large pictures are cut out and scaled in one step (see
+        `rendering`), the others by `Geometry.frames` from whole pictures.
       name: of the video, for error messages.
       limits: what the file may ask of this machine.
 
     Returns:
-      `Frames`, T = number of times.
+      `Frames`, T = number of times; with a box the images are [T, box.size, box.size, 3].
 
     Raises:
       VideoError: unreadable, nothing decodes, less decodes than the times need, or beyond `limits`.
@@ -77,12 +85,19 @@ def decode(
             if wanted.ndim != 1 or not wanted.size or not np.isfinite(wanted).all():
                 raise ValueError(f"{name or 'decode'}: expected a list of finite seconds, got {wanted!r}")
         height, width = _target(info, short_side(info) if callable(short_side) else short_side, size)
+        geometry = crop(height, width) if crop else None
+        cutter = rendering.Cutter(geometry) if geometry and rendering.cuts(reader.first) else None
+        shape = (cutter.size, cutter.size) if cutter else (height, width)
         count = max(info.frames, 1) if wanted is None else len(wanted)
-        if count * height * width * 3 > limits.max_output_bytes:
+        if count * shape[0] * shape[1] * 3 > limits.max_output_bytes:
             raise VideoError(
-                f"{count} frames of {width}x{height} exceed the limit of {limits.max_output_bytes} bytes", name
+                f"{count} frames of {shape[1]}x{shape[0]} exceed the limit of {limits.max_output_bytes} bytes", name
             )
-        return reader.read(wanted, height, width, info)
+        whole = functools.partial(rendering.whole, height=height, width=width, rotation=info.rotation)
+        frames = reader.read(wanted, cutter or whole, shape, info)
+        if geometry and not cutter:
+            return dataclasses.replace(frames, images=geometry.frames(frames.images))
+        return frames
 
 
 def _target(info: VideoInfo, short_side: int, size: tuple[int, int] | None) -> tuple[int, int]:
@@ -115,8 +130,11 @@ def _opened(source: Source, name: str, limits: Limits) -> Iterator[VideoReader]:
         raise VideoError(f"{size} bytes exceed the limit of {limits.max_bytes}", name)
     try:
         # Only the file itself: a playlist must not make us read other files or addresses.
-        with av.open(file, metadata_errors="ignore", options={"protocol_whitelist": "file"}) as container:
-            yield VideoReader(container, name, limits)
+        with (
+            av.open(file, metadata_errors="ignore", options={"protocol_whitelist": "file"}) as container,
+            contextlib.closing(VideoReader(container, name, limits)) as reader,
+        ):
+            yield reader
     except av.error.FFmpegError as error:
         reason = error.strerror if isinstance(error.strerror, str) else str(error)
         raise VideoError(f"cannot be read ({reason or type(error).__name__})", name) from error

@@ -4,12 +4,16 @@ A picture that no other picture is predicted from (most B-frames; half of all fr
 need not be decoded to get at the others: leaving it out changes no pixel of them.
 """
 
+import contextlib
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import av.error
 
+# Seconds before the start to seek to where the start itself is not found: MPEG-TS looks for it by another time stamp.
+_WELL_BEFORE = 10
 # Files up to this size are read once, and their packets kept while the file is open; others are read again.
 _KEPT_BYTES = 64 << 20
 
@@ -41,16 +45,19 @@ class Packets(Iterator[Any]):
 
     def __init__(self, container: Any, stream: Any):
         self._container, self._stream = container, stream
-        self._source = container.demux(stream)
+        self._source: Iterator[Any] = container.demux(stream)
         self._kept: list[Any] | None = [] if 0 < container.size <= _KEPT_BYTES else None
         self._next = 0  # of those kept
+        self._first: Any = None  # packet of a file that is not kept
         self._failure: av.error.FFmpegError | None = None  # what ended the file, where it did not simply end
         self._table: Table | None = None
         self.scanned = False
 
     def __next__(self) -> Any:
         if self._kept is None:
-            return next(self._source)
+            packet = next(self._source)
+            self._first = self._first or packet
+            return packet
         if self._next == len(self._kept):
             self._read()
         self._next += 1
@@ -66,12 +73,23 @@ class Packets(Iterator[Any]):
         self._stream.codec_context.flush_buffers()
 
     def rewind(self) -> None:
-        """Goes to the first packet; the decoder starts anew."""
-        if self._kept is None:
-            self.seek(self._stream.start_time or 0)
-        else:
+        """Goes to the first packet; the decoder starts anew.
+
+        Raises:
+          OSError: the container does not find its start again.
+        """
+        if self._kept is not None:
             self._next = 0
             self._stream.codec_context.flush_buffers()
+            return
+        start = self._stream.start_time or 0
+        for stamp in (start, start - int(_WELL_BEFORE / self._stream.time_base)):
+            self.seek(stamp)
+            packet = next(self._source)
+            if self._first is None or (packet.pts, packet.dts) == (self._first.pts, self._first.dts):
+                self._source = itertools.chain([packet], self._source)
+                return
+        raise OSError("its start is not found a second time")
 
     def scan(self) -> Table | None:
         """Looks at all packets without decoding; None where they have no time stamps.
@@ -80,20 +98,23 @@ class Packets(Iterator[Any]):
         """
         if not self.scanned:
             self.scanned = True
-            stamps, keys, tail = [], [], (0, 0)
-            for packet in self._every():
-                if packet.size == 0:  # tells the decoder that no more will come
-                    continue
-                if packet.pts is None:
-                    return None
-                stamps.append(packet.pts)
-                tail = max(tail, (packet.pts, packet.duration or 0))
-                if packet.is_keyframe:
-                    keys.append(packet.pts)
-            if keys:
-                ascending = sorted(stamps)
-                self._table = Table(ascending, sorted(keys), tail[1], ascending != stamps)
+            with contextlib.suppress(av.error.FFmpegError):  # raised again where reading comes to that place
+                self._table = self._look()
         return self._table
+
+    def _look(self) -> Table | None:
+        stamps, keys, tail = [], [], (0, 0)
+        for packet in self._every():
+            if packet.size == 0:  # tells the decoder that no more will come
+                continue
+            if packet.pts is None:
+                return None
+            stamps.append(packet.pts)
+            tail = max(tail, (packet.pts, packet.duration or 0))
+            if packet.is_keyframe:
+                keys.append(packet.pts)
+        ascending = sorted(stamps)
+        return Table(ascending, sorted(keys), tail[1], ascending != stamps) if keys else None
 
     @property
     def kept(self) -> bool:
@@ -102,6 +123,7 @@ class Packets(Iterator[Any]):
 
     def close(self) -> None:
         """Lets go of what is kept."""
+        self._source, self._first = iter(()), None
         self._kept = [] if self._kept is not None else None
 
     def _read(self) -> None:

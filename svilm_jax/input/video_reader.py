@@ -2,19 +2,20 @@
 
 import bisect
 import dataclasses
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import av.error
-import av.video.reformatter
 import numpy as np
+
+from svilm_jax.input.packets import Dispensable, Packets, Table
 
 # Demuxers that open further files or addresses named inside the file: not videos, and not to be followed.
 _INDIRECT_FORMATS = frozenset({"hls", "dash", "concat", "concatf", "rtsp", "sdp", "imf", "webm_dash_manifest"})
 
-# A file with more frames than this is worth one pass over its packets, which tells where seeking saves decoding.
-_LONG_VIDEO_FRAMES = 120
+# A file with more frames than this is worth one pass over its packets, which tells where decoding can be saved: by
+# seeking, and by leaving out frames that nothing else needs.
+_LONG_VIDEO_FRAMES = 24
 # Frames that decoding may run through before a seek (with its flush) is the cheaper way.
 _SEEK_COST_FRAMES = 8
 # Share of the duration for which the last decoded frame may stand in for missing ones.
@@ -94,16 +95,6 @@ class Frames:
         return Frames(self.images[places], self.indices[places], self.times[places], self.info)
 
 
-_THREAD = threading.local()
-
-
-def _reformatter() -> Any:
-    """One scaler a thread: it keeps its tables while clips keep their size, which is worth 0.1 ms a frame."""
-    if not hasattr(_THREAD, "reformatter"):
-        _THREAD.reformatter = av.video.reformatter.VideoReformatter()
-    return _THREAD.reformatter
-
-
 class VideoReader:
     """Frames of one open file in order of presentation."""
 
@@ -125,9 +116,10 @@ class VideoReader:
         self._check_size(context.width, context.height)
         self.errors: list[str] = []  # what packets that do not decode complain of
         self.decoded = 0
-        self._table: list[int] | None = None  # pts of every packet, ascending
-        self._keys: list[int] = []  # those of them where decoding can start
-        self._tail = 0  # duration of the last packet
+        self._packets = Packets(container, self.stream)
+        self._dispensable = Dispensable(context)
+        self._needed: set[int] | None = None  # stamps of the frames that are wanted; None: all of them are
+        self._left_out: set[int] = set()  # stamps of what was not decoded, since nothing needs it
         self._frames = self._stream_frames()
         first = next(self._frames, None)
         if first is None:
@@ -147,9 +139,8 @@ class VideoReader:
         # The container's duration counts audio, which may be longer: where the stream has none of its own, look.
         if stream.duration:
             duration = float(stream.duration * stream.time_base)
-        elif self._scan():
-            assert self._table is not None
-            duration = float((self._table[-1] + self._tail - self._table[0]) * stream.time_base)
+        elif table := self._scan():
+            duration = float((table.stamps[-1] + table.tail - table.stamps[0]) * stream.time_base)
         else:
             duration = (self.container.duration or 0) / 1e6
         if duration <= 0:
@@ -166,38 +157,56 @@ class VideoReader:
             frames=stream.frames,
         )
 
-    def read(self, wanted: np.ndarray | None, height: int, width: int, info: VideoInfo) -> Frames:
-        """See `decode`; `wanted` None: every frame. height, width: as displayed."""
-        stored = (width, height) if info.rotation % 180 else (height, width)
+    def read(
+        self,
+        wanted: np.ndarray | None,
+        render: Callable[[Any], np.ndarray],
+        shape: tuple[int, int],
+        info: VideoInfo,
+    ) -> Frames:
+        """See `decode`; `wanted` None: every frame. `render` makes uint8 [*shape, 3] of a decoded frame."""
+        if wanted is None:
+            return self._read_all(render, shape, info)
+        if self._expected_frames(wanted.max()) > _LONG_VIDEO_FRAMES and (table := self._scan()):
+            try:
+                return self._read(wanted, render, info, lambda times: self._walk_needed(times, table))
+            except _LostPosition:  # then only counting from the start is right
+                self._rewind()
+        return self._read(wanted, render, info, lambda _: self._walk())
+
+    def _read_all(self, render: Callable[[Any], np.ndarray], shape: tuple[int, int], info: VideoInfo) -> Frames:
+        budget = self.limits.max_output_bytes // (shape[0] * shape[1] * 3)
+        images, indices, times = [], [], []
+        for index, time, frame in self._walk():
+            if index >= budget:
+                raise VideoError(f"more than {budget} frames of {shape[1]}x{shape[0]}", self.name)
+            images.append(render(frame))
+            indices.append(index)
+            times.append(time)
+        self._check_end(times[-1], info.duration, info)
+        return Frames(np.stack(images), np.array(indices), np.array(times), info)
+
+    def _read(
+        self,
+        wanted: np.ndarray,
+        render: Callable[[Any], np.ndarray],
+        info: VideoInfo,
+        walk: Callable[[Sequence[float]], Iterator[tuple[int, float, Any]]],
+    ) -> Frames:
         images: list[np.ndarray] = []
         indices: list[int] = []
         times: list[float] = []
 
         def keep(index: int, time: float, frame: Any) -> None:
-            if indices and indices[-1] == index:  # several times on one frame
-                images.append(images[-1])
-            else:
-                picture = _reformatter().reformat(
-                    frame, stored[1], stored[0], "rgb24", interpolation="BILINEAR", threads=1
-                )
-                image = picture.to_ndarray()
-                images.append(np.rot90(image, info.rotation // 90) if info.rotation else image)  # [h, w, 3]
+            several = indices and indices[-1] == index  # times on one frame
+            images.append(images[-1] if several else render(frame))
             indices.append(index)
             times.append(time)
-
-        if wanted is None:
-            budget = self.limits.max_output_bytes // (height * width * 3)
-            for index, time, frame in self._walk(()):
-                if index >= budget:
-                    raise VideoError(f"more than {budget} frames of {width}x{height}", self.name)
-                keep(index, time, frame)
-            self._check_end(times[-1], info.duration, info)
-            return Frames(np.stack(images), np.array(indices), np.array(times), info)
 
         order = np.argsort(wanted, kind="stable")
         ascending = wanted[order].tolist()
         position, shown, lag = 0, None, 0.0
-        for index, time, frame in self._walk(ascending):
+        for index, time, frame in walk(ascending):
             # What was shown until now is the answer to every time before this frame; the first frame also answers
             # for the time before it.
             while position < len(ascending) and ascending[position] < time - _SAME_TIME:
@@ -233,72 +242,75 @@ class VideoReader:
         detail = f"; {len(self.errors)} packets do not decode ({self.errors[0]})" if self.errors else ""
         raise VideoError(f"{what} of the {info.duration:.2f} s that the header states: truncated{detail}", self.name)
 
-    def _walk(self, ascending: Sequence[float]) -> Iterator[tuple[int, float, Any]]:
-        """(index, time, frame) in order of presentation, leaving out what no wanted time needs where seeking pays."""
-        base = self.stream.time_base
-        origin = self.first.pts if self.first.pts is not None else 0
-        long = bool(ascending) and self._expected_frames(ascending[-1]) > _LONG_VIDEO_FRAMES
-        if long and self._scan():
-            try:
-                yield from self._walk_seeking(ascending, origin, float(base))
-                return
-            except _LostPosition:
-                pass  # before anything was given out: see there
-            self._rewind()
+    def _walk(self) -> Iterator[tuple[int, float, Any]]:
+        """(index, time, frame) of every frame in order of presentation."""
         last = 0.0
         for index, frame in enumerate(self._all_frames()):
             if frame.pts is None:
                 time = index / float(self.stream.average_rate or 25)
             else:
-                time = float(frame.pts - origin) * float(base)
+                time = float(frame.pts - self._origin()) * float(self.stream.time_base)
             last = max(last, time)  # time stamps that run backwards stand still
             yield index, last, frame
 
-    def _walk_seeking(self, ascending: Sequence[float], origin: int, base: float) -> Iterator[tuple[int, float, Any]]:
-        assert self._table is not None
-        table, found = self._table, []
-        stamps = [max(bisect.bisect_right(table, origin + (t + _SAME_TIME) / base) - 1, 0) for t in ascending]
+    def _walk_needed(self, ascending: Sequence[float], table: Table) -> Iterator[tuple[int, float, Any]]:
+        """The same, of the frames on screen at the times only, decoding what these need."""
+        stamps, base, origin = table.stamps, float(self.stream.time_base), self._origin()
+        indices = [max(bisect.bisect_right(stamps, origin + (t + _SAME_TIME) / base) - 1, 0) for t in ascending]
+        self._needed = {stamps[index] for index in indices} if table.reordered else None
         at, sought = 0, False  # next index that decoding gives; not known between a seek and its first frame
         frames = self._all_frames()
-        for index in sorted(set(stamps)):
-            key = self._keys[max(bisect.bisect_right(self._keys, table[index]) - 1, 0)]
-            start = bisect.bisect_left(table, key)
+        for index in sorted(set(indices)):
+            key = table.keys[max(bisect.bisect_right(table.keys, stamps[index]) - 1, 0)]
+            start = bisect.bisect_left(stamps, key)
             if start > at + _SEEK_COST_FRAMES:
-                self.container.seek(key, stream=self.stream, backward=True, any_frame=False)
+                self._packets.seek(key)
                 frames, sought = self._stream_frames(), True
             for frame in frames:
                 if frame.pts is None:
                     raise _LostPosition
-                number = bisect.bisect_left(table, frame.pts)
+                number = bisect.bisect_left(stamps, frame.pts)
                 # A packet lost, time stamps out of order (packed B-frames in AVI), or a container that seeks by
-                # other rules than its packets say: then only counting from the start is right.
-                if number > index or table[number] != frame.pts or not (sought or number == at):
+                # other rules than its packets say.
+                if number > index or stamps[number] != frame.pts:
+                    raise _LostPosition
+                if not sought and not (number >= at and self._left_out.issuperset(stamps[at:number])):
                     raise _LostPosition
                 at, sought = number + 1, False
                 if number == index:
-                    found.append((index, float(frame.pts - origin) * base, frame))
+                    yield index, float(frame.pts - origin) * base, frame
                     break
             else:
                 raise _LostPosition
-        # All or nothing: only a complete answer is given out, so that falling back starts clean.
-        yield from found
+
+    def _origin(self) -> int:
+        return self.first.pts if self.first.pts is not None else 0
 
     def _all_frames(self) -> Iterator[Any]:
         yield self.first
         yield from self._frames
 
     def _rewind(self) -> None:
-        self.container.seek(self.stream.start_time or 0, stream=self.stream, backward=True, any_frame=False)
+        self._packets.rewind()
         self.errors.clear()
+        self._needed = None
         self._frames = self._stream_frames()
         self.first = next(self._frames, self.first)
+
+    def close(self) -> None:
+        """Lets go of packets and frames at once: generators and reader hold each other."""
+        self._frames.close()
+        self._packets.close()
 
     def _expected_frames(self, until: float) -> float:
         return min(until * float(self.stream.average_rate or 25), self.stream.frames or float("inf"))
 
-    def _stream_frames(self) -> Iterator[Any]:
+    def _stream_frames(self) -> Generator[Any, None, None]:
         """Decoded frames from where the container stands; packets that do not decode are noted and left out."""
-        for packet in self.container.demux(self.stream):
+        for packet in self._packets:
+            if self._needed is not None and packet.pts not in self._needed and self._dispensable(packet):
+                self._left_out.add(packet.pts)
+                continue
             try:
                 frames = packet.decode()
             except av.error.FFmpegError as error:
@@ -311,26 +323,13 @@ class VideoReader:
                 self._check_size(frame.width, frame.height)
                 yield frame
 
-    def _scan(self) -> bool:
-        """Reads every packet's time stamp, without decoding; False where the container has none."""
-        if self._table is None:
-            stamps, keys, tail = [], [], (0, 0)
-            self.container.seek(self.stream.start_time or 0, stream=self.stream, backward=True, any_frame=False)
-            complete = True
-            for packet in self.container.demux(self.stream):
-                if packet.size == 0:
-                    continue
-                if packet.pts is None:
-                    complete = False
-                    break
-                stamps.append(packet.pts)
-                tail = max(tail, (packet.pts, packet.duration or 0))
-                if packet.is_keyframe:
-                    keys.append(packet.pts)
-            self._table = sorted(stamps) if complete and keys else []
-            self._keys, self._tail = sorted(keys), tail[1]
+    def _scan(self) -> Table | None:
+        """Time stamps of every packet, without decoding; None where the container has none."""
+        if not self._packets.kept and not self._packets.scanned:
+            table = self._packets.scan()
             self._rewind()
-        return bool(self._table)
+            return table
+        return self._packets.scan()
 
 
 class _LostPosition(Exception):
