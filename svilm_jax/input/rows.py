@@ -12,6 +12,7 @@ import numpy as np
 
 from svilm_jax.config import InputConfig, TextConfig, VideoConfig
 from svilm_jax.input import augmentation, prompting, sampling, targets
+from svilm_jax.input.augmentation import Geometry
 from svilm_jax.input.clips import FrameCache, decode_clip
 from svilm_jax.input.decoding import VideoError
 from svilm_jax.input.order import clip_rng
@@ -168,17 +169,18 @@ class ClipLoader:
     ) -> tuple[np.ndarray, tuple[float, float]]:
         """uint8 [T, H, W, 3], and the window in seconds that they are from."""
         config, size = self._config, self._video.size
-        frames = decode_clip(record, self._video, start, end, rng, self._cache, index)
-        images = frames.images
-        height, width = images.shape[1:3]
-        if config.random_crop:
-            geometry = augmentation.random_resized_crop(height, width, size, config.crop_scale, config.crop_ratio, rng)
-        else:
-            geometry = augmentation.centre_crop(height, width, size)
-        # Drawn last and always: whether a text speaks of sides must not change the other draws.
-        flip = rng.random() < 0.5 and config.flip and not augmentation.mentions_side(texts)
+
+        def crop(height: int, width: int) -> Geometry:
+            if config.random_crop:
+                box = augmentation.random_resized_crop(height, width, size, config.crop_scale, config.crop_ratio, rng)
+            else:
+                box = augmentation.centre_crop(height, width, size)
+            # Drawn last and always: whether a text speaks of sides must not change the other draws.
+            return box.flipped(rng.random() < 0.5 and config.flip and not augmentation.mentions_side(texts))
+
+        frames = decode_clip(record, self._video, start, end, rng, self._cache, index, crop)
         window = sampling.window(frames.info.duration, start, end)
-        return geometry.flipped(flip).frames(images), window
+        return frames.images, window
 
     def _record(self, index: int) -> Record:
         if self._cache is None:
