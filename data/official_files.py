@@ -9,8 +9,10 @@ import fnmatch
 import gzip
 import io
 import json
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -18,6 +20,8 @@ from typing import IO, Any
 from .errors import PreparationError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+# What the readers of packed files raise where one is damaged.
+_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +56,7 @@ class OfficialFile:
         try:
             with contextlib.ExitStack() as stack:
                 yield self._open(stack)
-        except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile) as error:
+        except _DAMAGE as error:
             raise PreparationError(f"{self.where}: cannot be read ({error}); download it again") from error
 
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -88,8 +92,7 @@ class OfficialFile:
         elif self.path.name.lower().endswith(".zip"):
             raw = stack.enter_context(stack.enter_context(zipfile.ZipFile(self.path)).open(self.member))
         else:
-            archive = stack.enter_context(tarfile.open(self.path))  # noqa: SIM115
-            member = archive.extractfile(self.member)
+            member = stack.enter_context(tarfile.open(self.path)).extractfile(self.member)  # noqa: SIM115
             if member is None:
                 raise PreparationError(f"{self.where}: is no file")
             raw = stack.enter_context(member)
@@ -125,7 +128,7 @@ class OfficialFiles:
         The same name found twice (plain and packed, say) gives the least packed, then the shallowest.
         """
         best: dict[str, OfficialFile] = {}
-        for file in sorted(self._files, key=lambda f: (bool(f.member), f.path.name.endswith(".gz"), len(f.path.parts))):
+        for file in sorted(self._files, key=_effort):
             if any(fnmatch.fnmatchcase(file.name.lower(), pattern.lower()) for pattern in patterns):
                 best.setdefault(file.name.lower(), file)
         return [best[name] for name in sorted(best)]
@@ -155,6 +158,12 @@ class OfficialFiles:
         return None
 
 
+def _effort(file: OfficialFile) -> tuple[bool, bool, int]:
+    """Smaller for less packed files, then for shallower ones."""
+    inner = PurePosixPath(file.member)
+    return bool(file.member), (inner.name or file.path.name).endswith(".gz"), len(file.path.parts) + len(inner.parts)
+
+
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     named = dict(pairs)
     if len(named) != len(pairs):
@@ -171,7 +180,7 @@ def _members(path: Path) -> list[str]:
         else:
             with tarfile.open(path) as packed:
                 names = [item.name for item in packed if item.isfile()]
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+    except _DAMAGE as error:
         raise PreparationError(f"{path}: no archive that can be read ({error}); download it again") from error
-    hidden = ("__MACOSX/", ".", "._")
-    return [name for name in names if not name.startswith(hidden) and not PurePosixPath(name).name.startswith(".")]
+    # By parts, since `tar -C folder .` writes every name as "./name".
+    return [n for n in names if not any(p.startswith(".") or p == "__MACOSX" for p in PurePosixPath(n).parts)]

@@ -3,10 +3,10 @@
 Entries (an annotation and the path of a video file) -> videos checked, unusable ones skipped and counted -> noun
 phrases -> records -> TFDS with ArrayRecord, and beside them:
 
-    OUT/NAME/<version>/          dataset_info.json, features.json, NAME-train.array_record-*
+    OUT/NAME/<version>/          dataset_info.json, features.json, NAME-train.array_record-*, views.json
     OUT/NAME/preparation.json    options, counts, skipped files with reasons, versions
     OUT/NAME/skipped.jsonl       all skipped files, where they are too many for that
-    OUT/NAME/vocab.txt           a WordPiece vocabulary, trained on the training captions or given
+    OUT/NAME/vocab.txt           a WordPiece vocabulary, learned from training captions and questions, or given
     OUT/NAME/labels.json         classes of the actions, in the order that numbers them
     OUT/NAME/answers.json        answers of the training questions with their counts, most frequent first
 
@@ -368,9 +368,10 @@ def _learned_vocabulary(plan: Plan, checked: Mapping[str, Checked], path: Path) 
         return "none: no training captions or questions to learn one from"
     count = 0
     try:
-        return f"{train_wordpiece(texts(), plan.vocab_size, path)} tokens, learned from {count} captions and questions of training"
+        size = train_wordpiece(texts(), plan.vocab_size, path)
     except TokenizerError as error:
         raise PreparationError(f"--vocab-size {plan.vocab_size}: {error}") from error
+    return f"{size} tokens, learned from {count} captions and questions of training"
 
 
 def _counts(checked: Checked, captions: int) -> dict[str, Any]:

@@ -30,16 +30,17 @@ class VideoFolder:
             raise PreparationError(f"--videos {folder}: no such folder")
         self.folder = folder
         self._by: dict[str, list[str]] = {}
+        self._by_lower: dict[str, list[str]] = {}  # of names that are not in lower case
         for path, stem, name, name_stem, video in listed_files(folder):
             if video:
                 for key in dict.fromkeys((path, stem, name, name_stem)):
                     self._by.setdefault(key, []).append(path)
                     if key.lower() != key:
-                        self._by.setdefault(key.lower(), []).append(path)
+                        self._by_lower.setdefault(key.lower(), []).append(path)
 
     def knows(self, name: str) -> bool:
         """Whether a file goes by a name; asks the list alone, not the disk."""
-        return name in self._by or name.lower() in self._by
+        return bool(self._paths(name))
 
     def find(self, names: Iterable[str], where: str) -> Path:
         """The file that goes by one of the names, the first name that any file fits deciding.
@@ -57,18 +58,22 @@ class VideoFolder:
         names = list(names)
         for name in names:
             path_inside(self.folder, name, where)
-            for key in dict.fromkeys((name, name.lower())):
-                found = list(dict.fromkeys(self._by.get(key, ())))
-                if len(found) > 1:
-                    # The same clip in two containers is a habit of those who converted; the same name in two folders
-                    # may be two clips.
-                    stems = {str(PurePosixPath(path).with_suffix("")) for path in found}
-                    if len(stems) > 1:
-                        told = " and ".join(repr(path) for path in sorted(found)[:2])
-                        raise PreparationError(f"{where}: {name!r} may be {told}: keep one of them below --videos")
-                if found:
-                    return path_inside(self.folder, sorted(found)[0], where)
+            found = self._paths(name)
+            if len(found) > 1:
+                # The same clip in two containers is a habit of those who converted; the same name in two folders may
+                # be two clips.
+                stems = {str(PurePosixPath(path).with_suffix("")) for path in found}
+                if len(stems) > 1:
+                    told = " and ".join(repr(path) for path in found[:2])
+                    raise PreparationError(f"{where}: {name!r} may be {told}: keep one of them below --videos")
+            if found:
+                return path_inside(self.folder, found[0], where)
         return self.folder / names[0]
+
+    def _paths(self, name: str) -> list[str]:
+        """All files that go by a name, sorted; case ignored where none goes by exactly this one."""
+        low = name.lower()
+        return sorted(set(self._by.get(name) or [*self._by.get(low, ()), *self._by_lower.get(low, ())]))
 
 
 def listed_files(folder: Path) -> Iterator[tuple[str, str, str, str, int]]:

@@ -7,6 +7,7 @@
 """
 
 import dataclasses
+import hashlib
 import json
 import urllib.parse
 from collections.abc import Sequence
@@ -103,7 +104,10 @@ def read_index(folder: str | Path) -> FeatureIndex:
             VideoFeatures(v["id"], v["file"], float(v["duration"]), tuple(Action(**a) for a in v["actions"]))
             for v in document.pop("videos")
         )
-        return FeatureIndex(videos=videos, labels=tuple(document.pop("labels")), **document)
+        index = FeatureIndex(videos=videos, labels=tuple(document.pop("labels")), **document)
+        if not min(index.window, index.stride, *(video.duration for video in videos)) > 0:
+            raise ValueError("window, stride and durations have to be above 0 seconds")
+        return index
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FeatureError(f"{path}: cannot be read ({error}); write the features again") from error
 
@@ -118,11 +122,14 @@ def read_features(folder: Path, index: FeatureIndex, video: VideoFeatures) -> np
     if Path(video.file).name != video.file:
         raise FeatureError(f"{folder / INDEX}: file {video.file!r} of {video.id} leads out of the folder")
     try:
-        features = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:  # not `np.load`, which opens archives too, and has an error of its own for each
+            features = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise FeatureError(f"{path}: cannot be read ({error}); write the features again") from error
-    if features.ndim != 2 or features.shape[1] != index.width or not len(features) or not np.isfinite(features).all():
-        raise FeatureError(f"{path}: {features.shape}: expected finite numbers [windows, {index.width}]")
+    fits = features.dtype.kind in "fiu" and features.ndim == 2 and features.shape[1] == index.width and len(features)
+    if not fits or not np.isfinite(features).all():
+        held = f"{features.dtype} {features.shape}"
+        raise FeatureError(f"{path}: {held}: expected finite numbers [windows, {index.width}]")
     return features.astype(np.float32)
 
 
@@ -143,7 +150,8 @@ class FeatureInput(Stream):
     def __init__(self, config: LocalizationConfig, classes: Sequence[str], **share: Any):
         """`share`: see `Share`. Raises `FeatureError` where there are no features."""
         load = FeatureLoader(Path(config.features), config.steps, classes)
-        identity = json.dumps([[v.id for v in load.videos], config.steps])
+        facts = json.dumps([[v.id for v in load.videos], config.steps])
+        identity = hashlib.sha256(facts.encode()).hexdigest()[:16]  # a checkpoint keeps it
         super().__init__(load, len(load.videos), identity, Share(**share), Reading(threads=1))
 
 

@@ -130,8 +130,15 @@ class RecordView(RecordSource):
         rows = _views(folder)[split]
         self.folder, self.split = folder, split
         self._rows = [(str(row[0]), int(row[1]), None if row[2] is None else tuple(row[2])) for row in rows]
+        counts = _stored(folder)
+        for name, number, _ in self._rows:
+            if not 0 <= number < counts.get(name, 0):
+                raise DatasetError(
+                    f"{folder / schema.VIEWS}: view {split!r} asks for record {number} of split {name!r}, which is not "
+                    "there; copy or prepare the dataset again"
+                )
         stored = dict.fromkeys(row[0] for row in self._rows)
-        self._sources = {name: RecordSource(folder, name) for name in stored or list(splits(folder))[:1]}
+        self._sources = {name: RecordSource(folder, name) for name in stored or list(counts)[:1]}
         first = next(iter(self._sources.values()))
         self.name, self.version = first.name, first.version
         self.num_bytes = sum(source.num_bytes for source in self._sources.values())
@@ -155,10 +162,18 @@ class RecordView(RecordSource):
         """As of a stored split."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        split, number, captions = self._rows[index.__index__()]
+        place = index.__index__()
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"record {place} of {len(self)} in {self.name}/{self.split}")
+        split, number, captions = self._rows[place]
         record = self._sources[split][number]
         if captions is None:
             return record
+        if captions and max(captions) >= len(record.captions):
+            raise DatasetError(
+                f"{self.folder / schema.VIEWS}: view {self.split!r} asks for caption {max(captions)} of the "
+                f"{len(record.captions)} of {record.id}; copy or prepare the dataset again"
+            )
         return dataclasses.replace(record, captions=tuple(record.captions[i] for i in captions))
 
     def __iter__(self) -> Iterator[schema.Record]:
@@ -197,9 +212,11 @@ def open_records(dataset: str | Path, split: str) -> RecordSource:
 def splits(dataset: str | Path) -> dict[str, int]:
     """Names of the splits, then of the views, and how many records each has; raises as `open_records` does."""
     folder = version_folder(dataset)
-    info = _builder(folder).info
-    stored = {name: int(split.num_examples) for name, split in info.splits.items()}
-    return stored | {name: len(rows) for name, rows in _views(folder).items()}
+    return _stored(folder) | {name: len(rows) for name, rows in _views(folder).items()}
+
+
+def _stored(folder: Path) -> dict[str, int]:
+    return {name: int(split.num_examples) for name, split in _builder(folder).info.splits.items()}
 
 
 def _views(folder: Path) -> dict[str, list[Any]]:

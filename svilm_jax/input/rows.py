@@ -17,7 +17,7 @@ from svilm_jax.input.clips import FrameCache, decode_clip
 from svilm_jax.input.decoding import VideoError
 from svilm_jax.input.order import clip_rng
 from svilm_jax.input.records import RecordSource
-from svilm_jax.input.schema import Caption, Record
+from svilm_jax.input.schema import Action, Caption, Record
 from svilm_jax.input.stream import Batch
 from svilm_jax.input.tokenization import Tokenizer
 
@@ -61,13 +61,13 @@ class ClipLoader:
         frames, window = None, (0.0, 0.0)
         if told.usable:
             with contextlib.suppress(VideoError):  # `valid` says so; the consumer counts, names and limits it
-                frames, window = self._frames(record, told.start, told.end, told.words, rng, index)
-        if self._config.sentences:
-            row |= self._sentence_arrays(sentences, window)
+                words = [*told.words, *(caption.text for caption in sentences)]
+                frames, window = self._frames(record, told.start, told.end, words, rng, index)
         size, valid = self._video.size, frames is not None
-        for name in ("noun_mask", "sentence_mask"):
-            if name in row and not valid:
-                row[name] = np.zeros_like(row[name])
+        if self._config.sentences:
+            row |= self._sentence_arrays(sentences if valid else (), window)
+        if "noun_mask" in row and not valid:
+            row["noun_mask"] = np.zeros_like(row["noun_mask"])
         shape = (self._video.frames, size, size, 3)
         return {
             "video": np.zeros(shape, np.uint8) if frames is None else frames,  # [T, H, W, 3]
@@ -83,11 +83,12 @@ class ClipLoader:
             question, target = targets.choose_question(record, self._numbers, rng)
             words = question.question if question else ""
             arrays = {**self._text_arrays(words), "target": np.array(target, np.int32)}
-            return _Told(arrays, [words], question is not None, self._choose_sentences(record, rng))
+            # Of a mirrored clip "sliding left" is the wrong answer: answers count as words, and so do labels below.
+            said = [words, question.answer] if question else []
+            return _Told(arrays, said, question is not None, self._choose_sentences(record, rng))
         if config.task == "actions":
             action, target = targets.choose_action(record, self._numbers, rng)
             times = (action.start, action.end) if action else (-1.0, -1.0)
-            # A mirrored clip of "left to right" is another action: labels count as words.
             words = action.label if action else ""
             usable = target != targets.UNKNOWN
             return _Told({"target": np.array(target, np.int32)}, [words], usable, (), *times)
@@ -136,7 +137,8 @@ class ClipLoader:
         spans = np.full((count, 2), -1.0, np.float32)  # [S, 2]
         for row, caption in zip(spans, sentences, strict=False):
             if caption.start >= 0 or caption.end >= 0:
-                row[:] = np.clip(np.subtract([caption.start, caption.end], window[0]) / seconds, 0.0, 1.0)
+                end = window[1] if caption.end < 0 else caption.end  # as in `sampling.window`
+                row[:] = np.clip(np.subtract([caption.start, end], window[0]) / seconds, 0.0, 1.0)
         ids[len(sentences) :] = self._tokenizer.pad_id  # nothing but padding, by which the model knows that it is none
         return {"sentences": ids, "sentence_mask": np.arange(count) < len(sentences), "sentence_spans": spans}
 
@@ -147,9 +149,8 @@ class ClipLoader:
             return f"{record.id}: has no {self._config.task.removesuffix('s')}"
         if self._config.task == "actions" and not any(a.label in self._numbers for a in record.actions):
             return f"{record.id}: has no action among the classes of the head"
-        windows = {(-1.0, -1.0)}
-        if self._config.task == "captions":
-            windows |= {(caption.start, caption.end) for caption in record.captions}
+        timed: dict[str, Sequence[Caption | Action]] = {"captions": record.captions, "actions": record.actions}
+        windows = {(-1.0, -1.0)} | {(told.start, told.end) for told in timed.get(self._config.task, ())}
         reason = None
         for start, end in sorted(windows):
             try:

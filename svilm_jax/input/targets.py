@@ -70,8 +70,12 @@ def choose_question(
 def choose_action(
     record: Record, numbers: Mapping[str, int], rng: np.random.Generator | None
 ) -> tuple[Action | None, int]:
-    """An action at random, and its number; None where the record has none."""
-    if not record.actions:
+    """An action at random among those whose label is known, and its number.
+
+    Where no label is known, any action with `UNKNOWN`; None where the record has none.
+    """
+    known = [a for a in record.actions if a.label in numbers] or list(record.actions)
+    if not known:
         return None, UNKNOWN
-    action = record.actions[int(rng.integers(len(record.actions))) if rng is not None else 0]
+    action = known[int(rng.integers(len(known))) if rng is not None else 0]
     return action, numbers.get(action.label, UNKNOWN)

@@ -15,8 +15,8 @@ from svilm_data.moving_shapes import prepare
 from svilm_data.preparation import Entry, Plan, building, finished
 from svilm_data.preparation import prepare as prepare_entries
 
-from svilm_jax.input.records import open_records
-from svilm_jax.input.schema import Caption, Record
+from svilm_jax.input.records import open_records, splits
+from svilm_jax.input.schema import Action, Caption, Question, Record
 
 from .weird_videos import write_video
 
@@ -189,6 +189,123 @@ def test_a_long_list_of_skipped_videos_goes_into_a_file_of_its_own(tmp_path, mon
     assert [item["video"] for item in listed] == ["clip1", "clip2", "clip3"]
     assert "skipped 3 unusable videos:" in preparation.describe(folder)
     assert "and 2 more: " in preparation.describe(folder)
+
+
+def told(folder, name, **what):
+    return Entry(Record(name, b"", **what), write_video(folder / f"{name}.mp4", times=[0, 0.5]))
+
+
+def asked(*pairs):
+    return tuple(Question(question, answer) for question, answer in pairs)
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Splits with questions and actions; a clip of the first cannot be used."""
+    raw = tmp_path / "raw"
+    broken = told(raw, "broken", questions=asked(("is it?", "broken")), actions=(Action("break"),))
+    broken.video.write_bytes(b"")
+    return {
+        "train": [
+            broken,
+            told(raw, "a", questions=asked(("who runs?", "dog"), ("what flies?", "zebra")), actions=(Action("run"),)),
+            told(raw, "b", questions=asked(("who sits?", "añu"), ("who lies?", "dog")), actions=(Action("sit"),) * 2),
+        ],
+        "untrimmed_train": [told(raw, "c", questions=asked(("who hums?", "zebra"), ("who is it?", "dog")))],
+        "train_later": [told(raw, "d", questions=asked(("whom?", "later")), captions=(Caption("a dog"),))],
+        "test": [told(raw, "e", questions=asked(("whose?", "never")), actions=(Action("añadir"),))],
+    }
+
+
+def test_answers_of_training_alone_are_counted_and_labels_of_all(tmp_path, labelled):
+    folder = prepare_entries(plan(tmp_path, max_skipped_share=0.5), labelled)
+    answers = (folder / "answers.json").read_text(encoding="utf-8")
+    assert json.loads(answers) == [["dog", 3], ["zebra", 2], ["añu", 1]]
+    assert "añu" in answers
+    assert json.loads((folder / "labels.json").read_text(encoding="utf-8")) == ["añadir", "run", "sit"]
+    assert open_records(folder, "train")[1].questions == asked(("who sits?", "añu"), ("who lies?", "dog"))
+
+
+def test_the_vocabulary_is_learned_from_captions_and_questions_of_training(tmp_path, labelled):
+    raw = tmp_path / "words"
+
+    def said(name, caption, question, answer):
+        # Twice each, since pieces that occur once are not joined.
+        captions, questions = (
+            (Caption(f"{caption} {caption}"),),
+            asked((f"{question} {question}", f"{answer} {answer}")),
+        )
+        return told(raw, name, captions=captions, questions=questions, actions=(Action("juggle juggle"),))
+
+    labelled["train"] += [said("f", "apple", "banana", "cherry")]
+    labelled["untrimmed_train"] += [said("g", "lemon", "mango", "nectar")]
+    labelled["train_later"] += [said("h", "olive", "peach", "quince")]
+    labelled["test"] += [said("i", "raisin", "tomato", "walnut")]
+    folder = prepare_entries(plan(tmp_path, max_skipped_share=0.5), labelled)
+    tokens = (folder / "vocab.txt").read_text(encoding="utf-8").split()
+    words = [
+        "apple",
+        "banana",
+        "cherry",
+        "lemon",
+        "mango",
+        "nectar",
+        "olive",
+        "peach",
+        "quince",
+        "raisin",
+        "tomato",
+        "walnut",
+        "juggle",
+    ]
+    assert [word for word in words if word in tokens] == ["apple", "banana", "lemon", "mango"]
+    origin = json.loads((folder / "preparation.json").read_text())["vocabulary"]
+    assert origin == f"{len(tokens)} tokens, learned from 10 captions and questions of training"
+    some = {"train": [told(raw, "j", actions=(Action("run"),))], "test": labelled["test"]}
+    bare = prepare_entries(plan(tmp_path, name="bare", max_skipped_share=0.5), some)
+    assert not (bare / "vocab.txt").exists()
+    assert json.loads((bare / "preparation.json").read_text())["vocabulary"].startswith("none: no training captions or")
+
+
+def test_official_labels_keep_their_order_and_have_to_hold_all(tmp_path, labelled):
+    order = ("sit", "jump", "run", "añadir")
+    folder = prepare_entries(plan(tmp_path, labels=order, max_skipped_share=0.5), labelled)
+    assert json.loads((folder / "labels.json").read_text(encoding="utf-8")) == list(order)
+    with pytest.raises(PreparationError, match=r"dogs: labels \['run'\] are not among the 2 classes"):
+        prepare_entries(
+            plan(tmp_path / "other", labels=("sit", "añadir"), max_skipped_share=0.5),
+            labelled,
+        )
+    assert not (tmp_path / "other" / "dogs").exists()
+
+
+def test_without_questions_actions_and_views_there_are_no_files_of_them(tmp_path):
+    folder = prepare_entries(plan(tmp_path), {"test": entries(tmp_path / "raw", 1)})
+    assert sorted(p.name for p in folder.iterdir()) == ["1.0.0", "preparation.json"]
+    assert not (folder / "1.0.0" / "views.json").exists()
+
+
+def test_views_name_what_is_stored_in_their_own_order(tmp_path, labelled):
+    views = {
+        "mixed": {"e": None, "d": (0,), "b": None},
+        "broken_too": {"broken": None, "b": None, "unheard": (0, 1)},
+        "nothing": {"broken": None},
+    }
+    folder = prepare_entries(plan(tmp_path, views=views, max_skipped_share=0.5), labelled)
+    assert json.loads((folder / "1.0.0" / "views.json").read_text()) == {
+        "mixed": [["test", 0, None], ["train_later", 0, [0]], ["train", 1, None]],
+        "broken_too": [["train", 1, None]],
+        "nothing": [],
+    }
+    assert json.loads((folder / "preparation.json").read_text())["views"] == {
+        "mixed": {"clips": 3, "missing": 0},
+        "broken_too": {"clips": 1, "missing": 2},
+        "nothing": {"clips": 0, "missing": 1},
+    }
+    assert [record.id for record in open_records(folder, "mixed")] == ["e", "d", "b"]
+    assert list(splits(folder)) == [*labelled, *views]
+    assert "view broken_too: 1 clips, 2 more are not there" in preparation.describe(folder)
+    assert "view mixed: 3 clips\n" in preparation.describe(folder)
 
 
 def test_prepared_and_read_without_tensorflow_and_without_noise(tmp_path):

@@ -1,11 +1,28 @@
 """Are records found by number, and is what is missing or damaged named?"""
 
+import json
 import pickle
 import shutil
 
 import pytest
 
-from svilm_jax.input.records import DatasetError, open_records, splits, version_folder
+from svilm_jax.input.records import DatasetError, RecordView, open_records, splits, version_folder
+
+# Records of two stored splits in an order of their own, one of them twice.
+VIEW = [["train", 5, None], ["validation", 1, [1]], ["train", 0, [1, 0]], ["train", 5, []]]
+
+
+@pytest.fixture
+def viewed(numbered, tmp_path):
+    """A copy with views; returns the version folder and a function that writes others."""
+    folder = tmp_path / "numbered" / "1.0.0"
+    shutil.copytree(numbered, folder)
+
+    def write(views):
+        (folder / "views.json").write_text(views if isinstance(views, str) else json.dumps(views))
+
+    write({"some": VIEW, "none": []})
+    return folder, write
 
 
 def test_records_by_number(numbered):
@@ -68,3 +85,87 @@ def test_damage_is_named(numbered, tmp_path):
     (copy / "dataset_info.json").write_text("{")
     with pytest.raises(DatasetError, match=r"dataset_info\.json"):
         open_records(copy, "train")
+
+
+def test_a_view_gives_stored_records_in_its_own_order_with_some_of_their_captions(viewed):
+    folder, _ = viewed
+    view = open_records(folder.parent, "some")
+    assert isinstance(view, RecordView)
+    train, validation = open_records(folder, "train"), open_records(folder, "validation")
+    assert [record.id for record in view] == ["clip5", "clip1", "clip0", "clip5"]
+    assert [record.captions for record in view] == [
+        train[5].captions,
+        validation[1].captions[1:],
+        train[0].captions[::-1],
+        (),
+    ]
+    assert view[2].video == train[0].video
+    assert view[2].objects == train[0].objects
+    assert splits(folder) == {"train": 24, "validation": 6, "mixed": 6, "some": 4, "none": 0}
+    assert str(view) == "RecordView(numbered 1.0.0, some: 4 records)"
+
+
+@pytest.mark.parametrize("split", ["validation", "some"])
+def test_a_view_is_counted_as_a_stored_split_is(viewed, split):
+    records = open_records(viewed[0], split)
+    count, ids = len(records), [record.id for record in records]
+    assert [records[-1].id, records[-count].id] == [ids[-1], ids[0]]
+    for part in (slice(1, 3), slice(None, None, -1), slice(-2, None), slice(0, 99), slice(3, 1)):
+        assert [record.id for record in records[part]] == ids[part]
+    for number in (count, -count - 1):
+        with pytest.raises(IndexError, match=rf"record {number} of {count} in numbered/{split}"):
+            records[number]
+
+
+def test_a_view_travels_and_identifies_its_rows(viewed):
+    folder, write = viewed
+    view = open_records(folder, "some")
+    view[0]  # opens files
+    copy = pickle.loads(pickle.dumps(view))  # noqa: S301
+    assert [record.id for record in copy] == [record.id for record in view]
+    identity = view.identity
+    assert copy.identity == identity == open_records(folder, "some").identity
+    assert len(identity) == 16
+    changed = {
+        "order": VIEW[::-1],
+        "captions": [["train", 5, [0]], *VIEW[1:]],
+        "number": [["train", 6, None], *VIEW[1:]],
+        "split": [["mixed", 5, None], *VIEW[1:]],
+        "fewer": VIEW[:-1],
+    }
+    write({"some": VIEW, **changed})
+    others = {name: open_records(folder, name).identity for name in changed}
+    assert len({identity, *others.values()}) == 1 + len(changed)
+    for name, rows in changed.items():
+        write({"some": rows})
+        assert open_records(folder, "some").identity != identity, name
+
+
+def test_an_empty_view_is_no_error(viewed):
+    view = open_records(viewed[0], "none")
+    assert (len(view), list(view), view[:], view.name) == (0, [], [], "numbered")
+    assert view.identity == pickle.loads(pickle.dumps(view)).identity  # noqa: S301
+
+
+def test_views_are_among_the_splits_that_are_told(viewed):
+    with pytest.raises(DatasetError, match=r"did you mean 'some'.*mixed \(6\), some \(4\), none \(0\)"):
+        open_records(viewed[0], "som")
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        ("{", r"views\.json: cannot be read"),
+        ([VIEW], r"views\.json: cannot be read"),
+        ({"some": [["train", 1]]}, r"views\.json: cannot be read \(a row has not three values\)"),
+        ({"some": [["trian", 1, None]]}, r"view 'some' asks for record 1 of split 'trian', which is not there"),
+        ({"some": [["train", 24, None]]}, r"view 'some' asks for record 24 of split 'train', which is not there"),
+        ({"some": [["train", -1, None]]}, r"record -1 of split 'train'"),
+        ({"some": [["train", 3, [0, 2]]]}, r"view 'some' asks for caption 2 of the 2 of clip3"),
+    ],
+)
+def test_a_view_that_does_not_fit_is_named(viewed, views, message):
+    folder, write = viewed
+    write(views)
+    with pytest.raises(DatasetError, match=message):
+        list(open_records(folder, "some"))

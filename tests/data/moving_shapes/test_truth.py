@@ -7,7 +7,7 @@ import itertools
 import re
 
 import pytest
-from svilm_data.moving_shapes.generator import SPLITS, group_rng, tell_apart
+from svilm_data.moving_shapes.generator import SPLITS, group_rng, make_group, tell_apart
 
 GROUPS = {"train": 40, "validation": 25, "test": 25, "hard_validation": 6, "hard_test": 25, "twins_test": 25}
 STORIES = ("untrimmed_train", "untrimmed_test")
@@ -26,6 +26,10 @@ MOTIONS = {  # words that stand right after the object -> motion
     "appear": r"appear(s|ing)|pop(s|ping) up",
     "grow": r"(is )?growing|get(s|ting) bigger|expand(s|ing)",
     "rest": r"(stay(s|ing)|keeping|standing) still|is resting|does not move",
+}
+DOES = {  # motion -> label of the action
+    **{way: f"slide {way}" for way in ("left", "right", "up", "down")},
+    **{"spin": "spin", "bounce": "bounce", "appear": "appear", "grow": "grow", "rest": "rest"},
 }
 OBJECT = re.compile(rf"an? (?:({'|'.join(SIZES)}) )?({COLORS}) ({SHAPES}) ")
 TEXTURE = re.compile(r"(?:over|on|above) an? (\w+) (?:floor|wall|background|surface)")
@@ -129,3 +133,42 @@ def test_stories_of_scenes_that_hardly_exist_come_to_an_end():
     for number in range(30, 40):  # one of these once looked for a twin that no scene could be
         rng = group_rng(0, "untrimmed_test", number)
         assert 4 <= len(split.draw(rng, split.kind, int(rng.integers(4, 7)))) <= 6
+
+
+def is_answer(question, answer, scene):
+    """Whether that is what the scene says, and the question asks for one thing of it."""
+    if question == "how many shapes are there?":
+        return answer == str(len(scene.things))
+    if question == "what does the background look like?":
+        return answer == scene.background.texture
+    asked = re.fullmatch(r"what (color is|does|shape is) the (\w+)( do| thing)?\?", question)
+    what, name = asked.group(1), asked.group(2)
+    things = [t for t in scene.things if name == (t.color if what == "shape is" else t.shape)]
+    if len(things) != 1:
+        return False
+    if what == "does":
+        return answer == DOES[things[0].motion]
+    return answer == (things[0].shape if what == "shape is" else things[0].color)
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_questions_of_a_story_name_their_scene_and_are_true_of_it(name, tmp_path):
+    split = SPLITS[name]
+    (tmp_path / "videos" / name).mkdir(parents=True)
+    (tmp_path / "masks" / name).mkdir(parents=True)
+    told_apart = 0
+    for number in range(4):
+        rng = group_rng(0, name, number)
+        scenes = split.draw(rng, split.kind, int(rng.integers(4, 7)))
+        ((video),) = make_group((name, number), tmp_path, 0)
+        assert len(video["sentences"]) == len(scenes)
+        places = {"first": 0, "last": 0}
+        for row in video["questions"]:
+            place, question = re.fullmatch(r"in the (first|last) scene, (.*)", row["question"]).groups()
+            places[place] += 1
+            mine, other = (scenes[0], scenes[-1]) if place == "first" else (scenes[-1], scenes[0])
+            assert is_answer(question, row["answer"], mine), (row, mine)
+            told_apart += not is_answer(question, row["answer"], other)
+        assert places["first"] >= 2
+        assert places["last"] >= 2
+    assert told_apart > 5  # who looks at another scene errs
