@@ -20,13 +20,14 @@ All of torchcodec's:
   - `PyTorch`: get_frames_at, then cut and interpolated (bilinear, antialias) as uint8;
   - `OpenCV`: the same with cv2.
 
-A clip counts where all libraries show the same frames: those whose pictures, resized outside the decoder, differ from
-ours by more than 2 levels of 255 on average show others (one frame early or late moves a clip by 3 to 60). Formats in
-which the libraries number frames differently, such as AVI with B-frames, drop out this way, and are named.
+A clip counts where all libraries show the same: where a library's pictures, resized outside its decoder, differ from
+ours by more than 2 levels of 255 on average, they are others. One frame early or late is 3 to 60. AVI with B-frames,
+whose frames the libraries number differently, and files with several video streams drop out this way, and are named.
 
 Libraries take turns clip by clip, in an order that changes with every repeat, and a clip's time is the median of its
 repeats. CPU seconds of the process are the measure, since other programs on the machine hardly touch them; seconds on
-the wall stand beside them.
+the wall stand beside them, and mean something on a quiet machine only: a busy core gives more turns to libraries that
+decode in a thread of their own. The load is written down.
 """
 
 import argparse
@@ -113,6 +114,7 @@ def main() -> None:
         "machine": machine(),
         "versions": versions(args.libraries),
         "measure": "clips a second on one core, by CPU seconds and by seconds on the wall; medians of the repeats",
+        "load_before": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
         "tables": [],
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -194,7 +196,7 @@ def choose(
         for library in dict.fromkeys(name.split(":")[0] for name in differences):
             least = min(value for name, value in differences.items() if name.startswith(library))
             if least > SAME_FRAMES:
-                refused[library] = f"{library} shows other frames (mean difference {least:.1f})"
+                refused[library] = f"{library} shows other pictures (mean difference {least:.1f})"
         if refused:
             left_out[path.name] = "; ".join(refused.values())
         else:

@@ -59,7 +59,7 @@ def test_a_rival_that_shows_other_frames_is_found_out(benchmark, videos):
     paths = sorted(videos.glob("?.mp4"))
     clips, left_out = benchmark.choose(paths, {benchmark.OURS: benchmark.ours, "late: one": late}, 8, 64, 0)
     assert not clips
-    assert all("late shows other frames" in why for why in left_out.values())
+    assert all("late shows other pictures" in why for why in left_out.values())
     table = benchmark.measure(paths, {benchmark.OURS: benchmark.ours, "slow: thrice": slow}, 8, 64, 3, 0)
     assert table["best"] == "slow: thrice"
     assert table["ratio"] > 1.3
