@@ -82,7 +82,8 @@ def test_case_is_ignored_only_where_no_name_is_exactly_so(tmp_path):
 
 def test_what_is_no_video_and_what_is_hidden_is_not_found(tmp_path):
     videos = folder(tmp_path, "v_abc.json", "v_abc.jpg", ".v_abc.mp4", ".cache/v_abc.mp4", "v_abc", "._v_abc.mp4")
-    assert not videos.knows("v_abc")
+    for name in ("v_abc", ".v_abc", "._v_abc.mp4"):
+        assert not videos.knows(name)
     write(tmp_path, "v_abc.mp4", "")
     assert VideoFolder(tmp_path).find(["v_abc"], "x").name == "v_abc.mp4"
 
