@@ -6,7 +6,7 @@ phrases -> records -> TFDS with ArrayRecord, and beside them:
     OUT/NAME/<version>/          dataset_info.json, features.json, NAME-train.array_record-*, views.json
     OUT/NAME/preparation.json    options, counts, skipped files with reasons, versions
     OUT/NAME/skipped.jsonl       all skipped files, where they are too many for that
-    OUT/NAME/vocab.txt           a WordPiece vocabulary, learned from training captions and questions, or given
+    OUT/NAME/vocab.txt           a WordPiece vocabulary, learned from training captions (or else questions), or given
     OUT/NAME/labels.json         classes of the actions, in the order that numbers them
     OUT/NAME/answers.json        answers of the training questions with their counts, most frequent first
 
@@ -351,27 +351,33 @@ def _given_vocabulary(given: Path, path: Path) -> str:
 
 
 def _learned_vocabulary(plan: Plan, checked: Mapping[str, Checked], path: Path) -> str:
-    """Learns a vocabulary from captions and questions of the training splits; says in words where it comes from."""
+    """Learns a vocabulary from training captions, or where there are none from questions; says in words from what.
+
+    Of split `train`; in a dataset that has none, of all whose name ends so.
+    """
     count = 0
 
-    def texts() -> Iterator[str]:
+    def texts(what: str) -> Iterator[str]:
         nonlocal count
-        for split in checked:
+        for split in ("train",) if "train" in checked else checked:
             if split.endswith("train"):
                 for entry, _, _ in checked[split]:
-                    said = [caption.text for caption in entry.record.captions]
-                    said += [question.question for question in entry.record.questions]
+                    record = entry.record
+                    said = [caption.text for caption in record.captions]
+                    if what == "questions":
+                        said = [question.question for question in record.questions]
                     count += len(said)
                     yield from said
 
-    if not any(True for _ in texts()):
+    what = next((kind for kind in ("captions", "questions") if any(True for _ in texts(kind))), "")
+    if not what:
         return "none: no training captions or questions to learn one from"
     count = 0
     try:
-        size = train_wordpiece(texts(), plan.vocab_size, path)
+        size = train_wordpiece(texts(what), plan.vocab_size, path)
     except TokenizerError as error:
         raise PreparationError(f"--vocab-size {plan.vocab_size}: {error}") from error
-    return f"{size} tokens, learned from {count} captions and questions of training"
+    return f"{size} tokens, learned from {count} training {what}"
 
 
 def _counts(checked: Checked, captions: int) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def _write_story(raw: Path, name: str, number: int, scenes: list[Scene], rng: np
     shown = flicker(np.concatenate(images), rng)
     for place, scene in (("first", scenes[0]), ("last", scenes[-1])):
         for question, answer, kind in questions(rng, scene):
-            entry["questions"].append({"question": f"in the {place} scene, {question}", "answer": answer, "type": kind})
+            entry["questions"].append({"question": f"{place}: {question}", "answer": answer, "type": kind})
     _write(raw, name, video_id, shown, np.concatenate(masks), SPLITS[name].kind in MASKED)
     return entry
 

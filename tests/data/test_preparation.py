@@ -226,7 +226,7 @@ def test_answers_of_training_alone_are_counted_and_labels_of_all(tmp_path, label
     assert open_records(folder, "train")[1].questions == asked(("who sits?", "añu"), ("who lies?", "dog"))
 
 
-def test_the_vocabulary_is_learned_from_captions_and_questions_of_training(tmp_path, labelled):
+def test_the_vocabulary_is_learned_from_captions_of_training_or_else_from_questions(tmp_path, labelled):
     raw = tmp_path / "words"
 
     def said(name, caption, question, answer):
@@ -258,9 +258,15 @@ def test_the_vocabulary_is_learned_from_captions_and_questions_of_training(tmp_p
         "walnut",
         "juggle",
     ]
-    assert [word for word in words if word in tokens] == ["apple", "banana", "lemon", "mango"]
+    assert [word for word in words if word in tokens] == ["apple"]  # `untrimmed_train` counts where there is no `train`
     origin = json.loads((folder / "preparation.json").read_text())["vocabulary"]
-    assert origin == f"{len(tokens)} tokens, learned from 10 captions and questions of training"
+    assert origin == f"{len(tokens)} tokens, learned from 1 training captions"
+    for split in ("train", "untrimmed_train"):
+        del labelled[split][-1]
+    folder = prepare_entries(plan(tmp_path, name="asked", max_skipped_share=0.5), labelled)
+    assert "who" in (folder / "vocab.txt").read_text(encoding="utf-8").split()
+    origin = json.loads((folder / "preparation.json").read_text())["vocabulary"]
+    assert origin.endswith(" tokens, learned from 4 training questions")
     some = {"train": [told(raw, "j", actions=(Action("run"),))], "test": labelled["test"]}
     bare = prepare_entries(plan(tmp_path, name="bare", max_skipped_share=0.5), some)
     assert not (bare / "vocab.txt").exists()

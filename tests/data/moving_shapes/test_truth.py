@@ -164,7 +164,7 @@ def test_questions_of_a_story_name_their_scene_and_are_true_of_it(name, tmp_path
         assert len(video["sentences"]) == len(scenes)
         places = {"first": 0, "last": 0}
         for row in video["questions"]:
-            place, question = re.fullmatch(r"in the (first|last) scene, (.*)", row["question"]).groups()
+            place, question = re.fullmatch(r"(first|last): (.*)", row["question"]).groups()
             places[place] += 1
             mine, other = (scenes[0], scenes[-1]) if place == "first" else (scenes[-1], scenes[0])
             assert is_answer(question, row["answer"], mine), (row, mine)
