@@ -17,7 +17,7 @@ from svilm_jax.evaluation import Encoder, build_evaluators, format_table
 from svilm_jax.evaluation import evaluate as run_evaluators
 from svilm_jax.evaluation.window_features import Windows, embed_windows
 from svilm_jax.input.targets import read_classes
-from svilm_jax.models.parameters import Params, bind
+from svilm_jax.models.parameters import Params, bind, fingerprint, parameters
 from svilm_jax.models.svilm import build_model
 from svilm_jax.parallel import make_mesh
 from svilm_jax.training.checkpoints import load
@@ -81,6 +81,7 @@ def embed(workdir: Path, dataset: str, split: str, windows: tuple[float, float, 
     if random:
         model = build_model(loaded.config, loaded.tokenizer.vocab_size, loaded.config.train.seed + 1)
         origin = f"fresh parameters of {workdir.name}'s config"
+    origin += f", {fingerprint(parameters(model))}"  # two runs may have one name and as many steps
     dataset = dataset or loaded.config.input.dataset
     labels = read_classes(dataset, HeadConfig("classification"))
     encoder = Encoder(model, loaded.config, loaded.tokenizer)

@@ -43,6 +43,7 @@ def get_config(arg=None):
         config.input.update({"workers": 0, "threads": 1, "prefetch": 2, "cache_bytes": 2 * 2**30, "random_crop": False})
         config.init.learning_rate_scale = 0.3
         config.optimizer.learning_rate = 1e-3
-        config.train.update({"batch_size": 64, "log_every": 10})
-        config.train.steps = arg.steps or 300
+        trimmed = arg.data == "moving_shapes"
+        config.train.update({"batch_size": 64 if trimmed else 32, "log_every": 10})
+        config.train.steps = arg.steps or (300 if trimmed else 200)
     return config

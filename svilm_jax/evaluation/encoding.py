@@ -89,6 +89,7 @@ class Encoder:
           float32 [Q, classes] a clip, Q its number of questions.
         """
         size, length = 2 * self.batch_size, self.config.model.text.length
+        classes = len(self.config.model.head.classes)
         asked = iter(questions)
         for batch in _batches(clips, self.batch_size):
             video = self._put(self._filled(batch))
@@ -108,7 +109,7 @@ class Encoder:
                 scores += list(np.asarray(found, np.float32)[: len(some)])
             left = iter(scores)
             for own in of_clips:
-                yield np.array(list(itertools.islice(left, len(own))), np.float32).reshape(len(own), -1)
+                yield np.array(list(itertools.islice(left, len(own))), np.float32).reshape(len(own), classes)
 
     def call(self, function: Callable[..., Any], *arrays: np.ndarray) -> Any:
         """`function(model, *arrays)`, compiled; for models that are no towers. Results are NumPy arrays."""

@@ -50,7 +50,7 @@ class ProbeOptions:
 
 
 class LinearProbe:
-    """Top-1 of the probe for each pair of splits, and their mean."""
+    """Top-1 of the probe for each pair of splits, and their mean; a test video that does not decode is wrong."""
 
     def __init__(self, options: ProbeOptions, config: Config):
         self.options, self._config = options, config
@@ -67,36 +67,40 @@ class LinearProbe:
 
         - `top1`: the mean over the pairs of splits, and of each pair its `top1_SPLIT` where there are several.
         - `top1_random_tower`, `top1_majority`: of fresh parameters; of the most frequent label.
-        - `penalty`: the last one that was chosen.
+        - `penalty`: the last one that was chosen; `failed_share`: of the test videos.
         """
         options, towers = self.options, {"": encoder}
         if options.random_baseline:
             fresh = build_model(self._config, encoder.tokenizer.vocab_size, self._config.train.seed + 1)
             towers["_random_tower"] = Encoder(fresh, self._config, encoder.tokenizer, encoder.mesh, encoder.batch_size)
-        majority, penalty = [], 0.0
+        majority, failed, penalty = [], [], 0.0
         for ending, tower in towers.items():
             found = []
             for train, test in zip(options.train, options.test, strict=True):
-                features, labels = self._features(tower, train, options.train_clips, 1)
-                views, targets = self._features(tower, test, options.clips, options.crops)
+                features, labels, _ = self._features(tower, train, options.train_clips, 1)
+                views, targets, every = self._features(tower, test, options.clips, options.crops)
                 items = features.reshape(-1, features.shape[-1])
                 probe = fit(items, np.repeat(labels, features.shape[1]), options.penalty)
                 hits = probe.probabilities(views).mean(axis=1).argmax(axis=1) == targets
-                found.append(float(hits.mean()))
+                found.append(float(hits.sum() / len(every)))
                 if not ending:
                     penalty = probe.penalty
-                    majority.append(float(np.bincount(targets).max() / len(targets)))
+                    majority.append(float(np.bincount(every).max() / len(every)))
+                    failed.append(1 - len(targets) / len(every))
                     if len(options.train) > 1:
                         yield f"{options.prefix}/top1_{test}", found[-1]
             yield f"{options.prefix}/top1{ending}", float(np.mean(found))
         yield f"{options.prefix}/top1_majority", float(np.mean(majority))
         yield f"{options.prefix}/penalty", penalty
+        yield f"{options.prefix}/failed_share", float(np.mean(failed))
 
     def _labelled(self, split: str) -> LabelledClips:
         return LabelledClips(self._dataset, split, self.options.limit, self._config.model.video, self._classes)
 
-    def _features(self, encoder: Encoder, split: str, clips: int, crops: int) -> tuple[np.ndarray, np.ndarray]:
-        """float32 [N, views, D] and int64 [N] of the items that decode."""
+    def _features(
+        self, encoder: Encoder, split: str, clips: int, crops: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """float32 [N, views, D] and their labels int64 [N] of the items that decode; labels int64 [M] of all."""
         labelled = self._labelled(split)
         places: list[int] = []
 
@@ -108,7 +112,7 @@ class LinearProbe:
         rows = [reading["features"] for reading in encoder.videos(frames(), ("features",))]
         if not rows:
             raise EvaluationError(f"split {split!r}: no labelled video that decodes")
-        return np.stack(rows).reshape(len(places), clips * crops, -1), labelled.targets[places]
+        return np.stack(rows).reshape(len(places), clips * crops, -1), labelled.targets[places], labelled.targets
 
 
 @dataclasses.dataclass(frozen=True)

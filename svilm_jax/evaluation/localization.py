@@ -113,7 +113,8 @@ class Localization:
         options = self.options
         if not len(proposals):
             return []
-        segments, scores = soft_nms(proposals[:, :2], proposals[:, 2], options.sigma, unit=video.duration, top_k=TOP_K)
+        kept, scores = soft_nms(proposals[:, :2], proposals[:, 2], options.sigma, unit=video.duration, top_k=TOP_K)
+        segments = proposals[kept, :2]
         if self._named is not None:
             named = self._named.get(video.id.removeprefix("v_"), [])
             given = [[(label, weight) for label, weight in named]] * len(segments)

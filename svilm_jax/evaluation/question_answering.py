@@ -19,7 +19,6 @@ from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
 from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.input.schema import Question
 
-
 log = logging.getLogger(__name__)
 
 

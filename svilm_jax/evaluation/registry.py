@@ -19,7 +19,7 @@ class Evaluator(Protocol):
     """One task: asks an encoder and says how well it did."""
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value); shares lie between 0 and 1, `_MedR`, `_MeanR` and `groups_used` are not."""
+        """Yields (name, value); shares lie between 0 and 1; see `table.is_share` for what is no share."""
         ...
 
 

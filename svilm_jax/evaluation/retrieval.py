@@ -47,10 +47,12 @@ class RetrievalOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class HardRetrievalOptions(RetrievalOptions):
-    """Of the form within sets."""
+class HardRetrievalOptions:
+    """Of the form within sets; fields as of the gallery form."""
 
+    dataset: str = ""
     split: str = "hard_test"
+    limit: int = 0
     prefix: str = "retrieval_hard"
 
 

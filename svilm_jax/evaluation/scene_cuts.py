@@ -7,13 +7,14 @@ and for every pixel baseline alike.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.evaluation import cut_detection, raw_pixels
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
+from svilm_jax.evaluation.common_features import common_features
 from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.input.schema import Record
 
@@ -32,6 +33,8 @@ class SceneCutOptions:
       window_seconds: what a clip of the model covers.
       tolerance: seconds between a cut and its match; 0: one tubelet.
       min_gap: seconds between two detected cuts.
+      common_clips: take off first what so many training clips have in common at each time index; 0: nothing. Pixels
+        are read both ways, and the better one counts.
       prefix: of the metrics' names.
     """
 
@@ -43,6 +46,7 @@ class SceneCutOptions:
     window_seconds: float = 2.0
     tolerance: float = 0.0
     min_gap: float = 0.5
+    common_clips: int = 0
     prefix: str = "grouping"
 
 
@@ -86,6 +90,7 @@ class SceneCuts:
             raise ConfigError(f"scene_cuts window_seconds={options.window_seconds}: expected a positive duration")
         self.options = options
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
+        self._train = config.input
         self._tubelets = self._video.frames // self._video.tubelet[0]
         self.clips(options.split, options.limit)
         self.clips(options.threshold_split, options.threshold_limit)
@@ -104,14 +109,19 @@ class SceneCuts:
         """
         options, prefix = self.options, self.options.prefix
         tolerance = options.tolerance or options.window_seconds / self._tubelets
-        chosen = self.search(encoder, self.clips(options.threshold_split, options.threshold_limit))
+        common: dict[str, np.ndarray] = {}
+        if options.common_clips:
+            common = common_features(encoder, self._train.dataset, self._train.split, options.common_clips)
+        chosen = self.search(encoder, self.clips(options.threshold_split, options.threshold_limit), common)
         clips = self.clips(options.split, options.limit)
-        found = self.search(encoder, clips)
+        found = self.search(encoder, clips, common)
         scores = {}
         for name, peaks in found.peaks.items():
             threshold = cut_detection.best_threshold(chosen.peaks[name], chosen.true, tolerance)
             predicted = [cut_detection.above(video, threshold) for video in peaks]
             scores[name] = cut_detection.f1(predicted, found.true, tolerance)
+        for name in raw_pixels.FEATURES:
+            scores[name] = max(scores[name], scores.get(f"{name}_centered", 0.0))
         yield f"{prefix}/scene_cut_f1", scores["model"]
         yield f"{prefix}/scene_cut_f1_raw_pixels", max(scores[name] for name in raw_pixels.FEATURES)
         for name in raw_pixels.FEATURES:
@@ -124,13 +134,18 @@ class SceneCuts:
         name, share = clips.failed_share(prefix)
         yield f"{name}_untrimmed", share
 
-    def search(self, encoder: Encoder, clips: EvaluationClips) -> Search:
+    def search(self, encoder: Encoder, clips: EvaluationClips, common: Mapping[str, np.ndarray]) -> Search:
         """Candidate cuts of all videos of a split, from the model's tokens and from raw pixels.
+
+        Args:
+          common: taken off the features of each name; those of pixels are kept as they are, too, and get the ending
+            `_centered` without it.
 
         Raises:
           EvaluationError: no video with annotated cuts that decodes.
         """
         window, per_tubelet = self.options.window_seconds, self._video.tubelet[0]
+        kinds = ("model", *raw_pixels.FEATURES, *(f"{name}_centered" for name in raw_pixels.FEATURES if name in common))
         step = window / self._tubelets
         records: dict[int, Record] = {}
         seconds: dict[int, float] = {}
@@ -145,7 +160,7 @@ class SceneCuts:
         curves = {
             number: {
                 name: cut_detection.DissimilarityCurve(step, max(self._tubelets, int(duration / step)) - 1)
-                for name in ("model", *raw_pixels.FEATURES)
+                for name in kinds
             }
             for number, duration in seconds.items()
         }
@@ -159,11 +174,15 @@ class SceneCuts:
                 for name, features in raw_pixels.FEATURES.items():
                     z = features(clip.frames, per_tubelet)
                     curves[number][name].add(first, cut_detection.neighbour_dissimilarity(z))
+                    if name in common:
+                        without = cut_detection.neighbour_dissimilarity(z - common[name])
+                        curves[number][f"{name}_centered"].add(first, without)
                 yield clip.frames
 
         for reading in encoder.videos(frames(), ("time_tokens",)):
             number, first = waiting.pop(0)
-            curves[number]["model"].add(first, cut_detection.neighbour_dissimilarity(reading["time_tokens"]))
+            z = reading["time_tokens"] - common.get("model", 0)
+            curves[number]["model"].add(first, cut_detection.neighbour_dissimilarity(z))
         kept = [number for number in records if number not in clips.failed]
         if not kept:
             raise EvaluationError(f"split {clips.split!r}: no video with annotated cuts that decodes")
@@ -172,7 +191,7 @@ class SceneCuts:
             return cut_detection.candidate_peaks(curve.times, curve.values, self.options.min_gap)
 
         return Search(
-            peaks={name: [peaks(curves[n][name]) for n in kept] for name in ("model", *raw_pixels.FEATURES)},
+            peaks={name: [peaks(curves[n][name]) for n in kept] for name in kinds},
             true=[records[number].cuts for number in kept],
             seconds=[seconds[number] for number in kept],
         )

@@ -35,14 +35,18 @@ def with_baselines(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
 
 
 def is_share(name: str) -> bool:
-    """Whether a metric is a share between 0 and 1; the others are ranks, numbers of groups, steps or seconds."""
-    return not (name.startswith("train/") or name.endswith("groups_used") or "MedR" in name or "MeanR" in name)
+    """Whether a metric is a share between 0 and 1; others are ranks, numbers of groups, penalties, steps, seconds."""
+    return not (
+        name.startswith("train/") or name.endswith(("groups_used", "penalty")) or "MedR" in name or "MeanR" in name
+    )
 
 
 def format_value(name: str, value: float) -> str:
     """A share as a percentage, anything else as a number."""
     if is_share(name):
         return f"{100 * value:.1f} %"
+    if name.endswith("penalty"):
+        return f"{value:g}"
     return f"{value:.0f}" if name.startswith("train/") else f"{value:.1f}"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from svilm_jax.config import Config, ConfigError, nearest
 from svilm_jax.evaluation import raw_pixels, spans
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
+from svilm_jax.evaluation.common_features import common_features
 from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.splices import Splice, draw_span, splice
 
@@ -30,6 +31,8 @@ class GroupingOptions:
       limit: use the first so many clips; 0: all.
       partners: twin (clips that share `Record.group`) or next (metrics get the ending `_ordinary`).
       readout: separation (official) or ward.
+      common_clips: take off first what so many training clips have in common at each time index; 0: nothing. Pixels
+        are read both ways, and the better one counts.
       seed: of the spans.
       prefix: of the metrics' names.
     """
@@ -39,6 +42,7 @@ class GroupingOptions:
     limit: int = 0
     partners: str = "twin"
     readout: str = "separation"
+    common_clips: int = 0
     seed: int = 0
     prefix: str = "grouping"
 
@@ -83,6 +87,7 @@ class TemporalGrouping:
             if value not in known:
                 raise ConfigError(f"grouping {name}={value!r}: expected one of {known}{nearest(value, known)}")
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
+        self._train = config.input
         spans.legal_spans(self._video.frames // self._video.tubelet[0])
         self.clips()
 
@@ -94,13 +99,17 @@ class TemporalGrouping:
         """Yields (name, value), all means over splices.
 
         - `tubelet_accuracy`: share of tubelets on the right side of the span read from the model.
-        - `_raw_pixels`: the same readout on pixels; the better of `_raw_mean_color` and `_raw_small_pictures`.
+        - `_raw_pixels`: the same readout on pixels; the best of `_raw_mean_color` and `_raw_small_pictures`, each of
+          them the better of as it is and with what clips have in common taken off, where the model is read so.
         - `_all_foreground`, `_chance`: every tubelet foreground; a legal span drawn at random.
         - `_constant_span`: the one legal span that fits all clips best, found with the truth at hand. Middles are
           always foreground and ends are not: a model that only knows this much of splices gets that far.
         - `cut_exact`, `cut_exact_raw_pixels`, `cut_exact_chance`: the span exactly right.
         """
         clips, options, per_tubelet = self.clips(), self.options, self._video.tubelet[0]
+        common: dict[str, np.ndarray] = {}
+        if options.common_clips:
+            common = common_features(encoder, self._train.dataset, self._train.split, options.common_clips)
         waiting: list[tuple[tuple[int, int], dict[str, np.ndarray]]] = []
 
         def frames() -> Iterator[np.ndarray]:
@@ -114,10 +123,15 @@ class TemporalGrouping:
         for reading in encoder.videos(frames(), ("time_tokens",)):
             true, pixels = waiting.pop(0)
             truth.append(true)
-            rows.append(score_splice({"model": reading["time_tokens"], **pixels}, true, options.readout))
+            features = {"model": reading["time_tokens"] - common.get("model", 0), **pixels}
+            features |= {f"{name}_centered": pixels[name] - common[name] for name in pixels if name in common}
+            rows.append(score_splice(features, true, options.readout))
         if not rows:
             raise EvaluationError(f"split {clips.split!r}: no pair of clips of which both decode")
         mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        for name in raw_pixels.FEATURES:
+            for kind in ("accuracy", "exact"):
+                mean[f"{kind}/{name}"] = max(mean[f"{kind}/{name}"], mean.get(f"{kind}/{name}_centered", 0.0))
         accuracy = f"{options.prefix}/tubelet_accuracy{'_ordinary' if options.partners == 'next' else ''}"
         exact = f"{options.prefix}/cut_exact{'_ordinary' if options.partners == 'next' else ''}"
         for base, kind in ((accuracy, "accuracy"), (exact, "exact")):

@@ -70,7 +70,7 @@ def embed_windows(
         record = clips.records[number]
         seconds = video_seconds(record)
         if seconds is None:
-            clips.failed[number] = "its header cannot be read"
+            log.warning("%s: video %s left out: its header cannot be read", split, record.id)
             continue
         videos[number] = VideoFeatures(record.id, file_name(record.id), seconds, record.actions)
         if not (out / file_name(record.id)).is_file():
@@ -94,9 +94,8 @@ def embed_windows(
             bar.update()
             if len(held[number]) == lengths[number]:
                 _write(out / videos[number].file, np.stack(held.pop(number)))
-    for number in sorted(clips.failed):
-        videos.pop(number, None)
-        log.warning("%s: video %d left out: %s", split, number, clips.failed[number])
+    for number in clips.failed:  # named in the log where they failed
+        del videos[number]
     if not videos:
         raise EvaluationError(f"split {split!r}: no video that decodes")
     width = int(np.load(out / next(iter(videos.values())).file, allow_pickle=False).shape[1])

@@ -66,5 +66,6 @@ def task_flops(config: Config) -> float:
     if config.task == "localization":
         return 0.0
     given = config.input
-    sentences = given.sentences + (given.task != "actions" and given.text != "sentences")
+    reads = given.task == "questions" or (given.task == "captions" and given.text != "sentences")
+    sentences = given.sentences + reads
     return train_flops(config.model, given.nouns if given.task == "captions" else 0, sentences)

@@ -1,8 +1,10 @@
 """How do a module and its parameters come apart? Parameters are a nested dict of arrays everywhere outside models."""
 
+import hashlib
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 from svilm_jax.config import Config
@@ -30,6 +32,14 @@ def bind(graphdef: nnx.GraphDef, abstract: nnx.State, params: Params) -> SVILM:
         is_leaf=lambda node: isinstance(node, nnx.Variable),
     )
     return nnx.merge(graphdef, state)
+
+
+def fingerprint(params: Params) -> str:
+    """12 hex digits that change with any number of any array."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:12]
 
 
 def count(params: Params) -> int:

@@ -79,7 +79,7 @@ def graded_contrast(scores: jax.Array, targets: jax.Array, exists: jax.Array, ha
     same = jnp.eye(batch, dtype=bool)[:, None, :, None]  # [B, 1, B, 1]
     grade = jnp.where(same, targets[:, :, None, :], 0)  # [B, S, B, S]
     hard = same & (grade == 0)
-    scores = scores + jnp.log(hard_negative_weight) * hard
+    scores = jnp.where(hard, scores + jnp.log(hard_negative_weight), scores)  # not a product: the weight may be 0
     scores = jnp.where(exists[None, None], scores, NEVER).reshape(batch, count, -1)
     grade = jnp.where(exists[None, None], grade, 0).reshape(batch, count, -1)
     log_p = jax.nn.log_softmax(scores, axis=-1)

@@ -5,8 +5,9 @@ that it is compared with: tokens that say nothing but their time index, at right
 1/√n to their own centre of n members and 0 to the other. With `centers="others"` z_j is left out of its own centre,
 and such tokens earn nothing. Either way clips need at least five time indices: with three or four only one duration
 can be drawn, the ones in the middle are always foreground, and opposite vectors for the first and the last fit every
-mask. With five the index still goes far: one span for all, (1, 4), is right about 76 % of the indices, and the demo's
-model learns just that (experiments/README.md).
+mask. With five the index still goes far: one span for all, (1, 4), is right about 76 % of the indices, and a model that
+is paid for that learns just that (experiments/README.md). With `centered` what all clips of the batch have in common
+at a time index is taken off first: tokens that know only their index are then zero, and earn nothing.
 """
 
 import dataclasses
@@ -19,7 +20,15 @@ from svilm_jax.models.svilm import normalise
 from svilm_jax.objectives.contrast import masked_mean
 
 
-def foreground_probability(tokens: jax.Array, mask: jax.Array, temperature: float, centers: str = "all") -> jax.Array:
+def common_tokens(tokens: jax.Array, valid: jax.Array) -> jax.Array:
+    """The mean of z_j over the valid clips of the global batch, float32 [Nt, D], for tokens [B, Nt, Ns, D]."""
+    z = jnp.where(valid[:, None, None], tokens.astype(jnp.float32).mean(axis=2), 0)  # [B, Nt, D]
+    return z.sum(axis=0) / jnp.maximum(valid.sum(), 1)
+
+
+def foreground_probability(
+    tokens: jax.Array, mask: jax.Array, temperature: float, centers: str = "all", common: jax.Array | None = None
+) -> jax.Array:
     """How much each time index looks like the foreground's centre rather than the background's.
 
     z_j is the mean of the tokens at time index j; z^f and z^b are the means of z_j inside and outside the mask;
@@ -31,11 +40,14 @@ def foreground_probability(tokens: jax.Array, mask: jax.Array, temperature: floa
       temperature: τ.
       centers: `all`, the formula as it stands; `others`, z_j is left out of the centre of its own side, so that it is
         compared with other time indices only. A side without others has no centre, and similarity 0.
+      common: [Nt, D], taken off z before anything else; None: nothing is.
 
     Returns:
       float32 [B, Nt], the second entry of a_j.
     """
     z = tokens.astype(jnp.float32).mean(axis=2)  # [B, Nt, D]
+    if common is not None:
+        z = z - common
 
     def similarity(side: jax.Array) -> jax.Array:
         """cos(z_j, centre of the side) [B, Nt]."""
@@ -58,12 +70,14 @@ class TemporalGrouping:
       temperature: τ [C].
       loss: `mse` [P] or `bce` [A: reported comparable].
       centers: `all` [P] or `others` [C], see `foreground_probability`.
+      centered: whether the mean over the batch is taken off every z_j first [C].
     """
 
     weight: float = 1.0
     temperature: float = 0.1
     loss: str = "mse"
     centers: str = "all"
+    centered: bool = False
 
     CHOICES = {"loss": ("mse", "bce"), "centers": ("all", "others")}
 
@@ -72,7 +86,9 @@ class TemporalGrouping:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss over rows that were spliced; metric `accuracy`: time indices nearer to their own centre."""
         mask, spliced = batch["splice_mask"], batch["spliced"]
-        foreground = foreground_probability(outputs.video.tokens, mask, self.temperature, self.centers)
+        tokens = outputs.video.tokens
+        common = common_tokens(tokens, batch["valid"]) if self.centered else None
+        foreground = foreground_probability(tokens, mask, self.temperature, self.centers, common)
         target = mask.astype(jnp.float32)
         if self.loss == "mse":
             # Both entries of a_j are off by the same amount: their mean is the square of one.

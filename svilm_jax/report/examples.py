@@ -13,6 +13,7 @@ import numpy as np
 
 from svilm_jax.config import Config
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, object_masks
+from svilm_jax.evaluation.common_features import common_features
 from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.grounding import Grounding, GroundingOptions, heat_maps, resolve_readout
 from svilm_jax.evaluation.ranking import pessimistic_ranks
@@ -213,9 +214,13 @@ def _splices(
     per_tubelet = config.model.video.tubelet[0]
     splices = list(spliced_clips(clips, options.partners, options.seed, per_tubelet))[:count]
     examples = []
+    common = np.zeros(())
+    if options.common_clips:
+        data = config.input
+        common = common_features(encoder, data.dataset, data.split, options.common_clips)["model"]
     readings = encoder.videos([item.frames for item in splices], ("time_tokens",))
     for item, reading in zip(splices, readings, strict=True):
-        z = reading["time_tokens"].astype(np.float64)
+        z = reading["time_tokens"].astype(np.float64) - common
         unit = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
         examples.append(SpliceExample(item, read_span(z, options.readout), unit @ unit.T))
     return examples

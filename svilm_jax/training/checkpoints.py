@@ -169,7 +169,14 @@ def _read_params(folder: Path) -> Params:
         wanted = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=device), tree[name])
         restore = ocp.checkpoint_utils.construct_restore_args(wanted)
         options = ocp.args.PyTreeRestore(item={name: wanted}, restore_args={name: restore}, partial_restore=True)
-        return checkpointer.restore(folder / "state", args=options)[name]
+        return _numbered(checkpointer.restore(folder / "state", args=options)[name])
+
+
+def _numbered(tree: Any) -> Any:
+    """The same nested dict; places in a list of modules, which were written as numbers, come back as text."""
+    if not isinstance(tree, Mapping):
+        return tree
+    return {int(key) if key.isdigit() else key: _numbered(value) for key, value in tree.items()}
 
 
 def _tree(state: TrainState) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from svilm_jax.config import Config, ConfigError, InitConfig, ModelConfig, resolve_options
+from svilm_jax.config import Config, ConfigError, HeadConfig, InitConfig, ModelConfig, resolve_options
 from svilm_jax.input.features import read_index
 from svilm_jax.input.targets import read_classes
 from svilm_jax.input.tokenization import Tokenizer, load_tokenizer
@@ -51,7 +51,8 @@ def starting_point(config: Config) -> Start:
     if config.init.checkpoint and config.task == "video_text":
         loaded = load(config.init.checkpoint)
         model = dataclasses.replace(_changed(loaded.config.model, config.init.model), head=config.model.head)
-        config = dataclasses.replace(config, model=model)
+        # Both: a checkpoint of this run says how its tokenizer reads.
+        config = dataclasses.replace(config, model=model, tokenizer=loaded.config.tokenizer)
         tokenizer = loaded.tokenizer
     elif config.init.model:
         raise ConfigError("config.init.model changes the model of a checkpoint: name one, or set config.model")
@@ -79,23 +80,24 @@ def initial_params(fresh: Params, loaded: Loaded, config: Config) -> Params:
     """
     source = _named(parameters(loaded.model))
     target = _named(fresh)
+    anew = _anew(loaded.config.model.head, config.model.head)
     filled: dict[str, Any] = {}
     wrong = []
     for name, value in target.items():
-        if name not in source:
+        if name not in source or name.startswith(anew):
             filled[name] = value
             wrong += [] if name.startswith(HEAD) else [f"{name} {value.shape}: not in the checkpoint"]
             continue
         found = source[name]
         if name.endswith(("time_position", "space_position")):
             found = _resampled(name, found, loaded.config, config)
-        if name.startswith(HEAD) and found.shape != value.shape:
-            found = value  # a head of another task or vocabulary starts anew
         if found.shape != value.shape:
             wrong.append(f"{name}: {found.shape} in the checkpoint, {value.shape} in the model")
             continue
-        filled[name] = jax.device_put(found, value.sharding) if isinstance(value, jax.Array) else found
-    wrong += [f"{n} {v.shape}: not in the model" for n, v in source.items() if n not in target and HEAD not in n]
+        # A copy: training gives its arrays away, and `loaded` shall stay usable.
+        filled[name] = jax.device_put(found, value.sharding, may_alias=False)
+    dropped = [name for name in source if name not in target and not name.startswith(HEAD)]
+    wrong += [f"{name} {source[name].shape}: not in the model" for name in dropped]
     if wrong:
         raise ConfigError(
             f"config.init.checkpoint={config.init.checkpoint}: does not fit the model: {'; '.join(wrong[:8])}"
@@ -139,6 +141,14 @@ def frozen(params: Params, prefixes: tuple[str, ...]) -> Any:
             known = sorted({name.split(".")[0] for name in names})
             raise ConfigError(f"config.init.freeze: no parameter starts with {prefix!r}; the first parts are {known}")
     return jax.tree_util.tree_map_with_path(lambda path, _: _name(path).startswith(prefixes), params)
+
+
+def _anew(before: HeadConfig, after: HeadConfig) -> tuple[str, ...]:
+    """Starts of the names that a checkpoint does not fill, whatever fits by shape: another kind of head, or the scores
+    of other classes."""
+    if before.kind != after.kind:
+        return (HEAD,)
+    return () if before.classes == after.classes else (f"{HEAD}out.",)
 
 
 def _of_features(config: Config) -> Config:

@@ -75,7 +75,7 @@ def train(
       Stopped: after SIGTERM or SIGINT, once the state is on disk.
     """
     settings = config.train
-    if config.splice.enabled:
+    if config.splice.enabled and config.task == "video_text":
         check_splice(config.splice, token_grid(config.model.video)[0], settings.batch_size, data_parallelism(mesh))
     objectives = build_objectives(config.objectives, config)
     data = open_input(config, tokenizer, 0)

@@ -1,0 +1,41 @@
+"""What do clips have in common at each time index? Means over training clips, which a readout may take off first.
+
+A model trained with `temporal_grouping.centered` was never asked what this part of its tokens says; the means are
+taken over training clips and not over the clips that are evaluated, which a user's single clip does not have.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from svilm_jax.evaluation import raw_pixels
+from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
+from svilm_jax.evaluation.encoding import Encoder
+
+
+def common_features(encoder: Encoder, dataset: str, split: str, count: int) -> dict[str, np.ndarray]:
+    """The mean over the first clips of a split, of the model's `time_tokens` and of each of the pixels' features.
+
+    Args:
+      count: of clips.
+
+    Returns:
+      "model" float32 [Nt, D], and for each of `raw_pixels.FEATURES` its float64 [Nt, d].
+
+    Raises:
+      EvaluationError: none of the clips decodes.
+    """
+    video = encoder.config.model.video
+    clips = EvaluationClips(dataset, split, count, video)
+    pixels: list[dict[str, np.ndarray]] = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for _, clip in clips.read(clips.numbers):
+            pixels.append({name: read(clip.frames, video.tubelet[0]) for name, read in raw_pixels.FEATURES.items()})
+            yield clip.frames
+
+    tokens = [reading["time_tokens"] for reading in encoder.videos(frames(), ("time_tokens",))]
+    if not tokens:
+        raise EvaluationError(f"split {split!r}: none of the first {count} clips decodes")
+    means = {name: np.mean([row[name] for row in pixels], axis=0) for name in raw_pixels.FEATURES}
+    return {"model": np.mean(tokens, axis=0), **means}
