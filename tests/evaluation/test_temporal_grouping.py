@@ -1,12 +1,17 @@
 """Does the grouping evaluator splice twins as it says and read spans right?"""
 
+import dataclasses
+
 import colored_squares as world
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from svilm_jax.config import ConfigError
+from svilm_jax.evaluation import raw_pixels
 from svilm_jax.evaluation.clips import EvaluationError
+from svilm_jax.evaluation.common_features import common_features
 from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.temporal_grouping import GroupingOptions, TemporalGrouping, score_splice, spliced_clips
 
@@ -64,6 +69,39 @@ def test_scores_of_one_splice():
     # Nothing to see: the last legal span, [3, 8), which is wrong about one tubelet here.
     assert (scores["accuracy/flat"], scores["exact/flat"]) == (7 / 8, 0.0)
     assert scores["accuracy/all_foreground"] == 6 / 8
+
+
+class Shifted(world.ColorReader):
+    """Reads colours, under something large that every clip has at a time index."""
+
+    def encode_video(self, video, *, train=False, rng=None):
+        outputs = super().encode_video(video)
+        index = jax.nn.one_hot(jnp.arange(outputs.tokens.shape[1]), outputs.tokens.shape[-1])
+        return dataclasses.replace(outputs, tokens=outputs.tokens + 100 * index[:, None])
+
+
+def test_what_clips_have_in_common_is_taken_off(encoder):
+    shifted = Encoder(Shifted(), encoder.config, encoder.tokenizer, batch_size=3)
+    plain = run(shifted)["grouping/tubelet_accuracy"]
+    metrics = dict(
+        TemporalGrouping(GroupingOptions(common_clips=2), input_of(encoder.config, "test")).run(shifted)
+    )
+    assert metrics["grouping/tubelet_accuracy"] > 0.9 > plain + 0.1
+    assert metrics["grouping/tubelet_accuracy_raw_pixels"] == 1.0  # as they are
+
+
+def test_the_mean_is_that_of_the_clips_that_decode(encoder):
+    found = common_features(encoder, encoder.config.input.dataset, "test", 3)  # the second of three is broken
+    clips = TemporalGrouping(GroupingOptions(split="test", partners="next"), encoder.config).clips()
+    seen = [clip.frames for _, clip in clips.read([0, 2])]
+    tokens = np.mean([r["time_tokens"] for r in encoder.videos(seen, ("time_tokens",))], axis=0)
+    np.testing.assert_allclose(found["model"], tokens, rtol=1e-5)
+    np.testing.assert_allclose(found["mean_color"], np.mean([raw_pixels.mean_color(f, 2) for f in seen], axis=0))
+
+
+def input_of(config, split):
+    """The config, as if it trained from another split."""
+    return dataclasses.replace(config, input=dataclasses.replace(config.input, split=split))
 
 
 def test_options_and_data_that_do_not_fit(encoder):

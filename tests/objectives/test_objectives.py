@@ -11,7 +11,7 @@ import pytest
 from svilm_jax.config import ConfigError
 from svilm_jax.objectives import GlobalContrast, SpatialGrounding, TemporalGrouping, build_objectives, total_loss
 from svilm_jax.objectives.spatial_grounding import clip_noun_scores
-from svilm_jax.objectives.temporal_grouping import foreground_probability
+from svilm_jax.objectives.temporal_grouping import common_tokens, foreground_probability
 from tests.objectives.test_contrast import slow_info_nce
 from tests.tiny import tiny_config
 
@@ -126,6 +126,28 @@ def test_temporal_grouping_against_other_time_indices_only(made):
     a = slow_foreground(tokens, mask, 0.2, leave_out=True)
     mse, _ = TemporalGrouping(temperature=0.2, centers="others")(outputs, batch, KEY)
     np.testing.assert_allclose(mse, ((a - mask) ** 2).mean(), rtol=1e-4)
+
+
+def test_temporal_grouping_without_what_clips_have_in_common(made):
+    outputs, batch = made
+    batch = {**batch, "valid": jnp.array([True, True, False, True, True, True])}
+    tokens, valid = np.asarray(outputs.video.tokens), np.asarray(batch["valid"])
+    common = sum(tokens[i].mean(axis=1) for i in range(6) if valid[i]) / 5  # [Nt, D]
+    rows = np.asarray(batch["spliced"])
+    a = slow_foreground((tokens - common[None, :, None])[rows], np.asarray(batch["splice_mask"])[rows], 0.2, True)
+    mse, _ = TemporalGrouping(temperature=0.2, centers="others", centered=True)(outputs, batch, KEY)
+    np.testing.assert_allclose(mse, ((a - np.asarray(batch["splice_mask"])[rows]) ** 2).mean(), rtol=1e-4)
+
+
+def test_tokens_that_know_their_time_index_only_earn_nothing_once_centred():
+    """Opposite ends and a middle of their own, in every clip alike: they please the formula, and are nothing in common."""
+    z = jnp.asarray(np.array([[0.1, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.1, -1.0]]), jnp.float32)
+    tokens = jnp.broadcast_to(z[None, :, None], (4, 5, 3, 2))  # [B, Nt, Ns, D]
+    mask = jnp.broadcast_to(jnp.array([False, True, True, True, True]), (4, 5))
+    assert (foreground_probability(tokens, mask, 0.1, "others")[:, :4] > 0.5).tolist() == mask[:, :4].tolist()
+    common = common_tokens(tokens, jnp.ones(4, bool))
+    np.testing.assert_allclose(foreground_probability(tokens, mask, 0.1, "others", common), 0.5, atol=1e-6)
+    assert np.isfinite(common_tokens(tokens, jnp.zeros(4, bool))).all()
 
 
 def test_time_indices_that_know_nothing_of_scenes_please_the_formula_as_it_stands_alone():

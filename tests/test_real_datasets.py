@@ -1,0 +1,151 @@
+"""Do real clips go from the official lists through each task? Real names, codecs and lists; too few clips to score."""
+
+import json
+import math
+
+import jax
+import pytest
+
+from svilm_jax.main import main
+
+SHRUNK = {
+    "train.steps": 1,
+    "train.batch_size": 2,
+    "train.log_every": 1,
+    "input.workers": 0,
+    "input.threads": 1,
+    "input.max_failure_share": 1.0,
+}
+TINY = {
+    "model.video.layers": 1,
+    "model.grouping.after_layers": "(1,)",
+    "splice.enabled": False,
+    "input.cache_bytes": 0,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_in_haste():
+    """One step of a small model: the compiler's optimisations would take longer than they save."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return tmp_path_factory.mktemp("real")
+
+
+@pytest.fixture(scope="module")
+def prepared(realdata, work):
+    """Prepares a dataset from its official files and the clips held of it; once each."""
+    made = {}
+
+    def prepare(name, annotations, videos, *more):
+        if name not in made:
+            arguments = ["--annotations", f"{realdata / 'annotations' / annotations}", "--out", f"{work}"]
+            arguments += ["--videos", f"{realdata / 'videos' / videos}", "--max-skipped-share", "1", *more]
+            assert main(["prepare", name, *arguments, "--short-side", "32", "--fps", "4"]) == 0
+            made[name] = work / name
+        return made[name]
+
+    return prepare
+
+
+@pytest.fixture(scope="module")
+def pretrained(prepared, work):
+    """A tiny model pre-trained on the clips of MSVD's training split."""
+    config = work / "pretrain.py"
+    config.write_text(
+        "from tests.tiny import get_config as tiny\n\n\ndef get_config(arg=None):\n    config = tiny(arg)\n"
+        "    del config.objectives.temporal_grouping\n    return config\n"
+    )
+    dataset = prepared("msvd", "msvd", "msvd")
+    assert run(f"{config}:dataset={dataset}", work / "pretrained", **TINY) == 0
+    return work / "pretrained"
+
+
+def overrides(**changes):
+    return [f"--config.{key}={value}" for key, value in changes.items()]
+
+
+def run(config, workdir, **changes):
+    return main(["train", f"--config={config}", f"--workdir={workdir}", *overrides(**{**SHRUNK, **changes})])
+
+
+def metrics(workdir):
+    found = json.loads((workdir / "metrics.json").read_text())
+    assert all(math.isfinite(value) for value in found.values())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("data", "annotations", "videos", "held"),
+    [("msvd", "msvd", "msvd", 2), ("msrvtt", "msrvtt", "msrvtt", 1)],
+)
+def test_retrieval(prepared, pretrained, work, data, annotations, videos, held):
+    dataset = prepared(data, annotations, videos)
+    workdir = work / f"{data}_retrieval"
+    config = f"configs/finetune/retrieval.py:data={data}"
+    assert run(config, workdir, **{"init.checkpoint": pretrained, "input.dataset": dataset}) == 0
+    found = metrics(workdir)
+    assert found["retrieval/failed_share"] == 0
+    assert found["retrieval/v2t_MedR"] >= 1
+    if held == 1:
+        assert found["retrieval/t2v_R1"] == 1.0  # 1k-A keeps one sentence of the one clip held
+
+
+def test_question_answering(prepared, pretrained, work):
+    dataset = prepared("msvd_qa", "msvd_qa", "msvd")
+    other = prepared("msrvtt_qa", "msrvtt_qa", "msrvtt")
+    workdir = work / "qa"
+    config = "configs/finetune/question_answering.py:data=msvd_qa"
+    changes = {"init.checkpoint": pretrained, "input.dataset": dataset}
+    assert run(config, workdir, **changes) == 0
+    found = metrics(workdir)
+    assert found["qa/out_of_vocabulary_share"] < 1
+    # The model of one dataset asked the questions of another.
+    out = work / "msrvtt_qa.json"
+    assert main(["eval", f"{workdir}", f"--config.evaluators.question_answering.dataset={other}", f"--out={out}"]) == 0
+    assert "qa/accuracy_who" in json.loads(out.read_text())
+
+
+@pytest.mark.parametrize(("data", "fold"), [("ucf101", 3), ("hmdb51", 2)])
+def test_action_recognition(prepared, pretrained, work, data, fold):
+    dataset = prepared(data, data, data)
+    workdir = work / data
+    config = f"configs/finetune/action_recognition.py:data={data},fold={fold}"
+    changes = {"init.checkpoint": pretrained, "input.dataset": dataset, "train.batch_size": 1}
+    assert run(config, workdir, **changes) == 0
+    found = metrics(workdir)
+    assert found["action/failed_share"] == 0
+    assert {"action/top1", "action/top5"} <= found.keys()
+
+
+def test_localisation(prepared, pretrained, work):
+    dataset = prepared("activitynet", "activitynet/derived", "activitynet")
+    features = work / "features"
+    embed = ["embed", f"{pretrained}", "--dataset", f"{dataset}", "--split", "train", "--out", f"{features}"]
+    assert main([*embed, "--window", "2", "--stride", "1"]) == 0
+    changes = {
+        "model.localization.features": features,
+        "evaluators.localization.features": features,
+        "model.localization.steps": 8,
+        "model.localization.width": 128,
+        "model.localization.samples": 4,
+        "train.batch_size": 1,
+    }
+    workdir = work / "localization"
+    assert run("configs/finetune/localization.py", workdir, **changes) == 0
+    assert 0 <= metrics(workdir)["localization/mAP"] <= 1
+
+
+def test_dense_captions_align_at_two_levels(prepared, pretrained, work):
+    dataset = prepared("activitynet_captions", "anet_captions", "activitynet")
+    workdir = work / "dense"
+    config = "configs/finetune/retrieval.py:data=activitynet_captions,align=multilevel"
+    changes = {"init.checkpoint": pretrained, "input.dataset": dataset, "train.batch_size": 1}
+    assert run(config, workdir, **changes, **{"evaluators.retrieval.split": "train"}) == 0
+    assert metrics(workdir)["retrieval/t2v_R1"] == 1.0  # of one video
