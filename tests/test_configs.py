@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from svilm_jax.config import ConfigError, default_config, parse_arg, resolve
+from svilm_jax.config import ConfigError, default_config, parse_arg, resolve, resolve_options
+from svilm_jax.evaluation import KINDS
 from svilm_jax.models.parameters import abstract_model
 from svilm_jax.objectives import build_objectives
 
@@ -23,6 +24,19 @@ CONFIGS = [
     "pretrain/captioned_videos.py",
     "pretrain/svilm_b.py",
     "pretrain/svilm_b.py:variant=L,optimizer=adamw",
+    "finetune/retrieval.py",
+    "finetune/retrieval.py:data=activitynet_captions,align=multilevel",
+    "finetune/retrieval.py:data=moving_shapes,steps=7,seed=3",
+    "finetune/retrieval.py:data=untrimmed,align=multilevel",
+    "finetune/question_answering.py",
+    "finetune/question_answering.py:data=activitynet_qa,align=multilevel",
+    "finetune/question_answering.py:data=untrimmed,align=multilevel",
+    "finetune/action_recognition.py",
+    "finetune/action_recognition.py:data=hmdb51,fold=2",
+    "finetune/action_recognition.py:data=ucf101,mode=probe",
+    "finetune/action_recognition.py:data=moving_shapes,mode=probe",
+    "finetune/localization.py",
+    "finetune/localization.py:data=moving_shapes",
 ]
 
 
@@ -34,6 +48,13 @@ def read(name):
     return module.__doc__, resolve(module.get_config(arg or None))
 
 
+def filled(config):
+    """With what a dataset or a folder of features would say."""
+    head = dataclasses.replace(config.model.head, classes=("one", "another"))
+    localization = dataclasses.replace(config.model.localization, feature_width=64)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, head=head, localization=localization))
+
+
 def test_no_config_is_missing_here():
     files = {str(path.relative_to(ROOT / "configs")) for path in (ROOT / "configs").rglob("*.py")}
     assert files == {name.partition(":")[0] for name in CONFIGS}
@@ -43,8 +64,11 @@ def test_no_config_is_missing_here():
 def test_config(name):
     doc, config = read(name)
     assert {"Command:", "Hardware:", "Metric:"} <= set(doc.split())
-    abstract_model(config, 1000)
+    abstract_model(filled(config), 1000)
     build_objectives(config.objectives, config)
+    for key, entry in config.evaluators.items():
+        options = {option: value for option, value in entry.items() if option != "kind"}
+        resolve_options(KINDS[entry.get("kind", key)][0], options, key)
     text = json.dumps(dataclasses.asdict(config), indent=1, sort_keys=True) + "\n"
     file = GOLDEN / (name.replace("/", "_").replace(":", "__").replace(".py", "").replace(",", "_") + ".json")
     if os.environ.get("SVILM_UPDATE_GOLDEN"):
@@ -52,6 +76,20 @@ def test_config(name):
         file.write_text(text)
     assert file.is_file(), "no golden file: see the head of this test"
     assert file.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("finetune/retrieval.py:data=msr_vtt", "data=msr_vtt, align=none: expected data of .*'msrvtt'"),
+        ("finetune/question_answering.py:align=both", "align=both: expected .*align=none or multilevel"),
+        ("finetune/action_recognition.py:fold=4", "fold=4: expected .*fold=1, 2 or 3"),
+        ("finetune/localization.py:data=thumos14", "data=thumos14: expected activitynet or moving_shapes"),
+    ],
+)
+def test_a_wrong_choice_lists_the_right_ones(name, message):
+    with pytest.raises(ConfigError, match=message):
+        read(name)
 
 
 @pytest.mark.parametrize(

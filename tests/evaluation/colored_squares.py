@@ -5,6 +5,7 @@ sentences as the colours that they name. What it must score follows from what is
 """
 
 import io
+import json
 
 import av
 import jax
@@ -100,9 +101,14 @@ def splits():
     }
 
 
-def write_dataset(folder):
-    """The splits as TFDS writes them; returns the folder that `open_records` takes."""
-    _Builder(data_dir=folder, records=splits()).download_and_prepare()
+def write_dataset(folder, records=None, **lists):
+    """The splits, or other records by split, as TFDS writes them; returns the folder that `open_records` takes.
+
+    `lists` go into files of these names beside them, as preparation does with labels and answers.
+    """
+    _Builder(data_dir=folder, records=splits() if records is None else records).download_and_prepare()
+    for name, rows in lists.items():
+        (folder / "colored_squares" / f"{name}.json").write_text(json.dumps(rows))
     return folder / "colored_squares"
 
 

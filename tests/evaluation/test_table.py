@@ -44,3 +44,5 @@ def test_shares_are_percentages_and_the_rest_are_numbers():
     assert format_value("retrieval/t2v_MedR_chance", 100.5) == "100.5"
     assert format_value("retrieval/t2v_MeanR", 12.25) == "12.2"
     assert format_value("train/steps", 450.0) == "450"
+    assert format_value("probe/penalty", 1e-6) == "1e-06"
+    assert format_value("probe/penalty", 10.0) == "10"
