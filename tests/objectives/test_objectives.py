@@ -140,7 +140,7 @@ def test_temporal_grouping_without_what_clips_have_in_common(made):
 
 
 def test_tokens_that_know_their_time_index_only_earn_nothing_once_centred():
-    """Opposite ends and a middle of their own, in every clip alike: they please the formula, and are nothing in common."""
+    """Opposite ends and a middle, alike in every clip: they please the formula, and nothing of them is left."""
     z = jnp.asarray(np.array([[0.1, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.1, -1.0]]), jnp.float32)
     tokens = jnp.broadcast_to(z[None, :, None], (4, 5, 3, 2))  # [B, Nt, Ns, D]
     mask = jnp.broadcast_to(jnp.array([False, True, True, True, True]), (4, 5))

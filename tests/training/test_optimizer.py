@@ -111,6 +111,31 @@ def test_muon_takes_over_from_adam_at_its_share_of_the_steps():
         assert not np.allclose(by_adam["a"]["kernel"], by_muon["a"]["kernel"], rtol=0.05)
 
 
+def test_factors_scale_the_whole_update_of_each_parameter():
+    """Decay included, or what is frozen would shrink; after clipping, so that they do not change the common norm."""
+    config = OptimizerConfig(name="sgd", learning_rate=0.5, momentum=0, weight_decay=0.1, clip_norm=1, warmup_share=0)
+    factors = {"a": {"kernel": 0.0}, "b": {"kernel": 0.25}, "c": {"kernel": 1.0}}
+    optimizer = make_optimizer(config, 10, lambda params: factors)
+    params = {name: {"kernel": jnp.array([2.0])} for name in factors}
+    gradients = {name: {"kernel": jnp.array([size])} for name, size in (("a", 2.0), ("b", 1.0), ("c", -2.0))}
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    for name, gradient in (("a", 2 / 3), ("b", 1 / 3), ("c", -2 / 3)):  # the norm of all three was 3
+        expected = factors[name]["kernel"] * -0.5 * (gradient + 0.1 * 2.0)
+        np.testing.assert_allclose(updates[name]["kernel"], [expected], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_factors_have_no_statistics_of_their_own(name):
+    """A checkpoint's statistics fit a run with and without them: arrays, and their names."""
+    params = {"a": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}}
+    states = [
+        make_optimizer(OptimizerConfig(name=name), 10, scale_of).init(params)
+        for scale_of in (None, lambda params: jax.tree.map(lambda _: 0.5, params))
+    ]
+    plain, scaled = (jax.tree_util.tree_leaves_with_path(state) for state in states)
+    assert [path for path, _ in plain] == [path for path, _ in scaled]
+
+
 def test_an_unknown_optimizer_is_named():
     with pytest.raises(ConfigError, match="did you mean 'adamw'"):
         make_optimizer(OptimizerConfig(name="adam"), 10)
