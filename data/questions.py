@@ -177,4 +177,5 @@ def _rows(file: OfficialFile, record_id: Callable[[Any, str], str]) -> Iterator[
 
 def _asked(where: str, video: str, row: Mapping[str, Any], number: str) -> Asked:
     question = tidy(field(row, "question", str, where))
-    return Asked(where, video, Question(question, tidy(field(row, "answer", str, where)), kind_of(question)), number)
+    answer = tidy(field(row, "answer", str, where))
+    return Asked(where, video, Question(question, answer, kind_of(question), number), number)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jax
 
-from svilm_jax.config import Config, HeadConfig
+from svilm_jax.config import Config, ConfigError, HeadConfig
 from svilm_jax.config_file import apply_overrides, read_config
 from svilm_jax.evaluation import Encoder, build_evaluators, format_table
 from svilm_jax.evaluation import evaluate as run_evaluators
@@ -95,6 +95,8 @@ def report(workdir: Path) -> int:
     from svilm_jax.report import write_report
 
     loaded = load(workdir)
+    if loaded.config.task != "video_text":
+        raise ConfigError(f"{workdir}: a localiser has no page; its metrics are in {workdir / 'metrics.json'}")
     encoder = Encoder(loaded.model, loaded.config, loaded.tokenizer)
     file = workdir / "environment.json"
     known = json.loads(file.read_text()) if file.is_file() else environment([])

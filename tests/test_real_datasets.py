@@ -97,15 +97,27 @@ def test_retrieval(prepared, pretrained, work, data, annotations, videos, held):
         assert found["retrieval/t2v_R1"] == 1.0  # 1k-A keeps one sentence of the one clip held
 
 
-def test_question_answering(prepared, pretrained, work):
+def test_question_answering(prepared, pretrained, work, realdata, capsys):
     dataset = prepared("msvd_qa", "msvd_qa", "msvd")
     other = prepared("msrvtt_qa", "msrvtt_qa", "msrvtt")
     workdir = work / "qa"
     config = "configs/finetune/question_answering.py:data=msvd_qa"
     changes = {"init.checkpoint": pretrained, "input.dataset": dataset}
-    assert run(config, workdir, **changes) == 0
+    predictions = {"evaluators.question_answering.predictions": work / "msvd_answers.json"}
+    assert run(config, workdir, **changes, **predictions) == 0
     found = metrics(workdir)
-    assert found["qa/out_of_vocabulary_share"] < 1
+    capsys.readouterr()
+    truth = realdata / "fixtures/msvd_qa/test_qa.clips.json"  # the official questions on the clips held
+    scored = ["score", "qa", "--ground-truth", f"{truth}", "--predictions", f"{work / 'msvd_answers.json'}"]
+    assert main(scored) == 0
+    score = json.loads(capsys.readouterr().out)
+    answered = len(json.loads((work / "msvd_answers.json").read_text()))  # questions on other clips count as wrong
+    hits = score["accuracy"] / 100 * len(json.loads(truth.read_text()))
+    assert 0 < answered < len(json.loads(truth.read_text()))
+    assert hits == pytest.approx(answered * found["qa/accuracy"])
+    # Right: a man on a motorcycle, where the three clips held of training show women and a cat. All of it counts.
+    assert found["qa/out_of_vocabulary_share"] == 1.0
+    assert found["qa/accuracy"] == 0.0
     # The model of one dataset asked the questions of another.
     out = work / "msrvtt_qa.json"
     assert main(["eval", f"{workdir}", f"--config.evaluators.question_answering.dataset={other}", f"--out={out}"]) == 0

@@ -34,7 +34,7 @@ def get_config(arg=None):
     config.optimizer.update({"name": "adamw", "learning_rate": 3e-4, "weight_decay": 0.05, "warmup_share": 0.1})
     # One question a video and epoch: as many epochs as a video has questions, about, see each once.
     config.train.update({"batch_size": 128, "epochs": 100.0, "steps": arg.steps, "seed": arg.seed})
-    config.evaluators = {"question_answering": {"split": test}}
+    config.evaluators = {"question_answering": {"split": test, "predictions": ""}}
     config.objectives.classification = {"weight": 1.0}
     if arg.align == "multilevel":
         config.input.sentences = 8 if arg.data == "untrimmed" else 1

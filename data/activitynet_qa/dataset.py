@@ -75,7 +75,7 @@ def _joined(questions: OfficialFile, answers: OfficialFile) -> list[Asked]:
         name = field(entry, "video_name", str, where).strip().removeprefix("v_")
         if not name:
             raise PreparationError(f"{where}, field 'video_name': expected the id of a video, got an empty string")
-        question = Question(tidy(field(entry, "question", str, where)), answer, kind_name)
+        question = Question(tidy(field(entry, "question", str, where)), answer, kind_name, number)
         asked.append(Asked(where, f"v_{name}", question, number))
     if unasked := sorted(given.keys() - {item.number for item in asked}):
         raise PreparationError(f"{answers.where}: question_id {unasked[0]} is no question of {questions.name}")

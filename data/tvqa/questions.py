@@ -94,7 +94,8 @@ def _questions(file: OfficialFile, split: str, odd: Oddities) -> Iterator[tuple[
         right = _right(row, where)
         if right is None:
             odd.count(f"{split}: questions without an answer", "stored with an empty one")
-        yield field(row, "vid_name", str, where), Question(text, "" if right is None else answers[right], kind(text))
+        answer = "" if right is None else answers[right]
+        yield field(row, "vid_name", str, where), Question(text, answer, kind(text), str(number))
 
 
 def _right(row: Mapping[str, Any], where: str) -> int | None:

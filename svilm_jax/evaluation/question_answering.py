@@ -95,7 +95,7 @@ class QuestionAnswering:
                 answers.append(question.answer)
                 predictions.append(prediction)
                 kinds.append(question.kind or question_kind(question.question))
-                rows.append({"id": f"{name}:{place}", "video": name, "answer": prediction or ""})
+                rows.append({"id": question.id or f"{name}:{place}", "video": name, "answer": prediction or ""})
         if self.options.predictions:
             Path(self.options.predictions).write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
         yield f"{prefix}/accuracy", accuracy(answers, predictions)

@@ -43,11 +43,15 @@ class Action:
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """An open-ended question with its one answer; `kind` is the question type (what, where, how many, ...)."""
+    """An open-ended question with its one answer; `kind` is the question type (what, where, how many, ...).
+
+    `id` is its number in the official file, by which predictions are exchanged; "" where it has none.
+    """
 
     question: str
     answer: str
     kind: str = ""
+    id: str = dataclasses.field(default="", compare=False)  # questions that say the same are the same
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +106,7 @@ def features() -> Any:
             # what TFDS reads least well without TensorFlow.
             "phrases": tfds.features.Sequence({"text": text, "caption": integer}),
             "actions": tfds.features.Sequence({"label": text, "start": number, "end": number}),
-            "questions": tfds.features.Sequence({"question": text, "answer": text, "kind": text}),
+            "questions": tfds.features.Sequence({"question": text, "answer": text, "kind": text, "id": text}),
             "cuts": tfds.features.Sequence(number),
             "objects": tfds.features.Sequence({"phrase": text, "mask_id": integer}),
             "masks": encoded,
@@ -145,8 +149,13 @@ def from_example(example: Mapping[str, Any]) -> Record:
             for label, start, end in _rows(example["actions"], "label", "start", "end")
         ),
         questions=tuple(
-            Question(_text(question), _text(answer), _text(kind))
-            for question, answer, kind in _rows(example["questions"], "question", "answer", "kind")
+            Question(_text(question), _text(answer), _text(kind), _text(number))
+            for (question, answer, kind), number in zip(
+                _rows(example["questions"], "question", "answer", "kind"),
+                # Datasets prepared before questions had numbers have no such field.
+                example["questions"].get("id", [""] * len(example["questions"]["question"])),
+                strict=True,
+            )
         ),
         cuts=tuple(float(cut) for cut in example["cuts"]),
         objects=tuple(
