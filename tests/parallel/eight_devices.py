@@ -82,7 +82,8 @@ def pretraining():
 
 def questions():
     fields = {"model.head.kind": "question_answering", "model.head.classes": ANSWERS, "model.head.layers": 1}
-    config = tiny_config(width=64, **fields, **{"input.task": "questions", "input.sentences": 3})
+    fields |= {"input.task": "questions", "input.sentences": 3}
+    config = tiny_config(width=64, **fields, **{"model.video.layers": 1, "model.grouping.after_layers": (1,)})
     table = {"classification": {"label_smoothing": 0.1}, "multilevel_alignment": {}}
     return dataclasses.replace(config, objectives=table), make_questions()
 

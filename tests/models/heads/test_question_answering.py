@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from svilm_jax.models.heads.question_answering import QuestionAnsweringHead
+from svilm_jax.models.heads.question_answering import FusionLayer, QuestionAnsweringHead
 from tests.models.heads.slow_layers import attention, drawn, layer_norm, linear
 
 VIDEO, TEXT, HEADS, CLASSES, LENGTH = 6, 8, 2, 5, 7
@@ -89,7 +89,14 @@ def test_tokens_after_the_first_reach_the_answer(run, given):
     assert moved[2] < 1e-5
 
 
-def test_half_precision_inside_gives_float32_scores(given):
-    inner = jax.eval_shape(lambda: make(jnp.bfloat16).layers[0](given[2].astype(jnp.bfloat16), given[3], given[2]))
-    assert inner.dtype == jnp.bfloat16
+def test_half_precision_inside_gives_float32_scores(given, monkeypatch):
+    inside, layer = [], FusionLayer.__call__
+
+    def watched(self, x, mask, context):
+        out = layer(self, x, mask, context)
+        inside.extend((x.dtype, context.dtype, out.dtype))
+        return out
+
+    monkeypatch.setattr(FusionLayer, "__call__", watched)
     assert jax.eval_shape(lambda: make(jnp.bfloat16)(*given)).dtype == jnp.float32
+    assert inside == [jnp.bfloat16] * 6
