@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,17 @@ def realdata() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real clips: {folder} does not exist (set SVILM_REALDATA)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def compiled_in_haste() -> Iterator[None]:
+    """For a step or two of a small model: the compiler's optimisations would take longer than they save."""
+    import jax
+
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def _wait_for(folder: Path) -> Path:

@@ -3,10 +3,11 @@
 import json
 import math
 
-import jax
 import pytest
 
 from svilm_jax.main import main
+
+pytestmark = pytest.mark.usefixtures("compiled_in_haste")
 
 SHRUNK = {
     "train.steps": 1,
@@ -22,15 +23,6 @@ TINY = {
     "splice.enabled": False,
     "input.cache_bytes": 0,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_in_haste():
-    """One step of a small model: the compiler's optimisations would take longer than they save."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ from svilm_jax.main import main
 from svilm_jax.models.parameters import parameters
 from svilm_jax.training.checkpoints import load
 
+pytestmark = pytest.mark.usefixtures("compiled_in_haste")
+
 # A step or two of each task, on a dataset of a few clips.
 SHRUNK = {"train.steps": 2, "train.batch_size": 4, "train.log_every": 1, "input.threads": 1}
 # The tiny model with one layer: what takes long here is to compile it, for every task anew.
@@ -34,15 +36,6 @@ def finished(workdir, *names):
     assert not [name for name in names if name not in metrics], sorted(metrics)
     assert all(math.isfinite(value) for value in metrics.values())
     return metrics
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_in_haste():
-    """Few steps of a small model: the compiler's optimisations would take longer than they save."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")
