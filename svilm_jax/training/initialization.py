@@ -48,7 +48,12 @@ def starting_point(config: Config) -> Start:
       ConfigError: `init.model` changes what cannot be changed.
     """
     loaded = None
-    if config.init.checkpoint and config.task == "video_text":
+    if config.init.checkpoint and config.task == "localization":
+        raise ConfigError(
+            f"config.init.checkpoint={config.init.checkpoint}: a localiser starts fresh; `svilm embed` writes the "
+            "features of a checkpoint, which config.model.localization.features names"
+        )
+    if config.init.checkpoint:
         loaded = load(config.init.checkpoint)
         model = dataclasses.replace(_changed(loaded.config.model, config.init.model), head=config.model.head)
         # Both: a checkpoint of this run says how its tokenizer reads.

@@ -431,3 +431,9 @@ def test_a_mistake_in_what_changes_is_named(finetuning, moving_shapes):
     config = dataclasses.replace(config, init=InitConfig(model={"video": {"frames": 16}}))
     with pytest.raises(ConfigError, match="changes the model of a checkpoint: name one"):
         starting_point(config)
+
+
+def test_a_localiser_does_not_start_from_a_checkpoint(tmp_path):
+    config = dataclasses.replace(tiny_config(), task="localization", init=InitConfig(checkpoint=str(tmp_path)))
+    with pytest.raises(ConfigError, match="a localiser starts fresh"):
+        starting_point(config)
