@@ -50,7 +50,6 @@ from .writing import write_records
 __all__ = ["Beam", "Encoding", "Entry", "Plan", "PreparationError", "describe", "finished", "prepare"]
 
 SUMMARY = "preparation.json"
-LABELS, ANSWERS = "labels.json", "answers.json"
 SKIPPED = "skipped.jsonl"
 LISTED = 1000  # skipped videos in the summary
 TOLD = 50  # of them on the screen
@@ -183,8 +182,8 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
             version = write_records(plan.name, records, folder, plan.description, OTHER_BYTES + size / clips)
         made = folder / plan.name
         views = _write_views(plan, checked, version / schema.VIEWS)
-        _write_labels(plan, checked, made / LABELS)
-        _write_answers(checked, made / ANSWERS)
+        _write_labels(plan, checked, made / schema.LABELS)
+        _write_answers(checked, made / schema.ANSWERS)
         if vocabulary.is_file():
             vocabulary.rename(made / vocabulary.name)
         skipped, unusable = _write_skipped(splits, done, made / SKIPPED)

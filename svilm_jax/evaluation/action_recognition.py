@@ -43,19 +43,15 @@ class ActionRecognition:
             views = f"{options.clips} and {options.crops}"
             raise ConfigError(f"action_recognition: expected clips and crops of at least 1, got {views}")
         self._dataset = options.dataset or config.input.dataset
-        self.labelled()
-
-    def labelled(self) -> LabelledClips:
-        """The videos with their labels."""
-        options = self.options
-        return LabelledClips(self._dataset, options.split, options.limit, self._video, self._head.classes)
+        # Once: to read a label is to read its record, video and all.
+        self.labelled = LabelledClips(self._dataset, options.split, options.limit, self._video, self._head.classes)
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
         """Yields (name, value): `top1`, `top5`, `top1_majority` (the most frequent label), and `failed_share`.
 
         A video that does not decode counts as wrong.
         """
-        labelled, options = self.labelled(), self.options
+        labelled, options = self.labelled, self.options
         views = options.clips * options.crops
         targets = labelled.targets
         ranked = np.full((len(targets), 5), -1)

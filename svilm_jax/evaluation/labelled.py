@@ -19,7 +19,7 @@ class LabelledClips:
 
     Attributes:
       targets: int64 [N].
-      failed: items whose video did not decode so far.
+      failed: items whose video did not decode in the last, or running, `views`.
     """
 
     def __init__(self, dataset: str, split: str, limit: int, video: VideoConfig, classes: Sequence[str]):
@@ -46,6 +46,7 @@ class LabelledClips:
 
     def views(self, clips: int, crops: int) -> Iterator[tuple[int, np.ndarray]]:
         """(number of the item, uint8 [clips * crops, T, H, W, 3]) of those that decode, in order."""
+        self.failed = 0
         seen = evaluation_views(self._records, self._numbers, self._windows, self._video, clips, crops)
         for place, (record, views) in enumerate(seen):
             if isinstance(views, str):

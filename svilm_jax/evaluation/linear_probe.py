@@ -59,8 +59,11 @@ class LinearProbe:
             raise ConfigError(f"linear_probe: expected as many train as test splits, got {pairs}")
         self._dataset = options.dataset or config.input.dataset
         self._classes = read_classes(self._dataset, HeadConfig("classification"))
-        for split in (*options.train, *options.test):
-            self._labelled(split)
+        # Once each, whatever towers are probed: to read a label is to read its record, video and all.
+        self._labelled = {
+            split: LabelledClips(self._dataset, split, options.limit, config.model.video, self._classes)
+            for split in dict.fromkeys((*options.train, *options.test))
+        }
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
         """Yields (name, value).
@@ -94,14 +97,11 @@ class LinearProbe:
         yield f"{options.prefix}/penalty", penalty
         yield f"{options.prefix}/failed_share", float(np.mean(failed))
 
-    def _labelled(self, split: str) -> LabelledClips:
-        return LabelledClips(self._dataset, split, self.options.limit, self._config.model.video, self._classes)
-
     def _features(
         self, encoder: Encoder, split: str, clips: int, crops: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """float32 [N, views, D] and their labels int64 [N] of the items that decode; labels int64 [M] of all."""
-        labelled = self._labelled(split)
+        labelled = self._labelled[split]
         places: list[int] = []
 
         def frames() -> Iterator[np.ndarray]:

@@ -7,6 +7,7 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from svilm_jax.input.schema import Record
 # conversion to RGB costs half of its scaled one.
 _DECODE_SIDE = 1.5
 _KEEP_SIDE = 2.0
+
+_Loaded = TypeVar("_Loaded")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,12 +206,24 @@ def evaluation_clips(
         return load_clip(records[index], video, *(window or (None, None)))
 
     tasks = zip(indices, windows if windows is not None else itertools.repeat(None), strict=False)
-    with concurrent.futures.ThreadPoolExecutor(max(threads, 1), thread_name_prefix="evaluation-clips") as pool:
-        ahead: collections.deque[concurrent.futures.Future[Clip]] = collections.deque()
+    yield from decoded_ahead(load, tasks, threads, 4)
+
+
+def decoded_ahead(
+    load: Callable[..., _Loaded], tasks: Iterable[tuple[Any, ...]], threads: int, held: int
+) -> Iterator[_Loaded]:
+    """`load(*task)` of every task, in order, by threads that work ahead of the consumer.
+
+    Args:
+      threads: at least 1.
+      held: results that wait for the consumer, at most, of each thread; bounds memory where the consumer is slower.
+    """
+    with concurrent.futures.ThreadPoolExecutor(max(threads, 1), thread_name_prefix="decoded-ahead") as pool:
+        ahead: collections.deque[concurrent.futures.Future[_Loaded]] = collections.deque()
         try:
             for task in tasks:
                 ahead.append(pool.submit(load, *task))
-                if len(ahead) > 4 * threads:  # bounds memory where the consumer is slower
+                if len(ahead) > held * threads:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()

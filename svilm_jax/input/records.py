@@ -183,12 +183,6 @@ class RecordView(RecordSource):
     def __repr__(self) -> str:
         return f"RecordView({self.name} {self.version}, {self.split}: {len(self)} records)"
 
-    def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
 
 def open_records(dataset: str | Path, split: str) -> RecordSource:
     """The records of `split`, stored or a view, in the folder that `svilm prepare` wrote.

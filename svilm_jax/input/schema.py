@@ -17,6 +17,8 @@ import numpy as np
 SCHEMA_VERSION = "1.0.0"
 # Beside dataset_info.json: further splits over the same records, each a list of [split, number, captions or null].
 VIEWS = "views.json"
+# Beside the version folder: classes of actions in their order; answers of training questions, [answer, count] rows.
+LABELS, ANSWERS = "labels.json", "answers.json"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,12 +8,11 @@ import numpy as np
 
 from svilm_jax.config import ConfigError, HeadConfig, nearest
 from svilm_jax.input.records import DatasetError, version_folder
-from svilm_jax.input.schema import Action, Question, Record
+from svilm_jax.input.schema import ANSWERS, LABELS, Action, Question, Record
 
 TASKS = ("captions", "questions", "actions")
 TEXTS = ("caption", "paragraph", "sentences")
 UNKNOWN = -1  # an answer outside the vocabulary: no loss in training, wrong in evaluation
-LABELS, ANSWERS = "labels.json", "answers.json"
 
 
 def read_classes(dataset: str | Path, head: HeadConfig) -> tuple[str, ...]:

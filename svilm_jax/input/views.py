@@ -5,8 +5,6 @@ the moments at (i + 1/2) / n of each of the T segments, so that one clip and one
 elsewhere [C].
 """
 
-import collections
-import concurrent.futures
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -14,7 +12,7 @@ import numpy as np
 from svilm_jax.config import VideoConfig
 from svilm_jax.input import decoding, sampling
 from svilm_jax.input.augmentation import Geometry
-from svilm_jax.input.clips import decode_side
+from svilm_jax.input.clips import decode_side, decoded_ahead
 from svilm_jax.input.decoding import VideoError, VideoInfo
 from svilm_jax.input.schema import Record
 
@@ -79,15 +77,5 @@ def evaluation_views(
         except VideoError as error:
             return record, str(error)
 
-    with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="evaluation-views") as pool:
-        ahead: collections.deque[concurrent.futures.Future[tuple[Record, np.ndarray | str]]] = collections.deque()
-        try:
-            for task in zip(numbers, windows, strict=True):
-                ahead.append(pool.submit(load, *task))
-                if len(ahead) > 2 * threads:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
+    # A result is many clips: fewer are held than where each is one.
+    yield from decoded_ahead(load, zip(numbers, windows, strict=True), threads, 2)
