@@ -26,7 +26,7 @@ SHOWN = (
     "localization/mAP_95",
     "localization/mAP",
 )
-WINDOWS = ("--window", "1", "--stride", "0.25")
+WINDOWS = ("--window", "1", "--stride", "0.25", "--pool", "time")
 
 
 def main() -> None:

@@ -74,7 +74,15 @@ def evaluate(workdir: Path, config_file: str | None, overrides: Sequence[str], o
     return _tell_failures(evaluation.failed)
 
 
-def embed(workdir: Path, dataset: str, split: str, windows: tuple[float, float, float], out: Path, random: bool) -> int:
+def embed(
+    workdir: Path,
+    dataset: str,
+    split: str,
+    windows: tuple[float, float, float],
+    out: Path,
+    random: bool,
+    pool: str = "clip",
+) -> int:
     """Writes features of sliding windows; with `random`, of a tower of the same config with fresh parameters."""
     loaded = load(workdir)
     model, origin = loaded.model, f"{workdir.name} step {loaded.step}"
@@ -85,7 +93,7 @@ def embed(workdir: Path, dataset: str, split: str, windows: tuple[float, float, 
     dataset = dataset or loaded.config.input.dataset
     labels = read_classes(dataset, HeadConfig("classification"))
     encoder = Encoder(model, loaded.config, loaded.tokenizer)
-    index = embed_windows(encoder, dataset, split, labels, Windows(*windows), out, origin)
+    index = embed_windows(encoder, dataset, split, labels, Windows(*windows), out, origin, pool)
     print(f"{out}: {len(index.videos)} videos, features of width {index.width}")
     return 0
 

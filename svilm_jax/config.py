@@ -28,7 +28,7 @@ class VideoConfig:
     frames: int = 32  # [P]
     size: int = 224  # pixels, height and width [A]
     tubelet: tuple[int, int, int] = (2, 16, 16)  # frames, height, width [A]
-    stem: tuple[int, ...] = ()  # (4, 2): 4x4 pixels are embedded first, then 2x2 of those squares; (): linear [C]
+    stem: tuple[int, ...] = ()  # (4, 2, 2): strides of convolutions that make up a patch; (): linear [C]
     layers: int = 0
     width: int = 0
     heads: int = 0

@@ -102,6 +102,12 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     embed.add_argument("--window", type=float, required=True, metavar="S", help="seconds that a feature sees")
     embed.add_argument("--stride", type=float, required=True, metavar="S", help="seconds between windows")
     embed.add_argument("--offset", type=float, default=0.0, metavar="S", help="start of the first window (default: 0)")
+    embed.add_argument(
+        "--pool",
+        choices=("clip", "time"),
+        default="clip",
+        help="a window is the mean over all its tokens, or its time indices side by side (default: clip)",
+    )
     embed.add_argument("--random", action="store_true", help="fresh parameters instead of the trained ones: a baseline")
 
     prepare = add("prepare", "turn raw videos and annotations into a dataset", "", _prepare)
@@ -137,7 +143,7 @@ def _embed(args: argparse.Namespace, rest: list[str]) -> int | None:
     from svilm_jax.commands import embed
 
     windows = (args.window, args.stride, args.offset)
-    return embed(args.workdir, args.dataset, args.split, windows, args.out, args.random)
+    return embed(args.workdir, args.dataset, args.split, windows, args.out, args.random, args.pool)
 
 
 def _prepare(args: argparse.Namespace, rest: list[str]) -> int | None:

@@ -20,6 +20,8 @@ SIZES = {
     "twins_validation": 4,
     "untrimmed_train": 2,
     "untrimmed_test": 2,
+    "actions_train": 18,
+    "actions_test": 9,
 }
 _PATIENCE = 120.0  # seconds for the process that makes the dataset
 

@@ -21,7 +21,7 @@ def get_config(arg=None):
         known = f"data of {DATA}, mode=finetune or probe, fold=1, 2 or 3"
         raise ConfigError(f"data={arg.data}, mode={arg.mode}, fold={arg.fold}: expected {known}")
     folds = arg.data != "moving_shapes"
-    train, test = (f"train{arg.fold}", f"test{arg.fold}") if folds else ("train", "test")
+    train, test = (f"train{arg.fold}", f"test{arg.fold}") if folds else ("actions_train", "actions_test")
     config = default_config()
     config.model.head.kind = "classification"
     config.input.update({"dataset": "runs/data/moving_shapes", "split": train, "task": "actions"})
@@ -35,8 +35,10 @@ def get_config(arg=None):
     if arg.mode == "finetune":
         config.evaluators = {"action_recognition": {"split": test, **views}}
     else:
-        every = {k: tuple(f"{k}{i}" for i in (1, 2, 3)) if folds else (k,) for k in ("train", "test")}
-        config.evaluators = {"linear_probe": {**every, **views}}
+        every = {k: tuple(f"{k}{i}" for i in (1, 2, 3)) for k in ("train", "test")}
+        # Left and right are the same places in another order, which a mean over time does not keep.
+        alone = {"train": (train,), "test": (test,), "pool": "time"}
+        config.evaluators = {"linear_probe": {**(every if folds else alone), **views}}
     if not folds:
         config.input.update({"workers": 0, "threads": 1, "prefetch": 2, "cache_bytes": 2 * 2**30, "random_crop": False})
         config.train.update({"log_every": 10})

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from ..transcoding import picture_of
 from ..workers import working
-from .grammar import ACTIONS, draw_claim, questions, say
+from .grammar import actions, draw_claim, questions, say
 from .rendering import CANVAS, flicker, render
 from .scene import NoSuchScene, Scene, draw_look, draw_scene
 
@@ -54,8 +54,8 @@ def _family(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
 
 
 def _pair(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
-    """Look-alikes to train on: twins as often as such that differ in whatever they may."""
-    return (_twins if rng.random() < 0.5 else _family)(rng, kind, size)
+    """Look-alikes to train on: twins, such that differ in their motions alone, and in whatever they may."""
+    return (_twins, _motions, _family)[rng.integers(3)](rng, kind, size)
 
 
 def _hard_set(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
@@ -67,6 +67,17 @@ def _twins(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
     look = draw_look(rng)
     first = draw_scene(rng, look, kind)
     return [first, *(draw_scene(rng, look, kind, unlike=first) for _ in range(size - 1))]
+
+
+def _motions(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
+    """The same one or two things, each with another motion: a reader of single pictures is lost."""
+    first = draw_scene(rng, look := draw_look(rng, count=int(rng.integers(1, 3))), kind)
+    return [first, *(draw_scene(rng, look, kind, unlike=first, same_shapes=True) for _ in range(size - 1))]
+
+
+def _alone(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
+    """Single things: what one does is what happens in the clip."""
+    return [draw_scene(rng, draw_look(rng, count=1), kind) for _ in range(size)]
 
 
 def _story(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
@@ -93,6 +104,8 @@ SPLITS: Mapping[str, Split] = {
     "twins_test": Split("test", 200, 2, _twins),
     "untrimmed_train": Split("train", 60, 1, _story),
     "untrimmed_test": Split("test", 40, 1, _story),
+    "actions_train": Split("train", 800, 1, _alone),
+    "actions_test": Split("test", 300, 1, _alone),
 }
 
 
@@ -154,7 +167,7 @@ def make_group(job: tuple[str, int], raw: Path, seed: int) -> list[dict[str, Any
                 "duration": FRAMES / FPS,
                 "sentences": [{"caption": text} for text, _ in texts],
                 "objects": [{"phrase": phrases[i], "mask_id": i + 1} for i in sorted(phrases)],
-                "actions": [{"label": ACTIONS[scene.things[0].motion]}],
+                "actions": [{"label": label} for label in actions(scene)],
                 "questions": [dict(zip(("question", "answer", "type"), q, strict=True)) for q in questions(rng, scene)],
                 "cuts": [],
             }
@@ -190,7 +203,7 @@ def _write_story(raw: Path, name: str, number: int, scenes: list[Scene], rng: np
         end = start + frames / FPS
         text, _ = say(rng, draw_claim(rng, scene, complete=True))
         entry["sentences"].append({"caption": text, "start": start, "end": end})
-        entry["actions"].append({"label": ACTIONS[scene.things[0].motion], "start": start, "end": end})
+        entry["actions"].extend({"label": label, "start": start, "end": end} for label in actions(scene))
         if start > 0:
             entry["cuts"].append(start)
         start = end

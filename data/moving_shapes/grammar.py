@@ -114,6 +114,11 @@ def say(rng: np.random.Generator, claim: Claim) -> tuple[str, dict[int, str]]:
     return text, phrases
 
 
+def actions(scene: Scene) -> list[str]:
+    """The label of what happens, where one thing alone does something: of several, no label could say which is meant."""
+    return [ACTIONS[scene.things[0].motion]] if len(scene.things) == 1 else []
+
+
 def questions(rng: np.random.Generator, scene: Scene) -> list[tuple[str, str, str]]:
     """(question, answer, kind) triples: how many, what color, what shape, what (motion), and the texture."""
     triples = [

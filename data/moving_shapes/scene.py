@@ -100,12 +100,15 @@ def draw_look(rng: np.random.Generator, count: int | None = None) -> Look:
     return Look(background, tuple(str(c) for c in colors), tuple(int(t) for t in tones))
 
 
-def draw_scene(rng: np.random.Generator, look: Look, kind: str, unlike: Scene | None = None) -> Scene:
+def draw_scene(
+    rng: np.random.Generator, look: Look, kind: str, unlike: Scene | None = None, same_shapes: bool = False
+) -> Scene:
     """A scene of a look, from the combinations that belong to `kind` (train, validation or test).
 
     Args:
       unlike: every object differs from this scene's in shape and in motion, and has its size and, as far as the
         motions allow, its place (twins): what tells them apart is neither an average colour nor a position.
+      same_shapes: every object has the shape of `unlike`'s instead, so that the motions alone tell them apart.
 
     Raises:
       NoSuchScene: none was found. A single object of one colour and size has so few twins that now and then none of
@@ -114,7 +117,7 @@ def draw_scene(rng: np.random.Generator, look: Look, kind: str, unlike: Scene | 
     for attempt in range(ATTEMPTS):
         others = unlike.things if unlike else (None,) * len(look.colors)
         things = [
-            _draw_thing(rng, color, tone, other, anchored=attempt < 100)
+            _draw_thing(rng, color, tone, other, anchored=attempt < 100, same_shape=same_shapes)
             for color, tone, other in zip(look.colors, look.tones, others, strict=True)
         ]
         if len({(t.shape, t.color) for t in things}) < len(things):
@@ -126,12 +129,14 @@ def draw_scene(rng: np.random.Generator, look: Look, kind: str, unlike: Scene | 
     raise NoSuchScene
 
 
-def _draw_thing(rng: np.random.Generator, color: str, tone: int, other: Thing | None, anchored: bool) -> Thing:
+def _draw_thing(
+    rng: np.random.Generator, color: str, tone: int, other: Thing | None, anchored: bool, same_shape: bool
+) -> Thing:
     while True:
         shape, motion = SHAPES[rng.integers(len(SHAPES))], MOTIONS[rng.integers(len(MOTIONS))]
         if motion == "spin" and shape in ROUND:
             continue
-        if other is None or (shape != other.shape and motion != other.motion):
+        if other is None or ((shape == other.shape) == same_shape and motion != other.motion):
             break
     size = other.size if other else ("small" if rng.random() < 0.45 else "large")
     margin = RADII[size] + 0.02

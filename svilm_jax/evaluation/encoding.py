@@ -26,8 +26,16 @@ READINGS: Mapping[str, Callable[[Any, VideoOutputs], jax.Array]] = {
     "assignments": lambda model, outputs: outputs.assignments[-1],  # [B, M, Nt, h, w]
     "time_tokens": lambda model, outputs: outputs.tokens.astype(jnp.float32).mean(axis=2),  # [B, Nt, D]
     "features": lambda model, outputs: outputs.tokens.astype(jnp.float32).mean(axis=(1, 2)),  # [B, D]
+    "features_by_time": lambda model, outputs: (  # [B, Nt*D]
+        outputs.tokens.astype(jnp.float32).mean(axis=2).reshape(len(outputs.tokens), -1)
+    ),
     "scores": lambda model, outputs: model.head(outputs.tokens),  # [B, classes], of a classification head
 }
+
+
+# What stands for a clip where features are frozen, and its reading: the mean over all its tokens, or the means of its
+# time indices side by side, which keep the order of what happens.
+FEATURES: Mapping[str, str] = {"clip": "features", "time": "features_by_time"}
 
 
 class Encoder:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import scipy.optimize
 
-from svilm_jax.config import Config, ConfigError, HeadConfig
+from svilm_jax.config import Config, ConfigError, HeadConfig, nearest
 from svilm_jax.evaluation.clips import EvaluationError
-from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.evaluation.encoding import FEATURES, Encoder
 from svilm_jax.evaluation.labelled import LabelledClips
 from svilm_jax.input.targets import read_classes
 from svilm_jax.models.svilm import build_model
@@ -32,6 +32,8 @@ class ProbeOptions:
       limit: use the first so many videos of each; 0: all.
       train_clips: shifted clips of a training video, each an item of its own [C].
       clips, crops: views of a test video, whose probabilities are averaged.
+      pool: what of a clip is frozen: `clip`, the mean over its tokens; `time`, the means of its time indices side by
+        side, which tell a motion from its reverse.
       penalty: of the squared weights; 0: chosen on held-out items.
       random_baseline: also probe a tower of the same config with fresh parameters.
       prefix: of the metrics' names.
@@ -44,6 +46,7 @@ class ProbeOptions:
     train_clips: int = 1
     clips: int = 4
     crops: int = 3
+    pool: str = "clip"
     penalty: float = 0.0
     random_baseline: bool = True
     prefix: str = "probe"
@@ -54,6 +57,9 @@ class LinearProbe:
 
     def __init__(self, options: ProbeOptions, config: Config):
         self.options, self._config = options, config
+        if options.pool not in FEATURES:
+            known = f"expected one of {tuple(FEATURES)}{nearest(options.pool, FEATURES)}"
+            raise ConfigError(f"linear_probe: pool={options.pool!r}: {known}")
         if len(options.train) != len(options.test) or not options.train:
             pairs = f"{options.train} and {options.test}"
             raise ConfigError(f"linear_probe: expected as many train as test splits, got {pairs}")
@@ -109,7 +115,8 @@ class LinearProbe:
                 places.append(place)
                 yield from views
 
-        rows = [reading["features"] for reading in encoder.videos(frames(), ("features",))]
+        name = FEATURES[self.options.pool]
+        rows = [reading[name] for reading in encoder.videos(frames(), (name,))]
         if not rows:
             raise EvaluationError(f"split {split!r}: no labelled video that decodes")
         return np.stack(rows).reshape(len(places), clips * crops, -1), labelled.targets[places], labelled.targets

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
-from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.evaluation.encoding import FEATURES, Encoder
 from svilm_jax.input.features import FeatureIndex, VideoFeatures, file_name, window_starts, write_index
 from svilm_jax.input.schema import Record
 
@@ -39,7 +39,14 @@ class Windows:
 
 
 def embed_windows(
-    encoder: Encoder, dataset: str, split: str, labels: tuple[str, ...], windows: Windows, out: Path, origin: str
+    encoder: Encoder,
+    dataset: str,
+    split: str,
+    labels: tuple[str, ...],
+    windows: Windows,
+    out: Path,
+    origin: str,
+    pool: str = "clip",
 ) -> FeatureIndex:
     """Writes a folder of features (`svilm_jax/input/features.py`).
 
@@ -48,6 +55,7 @@ def embed_windows(
       labels: of its actions, in their order; kept in the index.
       out: folder, made where it is not there; features.json is written last.
       origin: of the parameters, such as a workdir's name and step.
+      pool: what stands for a window, see `encoding.FEATURES`.
 
     Returns:
       The index; videos that do not decode are named in the log and are not in it.
@@ -62,6 +70,7 @@ def embed_windows(
         "dataset": clips.records.identity,
         "split": split,
         "windows": [windows.length, windows.stride, windows.offset],
+        "pool": pool,
     }
     _check_same(out / ".made_from.json", made_from)
     todo: list[tuple[int, Record, np.ndarray]] = []
@@ -88,9 +97,9 @@ def embed_windows(
     held: dict[int, list[np.ndarray]] = {}
     lengths = {number: len(starts) for number, _, starts in todo}
     with tqdm(total=len(order), desc="windows", unit="window", disable=None) as bar:
-        for place, reading in enumerate(encoder.videos(frames(), ("features",))):
+        for place, reading in enumerate(encoder.videos(frames(), (FEATURES[pool],))):
             number = places[place]
-            held.setdefault(number, []).append(reading["features"])
+            held.setdefault(number, []).append(reading[FEATURES[pool]])
             bar.update()
             if len(held[number]) == lengths[number]:
                 _write(out / videos[number].file, np.stack(held.pop(number)))

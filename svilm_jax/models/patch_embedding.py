@@ -1,9 +1,10 @@
-"""How does a clip become tokens? Tubelets cut from the pixels, and their embedding: one linear map, or a small stem.
+"""How does a clip become tokens? Tubelets cut from the pixels and one linear map, or a convolutional stem.
 
-The stem sees a tubelet frame by frame in ever larger squares and merges its frames last (the hierarchical patch stem
-of arXiv 2203.09795, without its norms). Small squares share their weights, so that every one of them is a sample: a
-model trained from nothing on few clips learns outlines sooner than from whole patches. No square reaches over its
-patch, and tokens mean the same as with the linear map.
+In place of the linear map the stem has some convolutions over the frames of a tubelet at once, as in arXiv 2106.14881
+without its norms: first small squares side by side, then kernels of twice their stride. What lies across the border of
+two patches, and most outlines and motions do, is then seen before attention has to find it: a model trained from
+nothing on few clips learns shapes and motions sooner (experiments/README.md). Tokens keep their places: with strides
+(4, 2, 2) one sees 12 pixels beyond its patch of 16, on every side.
 """
 
 import math
@@ -20,7 +21,7 @@ from svilm_jax.models.transformer import ACTIVATIONS
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
 
-STEM_WIDTH = 32  # outputs of the stem's first layer; each further one has twice as many [C]
+STEM_WIDTH = 32  # outputs of the stem's first layer; each further one has twice as many, the last the width [C]
 
 
 def token_grid(config: VideoConfig) -> tuple[int, int, int]:
@@ -39,70 +40,84 @@ def token_grid(config: VideoConfig) -> tuple[int, int, int]:
 
 
 def embedding_layers(config: VideoConfig, width: int) -> list[tuple[int, int, int]]:
-    """(places in a tubelet, inputs, outputs) of each linear layer of the embedding; the last gives the `width`.
+    """(places a tubelet, inputs, outputs) of each matrix product of the embedding; the last gives the `width`.
 
     Raises:
-      ConfigError: the stem's squares do not divide a patch.
+      ConfigError: the stem's strides do not make up a patch.
     """
     t, ph, pw = config.tubelet
-    side = math.prod(config.stem)
-    if any(factor < 2 for factor in config.stem) or ph % side or pw % side:
+    if not config.stem:
+        return [(1, t * ph * pw * 3, width)]
+    if any(stride < 2 or stride % 2 for stride in config.stem) or not math.prod(config.stem) == ph == pw:
         raise ConfigError(
-            f"config.model.video.stem={config.stem}: expected factors of at least 2 whose product, {side}, divides the "
-            f"{ph}x{pw} pixels of a patch"
+            f"config.model.video.stem={config.stem}: expected even strides whose product is {ph}, the side of a patch "
+            f"of {ph}x{pw} pixels"
         )
-    layers, places, inputs = [], t * ph * pw, 3
-    for number, factor in enumerate(config.stem):
-        places //= factor * factor
-        outputs = STEM_WIDTH << number
-        layers.append((places, inputs * factor * factor, outputs))
-        inputs = outputs
-    return [*layers, (1, inputs * places, width)]
+    layers, places, channels = [], ph * pw, 3 * t
+    for number, stride in enumerate(config.stem, start=1):
+        places //= stride**2
+        outputs = width if number == len(config.stem) else STEM_WIDTH << (number - 1)
+        layers.append((places, _kernel(number, stride) ** 2 * channels, outputs))
+        channels = outputs
+    return layers
 
 
-def cut_tubelets(video: jax.Array, tubelet: tuple[int, int, int], stem: tuple[int, ...] = ()) -> jax.Array:
-    """[B, T, H, W, 3] -> [B, Nt, Ns, t*p*p*3].
-
-    Pixels of a tubelet stand in the order in which a stem merges them: those of one small square together, those
-    squares that make a larger one together, and so on; without a stem frame, row, column.
-    """
+def cut_tubelets(video: jax.Array, tubelet: tuple[int, int, int]) -> jax.Array:
+    """[B, T, H, W, 3] -> [B, Nt, Ns, t*p*p*3], the pixels of a tubelet frame by frame and row by row."""
     batch, frames, height, width, channels = video.shape
     t, ph, pw = tubelet
-    side = math.prod(stem)
-    rows = (height // ph, ph // side, *reversed(stem))  # from the whole picture down to the smallest square
-    columns = (width // pw, pw // side, *reversed(stem))
-    depth = len(rows)
-    x = video.reshape(batch, frames // t, t, *rows, *columns, channels)
-    pairs = [(3 + level, 3 + depth + level) for level in range(depth)]  # row and column axis of each level
-    order = [0, 1, *pairs[0], 2, *(axis for pair in pairs[1:] for axis in pair), 3 + 2 * depth]
-    return x.transpose(order).reshape(batch, frames // t, rows[0] * columns[0], t * ph * pw * channels)
+    rows, columns = height // ph, width // pw
+    x = video.reshape(batch, frames // t, t, rows, ph, columns, pw, channels)
+    x = x.transpose(0, 1, 3, 5, 2, 4, 6, 7)  # [B, Nt, rows, columns, t, ph, pw, 3]
+    return x.reshape(batch, frames // t, rows * columns, t * ph * pw * channels)
 
 
 class PatchEmbedding(nnx.Module):
     """Clips -> tokens without positions."""
 
     def __init__(self, config: VideoConfig, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.tubelet, self.factors, self.dtype = config.tubelet, config.stem, dtype
+        self.tubelet, self.strides, self.dtype = config.tubelet, config.stem, dtype
         self.activation = config.activation
         *hidden, (_, inputs, _) = embedding_layers(config, width)
         axes = ("patch", "embed")
+        # Kernels are kept as matrices, as the optimiser takes them.
         self.stem = nnx.Dict(
             {
                 f"layer{number}": Linear(rows, columns, axes, gain=2.0, dtype=dtype, rngs=rngs)
                 for number, (_, rows, columns) in enumerate(hidden, start=1)
             }
         )
-        self.linear = Linear(inputs, width, axes, gain=2.0 if hidden else 1.0, dtype=dtype, rngs=rngs)
+        self.linear = Linear(inputs, width, axes, dtype=dtype, rngs=rngs)
 
     def __call__(self, video: jax.Array) -> jax.Array:
         """uint8 [B, T, H, W, 3], or float in [0, 1] -> [B, Nt, Ns, D]."""
-        # Tubelets are cut while pixels are still bytes: a quarter of the memory moves.
-        x = normalise_pixels(cut_tubelets(video, self.tubelet, self.factors), self.dtype)  # [B, Nt, Ns, t*p*p*3]
-        grid = x.shape[:3]
-        for layer in self.stem.values():
-            x = x.reshape(*grid, -1, layer.in_features)  # [B, Nt, Ns, squares, inputs of one]
-            x = ACTIVATIONS[self.activation](layer(x))
-        return self.linear(x.reshape(*grid, -1))
+        if not self.strides:
+            # Tubelets are cut while pixels are still bytes: a quarter of the memory moves.
+            return self.linear(normalise_pixels(cut_tubelets(video, self.tubelet), self.dtype))
+        batch, frames, height, width, _ = video.shape
+        t = self.tubelet[0]
+        x = video.reshape(batch, frames // t, t, height, width, 3).transpose(0, 1, 3, 4, 2, 5)
+        x = normalise_pixels(x.reshape(-1, height, width, t * 3), self.dtype)  # [B*Nt, H, W, t*3]
+        layers = [*self.stem.values(), self.linear]
+        for number, (layer, stride) in enumerate(zip(layers, self.strides, strict=True), start=1):
+            x = _convolve(x, layer, stride, _kernel(number, stride))
+            x = x if layer is self.linear else ACTIVATIONS[self.activation](x)
+        return x.reshape(batch, frames // t, -1, x.shape[-1])  # from [B*Nt, H/p, W/p, D]
+
+
+def _kernel(number: int, stride: int) -> int:
+    """The side of the kernel of a layer of the stem, from 1: squares side by side first, then such that overlap."""
+    return stride if number == 1 else 2 * stride
+
+
+def _convolve(x: jax.Array, layer: Linear, stride: int, side: int) -> jax.Array:
+    """[N, h, w, c] -> [N, h/stride, w/stride, c'] by kernels of `side`, with zeros around where they reach over."""
+    kernel = layer.kernel[...].astype(x.dtype).reshape(side, side, x.shape[-1], -1)
+    around = ((side - stride) // 2,) * 2
+    y = jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), (around, around), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    return y + layer.bias[...].astype(x.dtype)
 
 
 def normalise_pixels(pixels: jax.Array, dtype: jnp.dtype) -> jax.Array:

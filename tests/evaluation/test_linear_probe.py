@@ -172,9 +172,27 @@ def test_one_pair_has_one_row(config, reader):
     assert metrics == {"p/top1": 0.5, "p/top1_majority": 1.0, "p/penalty": 0.1, "p/failed_share": 0.0}
 
 
+def test_features_by_time_are_the_means_over_places_side_by_side(config, reader):
+    class Recording(Encoder):
+        def videos(self, clips, read):
+            for reading in super().videos(clips, (*read, "time_tokens")):
+                assert reading["features_by_time"].shape == (reading["time_tokens"].size,)
+                np.testing.assert_allclose(reading["features_by_time"], reading["time_tokens"].reshape(-1))
+                seen.append(reading)
+                yield reading
+
+    seen: list = []
+    recording = Recording(world.ColorReader(), config, reader.tokenizer, batch_size=3)
+    metrics = run(config, recording, train=("train2",), test=("test2",), pool="time", penalty=0.1)
+    assert metrics["probe/top1"] == 0.5
+    assert len(seen) == 8  # four to fit, two views of each of two
+
+
 def test_mistakes_are_told_before_anything_runs(config, squares):
     with pytest.raises(ConfigError, match="as many train as test splits"):
         LinearProbe(ProbeOptions(train=("train1", "train2"), test=("test1",)), config)
+    with pytest.raises(ConfigError, match="pool='tme': expected one of .*did you mean 'time'"):
+        LinearProbe(ProbeOptions(pool="tme"), config)
     with pytest.raises(DatasetError, match="no split 'train3'"):
         LinearProbe(ProbeOptions(train=("train3",), test=("test1",)), config)
     with pytest.raises(DatasetError, match="lists no action labels"):

@@ -67,8 +67,8 @@ def reader(films, squares_tokenizer):
     return Counting(world.ColorReader(), world.make_config(films), squares_tokenizer, batch_size=4)
 
 
-def embed(reader, out, *windows, split="films", origin="tower step 3"):
-    return embed_windows(reader, reader.config.input.dataset, split, LABELS, Windows(*windows), out, origin)
+def embed(reader, out, *windows, split="films", origin="tower step 3", pool="clip"):
+    return embed_windows(reader, reader.config.input.dataset, split, LABELS, Windows(*windows), out, origin, pool)
 
 
 def by_hand(reader, record, spans):
@@ -158,11 +158,22 @@ def test_a_run_that_was_stopped_leaves_whole_videos_only(films, squares_tokenize
     assert [len(read_features(tmp_path, read_index(tmp_path), v)) for v in read_index(tmp_path).videos] == [5, 1, 3]
 
 
+def test_a_window_pooled_by_time_has_its_time_indices_side_by_side(reader, films, tmp_path):
+    index = embed(reader, tmp_path, 1.0, 2.0, pool="time")
+    record = next(r for r in open_records(films, "films") if r.id == index.videos[0].id)
+    clips = np.stack([load_clip(record, reader.config.model.video, s, s + 1.0).frames for s in (0.0, 2.0, 4.0)])
+    expected = np.asarray(world.ColorReader().encode_video(clips).tokens).mean(axis=2).reshape(3, -1)
+    found = read_features(tmp_path, index, index.videos[0])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert index.width == expected.shape[1]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"origin": "tower step 4"}, "parameters was 'tower step 3', is 'tower step 4'"),
         ({"windows": (1.0, 2.0)}, r"windows was \[1.0, 1.0, 0.0\], is \[1.0, 2.0, 0.0\]"),
+        ({"pool": "time"}, "pool was 'clip', is 'time'"),
         ({"split": "headless"}, "split was 'films', is 'headless'"),
     ],
 )

@@ -47,46 +47,63 @@ def test_the_linear_embedding_is_a_product_with_every_tubelet():
         np.testing.assert_allclose(got[clip, time, 2 * row + column], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(("small", "factor"), [(2, 2), (4, 2), (2, 4)])
-def test_a_stem_merges_squares_of_one_frame_and_frames_last(small, factor):
-    module, clips = embed(dataclasses.replace(CONFIG, stem=(small, factor))), video()
+def convolve(x, layer, stride, overlaps):
+    """[h, w, c] -> [h / stride, w / stride, c'], place by place: its square and, where they overlap, half as much around."""
+    rows, columns, half = x.shape[0] // stride, x.shape[1] // stride, stride // 2 if overlaps else 0
+    padded = np.zeros((x.shape[0] + 2 * half, x.shape[1] + 2 * half, x.shape[2]))
+    padded[half : half + x.shape[0], half : half + x.shape[1]] = x
+    side = stride + 2 * half
+    out = [
+        apply(layer, padded[r * stride : r * stride + side, c * stride : c * stride + side])
+        for r, c in itertools.product(range(rows), range(columns))
+    ]
+    return np.stack(out).reshape(rows, columns, -1)
+
+
+@pytest.mark.parametrize("strides", [(2, 4), (4, 2), (2, 2, 2), (8,)])
+def test_a_stem_convolves_all_frames_of_a_tubelet_at_once(strides):
+    module, clips = embed(dataclasses.replace(CONFIG, stem=strides)), video()
     got = np.asarray(module(jnp.asarray(clips)))
-    first, second = module.stem["layer1"], module.stem["layer2"]
-    large = small * factor
-    for clip, time, row, column in itertools.product(range(2), range(2), range(2), range(2)):
-        box = normalised(clips[clip, 2 * time : 2 * time + 2, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8])
-        merged = []
-        for frame, y, x in itertools.product(range(2), range(0, 8, large), range(0, 8, large)):
-            squares = [
-                np.maximum(apply(first, box[frame, y + dy : y + dy + small, x + dx : x + dx + small]), 0)
-                for dy, dx in itertools.product(range(0, large, small), repeat=2)
-            ]
-            merged.append(np.maximum(apply(second, np.stack(squares)), 0))
-        np.testing.assert_allclose(
-            got[clip, time, 2 * row + column], apply(module.linear, np.stack(merged)), atol=1e-4, rtol=1e-4
-        )
+    assert got.shape == (2, 2, 4, 6)
+    layers = [*module.stem.values(), module.linear]
+    for clip, time in itertools.product(range(2), range(2)):
+        x = np.concatenate(list(normalised(clips[clip, 2 * time : 2 * time + 2])), axis=-1)  # [16, 16, 2 frames of 3]
+        for number, (layer, stride) in enumerate(zip(layers, strides, strict=True)):
+            x = convolve(x, layer, stride, overlaps=number > 0)
+            x = x if layer is layers[-1] else np.maximum(x, 0)
+        np.testing.assert_allclose(got[clip, time], x.reshape(4, 6), atol=1e-4, rtol=1e-4)
+
+
+def test_a_token_sees_twelve_pixels_beyond_its_patch():
+    config = VideoConfig(frames=2, size=112, tubelet=(2, 16, 16), stem=(4, 2, 2), activation="gelu")
+    module = embed(config)
+    clip = jnp.full((1, 2, 112, 112, 3), 0.5)
+    middle = 3 * 7 + 3  # the patch of rows and columns 48 to 63
+    seen = jax.grad(lambda v: (module(v)[0, 0, middle] ** 2).sum())(clip)
+    rows = np.flatnonzero(np.abs(np.asarray(seen)).sum(axis=(0, 1, 3, 4)))
+    assert (rows.min(), rows.max()) == (48 - 12, 63 + 12)
 
 
 def test_bytes_and_shares_of_one_give_the_same():
-    module = embed(dataclasses.replace(CONFIG, stem=(4,)))
+    module = embed(dataclasses.replace(CONFIG, stem=(4, 2)))
     np.testing.assert_allclose(module(jnp.asarray(video())), module(jnp.asarray(video() / 255, jnp.float32)), atol=1e-5)
 
 
 def test_flops_of_a_stem_are_those_of_its_products():
     config = tiny_config().model  # 16 tubelets of 2x8x8 pixels, width 16
-    stemmed = dataclasses.replace(config, video=dataclasses.replace(config.video, stem=(2,)))
+    stemmed = dataclasses.replace(config, video=dataclasses.replace(config.video, stem=(2, 4)))
     linear = 2 * 16 * (2 * 8 * 8 * 3) * 16
-    stem = 2 * 16 * 32 * (2 * 2 * 3) * 32 + 2 * 16 * (32 * 32) * 16  # 32 squares a tubelet, 32 outputs each
+    stem = 2 * 16 * 16 * (2 * 2 * 6) * 32 + 2 * 16 * (8 * 8 * 32) * 16  # 16 squares of 2x2 pixels, then 8x8 of them
     assert video_flops(stemmed) - video_flops(config) == stem - linear
 
 
-@pytest.mark.parametrize("stem", [(3,), (4, 4), (1,)])
-def test_a_stem_that_does_not_divide_a_patch_is_refused(stem):
+@pytest.mark.parametrize("stem", [(3,), (4, 4), (1, 8), (2, 2)])
+def test_a_stem_that_does_not_make_up_a_patch_is_refused(stem):
     with pytest.raises(ConfigError, match=r"config\.model\.video\.stem=.*8x8"):
         embed(dataclasses.replace(CONFIG, stem=stem))
 
 
 def test_gradients_reach_every_layer_of_the_stem():
-    module = embed(dataclasses.replace(CONFIG, stem=(2, 2)))
+    module = embed(dataclasses.replace(CONFIG, stem=(2, 4)))
     gradients = nnx.grad(lambda m: (m(jnp.asarray(video())) ** 2).mean())(module)
     assert all(float(jnp.abs(g).max()) > 0 for g in jax.tree.leaves(gradients))

@@ -412,7 +412,7 @@ def test_a_prefix_that_nothing_starts_with_is_named():
             {"video": {"tubelet": (4, 8, 8)}},
             r"linear.kernel: \(384, 16\) in the checkpoint, \(768, 16\)",
         ),
-        ({"video": {"stem": (2,)}}, r"patch_embedding.stem.layer1.bias \(32,\): not in the checkpoint"),
+        ({"video": {"stem": (2, 4)}}, r"patch_embedding.stem.layer1.bias \(32,\): not in the checkpoint"),
         ({"grouping": {"after_layers": ()}}, r"grouping.\S+ \(16,\): not in the model; .* and \d+ more"),
     ],
 )

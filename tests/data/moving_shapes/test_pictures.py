@@ -11,7 +11,7 @@ from svilm_data.moving_shapes.scene import COLORS
 from svilm_jax.input.decoding import decode, probe
 from svilm_jax.input.records import open_records
 
-MASKED = ("validation", "test", "hard_test", "twins_test", "untrimmed_test")
+MASKED = ("validation", "test", "hard_test", "twins_test", "untrimmed_test", "actions_test")
 
 
 def shrink(mask):
@@ -54,12 +54,12 @@ def test_inside_its_mask_an_object_has_its_color(moving_shapes, split):
 
 def test_objects_move_or_change_unless_they_rest(moving_shapes):
     moved = [0, 0]
-    for record in open_records(moving_shapes, "hard_test"):
+    for record in open_records(moving_shapes, "actions_test"):
         rest = record.actions[0].label == "rest"
-        first = record.masks == 1  # actions[0] is the motion of the first object
-        if not (record.masks == 2).any():
-            moved[rest] += 1
-            assert rest == bool((first[1:] == first[:-1]).all()), record.id
+        moved[rest] += 1
+        assert record.masks.max() == 1
+        assert rest == bool((record.masks[1:] == record.masks[:-1]).all()), record.id
+    assert min(moved) > 0
     images = [decode(r.video, None).images for r in open_records(moving_shapes, "test")]
     assert all(np.abs(np.diff(i.astype(int), axis=0)).max() < 256 for i in images)
 
@@ -75,7 +75,7 @@ def test_cuts_lie_where_the_picture_jumps(moving_shapes):
         still = np.median([j for i, j in enumerate(jump) if i not in at])
         assert min(jump[i] for i in at) > 1.5 * still
         assert [c.end for c in record.captions[:-1]] == list(record.cuts)
-        assert [(c.start, c.end) for c in record.captions] == [(a.start, a.end) for a in record.actions]
+        assert {(a.start, a.end) for a in record.actions} <= {(c.start, c.end) for c in record.captions}
         assert record.captions[-1].end == pytest.approx(probe(record.video).duration)
 
 
@@ -120,8 +120,10 @@ def test_records_are_complete(moving_shapes):
             assert all(c.phrases for c in record.captions) or split not in ("train",)
             assert all(p in c.text for c in record.captions for p in c.phrases)
             if not split.startswith("untrimmed"):
-                assert len(record.captions) == (2 if split == "train" else 1)
+                assert len(record.captions) == (2 if data.kind == "train" else 1)
                 assert 1 <= len(record.questions) <= 4
                 assert all(q.question.endswith("?") and q.answer and q.kind for q in record.questions)
-                assert len(record.actions) == 1
+                assert len(record.actions) == 1 or not split.startswith("actions")
+                if record.masks is not None:
+                    assert len(record.actions) == (record.masks.max() == 1), "of several things, which is meant?"
                 assert record.cuts == ()

@@ -152,6 +152,38 @@ def is_answer(question, answer, scene):
 
 
 @pytest.mark.parametrize("name", STORIES)
+def test_an_action_of_a_story_is_that_of_a_scene_of_one_thing(name, tmp_path):
+    (tmp_path / "videos" / name).mkdir(parents=True)
+    (tmp_path / "masks" / name).mkdir(parents=True)
+    several = alone = 0
+    for number in range(6):
+        ((video),) = make_group((name, number), tmp_path, 0)
+        expected = []
+        for sentence in video["sentences"]:
+            mentions, _ = read(sentence["caption"])  # all things of the scene, or a one-thing sentence would lie
+            several += len(mentions) > 1
+            if len(mentions) == 1:
+                expected.append((DOES[mentions[0][3]], sentence["start"], sentence["end"]))
+        assert [(a["label"], a["start"], a["end"]) for a in video["actions"]] == expected
+        alone += len(expected)
+    assert min(several, alone) > 3
+
+
+def test_look_alikes_of_training_differ_in_motions_alone_now_and_then():
+    shapes_alike, motions_alike, pairs = 0, 0, 0
+    for (one, two), _ in groups("train", 60):
+        assert one.background == two.background
+        assert [t.color for t in one.things] == [t.color for t in two.things]
+        pairs += 1
+        shapes_alike += all(
+            a.shape == b.shape and a.size == b.size for a, b in zip(one.things, two.things, strict=True)
+        )
+        motions_alike += any(a.motion == b.motion for a, b in zip(one.things, two.things, strict=True))
+    assert 0.2 < shapes_alike / pairs < 0.6
+    assert motions_alike / pairs < 0.4
+
+
+@pytest.mark.parametrize("name", STORIES)
 def test_questions_of_a_story_name_their_scene_and_are_true_of_it(name, tmp_path):
     split = SPLITS[name]
     (tmp_path / "videos" / name).mkdir(parents=True)
