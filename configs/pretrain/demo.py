@@ -45,8 +45,8 @@ def get_config(arg=None):
     config.evaluators = {
         "retrieval": {"split": "test"},
         "retrieval_hard": {"split": "hard_test"},
-        "grounding": {"split": "test"},
-        "grouping": {"split": "twins_test", "common_clips": 400},
+        "grounding": {"split": "test", "block": 2},
+        "grouping": {"split": "twins_test", "spans": "all", "common_clips": 400},
         "scene_cuts": {"split": "untrimmed_test", "common_clips": 400},
     }
     return config

@@ -115,7 +115,7 @@ def say(rng: np.random.Generator, claim: Claim) -> tuple[str, dict[int, str]]:
 
 
 def actions(scene: Scene) -> list[str]:
-    """The label of what happens, where one thing alone does something: of several, no label could say which is meant."""
+    """The label of what happens where one thing is alone; of several, no label could say which is meant."""
     return [ACTIONS[scene.things[0].motion]] if len(scene.things) == 1 else []
 
 

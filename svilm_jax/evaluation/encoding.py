@@ -22,8 +22,8 @@ from svilm_jax.parallel import batch_sharding, data_parallelism
 READINGS: Mapping[str, Callable[[Any, VideoOutputs], jax.Array]] = {
     "embedding": lambda model, outputs: outputs.embedding,  # [B, C]
     "group_embedding": lambda model, outputs: outputs.group_embedding,  # [B, M, C]
-    "logits": lambda model, outputs: outputs.logits[-1],  # [B, M, Nt, h, w]
-    "assignments": lambda model, outputs: outputs.assignments[-1],  # [B, M, Nt, h, w]
+    "logits": lambda model, outputs: jnp.stack(outputs.logits, axis=1),  # [B, blocks, M, Nt, h, w]
+    "assignments": lambda model, outputs: jnp.stack(outputs.assignments, axis=1),  # the same
     "time_tokens": lambda model, outputs: outputs.tokens.astype(jnp.float32).mean(axis=2),  # [B, Nt, D]
     "features": lambda model, outputs: outputs.tokens.astype(jnp.float32).mean(axis=(1, 2)),  # [B, D]
     "features_by_time": lambda model, outputs: (  # [B, Nt*D]

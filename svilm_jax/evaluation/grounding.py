@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from svilm_jax.config import Config, ConfigError, nearest
+from svilm_jax.config import Config, ConfigError, GroupingConfig, nearest
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, object_masks
 from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.pointing import PointingGame
@@ -36,6 +36,8 @@ class GroundingOptions:
       split: its split; needs masks.
       limit: use the first so many clips; 0: all.
       readout: one of `READOUTS`; auto: the official one of the config's assignment.
+      block: whose grouping block's assignment is read, from 1; 0: the last. Tokens mix with every layer: an earlier
+        block may know better where things are, and is to be chosen on a validation split.
       temperature: of `similarity_weighted`; the spatial grounding loss's default.
       prefix: of the metrics' names.
     """
@@ -44,6 +46,7 @@ class GroundingOptions:
     split: str = "test"
     limit: int = 0
     readout: str = "auto"
+    block: int = 0
     temperature: float = 0.07
     prefix: str = "grounding"
 
@@ -59,15 +62,28 @@ def resolve_readout(readout: str, assignment: str) -> str:
     return OFFICIAL_READOUT[assignment] if readout == "auto" else readout
 
 
+def resolve_block(block: int, grouping: GroupingConfig) -> int:
+    """The index of the grouping block to read: from 0, or -1 for the last.
+
+    Raises:
+      ConfigError: the model has no such block.
+    """
+    blocks = len(grouping.after_layers)
+    if not blocks or not 0 <= block <= blocks:
+        raise ConfigError(f"grounding block={block}: the model has {blocks}; expected 1 to {blocks}, or 0 for the last")
+    return block - 1
+
+
 def heat_maps(
-    reading: dict[str, np.ndarray], phrases: np.ndarray, readout: str, temperature: float
+    reading: dict[str, np.ndarray], phrases: np.ndarray, readout: str, temperature: float, block: int = -1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Heat maps of phrases over one clip, where they have their weight, and the groups that match them.
 
     Args:
-      reading: `group_embedding` [M, C], `logits` and `assignments` [M, Nt, h, w] of `Encoder.videos`.
+      reading: `group_embedding` [M, C], `logits` and `assignments` [blocks, M, Nt, h, w] of `Encoder.videos`.
       phrases: float32 [K, C], L2-normalised.
       readout: `logits`, `assignments` or `similarity_weighted`.
+      block: index of the grouping block.
       temperature: of `similarity_weighted`.
 
     Returns:
@@ -76,11 +92,12 @@ def heat_maps(
     """
     similarity = phrases @ reading["group_embedding"].T  # [K, M]
     matched = similarity.argmax(axis=1)  # [K]
+    assignments = reading["assignments"][block]
     if readout != "similarity_weighted":
-        return reading[readout][matched], reading["assignments"][matched], matched
+        return reading[readout][block][matched], assignments[matched], matched
     weights = np.exp((similarity - similarity.max(axis=1, keepdims=True)) / temperature)
     weights /= weights.sum(axis=1, keepdims=True)  # [K, M]
-    heat = np.tensordot(weights, reading["assignments"], axes=1)
+    heat = np.tensordot(weights, assignments, axes=1)
     return heat, heat, matched
 
 
@@ -93,6 +110,7 @@ class Grounding:
         self.options = options
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
         self._readout = resolve_readout(options.readout, config.model.grouping.assignment)
+        self._block = resolve_block(options.block, config.model.grouping)
         self.clips()
 
     def clips(self) -> EvaluationClips:
@@ -118,9 +136,9 @@ class Grounding:
             # Readings arrive a batch after the clips were taken: scenes wait in line and leave once scored.
             phrases, masks = scenes.pop(0)
             queries = np.stack([embedded[phrase] for phrase in phrases])  # [K, C]
-            heat, mass, matched = heat_maps(reading, queries, self._readout, self.options.temperature)
+            heat, mass, matched = heat_maps(reading, queries, self._readout, self.options.temperature, self._block)
             game.add(heat, mass, masks, tubelet)
-            overlap.add(reading["assignments"].argmax(axis=0), matched, masks, tubelet)
+            overlap.add(reading["assignments"][self._block].argmax(axis=0), matched, masks, tubelet)
             asked += 1
         if not asked:
             raise EvaluationError(f"split {clips.split!r}: no clip with masks of at least two objects that decodes")

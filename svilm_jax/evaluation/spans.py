@@ -89,9 +89,12 @@ def all_foreground_accuracy(true: tuple[int, int], length: int) -> float:
     return (true[1] - true[0]) / length
 
 
-def constant_accuracy(truth: Sequence[tuple[int, int]], length: int) -> float:
-    """The mean accuracy of the one legal span that fits all the true ones best."""
-    return max(float(np.mean([tubelet_accuracy(span, true, length) for true in truth])) for span in legal_spans(length))
+def constant_accuracy(truth: Sequence[tuple[int, int]], length: int, weights: Sequence[float] | None = None) -> float:
+    """The mean accuracy, by weight, of the one legal span that fits all the true ones best."""
+    return max(
+        float(np.average([tubelet_accuracy(span, true, length) for true in truth], weights=weights))
+        for span in legal_spans(length)
+    )
 
 
 def _unit(z: np.ndarray) -> np.ndarray:

@@ -15,11 +15,13 @@ class Splice:
       frames: uint8 [T, H, W, 3].
       span: half-open [s, e) of tubelets that show the foreground; the rest shows the background.
       tubelets: time indices of the clip, Nt.
+      weight: how much it counts in a mean: the probability of its span, where all of them are asked; else 1.
     """
 
     frames: np.ndarray
     span: tuple[int, int]
     tubelets: int
+    weight: float = 1.0
 
 
 def draw_span(index: int, tubelets: int, seed: int) -> tuple[int, int]:
@@ -34,13 +36,23 @@ def draw_span(index: int, tubelets: int, seed: int) -> tuple[int, int]:
     return start, start + duration
 
 
-def splice(foreground: np.ndarray, background: np.ndarray, span: tuple[int, int], per_tubelet: int) -> Splice:
+def weighted_spans(tubelets: int) -> list[tuple[tuple[int, int], float]]:
+    """Every legal span with the probability that `draw_span` gives it; the probabilities sum to one."""
+    spans = legal_spans(tubelets)
+    starts = {end - start: tubelets - (end - start) + 1 for start, end in spans}  # duration -> places for it
+    return [((s, e), 1 / len(starts) / starts[e - s]) for s, e in spans]
+
+
+def splice(
+    foreground: np.ndarray, background: np.ndarray, span: tuple[int, int], per_tubelet: int, weight: float = 1.0
+) -> Splice:
     """The background's frames with those of tubelets [s, e) replaced by the foreground's at the same times.
 
     Args:
       foreground, background: uint8 [T, H, W, 3].
       span: in tubelets.
       per_tubelet: frames a tubelet; T must be a multiple, so that no tubelet is split.
+      weight: see `Splice`.
     """
     if foreground.shape != background.shape or len(foreground) % per_tubelet:
         raise ValueError(
@@ -50,4 +62,4 @@ def splice(foreground: np.ndarray, background: np.ndarray, span: tuple[int, int]
     frames = background.copy()
     window = slice(span[0] * per_tubelet, span[1] * per_tubelet)
     frames[window] = foreground[window]
-    return Splice(frames, span, len(frames) // per_tubelet)
+    return Splice(frames, span, len(frames) // per_tubelet, weight)

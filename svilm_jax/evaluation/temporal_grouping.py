@@ -16,9 +16,10 @@ from svilm_jax.evaluation import raw_pixels, spans
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
 from svilm_jax.evaluation.common_features import common_features
 from svilm_jax.evaluation.encoding import Encoder
-from svilm_jax.evaluation.splices import Splice, draw_span, splice
+from svilm_jax.evaluation.splices import Splice, draw_span, splice, weighted_spans
 
 PARTNERS = ("twin", "next")
+SPANS = ("drawn", "all")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +31,12 @@ class GroupingOptions:
       split: its split.
       limit: use the first so many clips; 0: all.
       partners: twin (clips that share `Record.group`) or next (metrics get the ending `_ordinary`).
+      spans: drawn, one for each splice, or all legal ones, by the probability with which one would be drawn: the same
+        mean without the chance of the draw, at many times the cost for clips of many time indices.
       readout: separation (official) or ward.
       common_clips: take off first what so many training clips have in common at each time index; 0: nothing. Pixels
         are read both ways, and the better one counts.
-      seed: of the spans.
+      seed: of the spans that are drawn.
       prefix: of the metrics' names.
     """
 
@@ -41,16 +44,20 @@ class GroupingOptions:
     split: str = "twins_test"
     limit: int = 0
     partners: str = "twin"
+    spans: str = "drawn"
     readout: str = "separation"
     common_clips: int = 0
     seed: int = 0
     prefix: str = "grouping"
 
 
-def spliced_clips(clips: EvaluationClips, partners: str, seed: int, per_tubelet: int) -> Iterator[Splice]:
+def spliced_clips(
+    clips: EvaluationClips, partners: str, seed: int, per_tubelet: int, every_span: bool = False
+) -> Iterator[Splice]:
     """Splices in the order of the split; both of a pair must decode.
 
-    The spans are drawn by the number of the splice in the split, so a clip that does not decode changes no other.
+    The spans are drawn by the number of the splice in the split, so a clip that does not decode changes no other; with
+    `every_span` each clip is spliced with every legal one in turn, weighted.
     """
     if partners == "twin":
         pairs = [members[:2] for members in clips.groups().values() if len(members) > 1]
@@ -71,8 +78,10 @@ def spliced_clips(clips: EvaluationClips, partners: str, seed: int, per_tubelet:
         if both[0] is None or both[1] is None:
             continue
         for turn, (front, back) in enumerate([(both[0], both[1]), (both[1], both[0])]):
-            span = draw_span(2 * place + turn, len(front) // per_tubelet, seed)
-            yield splice(front, back, span, per_tubelet)
+            tubelets = len(front) // per_tubelet
+            drawn = [] if every_span else [(draw_span(2 * place + turn, tubelets, seed), 1.0)]
+            for span, weight in drawn or weighted_spans(tubelets):
+                yield splice(front, back, span, per_tubelet, weight)
 
 
 class TemporalGrouping:
@@ -82,6 +91,7 @@ class TemporalGrouping:
         self.options = options
         for name, value, known in (
             ("partners", options.partners, PARTNERS),
+            ("spans", options.spans, SPANS),
             ("readout", options.readout, spans.READOUTS),
         ):
             if value not in known:
@@ -110,25 +120,27 @@ class TemporalGrouping:
         common: dict[str, np.ndarray] = {}
         if options.common_clips:
             common = common_features(encoder, self._train.dataset, self._train.split, options.common_clips)
-        waiting: list[tuple[tuple[int, int], dict[str, np.ndarray]]] = []
+        waiting: list[tuple[Splice, dict[str, np.ndarray]]] = []
+        every = options.spans == "all"
 
         def frames() -> Iterator[np.ndarray]:
-            for spliced in spliced_clips(clips, options.partners, options.seed, per_tubelet):
+            for spliced in spliced_clips(clips, options.partners, options.seed, per_tubelet, every):
                 pixels = {name: read(spliced.frames, per_tubelet) for name, read in raw_pixels.FEATURES.items()}
-                waiting.append((spliced.span, pixels))
+                waiting.append((dataclasses.replace(spliced, frames=np.empty(0)), pixels))
                 yield spliced.frames
 
         rows: list[dict[str, float]] = []
-        truth: list[tuple[int, int]] = []
+        asked: list[Splice] = []
         for reading in encoder.videos(frames(), ("time_tokens",)):
-            true, pixels = waiting.pop(0)
-            truth.append(true)
+            spliced, pixels = waiting.pop(0)
+            asked.append(spliced)
             features = {"model": reading["time_tokens"] - common.get("model", 0), **pixels}
             features |= {f"{name}_centered": pixels[name] - common[name] for name in pixels if name in common}
-            rows.append(score_splice(features, true, options.readout))
+            rows.append(score_splice(features, spliced.span, options.readout))
         if not rows:
             raise EvaluationError(f"split {clips.split!r}: no pair of clips of which both decode")
-        mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        weights = [spliced.weight for spliced in asked]
+        mean = {name: float(np.average([row[name] for row in rows], weights=weights)) for name in rows[0]}
         for name in raw_pixels.FEATURES:
             for kind in ("accuracy", "exact"):
                 mean[f"{kind}/{name}"] = max(mean[f"{kind}/{name}"], mean.get(f"{kind}/{name}_centered", 0.0))
@@ -141,7 +153,8 @@ class TemporalGrouping:
         for name in raw_pixels.FEATURES:
             yield f"{accuracy}_raw_{name}", mean[f"accuracy/{name}"]
         yield f"{accuracy}_all_foreground", mean["accuracy/all_foreground"]
-        yield f"{accuracy}_constant_span", spans.constant_accuracy(truth, self._video.frames // per_tubelet)
+        truth = [spliced.span for spliced in asked]
+        yield f"{accuracy}_constant_span", spans.constant_accuracy(truth, asked[0].tubelets, weights)
         failed, share = clips.failed_share(options.prefix)
         yield f"{failed}{'_ordinary' if options.partners == 'next' else ''}", share
 

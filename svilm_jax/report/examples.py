@@ -15,7 +15,7 @@ from svilm_jax.config import Config
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, object_masks
 from svilm_jax.evaluation.common_features import common_features
 from svilm_jax.evaluation.encoding import Encoder
-from svilm_jax.evaluation.grounding import Grounding, GroundingOptions, heat_maps, resolve_readout
+from svilm_jax.evaluation.grounding import Grounding, GroundingOptions, heat_maps, resolve_block, resolve_readout
 from svilm_jax.evaluation.ranking import pessimistic_ranks
 from svilm_jax.evaluation.registry import build_evaluators
 from svilm_jax.evaluation.retrieval import Gallery, HardRetrieval, Retrieval, encode_gallery
@@ -173,6 +173,7 @@ def _grounding(
     clips = task.clips() if task else _default_clips(config)
     options = task.options if task else GroundingOptions()
     readout = resolve_readout(options.readout, config.model.grouping.assignment)
+    block = resolve_block(options.block, config.model.grouping)
     scenes: list[tuple[np.ndarray, str, list[str], np.ndarray | None]] = []
     candidates = [n for n in clips.numbers if len(_phrases(clips.records[n])) > 1]
     for _, clip in clips.read([candidates[i] for i in _spaced(len(candidates), count)]):
@@ -187,8 +188,8 @@ def _grounding(
     readings = encoder.videos([frames for frames, *_ in scenes], Grounding.READ)
     examples = []
     for (frames, caption, phrases, masks), reading in zip(scenes, readings, strict=True):
-        heat, mass, matched = heat_maps(reading, encoder.phrases(phrases), readout, options.temperature)
-        winners = reading["assignments"].argmax(axis=0)  # [Nt, h, w]
+        heat, mass, matched = heat_maps(reading, encoder.phrases(phrases), readout, options.temperature, block)
+        winners = reading["assignments"][block].argmax(axis=0)  # [Nt, h, w]
         maps = [
             PhraseMap(phrase, heat[k], mass[k], winners == matched[k], None if masks is None else masks[k])
             for k, phrase in enumerate(phrases)

@@ -26,8 +26,8 @@ def test_readings_are_the_models_own(encoder, count):
         for name, expected in {
             "embedding": outputs.embedding[i],
             "group_embedding": outputs.group_embedding[i],
-            "logits": outputs.logits[-1][i],
-            "assignments": outputs.assignments[-1][i],
+            "logits": np.stack([block[i] for block in outputs.logits]),
+            "assignments": np.stack([block[i] for block in outputs.assignments]),
             "time_tokens": outputs.tokens[i].mean(axis=1),
             "features": outputs.tokens[i].mean(axis=(0, 1)),
         }.items():

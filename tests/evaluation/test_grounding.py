@@ -1,6 +1,10 @@
 """Does the grounding evaluator see that a reader of colours knows where each phrase is?"""
 
+import dataclasses
+import itertools
+
 import colored_squares as world
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -56,20 +60,20 @@ def test_heat_maps_match_a_loop():
     rng = np.random.default_rng(0)
     reading = {
         "group_embedding": rng.normal(size=(5, 4)),
-        "logits": rng.normal(size=(5, 2, 3, 3)),
-        "assignments": rng.random((5, 2, 3, 3)),
+        "logits": rng.normal(size=(3, 5, 2, 3, 3)),
+        "assignments": rng.random((3, 5, 2, 3, 3)),
     }
     phrases = rng.normal(size=(3, 4))
-    for k in range(3):
+    for k, block in itertools.product(range(3), (0, 1, -1)):
         similarity = [float(phrases[k] @ reading["group_embedding"][m]) for m in range(5)]
         best = int(np.argmax(similarity))
         for readout in ("logits", "assignments"):
-            heat, _, matched = grounding.heat_maps(reading, phrases, readout, 0.1)
+            heat, _, matched = grounding.heat_maps(reading, phrases, readout, 0.1, block)
             assert matched[k] == best
-            np.testing.assert_array_equal(heat[k], reading[readout][best])
+            np.testing.assert_array_equal(heat[k], reading[readout][block][best])
         weights = [np.exp(s / 0.1) for s in similarity]
-        expected = sum(w / sum(weights) * reading["assignments"][m] for m, w in enumerate(weights))
-        heat, _, _ = grounding.heat_maps(reading, phrases, "similarity_weighted", 0.1)
+        expected = sum(w / sum(weights) * reading["assignments"][block][m] for m, w in enumerate(weights))
+        heat, _, _ = grounding.heat_maps(reading, phrases, "similarity_weighted", 0.1, block)
         np.testing.assert_allclose(heat[k], expected)
 
 
@@ -81,6 +85,32 @@ def test_the_official_readout_follows_the_assignment():
     ]
     with pytest.raises(ConfigError, match="did you mean 'logits'"):
         grounding.resolve_readout("logit", "hard")
+
+
+def test_a_block_is_named_from_one_and_zero_is_the_last(encoder):
+    three = dataclasses.replace(encoder.config.model.grouping, after_layers=(1, 2, 3))
+    assert [grounding.resolve_block(block, three) for block in (0, 1, 2, 3)] == [-1, 0, 1, 2]
+    for block in (-1, 4):
+        with pytest.raises(ConfigError, match=f"block={block}: the model has 3; expected 1 to 3, or 0 for the last"):
+            grounding.resolve_block(block, three)
+
+
+class TwoBlocks(world.ColorReader):
+    """Sees nothing in its first block; the second is that of its parent."""
+
+    def encode_video(self, video, *, train=False, rng=None):
+        outputs = super().encode_video(video, train=train, rng=rng)
+        flat = tuple(jnp.zeros_like(a) for a in outputs.logits)
+        even = tuple(jnp.full_like(a, 1 / a.shape[1]) for a in outputs.assignments)
+        return dataclasses.replace(outputs, logits=(*flat, *outputs.logits), assignments=(*even, *outputs.assignments))
+
+
+def test_the_block_that_is_asked_for_is_read(encoder):
+    model = dataclasses.replace(encoder.config.model.grouping, after_layers=(1, 2))
+    config = dataclasses.replace(encoder.config, model=dataclasses.replace(encoder.config.model, grouping=model))
+    two = Encoder(TwoBlocks(), config, encoder.tokenizer)
+    assert run(two, block=2)["grounding/pointing_game"] == run(two)["grounding/pointing_game"] == 1.0
+    assert run(two, block=1)["grounding/pointing_game"] == 0.0
 
 
 def test_a_split_without_masks_says_so(encoder):

@@ -24,6 +24,16 @@ def test_draws_cover_all_legal_spans_and_durations_evenly():
     assert all(abs(durations[d] / 3000 - 1 / 3) < 0.04 for d in (5, 6, 7))
 
 
+@pytest.mark.parametrize("tubelets", [3, 5, 8])
+def test_weights_of_spans_are_the_probabilities_of_the_draw(tubelets):
+    spans, weights = zip(*splices.weighted_spans(tubelets), strict=True)
+    assert list(spans) == legal_spans(tubelets)
+    drawn = collections.Counter(splices.draw_span(i, tubelets, seed=0) for i in range(4000))
+    assert sum(weights) == pytest.approx(1)
+    for span, weight in zip(spans, weights, strict=True):
+        assert drawn[span] / 4000 == pytest.approx(weight, abs=4 * (weight / 4000) ** 0.5)
+
+
 def test_frames_come_from_the_right_clip_at_the_right_time():
     front = np.arange(8, dtype=np.uint8)[:, None, None, None] + np.zeros((8, 2, 2, 3), np.uint8)
     back = front + 100

@@ -13,6 +13,8 @@ from svilm_jax.evaluation import raw_pixels
 from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.evaluation.common_features import common_features
 from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.evaluation.spans import legal_spans, tubelet_accuracy
+from svilm_jax.evaluation.splices import weighted_spans
 from svilm_jax.evaluation.temporal_grouping import GroupingOptions, TemporalGrouping, score_splice, spliced_clips
 
 
@@ -53,6 +55,22 @@ def test_pairs_are_spliced_both_ways_and_a_broken_twin_takes_its_pair_along(enco
         np.testing.assert_array_equal(item.frames[start:end], frames[front][start:end])
         np.testing.assert_array_equal(item.frames[:start], frames[back][:start])
         np.testing.assert_array_equal(item.frames[end:], frames[back][end:])
+
+
+def test_all_spans_of_a_pair_weigh_as_they_would_be_drawn(encoder):
+    clips = TemporalGrouping(GroupingOptions(), encoder.config).clips()
+    spliced = list(spliced_clips(clips, "twin", 0, 2, every_span=True))
+    assert len(spliced) == 9 * len(list(spliced_clips(clips, "twin", 0, 2)))
+    assert sum(s.weight for s in spliced) == pytest.approx(len(spliced) / 9)
+    metrics = run(Encoder(Blind(), encoder.config, encoder.tokenizer), spans="all")
+    # Without a look at the clip the last legal span is read: its expected accuracy by hand.
+    length, last = spliced[0].tubelets, legal_spans(spliced[0].tubelets)[-1]
+    expected = sum(w * tubelet_accuracy(last, span, length) for span, w in weighted_spans(length))
+    assert metrics["grouping/tubelet_accuracy"] == pytest.approx(expected)
+    foreground = sum(w * (span[1] - span[0]) / length for span, w in weighted_spans(length))
+    assert metrics["grouping/tubelet_accuracy_all_foreground"] == pytest.approx(foreground)
+    with pytest.raises(ConfigError, match="grouping spans='al': expected one of .*did you mean 'all'"):
+        run(encoder, spans="al")
 
 
 def test_ordinary_partners_have_names_of_their_own(encoder):

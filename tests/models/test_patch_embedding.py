@@ -48,7 +48,7 @@ def test_the_linear_embedding_is_a_product_with_every_tubelet():
 
 
 def convolve(x, layer, stride, overlaps):
-    """[h, w, c] -> [h / stride, w / stride, c'], place by place: its square and, where they overlap, half as much around."""
+    """[h, w, c] -> [h / stride, w / stride, c'], place by place; half a stride around it where squares overlap."""
     rows, columns, half = x.shape[0] // stride, x.shape[1] // stride, stride // 2 if overlaps else 0
     padded = np.zeros((x.shape[0] + 2 * half, x.shape[1] + 2 * half, x.shape[2]))
     padded[half : half + x.shape[0], half : half + x.shape[1]] = x
