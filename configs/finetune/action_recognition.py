@@ -35,10 +35,9 @@ def get_config(arg=None):
     if arg.mode == "finetune":
         config.evaluators = {"action_recognition": {"split": test, **views}}
     else:
-        every = {k: tuple(f"{k}{i}" for i in (1, 2, 3)) for k in ("train", "test")}
-        # Left and right are the same places in another order, which a mean over time does not keep.
-        alone = {"train": (train,), "test": (test,), "pool": "time"}
-        config.evaluators = {"linear_probe": {**(every if folds else alone), **views}}
+        names = [(f"train{i}", f"test{i}") for i in (1, 2, 3)] if folds else [(train, test)]
+        every = dict(zip(("train", "test"), zip(*names, strict=True), strict=True))
+        config.evaluators = {"linear_probe": {**every, **views}}
     if not folds:
         config.input.update({"workers": 0, "threads": 1, "prefetch": 2, "cache_bytes": 2 * 2**30, "random_crop": False})
         config.train.update({"log_every": 10})

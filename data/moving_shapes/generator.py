@@ -104,7 +104,7 @@ SPLITS: Mapping[str, Split] = {
     "twins_test": Split("test", 200, 2, _twins),
     "untrimmed_train": Split("train", 60, 1, _story),
     "untrimmed_test": Split("test", 40, 1, _story),
-    "actions_train": Split("train", 800, 1, _alone),
+    "actions_train": Split("train", 2000, 1, _alone),
     "actions_test": Split("test", 300, 1, _alone),
 }
 
