@@ -45,7 +45,7 @@ def get_config(arg=None):
     config.evaluators = {
         "retrieval": {"split": "test"},
         "retrieval_hard": {"split": "hard_test"},
-        "grounding": {"split": "test", "block": 2},
+        "grounding": {"split": "test", "block_split": "validation"},
         "grouping": {"split": "twins_test", "spans": "all", "common_clips": 200},
         "scene_cuts": {"split": "untrimmed_test", "common_clips": 200},
     }

@@ -13,7 +13,7 @@ The point is the strongest patch, drawn towards where the assignment of m* has i
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -36,8 +36,9 @@ class GroundingOptions:
       split: its split; needs masks.
       limit: use the first so many clips; 0: all.
       readout: one of `READOUTS`; auto: the official one of the config's assignment.
-      block: whose grouping block's assignment is read, from 1; 0: the last. Tokens mix with every layer: an earlier
-        block may know better where things are, and is to be chosen on a validation split.
+      block: the grouping block whose affinities are read, from 1; 0: the last. Tokens mix with every layer: an earlier
+        block may know better where things are.
+      block_split: the block with the most hits on this split is read instead; never `split`; "": `block` decides.
       temperature: of `similarity_weighted`; the spatial grounding loss's default.
       prefix: of the metrics' names.
     """
@@ -47,6 +48,7 @@ class GroundingOptions:
     limit: int = 0
     readout: str = "auto"
     block: int = 0
+    block_split: str = ""
     temperature: float = 0.07
     prefix: str = "grounding"
 
@@ -108,18 +110,49 @@ class Grounding:
 
     def __init__(self, options: GroundingOptions, config: Config):
         self.options = options
+        if options.block_split and (options.block or options.block_split == options.split):
+            raise ConfigError(
+                f"grounding block_split={options.block_split!r}: expected another split than {options.split!r}, which "
+                "is reported, and no block beside it"
+            )
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
         self._readout = resolve_readout(options.readout, config.model.grouping.assignment)
-        self._block = resolve_block(options.block, config.model.grouping)
-        self.clips()
+        self._block, self._blocks = (
+            resolve_block(options.block, config.model.grouping),
+            config.model.grouping.after_layers,
+        )
+        for split in filter(None, (options.split, options.block_split)):
+            self.clips(split)
 
-    def clips(self) -> EvaluationClips:
-        """The clips of the split; those with fewer than two objects are passed over."""
-        return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
+    def clips(self, split: str = "") -> EvaluationClips:
+        """The clips of a split, "" for the one that is reported; those with fewer than two objects are passed over."""
+        return EvaluationClips(self._dataset, split or self.options.split, self.options.limit, self._video)
+
+    def chosen_block(self, encoder: Encoder) -> int:
+        """The index of the block that is read, -1 for the last; chosen on `block_split` where there is one."""
+        if not self.options.block_split:
+            return self._block
+        blocks = range(len(self._blocks))
+        games = [game for game, _ in self._play(encoder, self.clips(self.options.block_split), blocks)]
+        return max(blocks, key=lambda block: (games[block].hits, -block))
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value); see `pointing` and `regions` for what each means."""
-        clips, prefix, tubelet = self.clips(), self.options.prefix, self._video.tubelet
+        """Yields (name, value); see `pointing` and `regions` for what each means.
+
+        `block`: the number of the block that is read, where it was chosen.
+        """
+        clips, prefix, block = self.clips(), self.options.prefix, self.chosen_block(encoder)
+        ((game, overlap),) = self._play(encoder, clips, (block,))
+        yield from game.metrics(prefix).items()
+        yield from overlap.metrics(prefix).items()
+        if self.options.block_split:
+            yield f"{prefix}/block", float(block + 1)
+        yield clips.failed_share(prefix)
+
+    def _play(
+        self, encoder: Encoder, clips: EvaluationClips, blocks: Sequence[int]
+    ) -> list[tuple[PointingGame, RegionOverlap]]:
+        """Both scores over the clips, for each block."""
         scenes: list[tuple[list[str], np.ndarray]] = []
 
         def frames() -> Iterator[np.ndarray]:
@@ -131,17 +164,16 @@ class Grounding:
 
         known = list(dict.fromkeys(item.phrase for n in clips.numbers for item in clips.records[n].objects))
         embedded = dict(zip(known, encoder.phrases(known), strict=True))
-        game, overlap, asked = PointingGame(), RegionOverlap(), 0
+        scores, asked = [(PointingGame(), RegionOverlap()) for _ in blocks], 0
         for reading in encoder.videos(frames(), self.READ):
             # Readings arrive a batch after the clips were taken: scenes wait in line and leave once scored.
             phrases, masks = scenes.pop(0)
             queries = np.stack([embedded[phrase] for phrase in phrases])  # [K, C]
-            heat, mass, matched = heat_maps(reading, queries, self._readout, self.options.temperature, self._block)
-            game.add(heat, mass, masks, tubelet)
-            overlap.add(reading["assignments"][self._block].argmax(axis=0), matched, masks, tubelet)
+            for block, (game, overlap) in zip(blocks, scores, strict=True):
+                heat, mass, matched = heat_maps(reading, queries, self._readout, self.options.temperature, block)
+                game.add(heat, mass, masks, self._video.tubelet)
+                overlap.add(reading["assignments"][block].argmax(axis=0), matched, masks, self._video.tubelet)
             asked += 1
         if not asked:
             raise EvaluationError(f"split {clips.split!r}: no clip with masks of at least two objects that decodes")
-        yield from game.metrics(prefix).items()
-        yield from overlap.metrics(prefix).items()
-        yield clips.failed_share(prefix)
+        return scores

@@ -35,9 +35,12 @@ def with_baselines(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
 
 
 def is_share(name: str) -> bool:
-    """Whether a metric is a share between 0 and 1; others are ranks, numbers of groups, penalties, steps, seconds."""
+    """Whether a metric is a share between 0 and 1; others are ranks, numbers, penalties, steps, seconds."""
     return not (
-        name.startswith("train/") or name.endswith(("groups_used", "penalty")) or "MedR" in name or "MeanR" in name
+        name.startswith("train/")
+        or name.endswith(("groups_used", "penalty", "/block"))
+        or "MedR" in name
+        or "MeanR" in name
     )
 
 
@@ -47,7 +50,7 @@ def format_value(name: str, value: float) -> str:
         return f"{100 * value:.1f} %"
     if name.endswith("penalty"):
         return f"{value:g}"
-    return f"{value:.0f}" if name.startswith("train/") else f"{value:.1f}"
+    return f"{value:.0f}" if name.startswith("train/") or name.endswith("/block") else f"{value:.1f}"
 
 
 def format_table(metrics: Mapping[str, float]) -> str:

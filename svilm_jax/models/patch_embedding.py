@@ -112,6 +112,7 @@ def _kernel(number: int, stride: int) -> int:
 
 def _convolve(x: jax.Array, layer: Linear, stride: int, side: int) -> jax.Array:
     """[N, h, w, c] -> [N, h/stride, w/stride, c'] by kernels of `side`, with zeros around where they reach over."""
+    assert layer.bias is not None
     kernel = layer.kernel[...].astype(x.dtype).reshape(side, side, x.shape[-1], -1)
     around = ((side - stride) // 2,) * 2
     y = jax.lax.conv_general_dilated(

@@ -15,7 +15,7 @@ from svilm_jax.config import Config
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, object_masks
 from svilm_jax.evaluation.common_features import common_features
 from svilm_jax.evaluation.encoding import Encoder
-from svilm_jax.evaluation.grounding import Grounding, GroundingOptions, heat_maps, resolve_block, resolve_readout
+from svilm_jax.evaluation.grounding import Grounding, GroundingOptions, heat_maps, resolve_readout
 from svilm_jax.evaluation.ranking import pessimistic_ranks
 from svilm_jax.evaluation.registry import build_evaluators
 from svilm_jax.evaluation.retrieval import Gallery, HardRetrieval, Retrieval, encode_gallery
@@ -173,7 +173,7 @@ def _grounding(
     clips = task.clips() if task else _default_clips(config)
     options = task.options if task else GroundingOptions()
     readout = resolve_readout(options.readout, config.model.grouping.assignment)
-    block = resolve_block(options.block, config.model.grouping)
+    block = task.chosen_block(encoder) if task else -1
     scenes: list[tuple[np.ndarray, str, list[str], np.ndarray | None]] = []
     candidates = [n for n in clips.numbers if len(_phrases(clips.records[n])) > 1]
     for _, clip in clips.read([candidates[i] for i in _spaced(len(candidates), count)]):

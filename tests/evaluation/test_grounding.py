@@ -113,6 +113,18 @@ def test_the_block_that_is_asked_for_is_read(encoder):
     assert run(two, block=1)["grounding/pointing_game"] == 0.0
 
 
+def test_the_better_block_on_another_split_is_read(encoder):
+    model = dataclasses.replace(encoder.config.model.grouping, after_layers=(1, 2))
+    config = dataclasses.replace(encoder.config, model=dataclasses.replace(encoder.config.model, grouping=model))
+    two = Encoder(TwoBlocks(), config, encoder.tokenizer)
+    metrics = run(two, block_split="twins_test")
+    assert (metrics["grounding/block"], metrics["grounding/pointing_game"]) == (2.0, 1.0)
+    assert "grounding/block" not in run(two)
+    for wrong in ({"block_split": "test"}, {"block_split": "twins_test", "block": 1}):
+        with pytest.raises(ConfigError, match="expected another split than 'test'.* and no block beside it"):
+            run(two, **wrong)
+
+
 def test_a_split_without_masks_says_so(encoder):
     with pytest.raises(EvaluationError, match="masks of at least two objects"):
         run(encoder, split="plain")
