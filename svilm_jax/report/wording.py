@@ -31,6 +31,7 @@ LABELS: Mapping[str, str] = {
     "grounding/pointing_game_other_phrase": "points on another object",
     "grounding/pointing_any_object": "points on any object",
     "grounding/mean_iou": "overlap of the matched group with the object (IoU)",
+    "grounding/block": "grouping block that is read, chosen on another split",
     "grounding/groups_used": "groups in use, of those that the model has",
     "grouping/tubelet_accuracy": "tubelets on the right side, splices of twins",
     "grouping/tubelet_accuracy_ordinary": "tubelets on the right side, ordinary splices",
