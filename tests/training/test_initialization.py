@@ -105,6 +105,7 @@ def finetuned(moving_shapes, pretrained, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finetuned")
     changes = {
         "input.task": "actions",
+        "input.split": "actions_train",
         "model.head.kind": "classification",
         "splice.enabled": False,
         "init.checkpoint": str(pretrained),
