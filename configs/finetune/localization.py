@@ -31,7 +31,6 @@ def get_config(arg=None):
     if arg.data == "moving_shapes":
         # A video has a handful of actions of all kinds: what happens is read from its steps.
         config.model.localization.update({"steps": 48, "width": 128, "samples": 16})
-        config.optimizer.learning_rate = 2e-3
-        config.train.update({"steps": arg.steps or 200, "log_every": 10})
+        config.train.update({"steps": arg.steps or 400, "log_every": 10})
         config.evaluators.localization.top = 1
     return config

@@ -120,7 +120,7 @@ class Localization:
             given = [[(label, weight) for label, weight in named]] * len(segments)
         else:
             assert logits is not None
-            shares = classify(segments, logits, video.duration)  # [N, C]
+            shares = classify(segments, logits, video.duration)[:, :-1]  # [N, C], what is left of 1 is background's
             best = np.argsort(-shares, axis=1, kind="stable")[:, : options.top]
             given = [[(self._classes[c], float(shares[n, c])) for c in best[n]] for n in range(len(segments))]
         return [

@@ -77,7 +77,7 @@ class Localization:
     Attributes:
       weight: of the loss in the sum [C].
       regression: of the balanced MSE [P: 10].
-      classes: of the cross entropy of the class branch, over steps that are not background [C].
+      classes: of the cross entropy of the class branch, background being a class of its own [C].
       boundary: a boundary is one where more than this share of its bin lies in a true region [A: 0.5].
       fits: the tIoU above which the classification map says yes [P: 0.9].
       high, low: what separates anchors of high, middle and low tIoU [P: 0.7, 0.3].
@@ -96,8 +96,8 @@ class Localization:
     def __call__(
         self, outputs: LocalizationOutputs, batch: dict[str, jax.Array], rng: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The loss; metrics: its parts before their weights, and `step_accuracy`, the share of steps that are not
-        background which the class branch names right (0 without the branch)."""
+        """The loss; metrics: its parts before their weights, and `step_accuracy`, the share of steps that the class
+        branch names right, background among them (0 without the branch)."""
         rows, inside = batch["valid"], outputs.valid & batch["valid"][:, None, None]
         steps = jnp.broadcast_to(rows[:, None], outputs.start.shape)
         start = balanced_bce(outputs.start, batch["start"] > self.boundary, steps)
@@ -115,13 +115,11 @@ class Localization:
 
     @staticmethod
     def _classes(outputs: LocalizationOutputs, truth: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Mean cross entropy and accuracy over steps [B, T] of a class."""
+        """Mean cross entropy and accuracy over steps [B, T]."""
         if outputs.classes is None:
             return jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32)
-        logits = outputs.classes.astype(jnp.float32)  # [B, T, C]
-        counted = steps & (truth >= 0)
-        likely = jax.nn.log_softmax(logits)
-        # Background is read as class 0 and then not counted: an index of -1 would be the last class, silently.
-        chosen = jnp.take_along_axis(likely, jnp.maximum(truth, 0)[..., None], axis=-1)[..., 0]  # [B, T]
+        logits = outputs.classes.astype(jnp.float32)  # [B, T, C + 1]
+        truth = jnp.where(truth >= 0, truth, logits.shape[-1] - 1)
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), truth[..., None], axis=-1)[..., 0]  # [B, T]
         hit = (jnp.argmax(logits, axis=-1) == truth).astype(jnp.float32)
-        return masked_mean(-chosen, counted), masked_mean(hit, counted)
+        return masked_mean(-chosen, steps), masked_mean(hit, steps)

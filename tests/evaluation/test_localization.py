@@ -70,7 +70,7 @@ class Oracle:
         self.asked += 1
         start, end = np.full((2, BATCH, STEPS), -SURE)
         scores = np.full((BATCH, 2, STEPS, STEPS), -SURE)
-        classes = np.zeros((BATCH, STEPS, len(CLASSES)))
+        classes = np.zeros((BATCH, STEPS, len(CLASSES) + 1))  # the last one: nothing
         for row in range(BATCH):
             for label, first, after in TRUTHS[int(features[row, 0, 0])]:
                 start[row, first] = end[row, after - 1] = scores[row, :, first, after - 1 - first] = SURE

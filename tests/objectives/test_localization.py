@@ -23,7 +23,7 @@ def made(segments, seed=0, classes=True, valid=None):
         end=jnp.asarray(rng.normal(size=(count, STEPS)), jnp.float32),
         scores=jnp.asarray(rng.normal(size=(count, 2, STEPS, STEPS)), jnp.float32),
         valid=jnp.asarray(np.tile(inside, (count, 1, 1))),
-        classes=jnp.asarray(rng.normal(size=(count, STEPS, CLASSES)), jnp.float32) if classes else None,
+        classes=jnp.asarray(rng.normal(size=(count, STEPS, CLASSES + 1)), jnp.float32) if classes else None,
     )
     each = []
     for video in segments:
@@ -69,10 +69,11 @@ def slow_loss(outputs, batch, objective):
             total += weight * (sigmoid(outputs.scores[b, 0, s, d]) - iou[b, s, d]) ** 2
             weights += weight
     parts["regression"] = 0.5 * total / weights
-    named = [(b, t) for b, t in steps if batch["step_class"][b, t] >= 0]
+    assert any(batch["step_class"][b, t] < 0 for b, t in steps)
     losses, hits = [], []
-    for b, t in named if outputs.classes is not None else []:
+    for b, t in steps if outputs.classes is not None else []:
         logits, truth = np.asarray(outputs.classes[b, t], np.float64), int(batch["step_class"][b, t])
+        truth = CLASSES if truth < 0 else truth  # nothing is the last class
         losses.append(math.log(sum(math.exp(v) for v in logits)) - logits[truth])
         hits.append(int(np.argmax(logits)) == truth)
     parts["class"], parts["step_accuracy"] = (np.mean(losses), np.mean(hits)) if losses else (0.0, 0.0)

@@ -41,7 +41,7 @@ class LocalizationOutputs:
       scores: [B, 2, T (start), T (duration)]: `REGRESSION`, the tIoU of the anchor with the nearest true segment, and
         `CLASSIFICATION`, whether that tIoU is above 0.9. `NOWHERE` outside `valid`.
       valid: bool [B, T (start), T (duration)], anchors that lie inside the video.
-      classes: [B, T, C], what happens at the step, or None where an external classifier says it.
+      classes: [B, T, C + 1], what happens at the step, nothing last; None where an external classifier says it.
     """
 
     start: jax.Array
@@ -214,7 +214,7 @@ class GTAD(nnx.Module):
         self.class_hidden = self.class_logit = nnx.data(None)
         if classes:
             self.class_hidden = nnx.data(GroupedConv(width, width, kernel=3, groups=1, dtype=dtype, rngs=rngs))
-            self.class_logit = nnx.data(readout(width, classes))
+            self.class_logit = nnx.data(readout(width, classes + 1))
 
     def __call__(self, features: jax.Array, mask: jax.Array | None = None) -> LocalizationOutputs:
         """features float [B, T, features], mask bool [B, T] of the steps that exist (None: all of them).
@@ -239,7 +239,7 @@ class GTAD(nnx.Module):
 
         classes = None
         if self.class_hidden is not None and self.class_logit is not None:
-            classes = self.class_logit(jax.nn.relu(self.class_hidden(base)))  # [B, T, C]
+            classes = self.class_logit(jax.nn.relu(self.class_hidden(base)))  # [B, T, C + 1]
         return LocalizationOutputs(start=start, end=end, scores=scores, valid=valid, classes=classes)
 
     def _inside(self, mask: jax.Array | None, batch: int) -> jax.Array:

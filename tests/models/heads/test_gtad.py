@@ -177,7 +177,7 @@ def test_alignment_is_sampling_and_then_the_layers(context):
         # What the authors' file says that a summary of their network counted; see the docstring of GTAD.
         ({"inner": 32, "context": 32, "kernel": 3}, 9_495_428),
         ({}, 5_563_268),
-        ({"classes": 200}, 5_563_268 + 3 * 256 * 256 + 256 + 256 * 200 + 200),
+        ({"classes": 200}, 5_563_268 + 3 * 256 * 256 + 256 + 256 * 201 + 201),  # and nothing
     ],
 )
 def test_the_size_of_the_original(options, count):
@@ -194,7 +194,7 @@ def test_shapes_and_rows_that_do_not_mix(kernel):
     whole, alone = run(x), run(x[1:2])
     assert whole.start.shape == whole.end.shape == (3, 9)
     assert whole.scores.shape == (3, 2, 9, 9)
-    assert whole.classes.shape == (3, 9, 3)
+    assert whole.classes.shape == (3, 9, 4)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(a[1:2], b, atol=1e-5)
     inside = np.add.outer(np.arange(9), np.arange(9)) < 9
