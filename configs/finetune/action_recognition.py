@@ -35,8 +35,8 @@ def get_config(arg=None):
     if arg.mode == "finetune":
         config.evaluators = {"action_recognition": {"split": test, **views}}
     else:
-        names = [(f"train{i}", f"test{i}") for i in (1, 2, 3)] if folds else [(train, test)]
-        every = dict(zip(("train", "test"), zip(*names, strict=True), strict=True))
+        prefix, numbers = ("", ("1", "2", "3")) if folds else ("actions_", ("",))
+        every = {k: tuple(f"{prefix}{k}{i}" for i in numbers) for k in ("train", "test")}
         config.evaluators = {"linear_probe": {**every, **views}}
     if not folds:
         config.input.update({"workers": 0, "threads": 1, "prefetch": 2, "cache_bytes": 2 * 2**30, "random_crop": False})

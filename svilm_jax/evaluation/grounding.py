@@ -117,10 +117,8 @@ class Grounding:
             )
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
         self._readout = resolve_readout(options.readout, config.model.grouping.assignment)
-        self._block, self._blocks = (
-            resolve_block(options.block, config.model.grouping),
-            config.model.grouping.after_layers,
-        )
+        self._block = resolve_block(options.block, config.model.grouping)
+        self._blocks = range(len(config.model.grouping.after_layers))
         for split in filter(None, (options.split, options.block_split)):
             self.clips(split)
 
@@ -132,9 +130,8 @@ class Grounding:
         """The index of the block that is read, -1 for the last; chosen on `block_split` where there is one."""
         if not self.options.block_split:
             return self._block
-        blocks = range(len(self._blocks))
-        games = [game for game, _ in self._play(encoder, self.clips(self.options.block_split), blocks)]
-        return max(blocks, key=lambda block: (games[block].hits, -block))
+        games = [game for game, _ in self._play(encoder, self.clips(self.options.block_split), self._blocks)]
+        return max(self._blocks, key=lambda block: (games[block].hits, -block))
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
         """Yields (name, value); see `pointing` and `regions` for what each means.

@@ -79,8 +79,8 @@ def spliced_clips(
             continue
         for turn, (front, back) in enumerate([(both[0], both[1]), (both[1], both[0])]):
             tubelets = len(front) // per_tubelet
-            drawn = [] if every_span else [(draw_span(2 * place + turn, tubelets, seed), 1.0)]
-            for span, weight in drawn or weighted_spans(tubelets):
+            drawn = [(draw_span(2 * place + turn, tubelets, seed), 1.0)]
+            for span, weight in weighted_spans(tubelets) if every_span else drawn:
                 yield splice(front, back, span, per_tubelet, weight)
 
 

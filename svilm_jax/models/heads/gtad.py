@@ -163,7 +163,7 @@ class GTAD(nnx.Module):
       inner, context: samples of an anchor, see `SGAlign`.
       kernel: of the two convolutions over the map of anchors.
       classes: C of the branch that names what happens at a step (own addition [C]: three steps of the base features,
-        one hidden layer), 0 for none.
+        one hidden layer; beside them it has one output for background), 0 for none.
       chunk: anchors evaluated at a time.
     """
 
