@@ -94,7 +94,7 @@ class LinearProbe:
                 found.append(float(hits.sum() / len(every)))
                 if not ending:
                     penalty = probe.penalty
-                    majority.append(float(np.bincount(every).max() / len(every)))
+                    majority.append(float(np.max(np.bincount(every)) / len(every)))
                     failed.append(1 - len(targets) / len(every))
                     if len(options.train) > 1:
                         yield f"{options.prefix}/top1_{test}", found[-1]
