@@ -19,8 +19,10 @@ from svilm_jax.evaluation.window_features import Windows, embed_windows
 from svilm_jax.input.targets import read_classes
 from svilm_jax.models.parameters import Params, bind, fingerprint, parameters
 from svilm_jax.models.svilm import build_model
-from svilm_jax.parallel import make_mesh
+from svilm_jax.parallel import is_first, make_mesh, named_mesh
+from svilm_jax.training.ahead_of_time import advice, forecast
 from svilm_jax.training.checkpoints import load
+from svilm_jax.training.forecast_table import format_forecast
 from svilm_jax.training.initialization import starting_point
 from svilm_jax.training.loop import Stopped
 from svilm_jax.training.loop import train as run_training
@@ -37,10 +39,8 @@ def train(config_file: str, overrides: Sequence[str], workdir: Path) -> int:
     config, tokenizer = start.config, start.tokenizer
     mesh = make_mesh(config.mesh)
     evaluators = build_evaluators(config)
-    (workdir / "metrics.json").unlink(missing_ok=True)  # of an earlier run: it says that all is done
-    workdir.mkdir(parents=True, exist_ok=True)
-    _write_json(workdir / "config.json", dataclasses.asdict(config))
-    _write_json(workdir / "environment.json", environment(["svilm", "train", f"--config={config_file}", *overrides]))
+    if is_first():
+        _open_workdir(workdir, config, ["svilm", "train", f"--config={config_file}", *overrides])
     started = time.monotonic()
 
     def measure(params: Params, structure: Structure) -> Mapping[str, float]:
@@ -54,6 +54,8 @@ def train(config_file: str, overrides: Sequence[str], workdir: Path) -> int:
         return EXIT_STOPPED
     model = bind(result.structure.graphdef, result.structure.abstract, result.params)
     evaluation = run_evaluators(Encoder(model, config, tokenizer, mesh), evaluators)
+    if not is_first():
+        return EXIT_FAILED if evaluation.failed else 0
     print(format_table(evaluation.metrics))
     seconds = time.monotonic() - started
     _write_json(workdir / "metrics.json", {**evaluation.metrics, "train/steps": result.step, "train/seconds": seconds})
@@ -98,6 +100,24 @@ def embed(
     return 0
 
 
+def compile_step(
+    config_file: str, overrides: Sequence[str], topology: str, mesh: str, slices: int, out: Path | None
+) -> int:
+    """Compiles the train step for a pod that is not here, and says what it needs; fails where it does not fit."""
+    config = read_config(config_file, overrides)
+    if mesh:
+        config = dataclasses.replace(config, mesh=named_mesh(mesh, config.mesh))
+    start = starting_point(config)
+    told = forecast(start.config, start.tokenizer.vocab_size, topology, slices)
+    print(format_forecast(told))
+    if out is not None:
+        _write_json(out, dataclasses.asdict(told))
+    if not told.fits:
+        print(f"svilm compile: {advice(start.config, told)}", file=sys.stderr)
+        return EXIT_FAILED
+    return 0
+
+
 def report(workdir: Path) -> int:
     """Writes the page and says where it is."""
     from svilm_jax.report import write_report
@@ -122,6 +142,21 @@ def environment(command: Sequence[str]) -> dict[str, str]:
         "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}, {jax.process_count()} processes",
         **{name: metadata.version(name) for name in packages},
     }
+
+
+def _open_workdir(workdir: Path, config: Config, command: Sequence[str]) -> None:
+    """Makes the folder of a run and writes down what runs in it.
+
+    Raises:
+      ConfigError: it cannot be written to.
+    """
+    try:
+        (workdir / "metrics.json").unlink(missing_ok=True)  # of an earlier run: it says that all is done
+        workdir.mkdir(parents=True, exist_ok=True)
+        _write_json(workdir / "config.json", dataclasses.asdict(config))
+        _write_json(workdir / "environment.json", environment(command))
+    except OSError as error:
+        raise ConfigError(f"--workdir={workdir}: cannot be written to ({error.strerror}); choose another") from error
 
 
 def _tell_failures(failed: Mapping[str, str]) -> int:

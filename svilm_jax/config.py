@@ -97,7 +97,7 @@ class ModelConfig:
     temperature: float = 0.07  # initial temperature of the global contrast [C]
     max_logit_scale: float = 100.0  # [C]
     compute_dtype: str = "auto"  # auto: bfloat16 on accelerators, float32 on CPU
-    attention: str = "auto"  # auto | xla | cudnn | rowwise
+    attention: str = "auto"  # auto | xla | cudnn | splash | rowwise
     remat: str = "none"  # none | dots | full
     scan_unroll: int = 1  # layers unrolled in the scan over depth; 0: all of them
     head: HeadConfig = HeadConfig()
@@ -182,8 +182,10 @@ class OptimizerConfig:
 class MeshConfig:
     """Devices and how parameters lie on them."""
 
-    preset: str = "dp"  # dp | fsdp | fsdp_tp
+    preset: str = "dp"  # dp | fsdp | fsdp_tp | fsdp_seq
     tensor: int = 1  # devices along the tensor axis (fsdp_tp)
+    seq: int = 1  # devices that share the tokens of a clip (fsdp_seq)
+    slices: int = 0  # groups of devices with a slow network between; parameters are whole in each. 0: as they say
     max_replicated_share: float = 0.02  # parameters that may end up replicated under fsdp and fsdp_tp
 
 
@@ -200,6 +202,9 @@ class TrainConfig:
     checkpoint_every: int = 1000  # steps; the last step is always saved
     checkpoint_seconds: float = 0.0  # also save after so many seconds; 0: never
     keep_checkpoints: int = 3
+    watchdog_minutes: float = 60.0  # that a step, a save or an evaluation may last before the run ends; 0: no limit
+    microbatches: int = 1  # parts of a batch that are encoded one after another, for batches beyond memory
+    accumulation: str = "gradcache"  # gradcache | mean; a mean of the parts' losses is refused under a contrast
 
 
 @dataclasses.dataclass(frozen=True)

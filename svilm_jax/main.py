@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(argv)
     args, rest = parser.parse_known_args(argv)
-    if rest and args.command not in ("train", "eval"):
+    if rest and args.command not in ("train", "eval", "compile"):
         parser.error(f"unknown arguments: {' '.join(rest)}")
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the runtime's chatter below warnings
@@ -77,6 +77,25 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     train.add_argument("--config", required=True, metavar="FILE[:ARG]", help="a Python file with get_config()")
     train.add_argument("--workdir", required=True, type=Path, help="folder for checkpoints, metrics and curves")
+    hosts = train.add_argument_group(
+        "several processes", "found out on TPU pods, under SLURM, on GKE and under Open MPI; elsewhere told by hand"
+    )
+    hosts.add_argument("--coordinator", default="", metavar="HOST:PORT", help="where process 0 listens")
+    hosts.add_argument("--processes", type=int, default=0, metavar="N", help="how many there are")
+    hosts.add_argument("--process", type=int, default=-1, metavar="I", help="which one this is, from 0")
+
+    plan = add(
+        "compile",
+        "compile the train step for a TPU pod that is not here, and say what it needs",
+        f"{config_help}. Exit status 1: it does not fit. example: svilm compile --config=configs/pretrain/svilm_b.py "
+        "--topology=v5e:16x16 --mesh=fsdp --out=plan.json",
+        _compile,
+    )
+    plan.add_argument("--config", required=True, metavar="FILE[:ARG]", help="a Python file with get_config()")
+    plan.add_argument("--topology", required=True, metavar="TPU:SHAPE", help="such as v5e:16x16, v5p:4x4x4, v6e:16x16")
+    plan.add_argument("--mesh", default="", metavar="PRESET[:N]", help="instead of config.mesh: fsdp, fsdp_seq:2, ...")
+    plan.add_argument("--slices", type=int, default=1, metavar="N", help="so many such pods, over the slow network")
+    plan.add_argument("--out", type=Path, metavar="FILE", help="also write the figures to this JSON file")
 
     evaluate = add(
         "eval",
@@ -128,9 +147,19 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _train(args: argparse.Namespace, rest: list[str]) -> int | None:
+    from svilm_jax.parallel import join_hosts
+
+    join_hosts(args.coordinator, args.processes, args.process)  # before anything looks for devices
     from svilm_jax.commands import train
 
     return train(args.config, rest, args.workdir)
+
+
+def _compile(args: argparse.Namespace, rest: list[str]) -> int | None:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # no accelerator is looked for: the one that is meant is elsewhere
+    from svilm_jax.commands import compile_step
+
+    return compile_step(args.config, rest, args.topology, args.mesh, args.slices, args.out)
 
 
 def _eval(args: argparse.Namespace, rest: list[str]) -> int | None:

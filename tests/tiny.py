@@ -5,7 +5,7 @@ from svilm_jax.config import Config, default_config, parse_arg, resolve
 
 def get_config(arg=None):
     """Width 16, two layers, Nt=4, 2x2 positions, 4 groups."""
-    arg = parse_arg(arg, dataset="", width=16)
+    arg = parse_arg(arg, dataset="", width=16, evaluator="")
     config = default_config()
     config.model.update({"variant": "Ti", "embed_dim": 16, "compute_dtype": "float32"})
     config.model.video.update(
@@ -28,6 +28,8 @@ def get_config(arg=None):
     config.optimizer.update({"name": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05})
     config.train.update({"batch_size": 8, "steps": 6, "log_every": 1, "checkpoint_every": 100})
     config.objectives = {"global_contrast": {}, "spatial_grounding": {"chunk": 3}, "temporal_grouping": {}}
+    if arg.evaluator:
+        config.evaluators = {arg.evaluator: {"split": "test"}}
     return config
 
 

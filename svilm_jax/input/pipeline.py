@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from svilm_jax.config import ConfigError, InputConfig, TextConfig, VideoConfig
 from svilm_jax.input import prompting, targets
-from svilm_jax.input.records import open_records
+from svilm_jax.input.records import DamagedRecordError, open_records
 from svilm_jax.input.rows import ClipLoader
 from svilm_jax.input.stream import Batch, InputError, Reading, Share, Stream
 from svilm_jax.input.tokenization import Tokenizer
@@ -93,10 +93,15 @@ class TrainInput(Stream):
         self._delivered += len(batch["valid"])
         for index in batch["index"][~batch["valid"]].tolist():
             self._failed_rows += 1
-            record = self._records[index]
-            if record.id not in self.failures:
-                reason = self._load.failure(record) or "could not be used"
-                self.failures[record.id] = reason
+            try:
+                record = self._records[index]
+            except DamagedRecordError as error:
+                name, reason = f"record {index}", str(error)
+            else:
+                name = record.id
+                reason = "" if name in self.failures else self._load.failure(record) or "could not be used"
+            if name not in self.failures:
+                self.failures[name] = reason
                 logging.warning("record %d of split %r is left out: %s", index, self._config.split, reason)
         allowed = self._config.max_failure_share
         if self._delivered >= min(_FAILURE_SAMPLE, self.num_records) and self._failed_rows > allowed * self._delivered:

@@ -16,6 +16,10 @@ class DatasetError(ValueError):
     """A prepared dataset that cannot be read; the message names the folder or file and what to do."""
 
 
+class DamagedRecordError(DatasetError):
+    """One record whose bytes cannot be read; the others may be whole."""
+
+
 class RecordSource(Sequence[schema.Record]):
     """The records of one split, by number.
 
@@ -62,7 +66,7 @@ class RecordSource(Sequence[schema.Record]):
 
         Raises:
           IndexError: outside the split.
-          DatasetError: the file or the record is damaged.
+          DatasetError: the file is damaged; `DamagedRecordError`: the record is.
         """
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(self._count))]
@@ -75,7 +79,7 @@ class RecordSource(Sequence[schema.Record]):
             return schema.from_example(source[number])
         except Exception as error:  # three libraries below, each with exceptions of its own, for one fact: damage
             path, place = self._place(number)
-            raise DatasetError(
+            raise DamagedRecordError(
                 f"{path}: record {place} (number {number} of split {self.split!r}) is damaged "
                 f"({type(error).__name__}: {error}); copy or prepare the dataset again"
             ) from error

@@ -16,7 +16,7 @@ from svilm_jax.input.augmentation import Geometry
 from svilm_jax.input.clips import FrameCache, decode_clip
 from svilm_jax.input.decoding import VideoError
 from svilm_jax.input.order import clip_rng
-from svilm_jax.input.records import RecordSource
+from svilm_jax.input.records import DamagedRecordError, RecordSource
 from svilm_jax.input.schema import Action, Caption, Record
 from svilm_jax.input.stream import Batch
 from svilm_jax.input.tokenization import Tokenizer
@@ -55,7 +55,10 @@ class ClipLoader:
     def __call__(self, epoch: int, index: int) -> Batch:
         """The row of record `index` as epoch `epoch` sees it: `TrainInput`'s arrays without their first axis."""
         rng = clip_rng(self._seed, epoch, index)
-        record = self._record(index)
+        try:
+            record = self._record(index)
+        except DamagedRecordError:
+            record = Record(id="", video=b"")  # counted and named like a clip that does not decode
         told = self._told(record, rng)
         sentences, row = told.sentences, dict(told.arrays)
         frames, window = None, (0.0, 0.0)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 SCHEMA_VERSION = "1.0.0"
+# Of a record, unpacked: 1,000 frames of 1,024 squared. A few bytes can be packed such that they fill any memory.
+MAX_MASK_BYTES = 2**30
 # Beside dataset_info.json: further splits over the same records, each a list of [split, number, captions or null].
 VIEWS = "views.json"
 # Beside the version folder: classes of actions in their order; answers of training questions, [answer, count] rows.
@@ -178,10 +180,18 @@ def pack_masks(masks: np.ndarray | None) -> bytes:
 
 
 def unpack_masks(packed: bytes) -> np.ndarray | None:
-    """The inverse of `pack_masks`."""
+    """The inverse of `pack_masks`.
+
+    Raises:
+      ValueError, zlib.error: damaged, or more than `MAX_MASK_BYTES` once unpacked.
+    """
     if not packed:
         return None
-    return np.load(io.BytesIO(zlib.decompress(packed)), allow_pickle=False)
+    unpacker = zlib.decompressobj()
+    unpacked = unpacker.decompress(packed, MAX_MASK_BYTES)
+    if not unpacker.eof:
+        raise ValueError(f"masks are cut off, or take more than {MAX_MASK_BYTES} bytes")
+    return np.load(io.BytesIO(unpacked), allow_pickle=False)
 
 
 def _rows(sequence: Mapping[str, Any], *names: str) -> Any:

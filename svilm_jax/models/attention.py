@@ -1,21 +1,33 @@
 """How do tokens attend to tokens? One function with several implementations, and the multi-head module around it."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import PartitionSpec
 
 from svilm_jax.config import ConfigError, nearest
 from svilm_jax.models.linear import Linear
-from svilm_jax.parallel import RULES
+from svilm_jax.models.splash import splash
+from svilm_jax.parallel import constrain, layout, platform
 
-IMPLEMENTATIONS = ("auto", "xla", "cudnn", "rowwise")
+# Names of the axes of sequences and of tokens, such as ("batch", "seq").
+Axes = tuple[str | None, str | None]
+
+IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash", "rowwise")
+# Keys from which the flash kernel pays on a TPU; shorter rows (sentences) fit into fast memory as they are [C].
+SPLASH_KEYS = 512
 
 
 def attend(
-    query: jax.Array, key: jax.Array, value: jax.Array, *, mask: jax.Array | None = None, implementation: str = "auto"
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    *,
+    mask: jax.Array | None = None,
+    implementation: str = "auto",
+    axes: Axes = ("batch", None),
 ) -> jax.Array:
     """softmax(q kᵀ / √d) v, the softmax in float32.
 
@@ -23,9 +35,10 @@ def attend(
       query: [B, N, H, d].
       key, value: [B, S, H, d].
       mask: bool [B, S], False where a key is padding; every row needs one True.
-      implementation: `xla` is the reference; `cudnn` needs an NVIDIA GPU and 16-bit inputs; `rowwise` goes through
-        clips and heads one at a time and keeps no scores for the backward pass, which is the fastest on CPU; `auto`
-        chooses by device.
+      implementation: `xla` is the reference; `cudnn` needs an NVIDIA GPU and 16-bit inputs; `splash` is JAX's flash
+        kernel for TPUs; `rowwise` goes through clips and heads one at a time and keeps no scores for the backward
+        pass, which is the fastest on CPU; `auto` chooses by device.
+      axes: of queries. Where their tokens are spread over devices, each gets all keys and values for its own.
 
     Returns:
       [B, N, H, d] of the query's dtype.
@@ -36,42 +49,43 @@ def attend(
             f"{nearest(implementation, IMPLEMENTATIONS)}"
         )
     if implementation == "auto":
-        implementation = _choose(query)
-    if implementation == "rowwise":
-        return _rowwise_on_mesh(query, key, value, mask)
-    return jax.nn.dot_product_attention(  # type: ignore[call-overload]
-        query,
-        key,
-        value,
-        mask=None if mask is None else mask[:, None, None, :],
-        implementation=implementation,
-    )
+        implementation = _choose(query, key)
+    of_queries, of_keys = (*axes, "heads", None), (axes[0], None, "heads", None)
+    mesh = jax.sharding.get_abstract_mesh()
+    if implementation == "xla" or mesh.empty or mesh.size == 1:
+        key, value = constrain(key, *of_keys), constrain(value, *of_keys)
+        return _KERNELS[implementation](query, key, value, mask)
+    # A kernel does not know of the mesh: every device runs it on its own clips, heads and queries.
+    rows, keys = layout(query.shape, of_queries, mesh), layout(key.shape, of_keys, mesh)
+    given = () if mask is None else (mask,)
+    specs = (rows, keys, keys, *(layout(m.shape, (axes[0], None), mesh) for m in given))
+    local = jax.shard_map(_KERNELS[implementation], in_specs=specs, out_specs=rows, check_vma=False)
+    return local(query, key, value, *given)
 
 
-def _choose(query: jax.Array) -> str:
-    backend = jax.default_backend()
-    if backend == "cpu":
+def _choose(query: jax.Array, key: jax.Array) -> str:
+    device = platform()
+    if device == "cpu":
         return "rowwise"
+    if device == "tpu":
+        return "splash" if min(query.shape[1], key.shape[1]) >= SPLASH_KEYS else "xla"
     half = query.dtype in (jnp.bfloat16, jnp.float16)
-    return "cudnn" if backend == "gpu" and half and query.shape[-1] % 8 == 0 else "xla"
+    return "cudnn" if device == "gpu" and half and query.shape[-1] % 8 == 0 else "xla"
 
 
-def _rowwise_on_mesh(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Each device goes through its own rows: a loop over a sharded axis would gather it first."""
+def _library(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None, *, implementation: str
+) -> jax.Array:
+    """JAX's own function."""
+    keep = None if mask is None else mask[:, None, None, :]
+    function = functools.partial(jax.nn.dot_product_attention, mask=keep)
+    return function(query, key, value, implementation=implementation)  # type: ignore[call-overload]
+
+
+def _rowwise(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    batch, tokens, heads, depth = query.shape
     if mask is None:
         mask = jnp.ones(key.shape[:2], bool)
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.size == 1:
-        return _rowwise(query, key, value, mask)
-    rows = PartitionSpec(RULES["batch"], None, RULES["heads"], None)
-    local = jax.shard_map(
-        _rowwise, in_specs=(rows, rows, rows, PartitionSpec(RULES["batch"], None)), out_specs=rows, check_vma=False
-    )
-    return local(query, key, value, mask)
-
-
-def _rowwise(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array) -> jax.Array:
-    batch, tokens, heads, depth = query.shape
 
     def rows(x: jax.Array) -> jax.Array:
         return x.transpose(0, 2, 1, 3).reshape(batch * heads, -1, depth)  # [B*H, N, d]
@@ -88,13 +102,31 @@ def _rowwise(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array
     return mixed.reshape(batch, heads, tokens, depth).transpose(0, 2, 1, 3)
 
 
+# (query, key, value, mask) -> [B, N, H, d]
+_KERNELS: dict[str, Callable[..., jax.Array]] = {
+    "xla": functools.partial(_library, implementation="xla"),
+    "cudnn": functools.partial(_library, implementation="cudnn"),
+    "splash": splash,
+    "rowwise": _rowwise,
+}
+
+
 class Attention(nnx.Module):
     """Multi-head attention; self-attention when no context is given."""
 
-    def __init__(self, width: int, heads: int, *, implementation: str, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        implementation: str,
+        axes: Axes = ("batch", None),
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
         if width % heads:
             raise ConfigError(f"width {width} does not divide into {heads} heads")
-        self.heads, self.implementation = heads, implementation
+        self.heads, self.implementation, self.axes = heads, implementation, axes
 
         def projection() -> Linear:
             return Linear(width, width, ("embed", "heads"), dtype=dtype, rngs=rngs)
@@ -110,5 +142,6 @@ class Attention(nnx.Module):
             *(y.reshape(*y.shape[:2], self.heads, -1) for y in (query, key, value)),  # [B, N, H, d]
             mask=mask,
             implementation=self.implementation,
+            axes=self.axes,
         )
         return self.out(mixed.reshape(x.shape))

@@ -1,8 +1,11 @@
 """What do the towers return? One frozen pytree each, which objectives, evaluators and reports read."""
 
 import dataclasses
+from collections.abc import Collection
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 
 @jax.tree_util.register_dataclass
@@ -54,3 +57,27 @@ class Outputs:
     noun_embedding: jax.Array | None = None
     sentence_embedding: jax.Array | None = None
     scores: jax.Array | None = None
+
+
+# What is there however little is kept.
+_ALWAYS = ("logit_scale",)
+
+
+def keep_only(outputs: Any, names: Collection[str]) -> Any:
+    """The same outputs without what nobody reads, for whoever has to hold them for a long time.
+
+    Args:
+      outputs: `Outputs`; those of another model come back whole.
+      names: fields of `Outputs`, and of its video as `video.NAME`. `video.time_tokens` keeps of the tokens their means
+        over positions, [B, Nt, 1, D] float32; everything that is not named becomes None.
+    """
+    if not isinstance(outputs, Outputs):
+        return outputs
+    video = outputs.video
+    own: dict[str, Any] = {f.name: None for f in dataclasses.fields(video) if f"video.{f.name}" not in names}
+    if "tokens" in own and "video.time_tokens" in names:
+        own["tokens"] = video.tokens.astype(jnp.float32).mean(axis=2, keepdims=True)
+    others: dict[str, Any] = {
+        f.name: None for f in dataclasses.fields(outputs) if f.name not in (*names, "video", *_ALWAYS)
+    }
+    return dataclasses.replace(outputs, video=dataclasses.replace(video, **own), **others)

@@ -16,6 +16,7 @@ from svilm_jax.models.outputs import Outputs, VideoOutputs
 from svilm_jax.models.text_tower import TextTower
 from svilm_jax.models.variants import Size, tower_sizes
 from svilm_jax.models.video_tower import VideoTower
+from svilm_jax.parallel import platform
 
 CLIP_POOLS = ("tokens", "groups", "both")
 TASKS = ("video_text", "localization")
@@ -31,7 +32,7 @@ def normalise(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
 def compute_dtype(config: ModelConfig) -> jnp.dtype:
     """float32 on CPU, bfloat16 elsewhere, unless the config says which."""
     choices = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-    choices["auto"] = choices["float32" if jax.default_backend() == "cpu" else "bfloat16"]
+    choices["auto"] = choices["float32" if platform() == "cpu" else "bfloat16"]
     if config.compute_dtype not in choices:
         raise ConfigError(
             f"config.model.compute_dtype={config.compute_dtype!r}: expected one of {sorted(choices)}"

@@ -51,6 +51,7 @@ class TextTower(nnx.Module):
             pre_norm=False,
             epsilon=EPSILON,
             attention=attention,
+            axes=("rows", None),
             dtype=dtype,
             rngs=rngs,
         )
@@ -63,7 +64,7 @@ class TextTower(nnx.Module):
         """The same, all of the last layer: [N, L, D]."""
         x = self.token_embedding[...][tokens] + self.position_embedding[...][: tokens.shape[1]]
         x = x + self.segment_embedding[...][0]  # one sentence: always the first segment
-        x = constrain(self.embedding_norm(x).astype(self.dtype), "batch", None, None)  # [N, L, D]
+        x = constrain(self.embedding_norm(x).astype(self.dtype), "rows", None, None)  # [N, L, D]
         # A row of padding alone (a masked phrase) still needs a key to attend to: its softmax would be empty.
         mask = mask.at[:, 0].set(True)
         return self.layers(x, mask)

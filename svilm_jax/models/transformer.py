@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from svilm_jax.config import ConfigError, nearest
-from svilm_jax.models.attention import Attention
+from svilm_jax.models.attention import Attention, Axes
 from svilm_jax.models.linear import Linear
 from svilm_jax.parallel import constrain
 
@@ -64,7 +64,10 @@ class MLP(nnx.Module):
 
 
 class Layer(nnx.Module):
-    """Self-attention and an MLP, each with a residual: norms before them (`pre_norm`) or after the sum (BERT)."""
+    """Self-attention and an MLP, each with a residual: norms before them (`pre_norm`) or after the sum (BERT).
+
+    `axes` are the logical names of the axes of sequences and of tokens (`svilm_jax/parallel/sharding.py`).
+    """
 
     def __init__(
         self,
@@ -76,12 +79,13 @@ class Layer(nnx.Module):
         pre_norm: bool,
         epsilon: float,
         attention: str,
+        axes: Axes,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
-        self.pre_norm = pre_norm
+        self.pre_norm, self.axes = pre_norm, axes
         self.attention_norm = LayerNorm(width, epsilon=epsilon, rngs=rngs)
-        self.attention = Attention(width, heads, implementation=attention, dtype=dtype, rngs=rngs)
+        self.attention = Attention(width, heads, implementation=attention, axes=axes, dtype=dtype, rngs=rngs)
         self.mlp_norm = LayerNorm(width, epsilon=epsilon, rngs=rngs)
         self.mlp = MLP(width, mlp_ratio, activation, dtype=dtype, rngs=rngs)
 
@@ -93,7 +97,7 @@ class Layer(nnx.Module):
         else:
             x = self.attention_norm(x + self.attention(x, mask=mask))
             x = self.mlp_norm(x + self.mlp(x))
-        return constrain(x, "batch", None, None)
+        return constrain(x, *self.axes, None)
 
 
 class Layers(nnx.Module):

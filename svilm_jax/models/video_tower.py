@@ -12,7 +12,7 @@ from svilm_jax.models.grouping import GroupingBlock
 from svilm_jax.models.patch_embedding import PatchEmbedding, token_grid
 from svilm_jax.models.transformer import LayerNorm, Layers
 from svilm_jax.models.variants import Size
-from svilm_jax.parallel import constrain
+from svilm_jax.parallel import constrain, sequence_parts
 
 EPSILON = 1e-6  # of the layer norms, as in ViT
 
@@ -72,7 +72,8 @@ class VideoTower(nnx.Module):
         }
 
         def layers(count: int) -> Layers:
-            return Layers(count, remat=remat, unroll=unroll, width=width, heads=size.heads, pre_norm=True, **shared)
+            sizes: dict[str, Any] = {"width": width, "heads": size.heads, "axes": ("batch", "seq")}
+            return Layers(count, remat=remat, unroll=unroll, pre_norm=True, **sizes, **shared)
 
         stages = {
             f"stage{number}": Stage(
@@ -105,14 +106,13 @@ class VideoTower(nnx.Module):
         x = self.patch_embedding(video)  # [B, Nt, Ns, D]
         positions = self.time_position[...][:, None] + self.space_position[...][None]  # [Nt, Ns, D]
         x = x + positions.astype(self.dtype)
-        x = constrain(x.reshape(batch, times * rows * columns, -1), "batch", None, None)  # [B, N, D]
+        x = constrain(x.reshape(batch, times * rows * columns, -1), "batch", "seq", None)  # [B, N, D]
         groups = jnp.broadcast_to(self.group_tokens[...].astype(self.dtype), (batch, *self.group_tokens.shape))
 
         affinities = []
         for number, stage in enumerate(self.stages.values()):
             if self.in_layers:
-                both = stage.layers(jnp.concatenate([x, groups], axis=1))  # [B, N+M, D]
-                x, groups = both[:, : x.shape[1]], both[:, x.shape[1] :]
+                x, groups = split_tokens(stage.layers(join_tokens(x, groups)), groups.shape[1])
             else:
                 x = stage.layers(x)
             if stage.grouping is not None:
@@ -121,6 +121,39 @@ class VideoTower(nnx.Module):
                 affinities.append(logits.reshape(batch, -1, times, rows, columns))
         tokens = self.token_norm(x).reshape(batch, times, rows * columns, -1)
         return tokens, self.group_norm(groups), tuple(affinities)
+
+
+def join_tokens(tokens: jax.Array, groups: jax.Array) -> jax.Array:
+    """[B, N, D] and [B, M, D] -> [B, N+M, D], in the order in which nothing has to move between devices.
+
+    Where P devices share the tokens of a clip, each has N/P of them and gets M/P of the groups: attention does not
+    mind the order. With P = 1 groups simply come last.
+
+    Raises:
+      ConfigError: the devices along `seq` do not divide tokens or groups.
+    """
+    parts = sequence_parts()
+    for name, x in (("video tokens", tokens), ("group tokens", groups)):
+        if x.shape[1] % parts:
+            raise ConfigError(
+                f"config.mesh.seq={parts}: does not divide the {x.shape[1]} {name} of a clip; change it, or "
+                "config.model.video and config.model.grouping.num_groups"
+            )
+    shares = [x.reshape(x.shape[0], parts, -1, x.shape[2]) for x in (tokens, groups)]  # [B, P, N/P or M/P, D]
+    joined = jnp.concatenate(shares, axis=2).reshape(tokens.shape[0], -1, tokens.shape[2])
+    return constrain(joined, "batch", "seq", None)
+
+
+def split_tokens(joined: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
+    """What `join_tokens` put together: tokens, and `groups` group tokens, whole on every device."""
+    batch, total, width = joined.shape
+    parts = sequence_parts()
+    shares = joined.reshape(batch, parts, total // parts, width)
+    own = total // parts - groups // parts
+    tokens = shares[:, :, :own].reshape(batch, -1, width)
+    return constrain(tokens, "batch", "seq", None), constrain(
+        shares[:, :, own:].reshape(batch, groups, width), "batch", None, None
+    )
 
 
 def sinusoids(positions: int, width: int) -> jax.Array:

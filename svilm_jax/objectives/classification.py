@@ -22,6 +22,8 @@ class Classification:
     weight: float = 1.0
     label_smoothing: float = 0.0
 
+    READS = ("scores",)
+    SPANS_BATCH = False
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __call__(

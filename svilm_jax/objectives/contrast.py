@@ -1,10 +1,46 @@
-"""How is a match told from a mismatch? InfoNCE over a matrix of scores, in both directions, and the sigmoid form."""
+"""How is a match told from a mismatch? InfoNCE in both directions and the sigmoid form, over all pairs of a batch.
+
+Each in two forms: of a matrix of scores, which is the formula as it stands and fits small batches, and of a function
+that gives the scores of some rows and columns, which never holds the matrix (`svilm_jax/parallel/pairs.py`).
+"""
+
+import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-# Finite, so that 0 · NEVER stays 0 in gradients; far below any cosine over any temperature in use.
-NEVER = -1e9
+from svilm_jax.parallel import NEVER, Score, Streaming, diagonal, reduce_pairs
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairing:
+    """Two sets of B things of which the i-th of one belongs to the i-th of the other.
+
+    Attributes:
+      score: (some rows, some columns) -> float32 [r, c], larger is more alike.
+      rows, columns: pytrees of float arrays [B, ...].
+      row_mask, column_mask: bool [B], which of them exist. A pair counts where both its row and its column do.
+    """
+
+    score: Score
+    rows: Any
+    columns: Any
+    row_mask: jax.Array
+    column_mask: jax.Array
+
+    @property
+    def counts(self) -> jax.Array:
+        """bool [B]."""
+        return self.row_mask & self.column_mask
+
+    def own(self) -> jax.Array:
+        """The scores of the pairs, float32 [B]."""
+        return diagonal(self.score, self.rows, self.columns)
+
+    def reduce(self, streaming: Streaming) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """See `reduce_pairs`."""
+        return reduce_pairs(self.score, self.rows, self.columns, self.row_mask, self.column_mask, streaming)
 
 
 def info_nce(scores: jax.Array, rows: jax.Array, columns: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -25,12 +61,36 @@ def info_nce(scores: jax.Array, rows: jax.Array, columns: jax.Array) -> tuple[ja
     return masked_mean(across, pair), masked_mean(down, pair)
 
 
+def streamed_info_nce(pairing: Pairing, chunk: int, exchange: str) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`info_nce` without the matrix; and the share of rows whose own column is ahead of every other one.
+
+    Args:
+      chunk, exchange: see `Streaming`.
+    """
+    positive = pairing.own()
+    across, down, wrong = pairing.reduce(Streaming(chunk, exchange))
+    hits = (positive > wrong).astype(jnp.float32)
+    counts = pairing.counts
+    return masked_mean(across - positive, counts), masked_mean(down - positive, counts), masked_mean(hits, counts)
+
+
 def sigmoid_contrast(scores: jax.Array, bias: float, rows: jax.Array, columns: jax.Array) -> jax.Array:
     """Every pair as a yes or no of its own (SigLIP, arXiv 2303.15343, eq. 1): a mean over rows, a sum over columns."""
     labels = 2 * jnp.eye(scores.shape[0], dtype=jnp.float32) - 1
     losses = -jax.nn.log_sigmoid(labels * (scores.astype(jnp.float32) + bias))
     exists = rows[:, None] & columns[None, :]
     return jnp.where(exists, losses, 0).sum() / jnp.maximum(rows.sum(), 1)
+
+
+def streamed_sigmoid_contrast(pairing: Pairing, chunk: int, exchange: str) -> tuple[jax.Array, jax.Array]:
+    """`sigmoid_contrast` without the matrix, the bias being part of the score; and the share of hits, as above."""
+    positive = pairing.own()
+    total, _, wrong = pairing.reduce(Streaming(chunk, exchange, "softplus"))
+    # The sum takes every pair for a mismatch, -log σ(-s) = softplus(s); a match costs softplus(-s) = softplus(s) - s.
+    counts = pairing.counts
+    losses = jnp.where(pairing.row_mask, total, 0) - jnp.where(counts, positive, 0)
+    hits = (positive > wrong).astype(jnp.float32)
+    return losses.sum() / jnp.maximum(pairing.row_mask.sum(), 1), masked_mean(hits, counts)
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:

@@ -1,13 +1,14 @@
 """Does the clip fit the sentence? Symmetric contrast over the global batch (METHOD 1.5)."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from svilm_jax.models.outputs import Outputs
-from svilm_jax.objectives.contrast import info_nce, masked_mean, sigmoid_contrast
-from svilm_jax.parallel import constrain
+from svilm_jax.objectives.contrast import Pairing, streamed_info_nce, streamed_sigmoid_contrast
+from svilm_jax.parallel import EXCHANGES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,29 +19,35 @@ class GlobalContrast:
       weight: of the loss in the sum, ω3 [P: 1].
       kind: `infonce`, or `sigmoid` (SigLIP) for the same pairs.
       bias: of the sigmoid form [C]; about -log of the batch size keeps the first step from being all negatives.
+      chunk: captions at a time that a device holds its clips against.
+      exchange: how captions reach the other devices' clips, see `svilm_jax/parallel/pairs.py`.
     """
 
     weight: float = 1.0
     kind: str = "infonce"
     bias: float = -10.0
+    chunk: int = 1024
+    exchange: str = "gather"
 
-    CHOICES = {"kind": ("infonce", "sigmoid")}
+    READS = ("video.embedding", "text_embedding")
+    SPANS_BATCH = True
+    CHOICES = {"kind": ("infonce", "sigmoid"), "exchange": EXCHANGES}
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The mean of both directions; metric `accuracy`: clips that find their caption first within the batch."""
-        # Captions are small and every clip meets all of them: gathered whole, while clips stay where they are.
         assert outputs.text_embedding is not None  # the registry asks for captions
-        text = constrain(outputs.text_embedding, None, None)
-        similarity = jnp.einsum("ic,jc->ij", outputs.video.embedding, text)  # [B, B]
-        scores = outputs.logit_scale * similarity
-        valid = batch["valid"]
+        clips = outputs.logit_scale * outputs.video.embedding
+        bias = self.bias if self.kind == "sigmoid" else 0.0
+
+        def score(rows: Any, columns: Any) -> jax.Array:
+            return jnp.einsum("ic,jc->ij", rows, columns, precision="highest") + bias
+
+        pairing = Pairing(score, clips, outputs.text_embedding, batch["valid"], batch["valid"])
         if self.kind == "sigmoid":
-            loss = sigmoid_contrast(scores, self.bias, valid, valid)
+            loss, accuracy = streamed_sigmoid_contrast(pairing, self.chunk, self.exchange)
         else:
-            across, down = info_nce(scores, valid, valid)
+            across, down, accuracy = streamed_info_nce(pairing, self.chunk, self.exchange)
             loss = (across + down) / 2
-        best = jnp.argmax(jnp.where(valid[None, :], similarity, -2.0), axis=1)
-        hit = best == jnp.arange(len(best))
-        return loss, {"accuracy": masked_mean(hit.astype(jnp.float32), valid)}
+        return loss, {"accuracy": accuracy}

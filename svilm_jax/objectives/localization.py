@@ -91,6 +91,8 @@ class Localization:
     high: float = 0.7
     low: float = 0.3
 
+    READS: ClassVar[tuple[str, ...]] = ()  # its outputs are kept whole
+    SPANS_BATCH = False
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __call__(

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.models.svilm import normalise
-from svilm_jax.objectives.contrast import NEVER, info_nce, masked_mean
-from svilm_jax.parallel import constrain
+from svilm_jax.objectives.contrast import info_nce, masked_mean
+from svilm_jax.parallel import NEVER, constrain
 
 SHORTEST = 1e-3  # share of the window that a sentence of no length is taken to last
 
@@ -106,6 +106,8 @@ class MultilevelAlignment:
     hard_negative_weight: float = 2.0
     monotone_width: float = 0.5
 
+    READS = ("video.embedding", "video.time_embedding", "sentence_embedding")
+    SPANS_BATCH = True
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __call__(

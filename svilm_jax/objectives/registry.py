@@ -27,6 +27,14 @@ class Objective(Protocol):
     @property
     def weight(self) -> float: ...
 
+    @property
+    def READS(self) -> tuple[str, ...]:
+        """What of the outputs it reads, as `keep_only` names it."""
+
+    @property
+    def SPANS_BATCH(self) -> bool:
+        """Whether a row's loss depends on the other rows of its batch."""
+
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]: ...

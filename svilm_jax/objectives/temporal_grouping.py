@@ -79,7 +79,13 @@ class TemporalGrouping:
     centers: str = "all"
     centered: bool = False
 
+    READS = ("video.time_tokens",)
     CHOICES = {"loss": ("mse", "bce"), "centers": ("all", "others")}
+
+    @property
+    def SPANS_BATCH(self) -> bool:
+        """Only the mean that is taken off is one over the batch."""
+        return self.centered
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array

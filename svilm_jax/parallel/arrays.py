@@ -1,12 +1,17 @@
 """How does a host's batch become one array over all devices?"""
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from svilm_jax.parallel.mesh import BATCH_AXES
+from svilm_jax.config import ConfigError
+from svilm_jax.parallel.mesh import BATCH_AXES, data_parallelism
+from svilm_jax.parallel.sharding import constrain
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -14,7 +19,69 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
+def data_share(mesh: Mesh) -> tuple[int, int]:
+    """Which part of every batch this process reads, and of how many: (place, count).
+
+    Processes whose devices lie along `seq` or `tensor` of the same clips read the same part.
+
+    Raises:
+      ConfigError: the rows of this process's devices are not one part of equal parts.
+    """
+    pieces = data_parallelism(mesh)
+    where = batch_sharding(mesh).addressable_devices_indices_map((pieces,))
+    own = sorted({index[0].indices(pieces)[0] for index in where.values() if index})
+    if own != list(range(own[0], own[0] + len(own))) or own[0] % len(own) or pieces % len(own):
+        raise ConfigError(
+            f"config.mesh: the devices of process {jax.process_index()} hold the parts {own} of {pieces} of a batch, "
+            "which is no block of equal blocks: let seq or tensor divide the devices of a host, or be a multiple of it"
+        )
+    return own[0] // len(own), pieces // len(own)
+
+
+def batch_parts(batch: Any, count: int) -> Any:
+    """Arrays [B, ...] -> [count, B/count, ...]: every part has rows of every device, and nothing moves between them.
+
+    Of an array without axes, the same for all parts, the first part gets the value and the others zero: the parts add
+    up to it.
+    """
+    pieces = _pieces()
+
+    def cut(x: jax.Array) -> jax.Array:
+        if x.ndim == 0:
+            return jnp.zeros(count, x.dtype).at[0].set(x)
+        rows = x.reshape(pieces, count, -1, *x.shape[1:])  # [P, count, B/P/count, ...]
+        return _parted(jnp.moveaxis(rows, 1, 0).reshape(count, -1, *x.shape[1:]))
+
+    return jax.tree.map(cut, batch)
+
+
+def whole_batch(parts: Any) -> Any:
+    """What `batch_parts` cut: [count, B/count, ...] -> [B, ...]; of [count] the first."""
+    pieces = _pieces()
+
+    def join(x: jax.Array) -> jax.Array:
+        if x.ndim == 1:
+            return x[0]
+        rows = x.reshape(len(x), pieces, -1, *x.shape[2:])  # [count, P, B/P/count, ...]
+        return constrain(jnp.moveaxis(rows, 0, 1).reshape(-1, *x.shape[2:]), "batch", *(None for _ in x.shape[2:]))
+
+    return jax.tree.map(join, parts)
+
+
 def to_global_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """The rows that this process holds, as global arrays: row order is process order."""
-    sharding = batch_sharding(mesh)
-    return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+    """The rows that this process holds, as global arrays: rows stand in the order of `data_share`."""
+    sharding, (_, count) = batch_sharding(mesh), data_share(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, rows, (len(rows) * count, *rows.shape[1:]))
+        for name, rows in batch.items()
+    }
+
+
+def _pieces() -> int:
+    """Devices that share the batch in what is traced now."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
+def _parted(x: jax.Array) -> jax.Array:
+    return constrain(x, None, "batch", *(None for _ in x.shape[2:]))

@@ -1,47 +1,91 @@
-"""Which devices, in which arrangement? One mesh with three axes for every preset.
+"""Which devices, in which arrangement? One mesh with five axes for every preset.
 
-`data` replicates parameters, `fsdp` shards them along with the batch, `tensor` shards the inside of layers. A preset
-says how many devices each axis gets; an axis of one device costs nothing, so the code never asks which preset runs.
+`dcn` counts slices, which have nothing but the data centre's network between them; `data` replicates parameters, `fsdp`
+shards them along with the batch, `seq` shards the tokens of a clip, `tensor` the inside of layers. A preset says how
+many devices each axis gets; an axis of one device costs nothing, so the code never asks which preset runs.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 import jax
+import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
 from svilm_jax.config import ConfigError, MeshConfig, nearest
 
-AXES = ("data", "fsdp", "tensor")
-BATCH_AXES = ("data", "fsdp")  # the batch is split over both
-PRESETS = ("dp", "fsdp", "fsdp_tp")
+# Outermost first: what stands last talks most, and is laid on devices that are next to each other.
+AXES = ("dcn", "data", "fsdp", "seq", "tensor")
+BATCH_AXES = ("dcn", "data", "fsdp")  # the batch is split over all three
+PRESETS = ("dp", "fsdp", "fsdp_tp", "fsdp_seq")
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """The mesh of a preset over all devices (or those given).
 
+    With several slices parameters are sharded inside each and replicated over them (HSDP): a gradient crosses the slow
+    network once a step, and nothing else does.
+
     Raises:
-      ConfigError: an unknown preset, or a tensor axis that does not divide the devices.
+      ConfigError: an unknown preset, or numbers that do not divide the devices.
     """
     devices = list(jax.devices() if devices is None else devices)
-    count = len(devices)
     if config.preset not in PRESETS:
         raise ConfigError(
             f"config.mesh.preset={config.preset!r}: expected one of {PRESETS}{nearest(config.preset, PRESETS)}"
         )
-    if config.preset != "fsdp_tp" and config.tensor != 1:
-        raise ConfigError(f"config.mesh.tensor={config.tensor}: only the preset fsdp_tp has a tensor axis")
-    if config.tensor < 1 or count % config.tensor:
-        raise ConfigError(f"config.mesh.tensor={config.tensor}: must divide the {count} devices")
-    shape = {
-        "dp": (count, 1, 1),
-        "fsdp": (1, count, 1),
-        "fsdp_tp": (1, count // config.tensor, config.tensor),
-    }[config.preset]
+    for name, preset in (("tensor", "fsdp_tp"), ("seq", "fsdp_seq")):
+        if getattr(config, name) != 1 and config.preset != preset:
+            raise ConfigError(
+                f"config.mesh.{name}={getattr(config, name)}: only the preset {preset} has devices along {name}"
+            )
+    slices = _slices(config, devices)
+    count = len(devices) // slices  # of one slice
+    inside = config.tensor * config.seq
+    if inside < 1 or count % inside:
+        name = "tensor" if config.tensor != 1 else "seq"
+        raise ConfigError(f"config.mesh.{name}={inside}: must divide the {count} devices{' of a slice' * (slices > 1)}")
+    shape = (1, count, 1, 1, 1) if config.preset == "dp" else (1, 1, count // inside, config.seq, config.tensor)
     # Auto: the compiler chooses layouts between our constraints. JAX's own default has changed between releases.
-    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    kinds = (AxisType.Auto,) * len(AXES)
+    if slices == 1:
+        return jax.make_mesh(shape, AXES, axis_types=kinds, devices=devices)
+    if hasattr(devices[0], "slice_index"):
+        grid = mesh_utils.create_hybrid_device_mesh(shape, (slices, 1, 1, 1, 1), devices)
+    else:  # devices that know of no slices: equal parts in their order, which is that of processes
+        grid = np.array(devices).reshape(slices, *shape[1:])
+    return Mesh(grid, AXES, axis_types=kinds)
+
+
+def named_mesh(text: str, config: MeshConfig) -> MeshConfig:
+    """`PRESET` or `PRESET:N`, N devices along the axis that the preset adds, as a config.
+
+    Raises:
+      ConfigError: no such preset, or no number where there should be one.
+    """
+    preset, colon, number = text.partition(":")
+    axis = {"fsdp_tp": "tensor", "fsdp_seq": "seq"}.get(preset)
+    if preset not in PRESETS or (colon and (axis is None or not number.isdigit())):
+        raise ConfigError(
+            f"--mesh={text}: expected one of {PRESETS}, the last two with a number of devices, such as fsdp_tp:4"
+            f"{nearest(preset, PRESETS)}"
+        )
+    sizes = {"tensor": 1, "seq": 1} | ({axis: int(number)} if axis and number else {})
+    return dataclasses.replace(config, preset=preset, **sizes)
 
 
 def data_parallelism(mesh: Mesh) -> int:
     """Into how many pieces the batch is cut."""
     return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
+def _slices(config: MeshConfig, devices: Sequence[jax.Device]) -> int:
+    """How many slices there are: as the devices say, else as the config does."""
+    told = len({getattr(device, "slice_index", 0) for device in devices})
+    wanted = config.slices or told
+    if wanted < 1 or len(devices) % wanted or (told > 1 and told != wanted):
+        known = f"these {len(devices)} devices lie in {told} slices" if told > 1 else f"{len(devices)} devices"
+        raise ConfigError(f"config.mesh.slices={config.slices}: {known}; 0 takes what they say")
+    return wanted

@@ -5,18 +5,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-# Dense bfloat16 FLOP/s a chip, from the makers' data sheets; matched against the start of `device_kind`.
-PUBLISHED = {
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5e": 197e12,
-    "TPU v5p": 459e12,
-    "TPU v5": 459e12,
-    "TPU v6": 918e12,
-    "NVIDIA A100": 312e12,
-    "NVIDIA H100": 989e12,
-    "NVIDIA H200": 989e12,
-}
+from svilm_jax.parallel.chips import published
 
 
 def peak_flops() -> tuple[float, str]:
@@ -26,9 +15,8 @@ def peak_flops() -> tuple[float, str]:
     that a fifth of a second shows.
     """
     device = jax.local_devices()[0]
-    for kind, rate in PUBLISHED.items():
-        if device.device_kind.startswith(kind):
-            return rate * jax.device_count(), f"published, {kind}"
+    if known := published(device.device_kind):
+        return known[1].flops * jax.device_count(), f"published, {known[0]}"
     return _measured(device), f"measured matmul rate, {device.device_kind}"
 
 

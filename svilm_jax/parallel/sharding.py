@@ -7,12 +7,12 @@ device shards nothing.
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from svilm_jax.config import ConfigError
 from svilm_jax.parallel.mesh import BATCH_AXES
@@ -20,9 +20,12 @@ from svilm_jax.parallel.mesh import BATCH_AXES
 log = logging.getLogger(__name__)
 
 # The feature axis that nearly every matrix has goes to fsdp; heads, hidden units and the vocabulary go to tensor.
+# Devices along seq have parameters to hold, too.
 RULES: Mapping[str, str | tuple[str, ...] | None] = {
     "batch": BATCH_AXES,
-    "embed": "fsdp",
+    "rows": (*BATCH_AXES, "seq"),  # of sentences, which are too short to be cut
+    "seq": "seq",
+    "embed": ("fsdp", "seq"),
     "joint": None,
     "heads": "tensor",
     "mlp": "tensor",
@@ -33,11 +36,32 @@ RULES: Mapping[str, str | tuple[str, ...] | None] = {
 }
 
 
+def layout(shape: Sequence[int], axes: Sequence[str | None], mesh: Mesh | AbstractMesh) -> PartitionSpec:
+    """Where an array of this shape lies whose axes have these names.
+
+    An axis that does not divide by all the mesh has for it is cut along the first of those only, or stays whole.
+    """
+
+    def cut(size: int, name: str | None) -> tuple[str, ...] | None:
+        rule = RULES[name] if name else None
+        along = [a for a in ((rule,) if isinstance(rule, str) else rule or ()) if mesh.shape[a] > 1]
+        while along and size % math.prod(mesh.shape[a] for a in along):
+            along.pop()
+        return tuple(along) or None
+
+    return PartitionSpec(*(cut(size, name) for size, name in zip(shape, axes, strict=True)))
+
+
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     """Pins an activation to the layout of its logical axes; does nothing where no mesh is set."""
-    if jax.sharding.get_abstract_mesh().empty:
-        return x
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(*(RULES[a] if a else None for a in axes)))
+    mesh = jax.sharding.get_abstract_mesh()
+    return x if mesh.empty else jax.lax.with_sharding_constraint(x, layout(x.shape, axes, mesh))
+
+
+def sequence_parts() -> int:
+    """Over how many devices the tokens of a clip are spread; 1 where no mesh is set."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else mesh.shape["seq"]
 
 
 def parameter_spec(variable: nnx.Variable, mesh: Mesh) -> PartitionSpec:
@@ -46,14 +70,8 @@ def parameter_spec(variable: nnx.Variable, mesh: Mesh) -> PartitionSpec:
     An axis that the mesh does not divide stays whole: the check on replication judges whether that matters.
     """
     axes = variable.get_metadata().get("axes", ())
-    shape = variable.shape
-    spec: list[Any] = [None] * (len(shape) - len(axes))
-    for name, size in zip(axes, shape[len(spec) :], strict=True):
-        rule = RULES[name] if name else None
-        names = (rule,) if isinstance(rule, str) else (rule or ())
-        parts = math.prod(mesh.shape[n] for n in names)
-        spec.append(rule if parts > 1 and size % parts == 0 else None)
-    return PartitionSpec(*spec)
+    stacked = (None,) * (len(variable.shape) - len(axes))
+    return layout(variable.shape, (*stacked, *axes), mesh)
 
 
 def parameter_shardings(state: nnx.State, mesh: Mesh) -> Any:
@@ -90,7 +108,7 @@ def check_replication(params: Any, shardings: Any, mesh: Mesh, limit: float) -> 
         if sharding.is_fully_replicated
     ]
     share = sum(size for size, _ in whole) / sum(leaf.size for _, leaf in sizes)
-    if mesh.shape["fsdp"] * mesh.shape["tensor"] > 1 and share > limit:
+    if mesh.shape["fsdp"] * mesh.shape["seq"] * mesh.shape["tensor"] > 1 and share > limit:
         worst = ", ".join(f"{name} ({size})" for size, name in sorted(whole, reverse=True)[:5])
         raise ConfigError(
             f"{share:.1%} of the parameters would lie whole on every device, more than "

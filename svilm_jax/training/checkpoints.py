@@ -1,16 +1,18 @@
 """What is kept of a run, and how is it found again? One wrapper around Orbax.
 
     <workdir>/checkpoints/<step>/state   parameters, optimiser statistics, step; sharded arrays
-    <workdir>/checkpoints/<step>/meta    JSON: format version, data position, config, tokenizer
+    <workdir>/checkpoints/<step>/meta    JSON: format version, data position, config, tokenizer, checksums
 
 A checkpoint is complete or not there: Orbax writes into a temporary folder and renames it.
 """
 
 import base64
+import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,17 @@ from svilm_jax.config import Config, ConfigError, resolve
 from svilm_jax.input.tokenization import Tokenizer, tokenizer_from_files
 from svilm_jax.models.parameters import Params, abstract_model, bind
 from svilm_jax.models.svilm import SVILM
+from svilm_jax.training.checksums import checksums, differing
 from svilm_jax.training.state import Structure, TrainState
 
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
+# What comes out of Orbax for files that are missing, cut off or damaged: it wraps TensorStore's errors as it likes.
+UNREADABLE = Exception
 
 
-class CheckpointError(ValueError):
+class CheckpointError(Exception):
     """A folder that holds no usable checkpoint; the message names it and says what to do."""
 
 
@@ -48,19 +53,94 @@ class Checkpoints:
 
     def __init__(self, workdir: Path, keep: int):
         self.folder = workdir.resolve() / "checkpoints"
+        self._broken = workdir.resolve() / "broken_checkpoints"
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=("state", "meta"))
 
     def latest(self) -> int | None:
-        """The newest whole checkpoint's step."""
+        """The newest checkpoint's step."""
         return self._manager.latest_step()
 
+    def restore_newest(
+        self, structure: Structure, check: Callable[[dict[str, Any]], None]
+    ) -> tuple[int, TrainState] | None:
+        """The newest checkpoint that can be read, and its step; None where there is none at all.
+
+        One that cannot be read (a disk that was full, a copy that was cut off) is set aside with a warning.
+
+        Args:
+          check: is given the meta dictionary, and raises where this run must not go on from it.
+
+        Raises:
+          CheckpointError: there are checkpoints, and none can be read; or a state of another shape than this run's.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                meta = self.meta(step)
+            except CheckpointError:
+                raise
+            except UNREADABLE as error:
+                self._set_aside(step, error)
+                continue
+            check(meta)  # what it raises is no fault of the files
+            try:
+                self._check_shapes(step, structure)
+                state = self.restore(step, structure)
+                if wrong := differing(_tree(state), meta.get("checksums", {})):
+                    raise ValueError(f"other numbers than were saved in {', '.join(wrong[:4])}")
+                return step, state
+            except CheckpointError:
+                raise
+            except UNREADABLE as error:
+                self._set_aside(step, error)
+        if steps:
+            raise CheckpointError(
+                f"{self.folder}: none of the checkpoints {sorted(steps)} can be read; they now lie in {self._broken}. "
+                "Restore them from a copy, or start in a new --workdir"
+            )
+        return None
+
+    def _check_shapes(self, step: int, structure: Structure) -> None:
+        """Raises CheckpointError where the run's state is another one than the saved, whatever the files hold."""
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            metadata = checkpointer.metadata(self.folder / str(step) / "state").item_metadata
+        if metadata is None:
+            raise ValueError("the list of its arrays is missing")
+        names = _shapes_by_name(metadata.tree)
+        wanted = _shapes_by_name(_tree(structure.shapes))
+        differ = sorted(n for n in names.keys() | wanted.keys() if names.get(n) != wanted.get(n))
+        if differ:
+            told = "; ".join(f"{n}: saved {names.get(n)}, now {wanted.get(n)}" for n in differ[:4])
+            raise CheckpointError(
+                f"{self.folder / str(step)} holds another state ({told}). Restore config.model and config.optimizer, "
+                "or start in a new --workdir"
+            )
+
+    def _set_aside(self, step: int, error: Exception) -> None:
+        reason = _reason(error)
+        if jax.process_count() > 1:
+            # All have to agree on the step that they go on from; what one of them cannot read, a person looks at.
+            raise CheckpointError(
+                f"{self.folder / str(step)}: cannot be read ({reason}); move it away, and the run goes on from the "
+                "one before"
+            ) from error
+        log.warning("checkpoint %s cannot be read (%s): set aside in %s", self.folder / str(step), reason, self._broken)
+        self._broken.mkdir(exist_ok=True)
+        target = self._broken / f"{step}-{time.time_ns()}"
+        (self.folder / str(step)).rename(target)
+        self._manager.reload()
+
     def save(self, step: int, state: TrainState, position: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
-        """Starts writing a checkpoint, with the data position that belongs to it."""
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(_tree(state)), meta=ocp.args.JsonSave({**meta, "data": dict(position)})
-        )
-        self._manager.save(step, args=items)
+        """Starts writing a checkpoint, with the data position that belongs to it.
+
+        Raises:
+          CheckpointError: this one, or the one before that was still being written, cannot be saved.
+        """
+        told = {**meta, "data": dict(position), "checksums": checksums(_tree(state))}
+        items = ocp.args.Composite(state=ocp.args.StandardSave(_tree(state)), meta=ocp.args.JsonSave(told))
+        with self._told():
+            self._manager.save(step, args=items)
 
     def restore(self, step: int, structure: Structure) -> TrainState:
         """The state, laid on the mesh of `structure` whatever mesh wrote it."""
@@ -79,12 +159,27 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Until the last save is whole."""
-        self._manager.wait_until_finished()
+        with self._told():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits, then stops Orbax's threads."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            with self._told():
+                self._manager.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What goes wrong while writing is told with the folder, and with what is safe."""
+        try:
+            yield
+        except UNREADABLE as error:
+            raise CheckpointError(
+                f"{self.folder}: a checkpoint cannot be saved ({_reason(error)}). Make room; the same "
+                "command goes on from the last whole one"
+            ) from error
 
 
 def check_meta(meta: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -148,19 +243,39 @@ def load(path: str | Path) -> Loaded:
         found = checkpoints.latest() if step < 0 else step
         if found is None:
             raise CheckpointError(f"{workdir}/checkpoints: holds no whole checkpoint; train for longer")
-        meta = checkpoints.meta(found)
+        with _readable(workdir / "checkpoints" / str(found)):
+            meta = checkpoints.meta(found)
     finally:
         checkpoints.close()
     config = resolve(meta["config"])
     files = {name: base64.b64decode(content) for name, content in meta["tokenizer"]["files"].items()}
     tokenizer = tokenizer_from_files(files, meta["tokenizer"]["lowercase"])
     graphdef, abstract = abstract_model(config, meta["vocab_size"])
-    return Loaded(
-        bind(graphdef, abstract, _read_params(workdir / "checkpoints" / str(found))), config, tokenizer, found
-    )
+    folder = workdir / "checkpoints" / str(found)
+    with _readable(folder):
+        params = _read_params(folder, meta.get("checksums", {}))
+    return Loaded(bind(graphdef, abstract, params), config, tokenizer, found)
 
 
-def _read_params(folder: Path) -> Params:
+@contextlib.contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """What goes wrong while reading is told with the folder."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except UNREADABLE as error:
+        raise CheckpointError(
+            f"{folder}: cannot be read ({_reason(error)}); name another one, WORKDIR/checkpoints/STEP"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of a message that may be long."""
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+
+
+def _read_params(folder: Path, saved: dict[str, int]) -> Params:
     """Parameters alone, whole, on the default device; optimiser statistics are not read."""
     with ocp.PyTreeCheckpointer() as checkpointer:
         tree = checkpointer.metadata(folder / "state").item_metadata
@@ -169,7 +284,10 @@ def _read_params(folder: Path) -> Params:
         wanted = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=device), tree[name])
         restore = ocp.checkpoint_utils.construct_restore_args(wanted)
         options = ocp.args.PyTreeRestore(item={name: wanted}, restore_args={name: restore}, partial_restore=True)
-        return _numbered(checkpointer.restore(folder / "state", args=options)[name])
+        restored = checkpointer.restore(folder / "state", args=options)
+    if wrong := differing({name: restored[name]}, saved):
+        raise ValueError(f"other numbers than were saved in {', '.join(wrong[:4])}")
+    return _numbered(restored[name])
 
 
 def _numbered(tree: Any) -> Any:
@@ -177,6 +295,13 @@ def _numbered(tree: Any) -> Any:
     if not isinstance(tree, Mapping):
         return tree
     return {int(key) if key.isdigit() else key: _numbered(value) for key, value in tree.items()}
+
+
+def _shapes_by_name(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every array; places in lists count as their numbers."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    named = {jax.tree_util.keystr(p, simple=True, separator="."): getattr(leaf, "shape", None) for p, leaf in leaves}
+    return {name: tuple(shape) for name, shape in named.items() if shape is not None}
 
 
 def _tree(state: TrainState) -> dict[str, Any]:

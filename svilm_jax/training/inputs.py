@@ -2,12 +2,13 @@
 
 from typing import Any, Protocol
 
-import jax
+from jax.sharding import Mesh
 
 from svilm_jax.config import Config
 from svilm_jax.input.features import FeatureInput
 from svilm_jax.input.pipeline import TrainInput
 from svilm_jax.input.tokenization import Tokenizer
+from svilm_jax.parallel import data_share
 
 
 class Input(Protocol):
@@ -27,18 +28,19 @@ class Input(Protocol):
     def close(self) -> None: ...
 
 
-def open_input(config: Config, tokenizer: Tokenizer, start_step: int) -> Input:
+def open_input(config: Config, tokenizer: Tokenizer, start_step: int, mesh: Mesh) -> Input:
     """This process's share of the batches of a config, from a step on.
 
     Raises:
       ConfigError, DatasetError, FeatureError, InputError: see there.
     """
+    place, count = data_share(mesh)
     shared: dict[str, Any] = {
         "batch_size": config.train.batch_size,
         "seed": config.train.seed,
         "start_step": start_step,
-        "process_index": jax.process_index(),
-        "process_count": jax.process_count(),
+        "process_index": place,
+        "process_count": count,
     }
     if config.task == "localization":
         return FeatureInput(config.model.localization, config.model.head.classes, **shared)

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,17 +22,28 @@ from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.parameters import Params, count
 from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.objectives import build_objectives
-from svilm_jax.parallel import check_replication, data_parallelism, sharding_table, to_global_batch
+from svilm_jax.parallel import (
+    Agreement,
+    Ask,
+    check_replication,
+    data_parallelism,
+    is_first,
+    sharding_table,
+    to_global_batch,
+)
+from svilm_jax.training.accumulation import check_accumulation
 from svilm_jax.training.checkpoints import Checkpoints, Loaded, check_same_model, make_meta
 from svilm_jax.training.initialization import initial_params, update_scales
 from svilm_jax.training.inputs import open_input
+from svilm_jax.training.loss import Metrics
 from svilm_jax.training.metric_writers import MetricWriter
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
 from svilm_jax.training.pace import Pace
 from svilm_jax.training.signals import StopSignals
 from svilm_jax.training.splicing import check_splice
 from svilm_jax.training.state import Structure, TrainState, init_state, make_structure, started_from
-from svilm_jax.training.step import Metrics, make_step
+from svilm_jax.training.step import make_step
+from svilm_jax.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -78,76 +90,85 @@ def train(
     if config.splice.enabled and config.task == "video_text":
         check_splice(config.splice, token_grid(config.model.video)[0], settings.batch_size, data_parallelism(mesh))
     objectives = build_objectives(config.objectives, config)
-    data = open_input(config, tokenizer, 0)
+    check_accumulation(config, objectives, data_parallelism(mesh))
+    data = open_input(config, tokenizer, 0, mesh)
     total = settings.steps or math.ceil(settings.epochs * data.steps_per_epoch)
     schedule = make_schedule(config.optimizer, total)
     optimizer = make_optimizer(config.optimizer, total, update_scales(config.init, loaded is not None))
     checkpoints = Checkpoints(workdir, settings.keep_checkpoints)
     meta = make_meta(config, tokenizer)
-    with jax.set_mesh(mesh), StopSignals() as signals:
+    pace = Pace(config)  # before the mesh is set: it may time a device on its own
+    with jax.set_mesh(mesh), StopSignals() as signals, Watchdog(settings.watchdog_minutes) as watchdog:
         structure = make_structure(config, tokenizer.vocab_size, tokenizer.pad_id, optimizer, mesh)
         shapes, shardings = structure.shapes.params, structure.shardings.params
         replicated = check_replication(shapes, shardings, mesh, config.mesh.max_replicated_share)
         log.info("sharding of the parameters on %s:\n%s", dict(mesh.shape), sharding_table(shapes, shardings))
         log.info("%d parameters, %.1f %% of them whole on every device", count(shapes), 100 * replicated)
 
-        start = checkpoints.latest() or 0
-        if start:
-            saved = checkpoints.meta(start)  # first: a mismatch of configs says more than one of shapes
+        def check(saved: dict[str, Any]) -> None:
             check_same_model(saved["config"], config, workdir)
             data.check_state(saved["data"])
-            state = checkpoints.restore(start, structure)
+
+        start, found = 0, checkpoints.restore_newest(structure, check)
+        if found is not None:
+            start, state = found
             data.close()
-            data = open_input(config, tokenizer, start)
+            data = open_input(config, tokenizer, start, mesh)
             log.info("resuming from step %d", start)
         else:
             state = init_state(config, tokenizer.vocab_size, optimizer, structure)
             if loaded is not None:
                 state = started_from(state, initial_params(state.params, loaded, config))
         step_function = make_step(config, structure, objectives, optimizer, schedule)
-        writer = MetricWriter(workdir, start, CONSOLE)
-        pace = Pace(config)
+        writer = MetricWriter(workdir, start, CONSOLE) if is_first() else None
+        agreement = Agreement(mesh)
         pending: Metrics | None = None
         saved_at = time.monotonic()
-        bar = tqdm(total=total, initial=start, desc="training", unit="step", mininterval=1.0)
+        bar = tqdm(total=total, initial=start, desc="training", unit="step", mininterval=1.0, disable=not is_first())
         try:
             for step in range(start, total + 1):
                 # 1. Evaluate, on the parameters of exactly `step` steps. The caller evaluates after the last.
                 if evaluate and settings.eval_every and start < step < total and step % settings.eval_every == 0:
-                    with pace.paused():
-                        writer.write_scalars(step, evaluate(_shown(state), structure))
+                    with pace.paused(), watchdog.phase("evaluation", step):
+                        measured = evaluate(_shown(state), structure)
+                        if writer:
+                            writer.write_scalars(step, measured)
                 # 2. Save. First make sure of the step behind: what is not finite never reaches the disk.
-                due = step == total or step % settings.checkpoint_every == 0 or signals.received is not None
-                seconds = settings.checkpoint_seconds
-                due |= bool(seconds) and time.monotonic() - saved_at > seconds
+                late = 0 < settings.checkpoint_seconds < time.monotonic() - saved_at
+                asked = agreement.ask(Ask.STOP if signals.received else Ask.SAVE if late else Ask.NOTHING)
+                due = step == total or step % settings.checkpoint_every == 0 or asked > Ask.NOTHING
                 if due and step > start:
                     _check_finite(pending, step - 1, state.params)
-                    with pace.paused():
+                    with pace.paused(), watchdog.phase("saving", step):
                         checkpoints.save(step, state, {**data.state(), "step": step}, meta)
                     saved_at = time.monotonic()
                 if step == total:
                     break
-                if signals.received is not None:
-                    raise Stopped(
-                        f"stopped by {signals.received.name} at step {step}: the same command goes on from it"
-                    )
+                if asked is Ask.STOP:
+                    by = f"by {signals.received.name}" if signals.received else "by a signal to another process"
+                    raise Stopped(f"stopped {by} at step {step}: the same command goes on from it")
                 # 3. Step. Only now does the data advance.
-                batch = to_global_batch(next(data), mesh)
-                state, metrics = step_function(state, batch)
+                with watchdog.phase("waiting for data", step):
+                    rows = next(data)
+                state, metrics = step_function(state, to_global_batch(rows, mesh))
                 # 4. Log, one step late: reading the metrics of the step before does not keep the device waiting.
-                _check_finite(pending, step - 1, state.params)
+                with watchdog.phase("computing", step - 1):
+                    _check_finite(pending, step - 1, state.params)
                 pending = metrics
                 bar.update()
                 pace.tick()
                 bar.set_postfix_str(str(pace), refresh=False)
                 if (step + 1) % settings.log_every == 0 or step + 1 == total:
                     scalars = {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
-                    writer.write_scalars(step + 1, {**scalars, **pace.scalars()})
+                    if writer:
+                        writer.write_scalars(step + 1, {**scalars, **pace.scalars()})
         finally:
             bar.close()
             data.close()
-            checkpoints.close()
-            writer.close()
+            with watchdog.phase("finishing the last save", total):
+                checkpoints.close()
+            if writer:
+                writer.close()
     if data.failures:
         log.warning("%d clips could not be used: %s", len(data.failures), "; ".join(data.failures.values()))
     return Result(total, _shown(state), structure)

@@ -1,5 +1,6 @@
 """Random outputs of a model, for objectives."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,24 +13,32 @@ def unit(rng, *shape):
     return (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(np.float32)
 
 
+def random_outputs(video, text, groups, nouns, scale):
+    """Outputs of given embeddings; what the contrasts do not read is noise of the right shapes."""
+    rng = np.random.default_rng(0)
+    batch, members = groups.shape[:2]
+    logits = jnp.asarray(rng.normal(size=(batch, members, 4, 2, 2)).astype(np.float32))
+    return Outputs(
+        video=VideoOutputs(
+            tokens=jnp.asarray(rng.normal(size=(batch, 4, 4, 8)).astype(np.float32)),
+            group_tokens=jnp.asarray(rng.normal(size=(batch, members, 8)).astype(np.float32)),
+            logits=(logits,),
+            assignments=(jax.nn.softmax(logits, axis=1),),
+            embedding=video,
+            group_embedding=groups,
+        ),
+        text_embedding=text,
+        noun_embedding=nouns,
+        logit_scale=jnp.asarray(scale),
+    )
+
+
 @pytest.fixture
 def made():
     """(outputs, batch) with B=6, Nt=4, Ns=4, D=8, M=3, K=2, C=5; one clip invalid, two captions short of phrases."""
     rng = np.random.default_rng(0)
-    logits = rng.normal(size=(6, 3, 4, 2, 2)).astype(np.float32)
-    outputs = Outputs(
-        video=VideoOutputs(
-            tokens=jnp.asarray(rng.normal(size=(6, 4, 4, 8)).astype(np.float32)),
-            group_tokens=jnp.asarray(rng.normal(size=(6, 3, 8)).astype(np.float32)),
-            logits=(jnp.asarray(logits),),
-            assignments=(jnp.asarray(np.exp(logits) / np.exp(logits).sum(1, keepdims=True)),),
-            embedding=jnp.asarray(unit(rng, 6, 5)),
-            group_embedding=jnp.asarray(unit(rng, 6, 3, 5)),
-        ),
-        text_embedding=jnp.asarray(unit(rng, 6, 5)),
-        noun_embedding=jnp.asarray(unit(rng, 6, 2, 5)),
-        logit_scale=jnp.asarray(10.0),
-    )
+    embeddings = (unit(rng, 6, 5), unit(rng, 6, 5), unit(rng, 6, 3, 5), unit(rng, 6, 2, 5))
+    outputs = random_outputs(*map(jnp.asarray, embeddings), 10.0)
     batch = {
         "valid": jnp.array([True, True, True, False, True, True]),
         "noun_mask": jnp.array(

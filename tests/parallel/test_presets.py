@@ -1,35 +1,20 @@
 """Every sharding preset computes what one device computes, and really shards."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.parallel.processes import rows_of
 
 
 @pytest.fixture(scope="module")
 def presets():
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.parallel.eight_devices"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return {(row["kind"], row["preset"]): row for row in map(json.loads, done.stdout.splitlines())}
+    return {(row["kind"], row["preset"]): row for row in rows_of("tests.parallel.eight_devices")}
 
 
 @pytest.mark.parametrize(
     ("kind", "preset"),
     [
-        *(("pretraining", preset) for preset in ("dp", "fsdp", "fsdp_tp")),
+        *(("pretraining", preset) for preset in ("dp", "fsdp", "fsdp_tp", "fsdp_seq", "slices")),
+        *(("gradcache", preset) for preset in ("one", "fsdp_seq")),
         *(("questions", preset) for preset in ("dp", "fsdp", "fsdp_tp")),
         ("localization", "dp"),
     ],
@@ -44,7 +29,10 @@ def test_loss_and_gradients_equal_one_device(presets, kind, preset):
     assert row["params"] < 1e-6  # on average, after a step of up to 5e-4
 
 
-@pytest.mark.parametrize(("preset", "bytes_share"), [("dp", 1.0), ("fsdp", 1 / 8), ("fsdp_tp", 1 / 8)])
+@pytest.mark.parametrize(
+    ("preset", "bytes_share"),
+    [("dp", 1.0), ("fsdp", 1 / 8), ("fsdp_tp", 1 / 8), ("fsdp_seq", 1 / 8), ("slices", 1 / 4)],
+)
 def test_parameters_are_really_sharded(presets, preset, bytes_share):
     row = presets["pretraining", preset]
     # fsdp_tp: matrices that have only one of the two axes lie on 4 or 2 devices of the 8.

@@ -1,0 +1,297 @@
+"""How fast is a training step? The real one, with the full objective, beside the same architecture in PyTorch.
+
+    python experiments/benchmarks/train_step.py --variant S --frames 16 --size 112 --batch 8 --peer \\
+        --out experiments/results/train_step_cpu.json
+
+Both sides do the same work in turn, in one process: cut and paste, both towers, three losses, gradients, clipping, SGD
+with momentum; float32 on CPUs, bfloat16 with float32 parameters on accelerators. The peer (torch_peer.py) starts from
+the same parameters; before anything is timed its loss and gradients have to be ours. It runs as it is and compiled
+(`torch.compile`), and the faster one is what we are held against. Times are medians over the repeats.
+
+  model FLOPs  matrix products of the method, counted by hand (svilm_jax/models/flops.py); nothing twice
+  MFU          model FLOPs a second, over the rate of a matrix product of the same dtype measured in the same run
+  HFU          the same with what is really computed, rematerialisation included (counted in the jaxpr)
+
+`--curve` repeats ours for other frames, sizes, batches and numbers of groups, and draws the cost.
+"""
+
+import argparse
+import dataclasses
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from svilm_jax.config import Config
+from svilm_jax.config_file import read_config
+from svilm_jax.input.batch_spec import batch_spec
+from svilm_jax.models.flops import task_flops
+from svilm_jax.models.svilm import compute_dtype
+from svilm_jax.objectives import build_objectives
+from svilm_jax.parallel import make_mesh, to_global_batch
+from svilm_jax.parallel.arithmetic import product_flops
+from svilm_jax.training.loss import cut_and_paste, encode, loss_of
+from svilm_jax.training.optimizer import make_optimizer, make_schedule
+from svilm_jax.training.state import init_state, make_structure
+from svilm_jax.training.step import make_step
+
+VOCAB = 30522
+CURVES = {"frames": (4, 8, 16, 32), "size": (64, 96, 128, 160), "batch": (2, 4, 8, 16), "groups": (8, 16, 32, 64)}
+
+
+@dataclasses.dataclass
+class Ours:
+    """A compiled step with its state, and what is known of it."""
+
+    config: Config
+    run: Callable[[], None]
+    compile_seconds: float
+    peak_bytes: int
+    hardware_flops: float
+    params: Any
+    batch: dict[str, np.ndarray]
+    loss: Callable[..., Any]
+
+
+def main() -> None:
+    """Prints and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variant", default="S", choices=("Ti", "S", "B", "L"))
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--size", type=int, default=112, help="pixels, height and width")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--groups", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="of the config, such as model.remat=dots"
+    )
+    parser.add_argument("--peer", action="store_true", help="also time PyTorch (requirements/bench.in)")
+    parser.add_argument("--eager", action="store_true", help="the peer without torch.compile only")
+    parser.add_argument("--curve", action="store_true", help="also the cost against frames, size, batch and groups")
+    parser.add_argument("--out", type=Path, help="also write everything to this JSON file")
+    args = parser.parse_args()
+    shape = {"frames": args.frames, "size": args.size, "batch": args.batch, "groups": args.groups}
+    ours = build(args.variant, shape, args.set)
+    sides = {"svilm_jax": ours.run} | (peers(ours, args.eager) if args.peer else {})
+    seconds = timed(sides, args.repeats)
+    rate = matmul_rate(compute_dtype(ours.config.model))
+    rows = [row(name, taken, ours, rate) for name, taken in seconds.items()]
+    for line in rows:
+        print(
+            "  ".join(f"{key} {value:,.4g}" if isinstance(value, float) else f"{value}" for key, value in line.items())
+        )
+    ratio = None
+    if args.peer:
+        best = min((taken, name) for name, taken in seconds.items() if name != "svilm_jax")
+        ratio = best[0] / seconds["svilm_jax"]
+        print(f"svilm_jax does {ratio:.2f} times the clips of the fastest peer ({best[1]})")
+    points = curve(args.variant, shape, args.set, args.repeats) if args.curve else []
+    if args.out:
+        document = {
+            "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+            "machine": platform.machine(),
+            "jax": jax.__version__,
+            "variant": args.variant,
+            **shape,
+            "set": args.set,
+            "matmul_flops_per_second": rate,
+            "rows": rows,
+            "ratio_to_fastest_peer": ratio,
+            "curve": points,
+        }
+        args.out.write_text(json.dumps(document, indent=1) + "\n")
+        if points:
+            draw(points, args.out.with_suffix(".png"))
+
+
+def build(variant: str, shape: dict[str, int], changes: list[str]) -> Ours:
+    """The paper's config at this size, its step compiled, and one batch of noise on the device."""
+    keys = {"frames": "model.video.frames", "size": "model.video.size", "batch": "train.batch_size"}
+    keys["groups"] = "model.grouping.num_groups"
+    fixed = ["model.remat=none", "optimizer.name=sgd", "train.steps=1000", f"splice.block={min(8, shape['batch'])}"]
+    overrides = [f"--config.{keys[name]}={value}" for name, value in shape.items()]
+    overrides += [f"--config.{change}" for change in (*fixed, *changes)]
+    config = read_config(f"configs/pretrain/svilm_b.py:variant={variant}", overrides)
+    mesh = make_mesh(config.mesh)
+    optimizer = make_optimizer(config.optimizer, 1000)
+    objectives = build_objectives(config.objectives, config)
+    batch = noise(config)
+    with jax.set_mesh(mesh):
+        structure = make_structure(config, VOCAB, 0, optimizer, mesh)
+        state = init_state(config, VOCAB, optimizer, structure)
+        params = jax.tree.map(np.asarray, state.params)
+        step = make_step(config, structure, objectives, optimizer, make_schedule(config.optimizer, 1000))
+        placed = to_global_batch(batch, mesh)
+        traced = step.trace(state, placed)
+        started = time.perf_counter()
+        compiled = traced.lower().compile()
+        seconds = time.perf_counter() - started
+    kept = [state]
+
+    def run() -> None:
+        kept[0], metrics = compiled(kept[0], placed)
+        jax.block_until_ready(metrics["loss/total"])
+
+    def loss(params: Any, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Of the batch, cut and pasted by `key`; and that batch."""
+        rows = cut_and_paste(config, {name: jnp.asarray(array) for name, array in batch.items()}, key)
+        outputs = encode(config, structure, params, rows, key)
+        return loss_of(config, objectives, outputs, rows, key)[0], rows
+
+    stats = compiled.memory_analysis()
+    peak = (
+        stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes + stats.temp_size_in_bytes
+    )
+    return Ours(config, run, seconds, int(peak), product_flops(traced.jaxpr), params, batch, loss)
+
+
+def noise(config: Config) -> dict[str, np.ndarray]:
+    """A batch of random clips and sentences; every phrase is there."""
+    rng = np.random.default_rng(0)
+    batch = {}
+    for name, (size, kind) in batch_spec(config).items():
+        high = {"video": 256, "text": VOCAB, "nouns": VOCAB}.get(name)
+        batch[name] = rng.integers(1, high, size).astype(kind) if high else np.ones(size, kind)
+    for name in ("text", "nouns"):
+        batch[name][..., batch[name].shape[-1] * 3 // 4 :] = 0
+    return batch | {"text_mask": batch["text"] != 0}
+
+
+def peers(ours: Ours, eager: bool) -> dict[str, Callable[[], None]]:
+    """PyTorch's steps, once their loss and gradients have been found to be ours."""
+    import torch
+    from torch_peer import Peer, copy_parameters
+
+    device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
+    peer = Peer(ours.config, VOCAB)
+    copy_parameters(peer, ours.params)
+    check(peer, ours)
+    peer.to(device)
+    batch = {name: torch.from_numpy(ours.batch[name]).to(device) for name in ("video", "text", "nouns")}
+    batch |= {"text": batch["text"].long(), "nouns": batch["nouns"].long()}
+    settings, times = ours.config.optimizer, peer.grid[0]
+    optimizer = torch.optim.SGD(peer.parameters(), 1e-4, settings.momentum, weight_decay=settings.weight_decay)
+    half = device == "cuda"
+    blocks = ours.config.splice.block
+
+    def step(model: Any) -> Callable[[], None]:
+        def run() -> None:
+            rows = len(batch["video"])
+            duration = torch.randint(times // 2 + 1, times, (rows, 1), device=device)
+            start = (torch.rand(rows, 1, device=device) * (times - duration + 1)).long()
+            index = torch.arange(times, device=device)
+            mask = (index >= start) & (index < start + duration)
+            keep = mask.repeat_interleave(peer.tubelet[0], dim=1)[:, :, None, None, None]
+            others = batch["video"].unflatten(0, (-1, blocks)).roll(1, dims=1).flatten(0, 1)
+            spliced = torch.where(keep, batch["video"], others)
+            with torch.autocast(device, torch.bfloat16, enabled=half):
+                loss = model({**batch, "video": spliced, "splice_mask": mask})
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(peer.parameters(), settings.clip_norm)
+            optimizer.step()
+            if half:
+                torch.cuda.synchronize()
+
+        return run
+
+    found = {"torch": step(peer)}
+    return found if eager else found | {"torch.compile": step(torch.compile(peer))}
+
+
+def check(peer: Any, ours: Ours) -> None:
+    """Raises AssertionError unless the peer has our loss and our gradients, in float32 on the CPU."""
+    import torch
+
+    key = jax.random.key(3)
+    with jax.default_device(jax.devices("cpu")[0]):
+        (value, rows), slopes = jax.value_and_grad(ours.loss, has_aux=True)(jax.tree.map(jnp.asarray, ours.params), key)
+    arrays = {name: torch.from_numpy(np.array(rows[name])) for name in ("video", "text", "nouns", "splice_mask")}
+    loss = peer({**arrays, "text": arrays["text"].long(), "nouns": arrays["nouns"].long()})
+    loss.backward()
+    tolerance = 1e-4 if compute_dtype(ours.config.model) == jnp.float32 else 3e-2
+    np.testing.assert_allclose(loss.item(), float(value), rtol=tolerance)
+    theirs = float(torch.stack([p.grad.square().sum() for p in peer.parameters()]).sum().sqrt())
+    norm = float(jnp.sqrt(sum(jnp.sum(jnp.square(s)) for s in jax.tree.leaves(slopes))))
+    np.testing.assert_allclose(theirs, norm, rtol=10 * tolerance)
+    print(f"loss {loss.item():.5f} of the peer, {float(value):.5f} ours; gradient {theirs:.5f} and {norm:.5f}")
+
+
+def timed(sides: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
+    """Median seconds of a step of each, in turn, after two that warm up."""
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for repeat in range(repeats + 2):
+        for name, run in sides.items():
+            started = time.perf_counter()
+            run()
+            if repeat > 1:
+                found[name].append(time.perf_counter() - started)
+    return {name: statistics.median(seconds) for name, seconds in found.items()}
+
+
+def matmul_rate(dtype: Any) -> float:
+    """FLOP/s of the best square matrix product of this dtype."""
+    size = 2048 if jax.default_backend() == "cpu" else 8192
+    x = jnp.ones((size, size), dtype)
+    product = jax.jit(jnp.matmul)
+    product(x, x).block_until_ready()
+    best = float("inf")
+    for _ in range(10):
+        started = time.perf_counter()
+        product(x, x).block_until_ready()
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best
+
+
+def row(name: str, seconds: float, ours: Ours, rate: float) -> dict[str, Any]:
+    """One line of the table."""
+    clips = ours.config.train.batch_size
+    model = task_flops(ours.config) * clips / seconds
+    line: dict[str, Any] = {"side": name, "seconds": seconds, "clips_per_second": clips / seconds}
+    line |= {"model_tflops_per_second": model / 1e12, "mfu": model / rate}
+    if name == "svilm_jax":
+        line |= {"hfu": ours.hardware_flops / seconds / rate, "compile_seconds": ours.compile_seconds}
+        line["peak_gib"] = ours.peak_bytes / 2**30
+    return line
+
+
+def curve(variant: str, shape: dict[str, int], changes: list[str], repeats: int) -> list[dict[str, Any]]:
+    """Seconds and memory of our step where one number changes and the others stay."""
+    points = []
+    for axis, values in CURVES.items():
+        for value in values:
+            ours = build(variant, {**shape, axis: value}, changes)
+            seconds = timed({"svilm_jax": ours.run}, repeats)["svilm_jax"]
+            points.append({"axis": axis, "value": value, "seconds": seconds, "peak_gib": ours.peak_bytes / 2**30})
+            print(f"{axis} {value}: {seconds:.3f} s, {points[-1]['peak_gib']:.2f} GiB", flush=True)
+    return points
+
+
+def draw(points: list[dict[str, Any]], file: Path) -> None:
+    """Time and memory against each axis."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(CURVES), figsize=(3.2 * len(CURVES), 3), layout="constrained")
+    for place, (axis, name) in enumerate(zip(axes, CURVES, strict=True)):
+        own = [p for p in points if p["axis"] == name]
+        axis.plot([p["value"] for p in own], [p["seconds"] for p in own], "o-", color="tab:blue")
+        axis.set(xlabel=name, ylim=(0, None))
+        memory = axis.twinx()
+        memory.plot([p["value"] for p in own], [p["peak_gib"] for p in own], "s--", color="tab:orange")
+        memory.set_ylim(0, None)
+        if place == 0:
+            axis.set_ylabel("seconds a step", color="tab:blue")
+        if place == len(CURVES) - 1:
+            memory.set_ylabel("peak GiB", color="tab:orange")
+    figure.savefig(file, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

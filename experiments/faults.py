@@ -1,0 +1,91 @@
+"""Does a run survive what clusters do? One training, killed at random moments and started again, beside one in peace.
+
+    python experiments/faults.py --dataset runs/data/moving_shapes --kills 50 --out experiments/results/faults.json
+
+Every kill is SIGKILL or SIGTERM, drawn from a seed, at a random moment of start-up, training, saving or evaluation. The
+final parameters have to be those of the undisturbed run to the last bit. Compiled programs are cached between starts
+(JAX_COMPILATION_CACHE_DIR), or most kills would fall into compilation.
+"""
+
+import argparse
+import collections
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from svilm_jax.models.parameters import parameters
+from svilm_jax.training.checkpoints import load
+from svilm_jax.training.metric_writers import read_lines
+
+CONFIG = "configs/pretrain/demo.py"
+
+
+def command(args: argparse.Namespace, workdir: Path) -> list[str]:
+    """Of one start: a small batch and frequent saves, so that kills fall everywhere."""
+    changes = {"input.dataset": args.dataset, "train.steps": args.steps, "train.batch_size": 8}
+    changes |= {"train.checkpoint_every": args.every, "train.log_every": 1, "train.keep_checkpoints": 2}
+    overrides = [f"--config.{key}={value}" for key, value in changes.items()]
+    return [sys.executable, "-m", "svilm_jax.main", "train", f"--config={CONFIG}", f"--workdir={workdir}", *overrides]
+
+
+def main() -> None:
+    """Runs both trainings and compares them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True, help="folder that `svilm prepare moving_shapes` wrote")
+    parser.add_argument("--workdirs", type=Path, default=Path("runs/faults"))
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--every", type=int, default=10, help="steps between saves")
+    parser.add_argument("--longest", type=float, default=25.0, help="seconds that a start may run before it is killed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    shutil.rmtree(args.workdirs, ignore_errors=True)
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(args.workdirs.resolve() / "compiled")}
+    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    peace, war = args.workdirs / "undisturbed", args.workdirs / "killed"
+    quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(command(args, peace), check=True, **quiet)
+    rng = np.random.default_rng(args.seed)
+    kills: list[dict[str, object]] = []
+    while len(kills) < args.kills:
+        process = subprocess.Popen(command(args, war), **quiet)
+        time.sleep(float(rng.uniform(0.5, args.longest)))
+        sent = signal.SIGKILL if rng.random() < 0.5 else signal.SIGTERM
+        if process.poll() is not None:
+            raise SystemExit(f"ended by itself after {len(kills)} kills, with {process.returncode}: raise --steps")
+        process.send_signal(sent)
+        status = process.wait(timeout=300)
+        lines = read_lines(war / "metrics.jsonl")
+        kills.append({"signal": sent.name, "status": status, "step": lines[-1]["step"] if lines else 0})
+        print(kills[-1], flush=True)
+    subprocess.run(command(args, war), check=True, **quiet)
+    leaves = [jax.tree.leaves(parameters(load(folder).model)) for folder in (peace, war)]
+    same = all(np.array_equal(a, b) for a, b in zip(*leaves, strict=True))
+    losses = [[line["loss/total"] for line in read_lines(folder / "metrics.jsonl")] for folder in (peace, war)]
+    document = {
+        "kills": len(kills),
+        "by_signal": collections.Counter(str(kill["signal"]) for kill in kills),
+        "by_status": collections.Counter(str(kill["status"]) for kill in kills),
+        "steps": args.steps,
+        "parameters_bit_identical": same,
+        "losses_of_every_step_identical": losses[0] == losses[1] and len(losses[0]) == args.steps,
+        "set_aside": len(list(war.glob("broken_checkpoints/*"))),
+        "each": kills,
+    }
+    print(json.dumps({name: value for name, value in document.items() if name != "each"}, indent=1))
+    if args.out:
+        args.out.write_text(json.dumps(document, indent=1) + "\n")
+    sys.exit(0 if same else 1)
+
+
+if __name__ == "__main__":
+    main()

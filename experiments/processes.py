@@ -1,0 +1,75 @@
+"""Do four processes train what one trains? 4 processes of 2 devices on loopback beside 1 process of 8, step by step.
+
+    python experiments/processes.py --dataset runs/data/moving_shapes --out experiments/results/processes.json
+
+Real processes, which find each other by `jax.distributed` and exchange arrays by gloo. The smallest config that has
+every part of the method (tests/tiny.py): on two cores a step of four processes takes about two seconds, nearly all of
+it waiting for each other.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from svilm_jax.training.metric_writers import read_lines
+
+DEVICES = 8
+
+
+def main() -> None:
+    """Runs both and writes the largest difference."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True, help="folder that `svilm prepare moving_shapes` wrote")
+    parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--preset", default="dp", help="config.mesh.preset")
+    parser.add_argument("--workdirs", type=Path, default=Path("runs/processes"))
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    losses = {count: run(args, count) for count in (1, args.processes)}
+    one, many = losses[1], losses[args.processes]
+    difference = max(abs(a - b) for a, b in zip(one, many, strict=True))
+    document = {
+        "processes": args.processes,
+        "devices_of_each": DEVICES // args.processes,
+        "preset": args.preset,
+        "steps": len(one),
+        "largest_difference_of_the_loss": difference,
+        "first_and_last_loss": [one[0], one[-1]],
+    }
+    print(json.dumps(document, indent=1))
+    if args.out:
+        args.out.write_text(json.dumps(document, indent=1) + "\n")
+    sys.exit(0 if difference < 1e-5 else 1)
+
+
+def run(args: argparse.Namespace, processes: int) -> list[float]:
+    """The loss of every step."""
+    workdir = args.workdirs / f"{processes}_processes"
+    shutil.rmtree(workdir, ignore_errors=True)
+    changes = {"train.batch_size": 16, "train.steps": args.steps, "mesh.preset": args.preset}
+    changes |= {"mesh.max_replicated_share": 0.1}
+    command = [sys.executable, "-m", "svilm_jax.main", "train", f"--config=tests/tiny.py:dataset={args.dataset}"]
+    command += [f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in changes.items())]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    flags = f"--xla_force_host_platform_device_count={DEVICES // processes}"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    running = []
+    for process in range(processes):
+        told = [f"--coordinator=127.0.0.1:{port}", f"--processes={processes}", f"--process={process}"]
+        running.append(subprocess.Popen([*command, *(told if processes > 1 else [])], env=environment))
+    for process in running:
+        if process.wait():
+            raise SystemExit(f"a process of {processes} ended with {process.returncode}")
+    return [line["loss/total"] for line in read_lines(workdir / "metrics.jsonl")]
+
+
+if __name__ == "__main__":
+    main()

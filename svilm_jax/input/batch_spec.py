@@ -1,0 +1,34 @@
+"""What does a training batch hold? Shapes and dtypes from a config alone, for whoever compiles without data."""
+
+import numpy as np
+
+from svilm_jax.config import Config
+from svilm_jax.input.segments import localization_targets
+
+Spec = dict[str, tuple[tuple[int, ...], np.dtype]]
+
+
+def batch_spec(config: Config) -> Spec:
+    """name -> (shape, dtype) of a global batch: what `TrainInput` and `FeatureInput` deliver, see there."""
+    rows = config.train.batch_size
+    spec: dict[str, tuple[tuple[int, ...], type]] = {"valid": ((rows,), np.bool_), "index": ((rows,), np.int64)}
+    if config.task == "localization":
+        sizes = config.model.localization
+        targets = localization_targets(np.zeros((0, 2)), np.zeros(0, np.int32), 1.0, sizes.steps)
+        spec |= {name: ((rows, *array.shape), array.dtype.type) for name, array in targets.items()}
+        spec["features"] = ((rows, sizes.steps, sizes.feature_width), np.float32)
+        return {name: (shape, np.dtype(kind)) for name, (shape, kind) in spec.items()}
+    given, video, text = config.input, config.model.video, config.model.text
+    spec["video"] = ((rows, video.frames, video.size, video.size, 3), np.uint8)
+    if given.task == "questions" or (given.task == "captions" and given.text != "sentences"):
+        spec |= {"text": ((rows, text.length), np.int32), "text_mask": ((rows, text.length), np.bool_)}
+    if given.task == "captions":
+        spec["nouns"] = ((rows, given.nouns, text.noun_length or text.length), np.int32)
+        spec["noun_mask"] = ((rows, given.nouns), np.bool_)
+    else:
+        spec["target"] = ((rows,), np.int32)
+    if given.sentences:
+        spec["sentences"] = ((rows, given.sentences, text.length), np.int32)
+        spec["sentence_mask"] = ((rows, given.sentences), np.bool_)
+        spec["sentence_spans"] = ((rows, given.sentences, 2), np.float32)
+    return {name: (shape, np.dtype(kind)) for name, (shape, kind) in spec.items()}

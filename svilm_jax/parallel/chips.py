@@ -1,0 +1,46 @@
+"""What can a chip do? Figures that their makers publish, for estimates and for utilisation."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """Of one chip, as JAX counts devices.
+
+    Attributes:
+      flops: dense bfloat16 FLOP/s.
+      hbm_bytes: memory.
+      hbm_bandwidth: bytes/s.
+      ici_bandwidth: bytes/s that it can send to its neighbours, all links together (half of the published figure for
+        both directions); 0 where the maker of the machine decides.
+    """
+
+    flops: float
+    hbm_bytes: int
+    hbm_bandwidth: float
+    ici_bandwidth: float = 0.0
+
+
+_GIB = 2**30
+
+# Matched against the start of `device_kind`, longer names first. Cloud TPU documentation, pages v4, v5e, v5p and v6e;
+# NVIDIA data sheets of A100 SXM 80 GB, H100 SXM and H200 SXM.
+CHIPS = {
+    "TPU v4": Chip(275e12, 32 * _GIB, 1228e9, 300e9),
+    "TPU v5 lite": Chip(197e12, 16 * _GIB, 819e9, 200e9),
+    "TPU v5e": Chip(197e12, 16 * _GIB, 819e9, 200e9),
+    "TPU v5p": Chip(459e12, 95 * _GIB, 2765e9, 600e9),
+    "TPU v5": Chip(459e12, 95 * _GIB, 2765e9, 600e9),
+    "TPU v6": Chip(918e12, 32 * _GIB, 1640e9, 400e9),
+    "NVIDIA A100": Chip(312e12, 80 * 10**9, 2039e9),
+    "NVIDIA H100": Chip(989e12, 80 * 10**9, 3350e9),
+    "NVIDIA H200": Chip(989e12, 141 * 10**9, 4800e9),
+}
+
+
+def published(device_kind: str) -> tuple[str, Chip] | None:
+    """Name and figures of a kind of device; None where nothing is published."""
+    for name, chip in CHIPS.items():
+        if device_kind.startswith(name):
+            return name, chip
+    return None

@@ -1,0 +1,280 @@
+"""How are all pairs of a global batch compared without ever holding them? Chunk by chunk, on each device for its rows.
+
+A contrast over B pairs reads B x B scores, and grounding B x B x M x K cosines. Here a device holds its own rows
+against one chunk of columns at a time, forward and backward (scores are computed again and not kept), so that memory
+grows with B·chunk. Columns come from the other devices in one of two ways:
+
+- `gather`: all of them at once, B x C numbers a device;
+- `ring`: from neighbour to neighbour, so that a device never holds more than its own share of them; what was found out
+  about a column travels with it and is complete when it is home again.
+
+The idea of both is in open_clip's losses and in SigLIP (arXiv 2303.15343, section 3.3); which is faster where is
+measured in experiments/benchmarks/contrast.py.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from svilm_jax.config import ConfigError, nearest
+from svilm_jax.parallel.mesh import BATCH_AXES
+
+EXCHANGES = ("gather", "ring")
+# Finite, so that 0 · NEVER stays 0 in gradients; far below any cosine over any temperature in use.
+NEVER = -1e9
+
+# (rows [r, ...], columns [c, ...]) -> float32 [r, c]; both are pytrees of float arrays.
+Score = Callable[[Any, Any], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Streaming:
+    """How pairs are gone through.
+
+    Attributes:
+      chunk: columns at a time.
+      exchange: `gather` or `ring`.
+      reduction: `logsumexp`, or `softplus`, the sum of log(1 + exp(s)).
+    """
+
+    chunk: int
+    exchange: str = "gather"
+    reduction: str = "logsumexp"
+
+    def __post_init__(self) -> None:
+        if self.exchange not in EXCHANGES:
+            raise ConfigError(
+                f"exchange={self.exchange!r}: expected one of {EXCHANGES}{nearest(self.exchange, EXCHANGES)}"
+            )
+        if self.chunk < 1:
+            raise ConfigError(f"chunk={self.chunk}: expected at least one column at a time")
+
+
+def reduce_pairs(
+    score: Score, rows: Any, columns: Any, row_mask: jax.Array, column_mask: jax.Array, streaming: Streaming
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Every row over all columns that exist, and every column over all rows that exist.
+
+    Args:
+      score: of some rows against some columns.
+      rows, columns: pytrees of float arrays [B, ...], split over the devices as batches are.
+      row_mask, column_mask: bool [B].
+
+    Returns:
+      three float32 [B]: the reduction of each row, the reduction of each column, and the largest score of each row
+      among the columns that are not its own (no gradient).
+    """
+    return _reduce(score, streaming, rows, columns, row_mask, column_mask)
+
+
+def diagonal(score: Score, rows: Any, columns: Any) -> jax.Array:
+    """The scores of the pairs themselves, float32 [B]."""
+
+    def one(row: Any, column: Any) -> jax.Array:
+        first = functools.partial(jax.tree.map, lambda x: x[None])
+        return score(first(row), first(column))[0, 0]
+
+    return jax.vmap(one)(rows, columns)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _reduce(
+    score: Score, streaming: Streaming, rows: Any, columns: Any, row_mask: jax.Array, column_mask: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return _on_devices(functools.partial(_forward, score, streaming))(rows, columns, row_mask, column_mask)
+
+
+def _reduce_forward(score: Score, streaming: Streaming, *inputs: Any) -> tuple[Any, Any]:
+    found = _reduce(score, streaming, *inputs)
+    return found, (*inputs, *found[:2])
+
+
+def _reduce_backward(score: Score, streaming: Streaming, kept: Any, cotangents: Any) -> tuple[Any, Any, None, None]:
+    backward = _on_devices(functools.partial(_backward, score, streaming))
+    return (*backward(*kept, *cotangents[:2]), None, None)
+
+
+_reduce.defvjp(_reduce_forward, _reduce_backward)
+
+
+def _on_devices(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function(axes, *arrays)` on every device with its rows of the arrays; plainly where the batch is not split."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or math.prod(mesh.shape[axis] for axis in BATCH_AXES) == 1:
+        return functools.partial(function, ())
+    spec = PartitionSpec(BATCH_AXES)
+    return jax.shard_map(functools.partial(function, BATCH_AXES), in_specs=spec, out_specs=spec, check_vma=False)
+
+
+def _forward(
+    score: Score,
+    streaming: Streaming,
+    axes: tuple[str, ...],
+    rows: Any,
+    columns: Any,
+    row_mask: jax.Array,
+    column_mask: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    count = len(row_mask)
+    place, pieces = _place(axes)
+    numbers = place * count + jnp.arange(count)  # of this device's rows and columns in the global batch
+    reduction = _REDUCTIONS[streaming.reduction]
+
+    def chunk(found: Any, some: Any) -> tuple[Any, jax.Array]:
+        (row, best), (inputs, mask, number) = found, some
+        scores = score(rows, inputs)  # [b, chunk]
+        wrong = mask[None] & (numbers[:, None] != number[None])
+        best = jnp.maximum(best, jnp.where(wrong, scores, -jnp.inf).max(axis=1))
+        row = reduction.combine(row, reduction.of(jnp.where(mask[None], scores, NEVER), 1))
+        return (row, best), reduction.of(jnp.where(row_mask[:, None], scores, NEVER), 0)
+
+    def block(found: Any, inputs: Any, mask: jax.Array, number: jax.Array) -> tuple[Any, jax.Array]:
+        """All columns of a block against this device's rows: [b] a row, and [n] a column."""
+        chunks = _chunks((inputs, mask, number), streaming.chunk)
+        found, column = jax.lax.scan(chunk, found, chunks)
+        return found, column.reshape(-1)[: len(mask)]
+
+    empty = jnp.full(count, reduction.empty)
+    found = (empty, jnp.full(count, -jnp.inf))
+    if streaming.exchange == "gather" or pieces == 1:
+        everything = _gather((columns, column_mask, numbers), axes)
+        (row, best), partial = block(found, *everything)
+        return row, reduction.across(partial, axes, place, count), best
+
+    def pass_on(state: Any, _: None) -> tuple[Any, None]:
+        found, travelling, column = state
+        following = _to_neighbour(travelling, axes, pieces)  # on its way while this block is gone through
+        found, partial = block(found, *travelling)
+        return (found, following, _to_neighbour(reduction.combine(column, partial), axes, pieces)), None
+
+    state = (found, (columns, column_mask, numbers), empty)
+    ((row, best), _, column), _ = jax.lax.scan(pass_on, state, length=pieces)
+    return row, column, best
+
+
+def _backward(
+    score: Score,
+    streaming: Streaming,
+    axes: tuple[str, ...],
+    rows: Any,
+    columns: Any,
+    row_mask: jax.Array,
+    column_mask: jax.Array,
+    row: jax.Array,
+    column: jax.Array,
+    row_cotangent: jax.Array,
+    column_cotangent: jax.Array,
+) -> tuple[Any, Any]:
+    _, pieces = _place(axes)
+    reduction = _REDUCTIONS[streaming.reduction]
+
+    def chunk(gradient: Any, some: Any) -> tuple[Any, Any]:
+        inputs, mask, total, cotangent = some
+        scores, pull = jax.vjp(score, rows, inputs)
+        # Each score counts in its row and in its column.
+        slope = jnp.where(mask[None], reduction.slope(scores, row[:, None]) * row_cotangent[:, None], 0)
+        slope += jnp.where(row_mask[:, None], reduction.slope(scores, total[None]) * cotangent[None], 0)
+        of_rows, of_columns = pull(slope)
+        return jax.tree.map(jnp.add, gradient, of_rows), of_columns
+
+    def block(gradient: Any, *some: Any) -> tuple[Any, Any]:
+        gradient, of_columns = jax.lax.scan(chunk, gradient, _chunks(some, streaming.chunk))
+        return gradient, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: len(some[1])], of_columns)
+
+    zero = functools.partial(jax.tree.map, jnp.zeros_like)
+    own = (columns, column_mask, column, column_cotangent)
+    if streaming.exchange == "gather" or pieces == 1:
+        of_rows, of_columns = block(zero(rows), *_gather(own, axes))
+        return of_rows, _sum_own(of_columns, axes)
+
+    def pass_on(state: Any, _: None) -> tuple[Any, None]:
+        of_rows, travelling, of_columns = state
+        following = _to_neighbour(travelling, axes, pieces)
+        of_rows, more = block(of_rows, *travelling)
+        of_columns = _to_neighbour(jax.tree.map(jnp.add, of_columns, more), axes, pieces)
+        return (of_rows, following, of_columns), None
+
+    (of_rows, _, of_columns), _ = jax.lax.scan(pass_on, (zero(rows), own, zero(columns)), length=pieces)
+    return of_rows, of_columns
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reduction:
+    """A sum over pairs of which parts can be taken in any order.
+
+    Attributes:
+      of: (scores, axis) -> a part.
+      combine: two parts into one; `empty` changes nothing.
+      across: (parts of all columns [B], axes, place, count) -> over all devices, of the own columns [b].
+      slope: (scores, the whole reduction) -> its derivative by each score.
+    """
+
+    of: Callable[[jax.Array, int], jax.Array]
+    combine: Callable[[jax.Array, jax.Array], jax.Array]
+    empty: float
+    across: Callable[[jax.Array, tuple[str, ...], Any, int], jax.Array]
+    slope: Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def _logsumexp_across(parts: jax.Array, axes: tuple[str, ...], place: Any, count: int) -> jax.Array:
+    if not axes:
+        return parts
+    largest = jax.lax.pmax(parts, axes)  # [B]
+    own = jax.lax.dynamic_slice(largest, (place * count,), (count,))
+    return own + jnp.log(_sum_own(jnp.exp(parts - largest), axes))
+
+
+_REDUCTIONS = {
+    "logsumexp": _Reduction(
+        lambda scores, axis: jax.nn.logsumexp(scores, axis=axis),
+        jnp.logaddexp,
+        -math.inf,
+        _logsumexp_across,
+        lambda scores, total: jnp.exp(scores - total),
+    ),
+    "softplus": _Reduction(
+        lambda scores, axis: jax.nn.softplus(scores).sum(axis=axis),
+        jnp.add,
+        0.0,
+        lambda parts, axes, place, count: _sum_own(parts, axes),
+        lambda scores, total: jax.nn.sigmoid(scores),
+    ),
+}
+
+
+def _place(axes: tuple[str, ...]) -> tuple[Any, int]:
+    """The number of this device among those that split the batch, and how many they are."""
+    return (jax.lax.axis_index(axes), jax.lax.axis_size(axes)) if axes else (0, 1)
+
+
+def _chunks(arrays: Any, size: int) -> Any:
+    """[n, ...] -> [n/size, size, ...], filled up with zeros, which masks take as absent."""
+
+    def cut(x: jax.Array) -> jax.Array:
+        width = min(size, len(x))
+        filled = jnp.pad(x, [(0, -len(x) % width)] + [(0, 0)] * (x.ndim - 1))
+        return filled.reshape(-1, width, *x.shape[1:])
+
+    return jax.tree.map(cut, arrays)
+
+
+def _gather(arrays: Any, axes: tuple[str, ...]) -> Any:
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, axes, tiled=True), arrays) if axes else arrays
+
+
+def _sum_own(arrays: Any, axes: tuple[str, ...]) -> Any:
+    """[B, ...] of which every device has a part -> the sum of its own rows [b, ...]."""
+    if not axes:
+        return arrays
+    return jax.tree.map(lambda x: jax.lax.psum_scatter(x, axes, scatter_dimension=0, tiled=True), arrays)
+
+
+def _to_neighbour(arrays: Any, axes: tuple[str, ...], pieces: int) -> Any:
+    ring = [(device, (device + 1) % pieces) for device in range(pieces)]
+    return jax.tree.map(lambda x: jax.lax.ppermute(x, axes, ring), arrays)

@@ -1,0 +1,117 @@
+"""How is a batch beyond memory trained on? In parts: GradCache where a contrast spans the batch, else a plain mean.
+
+A contrast over the parts of a batch is not the contrast over the batch: each clip would meet the captions of its own
+part alone, and the negatives, which larger batches are taken for, would be as few as before. GradCache (arXiv
+2101.06983) computes the real thing: (1) all parts are encoded, and of each only what objectives read is kept; (2) the
+loss of the whole batch and its gradient by those outputs; (3) every part is encoded again and the gradient by the
+parameters pulled through. It costs one more forward pass; what a part needs for its backward pass is held for one part
+at a time.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from svilm_jax.config import Config, ConfigError, nearest
+from svilm_jax.models.outputs import keep_only
+from svilm_jax.models.parameters import Params
+from svilm_jax.objectives import Objective
+from svilm_jax.parallel import batch_parts, whole_batch
+from svilm_jax.training.loss import Batch, Metrics, cut_and_paste, encode, keys, loss_of, make_loss, without_frozen
+from svilm_jax.training.state import Structure
+
+KINDS = ("gradcache", "mean")
+# (params, batch, key) -> (metrics, gradients)
+Gradient = Callable[[Params, Batch, jax.Array], tuple[Metrics, Params]]
+
+
+def make_gradient(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Gradient:
+    """Metrics and gradients of the loss over the global batch, in as many parts as `config.train` says."""
+    loss = make_loss(config, structure, objectives)
+    if config.train.microbatches > 1:
+        return (_cached if config.train.accumulation == "gradcache" else _mean)(config, structure, objectives)
+
+    def whole(params: Params, batch: Batch, key: jax.Array) -> tuple[Metrics, Params]:
+        (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(params, batch, key)
+        return metrics, gradients
+
+    return whole
+
+
+def check_accumulation(config: Config, objectives: Mapping[str, Objective], pieces: int) -> None:
+    """Refuses parts that do not fit the batch, or that would change what is learned.
+
+    Args:
+      pieces: devices that the batch is split over.
+
+    Raises:
+      ConfigError: naming the key.
+    """
+    settings = config.train
+    parts, kind = settings.microbatches, settings.accumulation
+    if kind not in KINDS:
+        raise ConfigError(f"config.train.accumulation={kind!r}: expected one of {KINDS}{nearest(kind, KINDS)}")
+    if parts < 1 or settings.batch_size % (parts * pieces):
+        raise ConfigError(
+            f"config.train.microbatches={parts}: expected a number of parts into which the rows of each device divide, "
+            f"{settings.batch_size} / {pieces} = {settings.batch_size / pieces:g}"
+        )
+    contrasts = sorted(name for name, objective in objectives.items() if objective.SPANS_BATCH)
+    if parts > 1 and kind == "mean" and contrasts:
+        raise ConfigError(
+            f"config.train.accumulation='mean' with {', '.join(contrasts)}: they compare every clip with the others of "
+            f"its batch, and a mean over parts would leave it the {settings.batch_size // parts} of its own part "
+            "to be told from; config.train.accumulation='gradcache' computes the loss of the whole batch"
+        )
+
+
+def _cached(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Gradient:
+    """GradCache."""
+    reads = sorted({name for objective in objectives.values() for name in objective.READS} | {"logit_scale"})
+
+    def gradient(params: Params, batch: Batch, key: jax.Array) -> tuple[Metrics, Params]:
+        splice_key, model_key, objective_key = keys(key)
+        batch = cut_and_paste(config, batch, splice_key)
+        parts = batch_parts(batch, config.train.microbatches)
+        part_keys = jax.random.split(model_key, config.train.microbatches)
+
+        def outputs_of(params: Params, part: Batch, key: jax.Array) -> Any:
+            return keep_only(encode(config, structure, without_frozen(config, params), part, key), reads)
+
+        stacked = jax.lax.map(lambda part: outputs_of(params, *part), (parts, part_keys))
+        (_, metrics), slopes = jax.value_and_grad(
+            lambda outputs: loss_of(config, objectives, outputs, batch, objective_key), has_aux=True
+        )(whole_batch(stacked))
+        slopes = batch_parts(slopes, config.train.microbatches)
+
+        def pull(total: Params, part: tuple[Batch, jax.Array, Any]) -> tuple[Params, None]:
+            rows, key, slope = part
+            _, back = jax.vjp(lambda p: outputs_of(p, rows, key), params)
+            return jax.tree.map(jnp.add, total, back(slope)[0]), None
+
+        zero = jax.tree.map(jnp.zeros_like, params)
+        return metrics, jax.lax.scan(pull, zero, (parts, part_keys, slopes))[0]
+
+    return gradient
+
+
+def _mean(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Gradient:
+    """The mean of the parts' losses: each row counts the same only where all parts have as many that count."""
+    loss = make_loss(config, structure, objectives)
+
+    def gradient(params: Params, batch: Batch, key: jax.Array) -> tuple[Metrics, Params]:
+        count = config.train.microbatches
+
+        def add(total: Params, part: tuple[Batch, jax.Array]) -> tuple[Params, Metrics]:
+            (_, metrics), slopes = jax.value_and_grad(loss, has_aux=True)(params, *part)
+            return jax.tree.map(lambda t, s: t + s / count, total, slopes), metrics
+
+        zero = jax.tree.map(jnp.zeros_like, params)
+        parts = (batch_parts(batch, count), jax.random.split(key, count))
+        total, metrics = jax.lax.scan(add, zero, parts)
+        means = {name: values.mean(axis=0) for name, values in metrics.items()}
+        return means | {"invalid_clips": metrics["invalid_clips"].sum()}, total
+
+    return gradient

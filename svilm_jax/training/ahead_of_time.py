@@ -1,0 +1,255 @@
+"""Does a config fit machines that are not here, and how fast could it go? The real train step, compiled for them.
+
+`jax.experimental.topologies` and libtpu describe a pod on any Linux machine; what is compiled is the step that
+`svilm train` would run there, and the memory is the compiler's own plan. Times are estimates: a roofline of published
+figures, which says that a step takes no less, and not how long it takes.
+"""
+
+import contextlib
+import dataclasses
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh
+
+from svilm_jax.config import Config, ConfigError
+from svilm_jax.input.batch_spec import batch_spec
+from svilm_jax.models.flops import task_flops
+from svilm_jax.models.parameters import count
+from svilm_jax.models.patch_embedding import token_grid
+from svilm_jax.objectives import build_objectives
+from svilm_jax.parallel import (
+    Chip,
+    batch_sharding,
+    check_replication,
+    data_parallelism,
+    make_mesh,
+    published,
+    targeting,
+)
+from svilm_jax.parallel.arithmetic import product_flops
+from svilm_jax.parallel.hlo import collective_bytes
+from svilm_jax.training.accumulation import check_accumulation
+from svilm_jax.training.optimizer import make_optimizer, make_schedule
+from svilm_jax.training.splicing import check_splice
+from svilm_jax.training.state import make_structure
+from svilm_jax.training.step import make_step
+
+_USED = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """Of one chip, unless it says otherwise; bytes and seconds.
+
+    Attributes:
+      topology, chips, mesh: what it is for.
+      device_kind: as JAX names the chip.
+      batch_size: of all chips.
+      parameters: of the model.
+      fits: whether the plan stays within the chip's memory.
+      parameter_bytes, optimizer_bytes, batch_bytes: of the inputs of a step.
+      activation_bytes: the rest of the peak: what the step holds beside its inputs.
+      peak_hbm_bytes: the compiler's plan; where it does not fit, what the plan would need.
+      hbm_bytes: what the chip has.
+      flops_per_chip: matrix products of a step as it is traced, rematerialisation included, in equal parts.
+      model_flops: of a step on all chips, counted by hand, without rematerialisation.
+      collective_bytes: kind -> bytes sent to other chips in a step.
+      compute_seconds, memory_seconds, network_seconds: each alone at published rates. Of memory only what is certain
+        is counted: parameters and statistics read and written once.
+      estimated_step_seconds: the largest of the three.
+      estimated_mfu: model FLOPs over what the chips could do in that time.
+      compile_seconds: on the machine that compiled.
+    """
+
+    topology: str
+    chips: int
+    mesh: dict[str, int]
+    device_kind: str
+    batch_size: int
+    parameters: int
+    fits: bool
+    parameter_bytes: int
+    optimizer_bytes: int
+    batch_bytes: int
+    activation_bytes: int
+    peak_hbm_bytes: int
+    hbm_bytes: int
+    flops_per_chip: float
+    model_flops: float
+    collective_bytes: dict[str, float]
+    compute_seconds: float
+    memory_seconds: float
+    network_seconds: float
+    estimated_step_seconds: float
+    estimated_mfu: float
+    compile_seconds: float
+
+
+def forecast(config: Config, vocab_size: int, topology: str, slices: int = 1) -> Forecast:
+    """Compiles the train step of a config for a TPU topology such as `v5e:16x16`.
+
+    Raises:
+      ConfigError: no such topology, no libtpu, or a config that does not fit the mesh.
+    """
+    devices = _devices(topology, slices)
+    known = published(devices[0].device_kind)
+    if known is None:
+        raise ConfigError(f"--topology={topology}: no published figures for {devices[0].device_kind!r} are known here")
+    return forecast_for(config, vocab_size, topology, devices, known[1])
+
+
+def forecast_for(config: Config, vocab_size: int, topology: str, devices: Sequence[jax.Device], chip: Chip) -> Forecast:
+    """The same for devices that are known, at hand or not; `topology` is only told."""
+    mesh = make_mesh(config.mesh, devices)
+    started = time.monotonic()
+    sizes, batch_bytes, flops, lowered = _lower(config, vocab_size, mesh)
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        used = _USED.search(str(error))
+        if used is None:
+            raise
+        needed = int(float(used.group(1)) * _UNITS[used.group(2)])
+        traffic, peak = {}, needed
+    else:
+        stats = compiled.memory_analysis()
+        peak = stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes
+        peak += stats.temp_size_in_bytes + stats.generated_code_size_in_bytes
+        traffic = collective_bytes(compiled.as_text())
+    seconds = time.monotonic() - started
+    return _told(config, topology, mesh, chip, sizes, batch_bytes, flops, peak, traffic, seconds)
+
+
+def advice(config: Config, told: Forecast) -> str:
+    """What to change where a step does not fit."""
+    options = []
+    if config.mesh.preset == "dp" and told.chips > 1:
+        options.append("config.mesh.preset=fsdp spreads parameters and statistics over all chips")
+    if config.model.remat != "full":
+        options.append("config.model.remat=full keeps nothing inside layers")
+    if config.train.microbatches == 1:
+        options.append("config.train.microbatches=4 encodes the batch in parts (GradCache), for a forward pass more")
+    else:
+        options.append(f"config.train.microbatches={2 * config.train.microbatches} makes the parts smaller")
+    if config.mesh.preset == "fsdp":
+        options.append("config.mesh.preset=fsdp_seq with config.mesh.seq=2 shares the tokens of a clip")
+    options.append("config.train.batch_size or config.model.video.frames can be lowered, or take more chips")
+    over = (told.peak_hbm_bytes - told.hbm_bytes) / 2**30
+    return f"it does not fit by {over:.1f} GiB a chip. " + "; ".join(options)
+
+
+def _lower(config: Config, vocab_size: int, mesh: Mesh) -> tuple[dict[str, int], int, float, Any]:
+    """Bytes a chip of parameters and optimiser, of the batch, FLOPs on all chips, and the lowered step."""
+    objectives = build_objectives(config.objectives, config)
+    pieces = data_parallelism(mesh)
+    if config.train.batch_size % pieces:
+        raise ConfigError(f"config.train.batch_size={config.train.batch_size}: expected a multiple of {pieces} devices")
+    if config.splice.enabled and config.task == "video_text":
+        check_splice(config.splice, token_grid(config.model.video)[0], config.train.batch_size, pieces)
+    check_accumulation(config, objectives, pieces)
+    steps = config.train.steps or 1000  # of the schedule: not known without data, and of no matter here
+    optimizer = make_optimizer(config.optimizer, steps, None)
+    with jax.set_mesh(mesh), targeting(mesh.devices.flat[0].platform):
+        structure = make_structure(config, vocab_size, 0, optimizer, mesh)
+        shapes, shardings = structure.shapes, structure.shardings
+        check_replication(shapes.params, shardings.params, mesh, config.mesh.max_replicated_share)
+        step = make_step(config, structure, objectives, optimizer, make_schedule(config.optimizer, steps))
+        place = lambda shape, sharding: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)  # noqa: E731
+        rows = batch_sharding(mesh)
+        batch = {
+            name: jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(kind), sharding=rows)
+            for name, (shape, kind) in batch_spec(config).items()
+        }
+        traced = step.trace(jax.tree.map(place, shapes, shardings), batch)
+        lowered = traced.lower()
+    sizes = {
+        "parameters": count(shapes.params),
+        "parameter_bytes": _held(shapes.params, shardings.params) + _held(shapes.ema, shardings.ema),
+        "optimizer_bytes": _held(shapes.optimizer, shardings.optimizer),
+    }
+    return sizes, sum(_bytes(a, rows) for a in batch.values()), product_flops(traced.jaxpr), lowered
+
+
+def _told(
+    config: Config,
+    topology: str,
+    mesh: Mesh,
+    chip: Chip,
+    sizes: dict[str, int],
+    batch_bytes: int,
+    flops: float,
+    peak: int,
+    traffic: dict[str, float],
+    seconds: float,
+) -> Forecast:
+    model_flops = task_flops(config) * config.train.batch_size
+    compute = flops / mesh.size / chip.flops
+    memory = 2 * (sizes["parameter_bytes"] + sizes["optimizer_bytes"]) / chip.hbm_bandwidth
+    network = sum(traffic.values()) / chip.ici_bandwidth
+    step = max(compute, memory, network)
+    return Forecast(
+        topology=topology,
+        chips=mesh.size,
+        mesh={axis: size for axis, size in mesh.shape.items() if size > 1},
+        device_kind=mesh.devices.flat[0].device_kind,
+        batch_size=config.train.batch_size,
+        fits=peak <= chip.hbm_bytes,
+        batch_bytes=batch_bytes,
+        activation_bytes=max(peak - sizes["parameter_bytes"] - sizes["optimizer_bytes"] - batch_bytes, 0),
+        peak_hbm_bytes=peak,
+        hbm_bytes=chip.hbm_bytes,
+        flops_per_chip=flops / mesh.size,
+        model_flops=model_flops,
+        collective_bytes=traffic,
+        compute_seconds=compute,
+        memory_seconds=memory,
+        network_seconds=network,
+        estimated_step_seconds=step,
+        estimated_mfu=model_flops / mesh.size / step / chip.flops,
+        compile_seconds=seconds,
+        **sizes,
+    )
+
+
+def _held(shapes: Any, shardings: Any) -> int:
+    pairs = zip(jax.tree.leaves(shapes), jax.tree.leaves(shardings), strict=True)
+    return sum(_bytes(shape, sharding) for shape, sharding in pairs)
+
+
+def _bytes(shape: Any, sharding: Any) -> int:
+    """Of the part that one device holds."""
+    return int(np.prod(sharding.shard_shape(shape.shape))) * shape.dtype.itemsize
+
+
+def _devices(topology: str, slices: int) -> list[jax.Device]:
+    try:
+        with _alone():
+            found = topologies.get_topology_desc(platform="tpu", topology_name=topology, num_slices=slices)
+        return list(found.devices)
+    except (RuntimeError, ValueError, KeyError, AttributeError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"--topology={topology}: cannot be described ({reason}). Expected GENERATION:SHAPE, such as v5e:16x16, "
+            "v5p:4x4x4 or v6e:16x16, and libtpu beside JAX: pip install 'svilm_jax[tpu]'"
+        ) from error
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """libtpu looks for the machine that it runs on; here it need not find one."""
+    told = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-4"}
+    missing = {name: value for name, value in told.items() if name not in os.environ}
+    os.environ.update(missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            del os.environ[name]

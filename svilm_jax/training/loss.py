@@ -1,0 +1,89 @@
+"""What is minimised? Cut and paste, towers, objectives: from parameters and a batch to the loss over all of it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from svilm_jax.config import Config
+from svilm_jax.models.parameters import Params, bind
+from svilm_jax.objectives import Objective, total_loss
+from svilm_jax.training.initialization import frozen
+from svilm_jax.training.splicing import splice
+from svilm_jax.training.state import Structure
+
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+# (params, batch, key) -> (total loss, metrics)
+Loss = Callable[[Params, Batch, jax.Array], tuple[jax.Array, Metrics]]
+
+
+def make_loss(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Loss:
+    """(params, batch, key) -> total loss over the global batch, and its parts."""
+
+    def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        params = without_frozen(config, params)
+        splice_key, model_key, objective_key = keys(key)
+        batch = cut_and_paste(config, batch, splice_key)
+        outputs = encode(config, structure, params, batch, model_key)
+        return loss_of(config, objectives, outputs, batch, objective_key)
+
+    return loss
+
+
+def keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of cut and paste, of the model and of the objectives."""
+    forward_key, objective_key = jax.random.split(key)
+    splice_key, model_key = jax.random.split(forward_key)
+    return splice_key, model_key, objective_key
+
+
+def without_frozen(config: Config, params: Params) -> Params:
+    """The same parameters; no gradient is computed for what does not move."""
+    if not config.init.freeze:
+        return params
+    fixed = frozen(params, config.init.freeze)
+    return jax.tree.map(lambda p, f: jax.lax.stop_gradient(p) if f else p, params, fixed)
+
+
+def cut_and_paste(config: Config, batch: Batch, key: jax.Array) -> Batch:
+    """The batch with spliced clips, where the config wants them.
+
+    Then it has `splice_mask` bool [B, Nt] and `spliced` bool [B], too.
+    """
+    if config.task == "localization" or not config.splice.enabled:
+        return batch
+    video, mask, rows = splice(key, batch["video"], batch["valid"], config.splice, config.model.video.tubelet[0])
+    return {**batch, "video": video, "splice_mask": mask, "spliced": rows}
+
+
+def encode(config: Config, structure: Structure, params: Params, batch: Batch, key: jax.Array) -> Any:
+    """What the model of the config's task says of a batch in training: `Outputs`, or those of the localiser."""
+    model = bind(structure.graphdef, structure.abstract, params)
+    if config.task == "localization":
+        return model(batch["features"])
+    return model(
+        batch["video"],
+        batch.get("text"),
+        batch.get("text_mask"),
+        *_real("nouns", batch, structure.pad_id),
+        *_real("sentences", batch, structure.pad_id),
+        train=True,
+        rng=key,
+    )
+
+
+def loss_of(
+    config: Config, objectives: Mapping[str, Objective], outputs: Any, batch: Batch, key: jax.Array
+) -> tuple[jax.Array, Metrics]:
+    """The total over the global batch, and its parts."""
+    total, metrics = total_loss(objectives, outputs, batch, key)
+    if config.task == "video_text":
+        metrics["logit_scale"] = outputs.logit_scale
+    return total, {**metrics, "invalid_clips": (~batch["valid"]).sum()}
+
+
+def _real(name: str, batch: Batch, pad_id: int) -> tuple[jax.Array | None, jax.Array | None]:
+    """Tokens int32 [B, K, L] of the texts `name`, and bool [B, K, L] where they are no padding; None without them."""
+    tokens = batch.get(name)
+    return (None, None) if tokens is None else (tokens, tokens != pad_id)

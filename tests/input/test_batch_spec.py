@@ -1,0 +1,30 @@
+"""The spec of a batch is what the input really delivers, for every task."""
+
+import jax
+import pytest
+
+from svilm_jax.input.batch_spec import batch_spec
+from svilm_jax.input.tokenization import load_tokenizer
+from svilm_jax.parallel import make_mesh
+from svilm_jax.training.inputs import open_input
+from tests.tiny import tiny_config
+
+ACTIONS = {"input.task": "actions", "input.split": "actions_train", "model.head.kind": "classification"}
+TASKS = {
+    "captions": {},
+    "sentences": {"input.sentences": 2, "input.text": "sentences", "input.split": "untrimmed_train"},
+    "questions": {"input.task": "questions", "model.head.kind": "question_answering", "model.head.classes": ("red",)},
+    "actions": {**ACTIONS, "model.head.classes": ("bouncing",)},
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_batches_are_as_specified(moving_shapes, task):
+    config = tiny_config(moving_shapes, **TASKS[task], **{"train.batch_size": 2, "input.max_failure_share": 1.0})
+    mesh = make_mesh(config.mesh, jax.devices()[:1])
+    data = open_input(config, load_tokenizer(config.tokenizer.path), 0, mesh)
+    try:
+        batch = next(data)
+    finally:
+        data.close()
+    assert {name: (array.shape, array.dtype) for name, array in batch.items()} == batch_spec(config)

@@ -1,0 +1,61 @@
+"""Every way to compute attention gives the same values and gradients; padding is not attended to."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from svilm_jax.config import ConfigError
+from svilm_jax.models.attention import attend
+from svilm_jax.models.splash import splash
+
+
+def slow_attention(query, key, value, mask):
+    """Loops over clips, heads and queries."""
+    out = np.zeros_like(query)
+    for b, n, h in np.ndindex(query.shape[:3]):
+        scores = key[b, :, h] @ query[b, n, h] / np.sqrt(query.shape[-1])
+        weights = np.where(mask[b], np.exp(scores - scores.max()), 0)
+        out[b, n, h] = (weights / weights.sum()) @ value[b, :, h]
+    return out
+
+
+def made(queries, keys, depth, masked):
+    rng = np.random.default_rng(0)
+    sizes = ((2, queries, 2, depth), (2, keys, 2, depth), (2, keys, 2, depth))
+    arrays = [jnp.asarray(rng.normal(size=size), jnp.float32) for size in sizes]
+    mask = rng.random((2, keys)) < 0.6 if masked else np.ones((2, keys), bool)
+    mask[:, 0] = True
+    return arrays, jnp.asarray(mask)
+
+
+@pytest.mark.parametrize("implementation", ["xla", "rowwise", "auto"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_is_the_formula(implementation, masked):
+    arrays, mask = made(5, 7, 8, masked)
+    got = attend(*arrays, mask=mask if masked else None, implementation=implementation)
+    np.testing.assert_allclose(got, slow_attention(*map(np.asarray, (*arrays, mask))), rtol=1e-4, atol=1e-5)
+
+
+# Lengths that fill the kernel's blocks, that do not, and that take several; 600 keys are filled up to 1,024.
+@pytest.mark.parametrize(("queries", "keys"), [(128, 128), (70, 200), (600, 600)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_splash_has_the_values_and_gradients_of_the_reference(queries, keys, masked):
+    arrays, mask = made(queries, keys, 64, masked)
+    mask = mask if masked else None
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=arrays[0].shape), jnp.float32)
+
+    def of(function):
+        return jax.jit(jax.value_and_grad(lambda *a: (function(*a) * weights).sum(), argnums=(0, 1, 2)))(*arrays)
+
+    reference = of(lambda *a: attend(*a, mask=mask, implementation="xla"))
+    got = of(lambda *a: splash(*a, mask, interpret=True))
+    np.testing.assert_allclose(got[0], reference[0], rtol=1e-3)
+    for a, b in zip(got[1], reference[1], strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_an_unknown_implementation_is_named():
+    arrays, _ = made(2, 2, 8, False)
+    with pytest.raises(ConfigError, match="did you mean 'splash'"):
+        attend(*arrays, implementation="splah")

@@ -1,0 +1,180 @@
+"""A checkpoint that cannot be read is set aside, and the run goes on from the one before; nothing is thrown away."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from svilm_jax.config import ConfigError, MeshConfig
+from svilm_jax.parallel import make_mesh
+from svilm_jax.training.checkpoints import FORMAT_VERSION, CheckpointError, Checkpoints
+from svilm_jax.training.state import Structure, TrainState
+
+ROOT = Path(__file__).parents[2]
+STEPS = (2, 4, 6)
+
+
+def state(step, rows=64):
+    """Numbers that no two steps share, as many as fill a file of some size."""
+    weights = np.random.default_rng(step).normal(size=(rows, 64)).astype(np.float32)
+    moments = ({"tower": {"kernel": jnp.asarray(-weights)}}, {"count": jnp.asarray(step)})
+    return TrainState(jnp.asarray(step), {"tower": {"kernel": jnp.asarray(weights)}}, moments, None)
+
+
+def structure(rows=64):
+    shapes = jax.eval_shape(lambda: state(0, rows))
+    whole = NamedSharding(make_mesh(MeshConfig(), jax.devices()[:1]), PartitionSpec())
+    return Structure(None, None, shapes, jax.tree.map(lambda _: whole, shapes), 0)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("whole")
+    checkpoints = Checkpoints(workdir, 5)
+    for step in STEPS:
+        checkpoints.save(step, state(step), {"step": step}, {"format_version": FORMAT_VERSION})
+    checkpoints.close()
+    return workdir
+
+
+@pytest.fixture
+def workdir(whole, tmp_path):
+    return Path(shutil.copytree(whole, tmp_path / "run"))
+
+
+def restore(workdir, rows=64, check=lambda meta: None):
+    checkpoints = Checkpoints(workdir, 5)
+    try:
+        return checkpoints.restore_newest(structure(rows), check)
+    finally:
+        checkpoints.close()
+
+
+def files(checkpoint):
+    return [file for file in checkpoint.glob("**/*") if file.is_file()]
+
+
+def cut(checkpoint):
+    """Every file of the arrays loses its second half, as where a copy was cut off."""
+    for file in files(checkpoint / "state"):
+        os.truncate(file, file.stat().st_size // 2)
+
+
+def empty(checkpoint):
+    for file in files(checkpoint):
+        os.truncate(file, 0)
+
+
+def without_data(checkpoint):
+    """The largest file, which holds the numbers, is gone."""
+    max(files(checkpoint / "state"), key=lambda file: file.stat().st_size).unlink()
+
+
+def without_meta(checkpoint):
+    shutil.rmtree(checkpoint / "meta")
+
+
+def without_state(checkpoint):
+    shutil.rmtree(checkpoint / "state")
+
+
+def zeroed(checkpoint):
+    """As long as before, and nothing in them: what some file systems leave after a crash."""
+    for file in files(checkpoint / "state"):
+        file.write_bytes(bytes(file.stat().st_size))
+
+
+def flipped(checkpoint):
+    """One bit in the middle of the numbers."""
+    largest = max(files(checkpoint / "state"), key=lambda file: file.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, empty, without_data, without_meta, without_state, zeroed, flipped])
+def test_a_broken_checkpoint_is_set_aside(workdir, caplog, damage):
+    damage(workdir / "checkpoints" / "6")
+    step, restored = restore(workdir)
+    assert step == 4
+    np.testing.assert_array_equal(restored.params["tower"]["kernel"], state(4).params["tower"]["kernel"])
+    assert "checkpoints/6 cannot be read" in caplog.text
+    assert len(list((workdir / "broken_checkpoints").glob("6-*"))) == 1
+    checkpoints = Checkpoints(workdir, 5)  # and its place is free again
+    checkpoints.save(6, state(6), {"step": 6}, {"format_version": FORMAT_VERSION})
+    checkpoints.close()
+    assert restore(workdir)[0] == 6
+
+
+def test_the_newest_whole_one_is_used(workdir):
+    step, restored = restore(workdir)
+    assert step == 6
+    np.testing.assert_array_equal(restored.params["tower"]["kernel"], state(6).params["tower"]["kernel"])
+    assert not (workdir / "broken_checkpoints").exists()
+
+
+def test_without_any_there_is_nothing(tmp_path):
+    assert restore(tmp_path) is None
+
+
+def test_where_all_are_broken_nothing_starts_anew_in_silence(workdir):
+    for step in STEPS:
+        empty(workdir / "checkpoints" / str(step))
+    with pytest.raises(CheckpointError, match=r"none of the checkpoints \[2, 4, 6\] can be read"):
+        restore(workdir)
+    assert len(list((workdir / "broken_checkpoints").iterdir())) == 3
+
+
+def test_another_state_is_refused_and_not_taken_for_broken(workdir):
+    with pytest.raises(
+        CheckpointError, match=r"holds another state \(.*tower.kernel: saved \(64, 64\), now \(32, 64\)"
+    ):
+        restore(workdir, rows=32)
+    assert not (workdir / "broken_checkpoints").exists()
+
+
+def test_what_the_check_refuses_is_not_taken_for_broken(workdir):
+    def refuse(meta):
+        raise ConfigError("another model")
+
+    with pytest.raises(ConfigError, match="another model"):
+        restore(workdir, check=refuse)
+    assert not (workdir / "broken_checkpoints").exists()
+
+
+def train(dataset, workdir, limit=None):
+    command = [sys.executable, "-m", "svilm_jax.main", "train", f"--config=tests/tiny.py:dataset={dataset}"]
+    return subprocess.run(
+        [*command, f"--workdir={workdir}", "--config.train.checkpoint_every=2", "--config.train.steps=3"],
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        preexec_fn=None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+
+
+def test_a_disk_that_takes_no_more_is_told(moving_shapes, tmp_path):
+    """Files may not grow beyond some kilobytes: what a full disk and a quota do to a save."""
+    done = train(moving_shapes, tmp_path, limit=20_000)
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert "a checkpoint cannot be saved" in done.stderr
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_a_workdir_that_cannot_be_written_to_is_told(moving_shapes, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = train(moving_shapes, tmp_path / "file" / "run")
+    assert done.returncode == 2
+    assert "cannot be written to" in done.stderr
+    assert "Traceback" not in done.stderr

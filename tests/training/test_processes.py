@@ -1,0 +1,119 @@
+"""Several processes train what one trains: real ones on loopback, which find each other as on a cluster.
+
+Four processes of two devices over 50 steps are in experiments/processes.py: on two cores they take minutes.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from svilm_jax.training.checkpoints import load
+
+ROOT = Path(__file__).parents[2]
+STEPS = 8
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start(dataset, workdir, processes, devices, *more, environments=None):
+    """`processes` of them, each with `devices` of its own; by flags, or with an environment for each."""
+    config = f"--config=tests/tiny.py:dataset={dataset},evaluator=retrieval"
+    command = [sys.executable, "-m", "svilm_jax.main", "train", config, f"--workdir={workdir}"]
+    command += ["--config.train.batch_size=16", f"--config.train.steps={STEPS}", "--config.mesh.preset=fsdp", *more]
+    command += ["--config.mesh.max_replicated_share=0.1"]  # widths of 16 over 8 devices
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    shared = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    coordinator = f"--coordinator=127.0.0.1:{free_port()}"
+    told = [
+        [] if environments or processes == 1 else [coordinator, f"--processes={processes}", f"--process={i}"]
+        for i in range(processes)
+    ]
+    own = environments or [{}] * processes
+    logs = [workdir.parent / f"{workdir.name}.{time.time_ns()}.log" for _ in told]  # a pipe that nobody reads fills up
+    return [
+        (subprocess.Popen([*command, *t], cwd=ROOT, env={**shared, **e}, stderr=log.open("w")), log)
+        for t, e, log in zip(told, own, logs, strict=True)
+    ]
+
+
+def finish(running, status=0):
+    for process, log in running:
+        assert process.wait(timeout=400) == status, log.read_text()[-3000:]
+    return running
+
+
+def losses(workdir):
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss/total"] for line in lines}
+
+
+def assert_same(workdir, whole):
+    expected, got = losses(whole), losses(workdir)
+    assert list(got) == list(expected) == list(range(1, STEPS + 1))
+    np.testing.assert_allclose(list(got.values()), list(expected.values()), rtol=0, atol=1e-5)
+    assert len(set(expected.values())) == STEPS  # or equality would say nothing
+    one, other = (json.loads((folder / "metrics.json").read_text()) for folder in (whole, workdir))
+    times = {"train/seconds"}
+    assert {k: v for k, v in one.items() if k not in times} == {k: v for k, v in other.items() if k not in times}
+
+
+@pytest.fixture(scope="module")
+def whole(moving_shapes, tmp_path_factory):
+    """One process with four devices."""
+    workdir = tmp_path_factory.mktemp("one")
+    finish(start(moving_shapes, workdir, 1, 4))
+    return workdir
+
+
+def test_two_processes_have_the_losses_of_one(moving_shapes, whole, tmp_path):
+    finish(start(moving_shapes, tmp_path, 2, 2))
+    assert_same(tmp_path, whole)
+
+
+def test_a_run_that_one_signal_stops_goes_on_with_other_processes(moving_shapes, whole, tmp_path):
+    """SIGTERM reaches one of two; both save the same step and end. One with four devices goes on."""
+    running = start(moving_shapes, tmp_path, 2, 2)
+    lines, deadline = tmp_path / "metrics.jsonl", time.monotonic() + 300
+    while not (lines.is_file() and lines.read_text().count("\n") >= 1):
+        assert time.monotonic() < deadline
+        assert all(process.poll() is None for process, _ in running), running[0][1].read_text()[-3000:]
+        time.sleep(0.01)
+    running[1][0].send_signal(signal.SIGTERM)
+    finish(running, status=75)
+    assert 1 <= load(tmp_path).step < STEPS
+    finish(start(moving_shapes, tmp_path, 1, 4))
+    assert_same(tmp_path, whole)
+
+
+def slurm(process, port):
+    # JAX takes the port from the number of the job.
+    told = {"SLURM_JOB_ID": str(port - 61440 + 4096), "SLURM_STEP_NODELIST": "127.0.0.1", "SLURM_NTASKS": "2"}
+    return told | {"SLURM_PROCID": str(process), "SLURM_LOCALID": str(process), "SLURM_STEP_NUM_TASKS": "2"}
+
+
+def open_mpi(process, port):
+    told = {"OMPI_MCA_orte_hnp_uri": f"{port % 4096 + 1}.0;tcp://127.0.0.1:9", "OMPI_COMM_WORLD_SIZE": "2"}
+    return told | {"OMPI_COMM_WORLD_RANK": str(process), "OMPI_COMM_WORLD_LOCAL_RANK": str(process)}
+
+
+@pytest.mark.parametrize("launcher", [slurm, open_mpi])
+def test_a_launcher_is_found_by_itself(moving_shapes, tmp_path, launcher):
+    """With what SLURM and Open MPI put into the environment, two processes are one run of two."""
+    port = 61440 + free_port() % 4096
+    environments = [launcher(process, port) for process in range(2)]
+    short = ["--config.train.steps=2"]
+    finish(start(moving_shapes, tmp_path, 2, 1, *short, environments=environments))
+    assert "2 processes" in json.loads((tmp_path / "environment.json").read_text())["devices"]
+    assert list(losses(tmp_path)) == [1, 2]
