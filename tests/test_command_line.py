@@ -15,7 +15,7 @@ def svilm(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "svilm_jax.main", *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"},
         capture_output=True,
         text=True,
         check=False,

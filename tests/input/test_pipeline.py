@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.config import ConfigError, InputConfig, TextConfig, VideoConfig
+from svilm_jax.input import schema
 from svilm_jax.input.pipeline import InputError, TrainInput
 from svilm_jax.input.records import DatasetError
 from svilm_jax.input.tokenization import load_tokenizer
@@ -204,3 +205,29 @@ def test_batches_of_real_shapes(moving_shapes):
         batch = next(data)
     assert batch["valid"].all()
     assert not (batch["text"] == tokenizer.unk_id).any()
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 2**20])
+def test_a_damaged_record_is_left_out_counted_and_named(make, monkeypatch, cache_bytes):
+    whole = schema.from_example
+
+    def damaged(example):
+        record = whole(example)
+        if record.id == victim:
+            raise ValueError("cut off")
+        return record
+
+    data = make(max_failure_share=1.0, cache_bytes=cache_bytes)
+    victim = data._records[5].id
+    monkeypatch.setattr(schema, "from_example", damaged)
+    rows = [row for batch in take(data, data.num_records // 8) for row in zip(*batch.values(), strict=True)]
+    names = ("video", "text", "text_mask", "nouns", "noun_mask", "valid", "index")
+    broken = [dict(zip(names, row, strict=True)) for row in rows if row[-1] == 5]
+    assert broken
+    for row in broken:
+        assert not row["valid"]
+        assert not row["video"].any()
+        assert not row["noun_mask"].any()
+    assert all(row[-2] for row in rows if row[-1] != 5)
+    assert list(data.failures) == ["record 5"]
+    assert "is damaged (ValueError: cut off)" in data.failures["record 5"]

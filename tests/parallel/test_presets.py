@@ -14,7 +14,7 @@ def presets():
     ("kind", "preset"),
     [
         *(("pretraining", preset) for preset in ("dp", "fsdp", "fsdp_tp", "fsdp_seq", "slices")),
-        *(("gradcache", preset) for preset in ("one", "fsdp_seq")),
+        ("gradcache", "fsdp_seq"),
         *(("questions", preset) for preset in ("dp", "fsdp", "fsdp_tp")),
         ("localization", "dp"),
     ],
