@@ -2,7 +2,8 @@
 
 Command:   svilm train --config=configs/pretrain/svilm_b.py --workdir=WORKDIR --config.input.dataset=DATASET \\
                --config.mesh.preset=fsdp --config.tokenizer.path=VOCAB.txt
-Hardware:  accelerators with the parameters sharded over all of them; how many is not measured here yet.
+Hardware:  accelerators with the parameters sharded over all of them: by the compiler's plan 64 chips of TPU v5e hold a
+           step with 7.5 of 16 GiB each (svilm compile --topology=v5e:8x8 --mesh=fsdp); it has not been run on any.
 Hours:     not measured. The paper: 10 epochs of VideoCC (3.3 M clips) and ActivityNet-Captions.
 Metric:    the paper's zero-shot MSR-VTT 1k-A: R@1 28.6, R@5 53.6, R@10 65.1. Not reproduced here yet.
 Arguments: variant=Ti|S|B|L, optimizer=sgd|adamw.
