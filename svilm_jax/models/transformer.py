@@ -79,7 +79,7 @@ class Layer(nnx.Module):
         pre_norm: bool,
         epsilon: float,
         attention: str,
-        axes: Axes,
+        axes: Axes = ("batch", None),
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
