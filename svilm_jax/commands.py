@@ -20,15 +20,14 @@ from svilm_jax.input.targets import read_classes
 from svilm_jax.models.parameters import Params, bind, fingerprint, parameters
 from svilm_jax.models.svilm import build_model
 from svilm_jax.parallel import is_first, make_mesh, named_mesh
-from svilm_jax.training.ahead_of_time import advice, forecast
 from svilm_jax.training.checkpoints import load
-from svilm_jax.training.forecast_table import format_forecast
 from svilm_jax.training.initialization import starting_point
 from svilm_jax.training.loop import Stopped
 from svilm_jax.training.loop import train as run_training
 from svilm_jax.training.state import Structure
 
 EXIT_STOPPED = 75  # a signal stopped the run after a save; the same command goes on (EX_TEMPFAIL)
+BERT_WORDS = 30_522  # what a plan counts with where a config names no vocabulary [A]
 EXIT_FAILED = 1  # an evaluator failed; the others' metrics are written
 
 
@@ -104,16 +103,21 @@ def compile_step(
     config_file: str, overrides: Sequence[str], topology: str, mesh: str, slices: int, out: Path | None
 ) -> int:
     """Compiles the train step for a pod that is not here, and says what it needs; fails where it does not fit."""
+    from svilm_jax.training.ahead_of_time import advice, forecast, format_forecast
+
     config = read_config(config_file, overrides)
     if mesh:
         config = dataclasses.replace(config, mesh=named_mesh(mesh, config.mesh))
-    start = starting_point(config)
-    told = forecast(start.config, start.tokenizer.vocab_size, topology, slices)
+    words = BERT_WORDS
+    if config.tokenizer.path or config.init.checkpoint:
+        start = starting_point(config)
+        config, words = start.config, start.tokenizer.vocab_size
+    told = forecast(config, words, topology, slices)
     print(format_forecast(told))
     if out is not None:
         _write_json(out, dataclasses.asdict(told))
     if not told.fits:
-        print(f"svilm compile: {advice(start.config, told)}", file=sys.stderr)
+        print(f"svilm compile: {advice(config, told)}", file=sys.stderr)
         return EXIT_FAILED
     return 0
 

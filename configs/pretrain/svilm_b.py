@@ -17,6 +17,7 @@ def get_config(arg=None):
     config = default_config()  # the defaults are the paper's: see svilm_jax/config.py for what is [P], [A] and [C]
     config.model.variant = arg.variant
     config.model.remat = "full"
+    config.tokenizer.path = ""  # the paper's is BERT's WordPiece of 30,522 words [A], which is not part of this package
     config.input.workers = 16
     config.input.prefetch = 4
     config.optimizer.name = arg.optimizer

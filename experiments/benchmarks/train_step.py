@@ -35,8 +35,9 @@ from svilm_jax.input.batch_spec import batch_spec
 from svilm_jax.models.flops import task_flops
 from svilm_jax.models.svilm import compute_dtype
 from svilm_jax.objectives import build_objectives
-from svilm_jax.parallel import make_mesh, to_global_batch
+from svilm_jax.parallel import make_mesh, matmul_rate, to_global_batch
 from svilm_jax.parallel.arithmetic import product_flops
+from svilm_jax.training.ahead_of_time import planned_bytes
 from svilm_jax.training.loss import cut_and_paste, encode, loss_of
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
 from svilm_jax.training.state import init_state, make_structure
@@ -81,7 +82,8 @@ def main() -> None:
     ours = build(args.variant, shape, args.set)
     sides = {"svilm_jax": ours.run} | (peers(ours, args.eager) if args.peer else {})
     seconds = timed(sides, args.repeats)
-    rate = matmul_rate(compute_dtype(ours.config.model))
+    size = 2048 if jax.default_backend() == "cpu" else 8192
+    rate = matmul_rate(jax.local_devices()[0], compute_dtype(ours.config.model), size, 1.0)
     rows = [row(name, taken, ours, rate) for name, taken in seconds.items()]
     for line in rows:
         print(
@@ -145,11 +147,8 @@ def build(variant: str, shape: dict[str, int], changes: list[str]) -> Ours:
         outputs = encode(config, structure, params, rows, key)
         return loss_of(config, objectives, outputs, rows, key)[0], rows
 
-    stats = compiled.memory_analysis()
-    peak = (
-        stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes + stats.temp_size_in_bytes
-    )
-    return Ours(config, run, seconds, int(peak), product_flops(traced.jaxpr), params, batch, loss)
+    flops = product_flops(traced.jaxpr)
+    return Ours(config, run, seconds, planned_bytes(compiled), flops, params, batch, loss)
 
 
 def noise(config: Config) -> dict[str, np.ndarray]:
@@ -234,20 +233,6 @@ def timed(sides: dict[str, Callable[[], None]], repeats: int) -> dict[str, float
             if repeat > 1:
                 found[name].append(time.perf_counter() - started)
     return {name: statistics.median(seconds) for name, seconds in found.items()}
-
-
-def matmul_rate(dtype: Any) -> float:
-    """FLOP/s of the best square matrix product of this dtype."""
-    size = 2048 if jax.default_backend() == "cpu" else 8192
-    x = jnp.ones((size, size), dtype)
-    product = jax.jit(jnp.matmul)
-    product(x, x).block_until_ready()
-    best = float("inf")
-    for _ in range(10):
-        started = time.perf_counter()
-        product(x, x).block_until_ready()
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best
 
 
 def row(name: str, seconds: float, ours: Ours, rate: float) -> dict[str, Any]:

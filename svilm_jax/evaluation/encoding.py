@@ -24,9 +24,9 @@ READINGS: Mapping[str, Callable[[Any, VideoOutputs], jax.Array]] = {
     "group_embedding": lambda model, outputs: outputs.group_embedding,  # [B, M, C]
     "logits": lambda model, outputs: jnp.stack(outputs.logits, axis=1),  # [B, blocks, M, Nt, h, w]
     "assignments": lambda model, outputs: jnp.stack(outputs.assignments, axis=1),  # the same
-    "time_tokens": lambda model, outputs: _time_tokens(outputs),  # [B, Nt, D]
+    "time_tokens": lambda model, outputs: outputs.time_tokens,  # [B, Nt, D]
     "features": lambda model, outputs: outputs.tokens.astype(jnp.float32).mean(axis=(1, 2)),  # [B, D]
-    "features_by_time": lambda model, outputs: _time_tokens(outputs).reshape(len(outputs.tokens), -1),  # [B, Nt*D]
+    "features_by_time": lambda model, outputs: outputs.time_tokens.reshape(len(outputs.tokens), -1),  # [B, Nt*D]
     "scores": lambda model, outputs: model.head(outputs.tokens),  # [B, classes], of a classification head
 }
 
@@ -206,11 +206,6 @@ def _call(graphdef: nnx.GraphDef, state: Any, function: Callable[..., Any], *arr
 @functools.partial(jax.jit, static_argnames=("graphdef", "mesh"))
 def _read_texts(graphdef: nnx.GraphDef, state: Any, tokens: jax.Array, mask: jax.Array, mesh: Mesh | None) -> jax.Array:
     return _everywhere(nnx.merge(graphdef, state).encode_text(tokens, mask), mesh)
-
-
-def _time_tokens(outputs: VideoOutputs) -> jax.Array:
-    """float32 [B, Nt, D], the means over positions."""
-    return outputs.tokens.astype(jnp.float32).mean(axis=2)
 
 
 def _everywhere(x: jax.Array, mesh: Mesh | None) -> jax.Array:

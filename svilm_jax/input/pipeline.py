@@ -10,6 +10,7 @@ from svilm_jax.config import ConfigError, InputConfig, TextConfig, VideoConfig
 from svilm_jax.input import prompting, targets
 from svilm_jax.input.records import DamagedRecordError, open_records
 from svilm_jax.input.rows import ClipLoader
+from svilm_jax.input.shared_memory import check_shared_memory
 from svilm_jax.input.stream import Batch, InputError, Reading, Share, Stream
 from svilm_jax.input.tokenization import Tokenizer
 
@@ -64,6 +65,7 @@ class TrainInput(Stream):
             )
         if config.nouns < 1 or config.threads < 1:
             raise ConfigError(f"input: expected nouns and threads >= 1, got {config.nouns} and {config.threads}")
+        check_shared_memory(video, batch_size // process_count, config.workers, config.prefetch)
         prompting.check_prompts(config.prompts)
         targets.check_task(config.task, config.text, classes)
         if config.text == "sentences" and not config.sentences:

@@ -99,8 +99,13 @@ class Stream(Iterator[Batch]):
             .map(_LoadPosition(self._order, load))
             .batch(rows, drop_remainder=True, batch_fn=_stack)
             # Whole batches are what threads work on and what workers share out: were it clips, a batch would hold
-            # other clips for another number of workers.
-            .to_iter_dataset(grain.ReadOptions(num_threads=reading.threads, prefetch_buffer_size=reading.prefetch))
+            # other clips for another number of workers. These have a buffer of their own, below.
+            .to_iter_dataset(
+                grain.ReadOptions(
+                    num_threads=reading.threads,
+                    prefetch_buffer_size=reading.threads if reading.workers else reading.prefetch,
+                )
+            )
         )
         if reading.workers:
             if not flags.FLAGS.is_parsed():  # Grain reads a flag here; its default is what a library user means
@@ -119,7 +124,16 @@ class Stream(Iterator[Batch]):
     def __next__(self) -> Batch:
         if not self._running:
             raise InputError("this input is closed")
-        batch = next(self._running[0])
+        try:
+            batch = next(self._running[0])
+        except RuntimeError as error:
+            if "terminated unexpectedly" not in str(error):  # Grain's words for a worker that is gone
+                raise
+            raise InputError(
+                f"a decoding process ended by itself ({error}) before batch {self._step}; the system kills what takes "
+                "too much memory: lower config.input.workers or config.input.prefetch. The same command goes on from "
+                "the last checkpoint"
+            ) from error
         self._step += 1
         return batch
 

@@ -18,6 +18,7 @@ from svilm_jax.config import nearest
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # What `Tokenizer.save` writes and `load_tokenizer` looks for in a folder, in this order.
 _FILE_NAMES = ("vocab.txt", "tokenizer.json", "tokenizer.model")
+_EXPECTED = "a vocab.txt or tokenizer.json (WordPiece), a *.model (SentencePiece), 'dataset' or 'builtin:moving_shapes'"
 
 
 class TokenizerError(ValueError):
@@ -205,6 +206,8 @@ def load_tokenizer(path: str | Path, lowercase: bool = True, dataset: str | Path
       TokenizerError: missing, or neither kind.
     """
     name = str(path)
+    if not name:
+        raise TokenizerError(f"config.tokenizer.path is not set: give it {_EXPECTED}")
     if name.startswith("builtin:"):
         return _builtin(name.removeprefix("builtin:"), lowercase)
     if name == "dataset":
@@ -216,10 +219,7 @@ def load_tokenizer(path: str | Path, lowercase: bool = True, dataset: str | Path
             raise TokenizerError(f"{file}: holds no vocabulary; expected one of {', '.join(_FILE_NAMES)}")
         file = found[0]
     if not file.is_file():
-        raise TokenizerError(
-            f"{file}: no such vocabulary; give tokenizer.path a vocab.txt or tokenizer.json (WordPiece), a *.model "
-            "(SentencePiece), 'dataset' or 'builtin:moving_shapes'"
-        )
+        raise TokenizerError(f"{file}: no such vocabulary; give config.tokenizer.path {_EXPECTED}")
     content = file.read_bytes()
     if file.suffix == ".model":
         return SentencePieceTokenizer(content, lowercase, str(file))

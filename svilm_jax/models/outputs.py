@@ -32,6 +32,11 @@ class VideoOutputs:
     group_embedding: jax.Array
     time_embedding: jax.Array | None = None
 
+    @property
+    def time_tokens(self) -> jax.Array:
+        """z_j, the means of the tokens over positions, float32 [B, Nt, D] (METHOD 1.3, step 3)."""
+        return self.tokens.astype(jnp.float32).mean(axis=2)
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +81,7 @@ def keep_only(outputs: Any, names: Collection[str]) -> Any:
     video = outputs.video
     own: dict[str, Any] = {f.name: None for f in dataclasses.fields(video) if f"video.{f.name}" not in names}
     if "tokens" in own and "video.time_tokens" in names:
-        own["tokens"] = video.tokens.astype(jnp.float32).mean(axis=2, keepdims=True)
+        own["tokens"] = video.time_tokens[:, :, None]
     others: dict[str, Any] = {
         f.name: None for f in dataclasses.fields(outputs) if f.name not in (*names, "video", *_ALWAYS)
     }

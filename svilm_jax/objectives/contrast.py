@@ -1,7 +1,7 @@
 """How is a match told from a mismatch? InfoNCE in both directions and the sigmoid form, over all pairs of a batch.
 
-Each in two forms: of a matrix of scores, which is the formula as it stands and fits small batches, and of a function
-that gives the scores of some rows and columns, which never holds the matrix (`svilm_jax/parallel/pairs.py`).
+`info_nce` takes a matrix of scores, which is the formula as it stands and fits small batches; what is streamed takes a
+function that gives the scores of some rows and columns, and never holds the matrix (`svilm_jax/parallel/pairs.py`).
 """
 
 import dataclasses
@@ -74,16 +74,11 @@ def streamed_info_nce(pairing: Pairing, chunk: int, exchange: str) -> tuple[jax.
     return masked_mean(across - positive, counts), masked_mean(down - positive, counts), masked_mean(hits, counts)
 
 
-def sigmoid_contrast(scores: jax.Array, bias: float, rows: jax.Array, columns: jax.Array) -> jax.Array:
-    """Every pair as a yes or no of its own (SigLIP, arXiv 2303.15343, eq. 1): a mean over rows, a sum over columns."""
-    labels = 2 * jnp.eye(scores.shape[0], dtype=jnp.float32) - 1
-    losses = -jax.nn.log_sigmoid(labels * (scores.astype(jnp.float32) + bias))
-    exists = rows[:, None] & columns[None, :]
-    return jnp.where(exists, losses, 0).sum() / jnp.maximum(rows.sum(), 1)
-
-
 def streamed_sigmoid_contrast(pairing: Pairing, chunk: int, exchange: str) -> tuple[jax.Array, jax.Array]:
-    """`sigmoid_contrast` without the matrix, the bias being part of the score; and the share of hits, as above."""
+    """Every pair as a yes or no of its own (SigLIP, arXiv 2303.15343, eq. 1): a mean over rows, a sum over columns.
+
+    The bias is part of the score. With it the share of hits, as above.
+    """
     positive = pairing.own()
     total, _, wrong = pairing.reduce(Streaming(chunk, exchange, "softplus"))
     # The sum takes every pair for a mismatch, -log σ(-s) = softplus(s); a match costs softplus(-s) = softplus(s) - s.

@@ -20,22 +20,21 @@ from svilm_jax.models.svilm import normalise
 from svilm_jax.objectives.contrast import masked_mean
 
 
-def common_tokens(tokens: jax.Array, valid: jax.Array) -> jax.Array:
-    """The mean of z_j over the valid clips of the global batch, float32 [Nt, D], for tokens [B, Nt, Ns, D]."""
-    z = jnp.where(valid[:, None, None], tokens.astype(jnp.float32).mean(axis=2), 0)  # [B, Nt, D]
-    return z.sum(axis=0) / jnp.maximum(valid.sum(), 1)
+def common_tokens(z: jax.Array, valid: jax.Array) -> jax.Array:
+    """The mean of z_j over the valid clips of the global batch, float32 [Nt, D], for z [B, Nt, D]."""
+    return jnp.where(valid[:, None, None], z, 0).sum(axis=0) / jnp.maximum(valid.sum(), 1)
 
 
 def foreground_probability(
-    tokens: jax.Array, mask: jax.Array, temperature: float, centers: str = "all", common: jax.Array | None = None
+    z: jax.Array, mask: jax.Array, temperature: float, centers: str = "all", common: jax.Array | None = None
 ) -> jax.Array:
     """How much each time index looks like the foreground's centre rather than the background's.
 
-    z_j is the mean of the tokens at time index j; z^f and z^b are the means of z_j inside and outside the mask;
+    z^f and z^b are the means of z_j inside and outside the mask;
     a_j = softmax([cos(z_j, z^b), cos(z_j, z^f)] / τ).
 
     Args:
-      tokens: [B, Nt, Ns, D].
+      z: float32 [B, Nt, D], z_j is the mean of the tokens at time index j.
       mask: bool [B, Nt], True at the foreground.
       temperature: τ.
       centers: `all`, the formula as it stands; `others`, z_j is left out of the centre of its own side, so that it is
@@ -45,7 +44,6 @@ def foreground_probability(
     Returns:
       float32 [B, Nt], the second entry of a_j.
     """
-    z = tokens.astype(jnp.float32).mean(axis=2)  # [B, Nt, D]
     if common is not None:
         z = z - common
 
@@ -92,9 +90,9 @@ class TemporalGrouping:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The loss over rows that were spliced; metric `accuracy`: time indices nearer to their own centre."""
         mask, spliced = batch["splice_mask"], batch["spliced"]
-        tokens = outputs.video.tokens
-        common = common_tokens(tokens, batch["valid"]) if self.centered else None
-        foreground = foreground_probability(tokens, mask, self.temperature, self.centers, common)
+        z = outputs.video.time_tokens
+        common = common_tokens(z, batch["valid"]) if self.centered else None
+        foreground = foreground_probability(z, mask, self.temperature, self.centers, common)
         target = mask.astype(jnp.float32)
         if self.loss == "mse":
             # Both entries of a_j are off by the same amount: their mean is the square of one.

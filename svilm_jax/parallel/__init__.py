@@ -1,11 +1,10 @@
 """Mesh, logical-axis rules and the placement of arrays on devices."""
 
 from svilm_jax.parallel.arrays import batch_parts, batch_sharding, data_share, to_global_batch, whole_batch
-from svilm_jax.parallel.chips import Chip, published
+from svilm_jax.parallel.chips import Chip, matmul_rate, peak_flops, published
 from svilm_jax.parallel.hosts import Agreement, Ask, is_first, join_hosts
 from svilm_jax.parallel.mesh import data_parallelism, make_mesh, named_mesh
 from svilm_jax.parallel.pairs import EXCHANGES, NEVER, Score, Streaming, diagonal, reduce_pairs
-from svilm_jax.parallel.peak import peak_flops
 from svilm_jax.parallel.platform import platform, targeting
 from svilm_jax.parallel.sharding import (
     check_replication,
@@ -33,9 +32,10 @@ __all__ = [
     "diagonal",
     "is_first",
     "join_hosts",
-    "make_mesh",
-    "named_mesh",
     "layout",
+    "make_mesh",
+    "matmul_rate",
+    "named_mesh",
     "parameter_shardings",
     "peak_flops",
     "platform",

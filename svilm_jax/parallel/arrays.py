@@ -1,6 +1,6 @@
 """How does a host's batch become one array over all devices?"""
 
-import math
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +19,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
+@functools.cache
 def data_share(mesh: Mesh) -> tuple[int, int]:
     """Which part of every batch this process reads, and of how many: (place, count).
 
@@ -44,20 +45,21 @@ def batch_parts(batch: Any, count: int) -> Any:
     Of an array without axes, the same for all parts, the first part gets the value and the others zero: the parts add
     up to it.
     """
-    pieces = _pieces()
+    pieces = data_parallelism(jax.sharding.get_abstract_mesh())
 
     def cut(x: jax.Array) -> jax.Array:
         if x.ndim == 0:
             return jnp.zeros(count, x.dtype).at[0].set(x)
         rows = x.reshape(pieces, count, -1, *x.shape[1:])  # [P, count, B/P/count, ...]
-        return _parted(jnp.moveaxis(rows, 1, 0).reshape(count, -1, *x.shape[1:]))
+        parts = jnp.moveaxis(rows, 1, 0).reshape(count, -1, *x.shape[1:])
+        return constrain(parts, None, "batch", *(None for _ in x.shape[1:]))
 
     return jax.tree.map(cut, batch)
 
 
 def whole_batch(parts: Any) -> Any:
     """What `batch_parts` cut: [count, B/count, ...] -> [B, ...]; of [count] the first."""
-    pieces = _pieces()
+    pieces = data_parallelism(jax.sharding.get_abstract_mesh())
 
     def join(x: jax.Array) -> jax.Array:
         if x.ndim == 1:
@@ -75,13 +77,3 @@ def to_global_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, ja
         name: jax.make_array_from_process_local_data(sharding, rows, (len(rows) * count, *rows.shape[1:]))
         for name, rows in batch.items()
     }
-
-
-def _pieces() -> int:
-    """Devices that share the batch in what is traced now."""
-    mesh = jax.sharding.get_abstract_mesh()
-    return 1 if mesh.empty else math.prod(mesh.shape[axis] for axis in BATCH_AXES)
-
-
-def _parted(x: jax.Array) -> jax.Array:
-    return constrain(x, None, "batch", *(None for _ in x.shape[2:]))

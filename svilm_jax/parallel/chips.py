@@ -1,6 +1,11 @@
-"""What can a chip do? Figures that their makers publish, for estimates and for utilisation."""
+"""What can a chip do? Figures that their makers publish, and a rate of matrix products that is measured."""
 
 import dataclasses
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,3 +49,27 @@ def published(device_kind: str) -> tuple[str, Chip] | None:
         if device_kind.startswith(name):
             return name, chip
     return None
+
+
+def peak_flops() -> tuple[float, str]:
+    """FLOP/s of all devices together, and where the figure comes from.
+
+    On a device without a published figure (every CPU) it is measured, in float32.
+    """
+    device = jax.local_devices()[0]
+    if known := published(device.device_kind):
+        return known[1].flops * jax.device_count(), f"published, {known[0]}"
+    return matmul_rate(device, jnp.float32), f"measured matmul rate, {device.device_kind}"
+
+
+def matmul_rate(device: jax.Device, dtype: Any, size: int = 1024, seconds: float = 0.2) -> float:
+    """FLOP/s of one device: the best product of two matrices of `size` squared that this long a look shows."""
+    x = jax.device_put(jnp.ones((size, size), dtype), device)
+    product = jax.jit(jnp.matmul)
+    product(x, x).block_until_ready()
+    best, stop = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < stop:
+        start = time.perf_counter()
+        product(x, x).block_until_ready()
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from svilm_jax.config import ConfigError, MeshConfig, nearest
 
@@ -20,6 +20,7 @@ from svilm_jax.config import ConfigError, MeshConfig, nearest
 AXES = ("dcn", "data", "fsdp", "seq", "tensor")
 BATCH_AXES = ("dcn", "data", "fsdp")  # the batch is split over all three
 PRESETS = ("dp", "fsdp", "fsdp_tp", "fsdp_seq")
+ADDED_AXES = {"fsdp_tp": "tensor", "fsdp_seq": "seq"}  # beside those of fsdp
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -36,7 +37,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
         raise ConfigError(
             f"config.mesh.preset={config.preset!r}: expected one of {PRESETS}{nearest(config.preset, PRESETS)}"
         )
-    for name, preset in (("tensor", "fsdp_tp"), ("seq", "fsdp_seq")):
+    for preset, name in ADDED_AXES.items():
         if getattr(config, name) != 1 and config.preset != preset:
             raise ConfigError(
                 f"config.mesh.{name}={getattr(config, name)}: only the preset {preset} has devices along {name}"
@@ -66,19 +67,19 @@ def named_mesh(text: str, config: MeshConfig) -> MeshConfig:
       ConfigError: no such preset, or no number where there should be one.
     """
     preset, colon, number = text.partition(":")
-    axis = {"fsdp_tp": "tensor", "fsdp_seq": "seq"}.get(preset)
+    axis = ADDED_AXES.get(preset)
     if preset not in PRESETS or (colon and (axis is None or not number.isdigit())):
         raise ConfigError(
             f"--mesh={text}: expected one of {PRESETS}, the last two with a number of devices, such as fsdp_tp:4"
             f"{nearest(preset, PRESETS)}"
         )
-    sizes = {"tensor": 1, "seq": 1} | ({axis: int(number)} if axis and number else {})
+    sizes = dict.fromkeys(ADDED_AXES.values(), 1) | ({axis: int(number)} if axis and number else {})
     return dataclasses.replace(config, preset=preset, **sizes)
 
 
-def data_parallelism(mesh: Mesh) -> int:
-    """Into how many pieces the batch is cut."""
-    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+def data_parallelism(mesh: Mesh | AbstractMesh) -> int:
+    """Into how many pieces the batch is cut; of no mesh, one."""
+    return 1 if mesh.empty else math.prod(mesh.shape[axis] for axis in BATCH_AXES)
 
 
 def _slices(config: MeshConfig, devices: Sequence[jax.Device]) -> int:

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from svilm_jax.config import ConfigError, nearest
-from svilm_jax.parallel.mesh import BATCH_AXES
+from svilm_jax.parallel.mesh import BATCH_AXES, data_parallelism
 
 EXCHANGES = ("gather", "ring")
 # Finite, so that 0 · NEVER stays 0 in gradients; far below any cosine over any temperature in use.
@@ -105,8 +105,7 @@ _reduce.defvjp(_reduce_forward, _reduce_backward)
 
 def _on_devices(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function(axes, *arrays)` on every device with its rows of the arrays; plainly where the batch is not split."""
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or math.prod(mesh.shape[axis] for axis in BATCH_AXES) == 1:
+    if data_parallelism(jax.sharding.get_abstract_mesh()) == 1:
         return functools.partial(function, ())
     spec = PartitionSpec(BATCH_AXES)
     return jax.shard_map(functools.partial(function, BATCH_AXES), in_specs=spec, out_specs=spec, check_vma=False)

@@ -29,9 +29,9 @@ Gradient = Callable[[Params, Batch, jax.Array], tuple[Metrics, Params]]
 
 def make_gradient(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Gradient:
     """Metrics and gradients of the loss over the global batch, in as many parts as `config.train` says."""
-    loss = make_loss(config, structure, objectives)
     if config.train.microbatches > 1:
         return (_cached if config.train.accumulation == "gradcache" else _mean)(config, structure, objectives)
+    loss = make_loss(config, structure, objectives)
 
     def whole(params: Params, batch: Batch, key: jax.Array) -> tuple[Metrics, Params]:
         (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(params, batch, key)
@@ -69,7 +69,7 @@ def check_accumulation(config: Config, objectives: Mapping[str, Objective], piec
 
 def _cached(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Gradient:
     """GradCache."""
-    reads = sorted({name for objective in objectives.values() for name in objective.READS} | {"logit_scale"})
+    reads = sorted({name for objective in objectives.values() for name in objective.READS})
 
     def gradient(params: Params, batch: Batch, key: jax.Array) -> tuple[Metrics, Params]:
         splice_key, model_key, objective_key = keys(key)

@@ -22,26 +22,23 @@ from svilm_jax.config import Config, ConfigError
 from svilm_jax.input.batch_spec import batch_spec
 from svilm_jax.models.flops import task_flops
 from svilm_jax.models.parameters import count
-from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.objectives import build_objectives
 from svilm_jax.parallel import (
     Chip,
     batch_sharding,
     check_replication,
-    data_parallelism,
     make_mesh,
     published,
     targeting,
 )
 from svilm_jax.parallel.arithmetic import product_flops
 from svilm_jax.parallel.hlo import collective_bytes
-from svilm_jax.training.accumulation import check_accumulation
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
-from svilm_jax.training.splicing import check_splice
 from svilm_jax.training.state import make_structure
-from svilm_jax.training.step import make_step
+from svilm_jax.training.step import check_step, make_step
 
 _USED = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
+_GIB = 2**30
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -54,6 +51,7 @@ class Forecast:
       device_kind: as JAX names the chip.
       batch_size: of all chips.
       parameters: of the model.
+      vocab_size: words that it has vectors of.
       fits: whether the plan stays within the chip's memory.
       parameter_bytes, optimizer_bytes, batch_bytes: of the inputs of a step.
       activation_bytes: the rest of the peak: what the step holds beside its inputs.
@@ -75,6 +73,7 @@ class Forecast:
     device_kind: str
     batch_size: int
     parameters: int
+    vocab_size: int
     fits: bool
     parameter_bytes: int
     optimizer_bytes: int
@@ -120,12 +119,46 @@ def forecast_for(config: Config, vocab_size: int, topology: str, devices: Sequen
         needed = int(float(used.group(1)) * _UNITS[used.group(2)])
         traffic, peak = {}, needed
     else:
-        stats = compiled.memory_analysis()
-        peak = stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes
-        peak += stats.temp_size_in_bytes + stats.generated_code_size_in_bytes
+        peak = planned_bytes(compiled)
         traffic = collective_bytes(compiled.as_text())
     seconds = time.monotonic() - started
     return _told(config, topology, mesh, chip, sizes, batch_bytes, flops, peak, traffic, seconds)
+
+
+def planned_bytes(compiled: jax.stages.Compiled) -> int:
+    """What a compiled program holds on a device at its peak: inputs, results that take no input's place, the rest."""
+    plan: Any = compiled.memory_analysis()
+    results = plan.output_size_in_bytes - plan.alias_size_in_bytes
+    return int(plan.argument_size_in_bytes + results + plan.temp_size_in_bytes + plan.generated_code_size_in_bytes)
+
+
+def format_forecast(told: Forecast) -> str:
+    """Lines of name and figure, of one chip unless a line says otherwise."""
+    mesh = ", ".join(f"{axis} {size}" for axis, size in told.mesh.items()) or "one device"
+    traffic = {kind: f"{sent / 2**20:,.0f} MiB" for kind, sent in told.collective_bytes.items()}
+    room = told.hbm_bytes - told.peak_hbm_bytes
+    left = "left" if room >= 0 else "too much"
+    rows = [
+        ("topology", f"{told.topology}, {told.chips} chips ({told.device_kind}), mesh {mesh}"),
+        ("model", f"{told.parameters:,} parameters with {told.vocab_size:,} words"),
+        ("batch size", f"{told.batch_size:,} on all chips"),
+        ("parameters", _gib(told.parameter_bytes)),
+        ("optimiser state", _gib(told.optimizer_bytes)),
+        ("batch", _gib(told.batch_bytes)),
+        ("activations", f"{_gib(told.activation_bytes)} and other temporary memory"),
+        ("peak HBM", f"{_gib(told.peak_hbm_bytes)} of {_gib(told.hbm_bytes)}, {_gib(abs(room))} {left}"),
+        ("FLOPs a step", f"{told.flops_per_chip:.3g}, of which the model needs {told.model_flops / told.chips:.3g}"),
+        ("sent a step", ", ".join(f"{kind} {sent}" for kind, sent in traffic.items()) or "nothing"),
+        ("ESTIMATE compute", f"{told.compute_seconds * 1e3:.1f} ms at the published peak"),
+        ("ESTIMATE memory", f"{told.memory_seconds * 1e3:.1f} ms for parameters and optimiser state alone"),
+        ("ESTIMATE network", f"{told.network_seconds * 1e3:.1f} ms"),
+        ("ESTIMATE step", f"{told.estimated_step_seconds * 1e3:.1f} ms at least, MFU {told.estimated_mfu:.0%} at most"),
+    ]
+    return "\n".join(f"{name:<18} {figure}" for name, figure in rows)
+
+
+def _gib(size: float) -> str:
+    return f"{size / _GIB:.2f} GiB"
 
 
 def advice(config: Config, told: Forecast) -> str:
@@ -149,12 +182,7 @@ def advice(config: Config, told: Forecast) -> str:
 def _lower(config: Config, vocab_size: int, mesh: Mesh) -> tuple[dict[str, int], int, float, Any]:
     """Bytes a chip of parameters and optimiser, of the batch, FLOPs on all chips, and the lowered step."""
     objectives = build_objectives(config.objectives, config)
-    pieces = data_parallelism(mesh)
-    if config.train.batch_size % pieces:
-        raise ConfigError(f"config.train.batch_size={config.train.batch_size}: expected a multiple of {pieces} devices")
-    if config.splice.enabled and config.task == "video_text":
-        check_splice(config.splice, token_grid(config.model.video)[0], config.train.batch_size, pieces)
-    check_accumulation(config, objectives, pieces)
+    check_step(config, objectives, mesh)
     steps = config.train.steps or 1000  # of the schedule: not known without data, and of no matter here
     optimizer = make_optimizer(config.optimizer, steps, None)
     with jax.set_mesh(mesh), targeting(mesh.devices.flat[0].platform):
@@ -172,6 +200,7 @@ def _lower(config: Config, vocab_size: int, mesh: Mesh) -> tuple[dict[str, int],
         lowered = traced.lower()
     sizes = {
         "parameters": count(shapes.params),
+        "vocab_size": vocab_size,
         "parameter_bytes": _held(shapes.params, shardings.params) + _held(shapes.ema, shardings.ema),
         "optimizer_bytes": _held(shapes.optimizer, shardings.optimizer),
     }

@@ -20,18 +20,15 @@ from tqdm import tqdm
 from svilm_jax.config import Config
 from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.parameters import Params, count
-from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.objectives import build_objectives
 from svilm_jax.parallel import (
     Agreement,
     Ask,
     check_replication,
-    data_parallelism,
     is_first,
     sharding_table,
     to_global_batch,
 )
-from svilm_jax.training.accumulation import check_accumulation
 from svilm_jax.training.checkpoints import Checkpoints, Loaded, check_same_model, make_meta
 from svilm_jax.training.initialization import initial_params, update_scales
 from svilm_jax.training.inputs import open_input
@@ -40,9 +37,8 @@ from svilm_jax.training.metric_writers import MetricWriter
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
 from svilm_jax.training.pace import Pace
 from svilm_jax.training.signals import StopSignals
-from svilm_jax.training.splicing import check_splice
 from svilm_jax.training.state import Structure, TrainState, init_state, make_structure, started_from
-from svilm_jax.training.step import make_step
+from svilm_jax.training.step import check_step, make_step
 from svilm_jax.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -87,10 +83,8 @@ def train(
       Stopped: after SIGTERM or SIGINT, once the state is on disk.
     """
     settings = config.train
-    if config.splice.enabled and config.task == "video_text":
-        check_splice(config.splice, token_grid(config.model.video)[0], settings.batch_size, data_parallelism(mesh))
     objectives = build_objectives(config.objectives, config)
-    check_accumulation(config, objectives, data_parallelism(mesh))
+    check_step(config, objectives, mesh)
     data = open_input(config, tokenizer, 0, mesh)
     total = settings.steps or math.ceil(settings.epochs * data.steps_per_epoch)
     schedule = make_schedule(config.optimizer, total)

@@ -5,17 +5,35 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
-from svilm_jax.config import Config
+from svilm_jax.config import Config, ConfigError
+from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.objectives import Objective
-from svilm_jax.training.accumulation import make_gradient
+from svilm_jax.parallel import data_parallelism
+from svilm_jax.training.accumulation import check_accumulation, make_gradient
 from svilm_jax.training.loss import Batch, Metrics
+from svilm_jax.training.splicing import check_splice
 from svilm_jax.training.state import Structure, TrainState
 
 
 def step_key(seed: int, step: jax.Array) -> jax.Array:
     """Randomness of a step: a function of the seed and the step's number, so that a resumed run draws the same."""
     return jax.random.fold_in(jax.random.key(seed), step)
+
+
+def check_step(config: Config, objectives: Mapping[str, Objective], mesh: Mesh) -> None:
+    """Refuses what no step can be made of on this mesh, before anything is loaded.
+
+    Raises:
+      ConfigError: naming the key.
+    """
+    size, pieces = config.train.batch_size, data_parallelism(mesh)
+    if size % pieces:
+        raise ConfigError(f"config.train.batch_size={size}: expected a multiple of the {pieces} devices that share it")
+    if config.splice.enabled and config.task == "video_text":
+        check_splice(config.splice, token_grid(config.model.video)[0], size, pieces)
+    check_accumulation(config, objectives, pieces)
 
 
 def make_step(

@@ -7,7 +7,7 @@ import pytest
 
 from svilm_jax.config import ConfigError
 from svilm_jax.models.attention import attend
-from svilm_jax.models.splash import splash
+from svilm_jax.models.splash import block, splash
 
 
 def slow_attention(query, key, value, mask):
@@ -37,8 +37,27 @@ def test_attention_is_the_formula(implementation, masked):
     np.testing.assert_allclose(got, slow_attention(*map(np.asarray, (*arrays, mask))), rtol=1e-4, atol=1e-5)
 
 
-# Lengths that fill the kernel's blocks, that do not, and that take several; 600 keys are filled up to 1,024.
-@pytest.mark.parametrize(("queries", "keys"), [(128, 128), (70, 200), (600, 600)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_rowwise_has_the_gradients_of_the_reference(masked):
+    arrays, mask = made(5, 7, 8, masked)
+
+    def slopes(name):
+        run = lambda *a: (attend(*a, mask=mask if masked else None, implementation=name) ** 2).sum()  # noqa: E731
+        return jax.grad(run, argnums=(0, 1, 2))(*arrays)
+
+    for a, b in zip(slopes("rowwise"), slopes("xla"), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"), [(5, 128), (600, 640), (1024, 1024), (1025, 384), (3168, 640), (3200, 640), (12_576, 384)]
+)
+def test_blocks_of_splash_fill_up_little(tokens, expected):
+    assert block(tokens) == expected
+
+
+# Lengths that fill the kernel's blocks, that do not, and that take several.
+@pytest.mark.parametrize(("queries", "keys"), [(128, 128), (70, 200), (600, 600), (130, 1100)])
 @pytest.mark.parametrize("masked", [False, True])
 def test_splash_has_the_values_and_gradients_of_the_reference(queries, keys, masked):
     arrays, mask = made(queries, keys, 64, masked)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from svilm_jax.objectives.contrast import info_nce, masked_mean, sigmoid_contrast
+from svilm_jax.objectives.contrast import Pairing, info_nce, masked_mean, streamed_sigmoid_contrast
 
 
 def slow_info_nce(scores, rows, columns):
@@ -52,8 +52,21 @@ def test_sigmoid_contrast_is_the_formula():
             if exists[i] and exists[j]:
                 sign = 1 if i == j else -1
                 total += math.log(1 + math.exp(-sign * (scores[i, j] + bias)))
-    got = sigmoid_contrast(jnp.asarray(scores), bias, jnp.asarray(exists), jnp.asarray(exists))
-    np.testing.assert_allclose(got, total / exists.sum(), rtol=1e-5)
+    # Scores as products of their own rows with unit vectors: any matrix is a score of something.
+    pairing = Pairing(
+        lambda rows, columns: rows @ columns.T + bias,
+        jnp.asarray(scores, jnp.float32),
+        jnp.eye(5),
+        jnp.asarray(exists),
+        jnp.asarray(exists),
+    )
+    for chunk in (1, 2, 5, 8):
+        got, hits = streamed_sigmoid_contrast(pairing, chunk, "gather")
+        np.testing.assert_allclose(got, total / exists.sum(), rtol=1e-5)
+        ahead = [
+            all(scores[i, i] > scores[i, j] for j in range(5) if exists[j] and j != i) for i in range(5) if exists[i]
+        ]
+        np.testing.assert_allclose(hits, np.mean(ahead))
 
 
 def test_masked_mean():

@@ -138,7 +138,7 @@ def test_temporal_grouping_without_what_clips_have_in_common(made):
 def test_tokens_that_know_their_time_index_only_earn_nothing_once_centred():
     """Opposite ends and a middle, alike in every clip: they please the formula, and nothing of them is left."""
     z = jnp.asarray(np.array([[0.1, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.1, -1.0]]), jnp.float32)
-    tokens = jnp.broadcast_to(z[None, :, None], (4, 5, 3, 2))  # [B, Nt, Ns, D]
+    tokens = jnp.broadcast_to(z[None], (4, 5, 2))  # [B, Nt, D]
     mask = jnp.broadcast_to(jnp.array([False, True, True, True, True]), (4, 5))
     assert (foreground_probability(tokens, mask, 0.1, "others")[:, :4] > 0.5).tolist() == mask[:, :4].tolist()
     common = common_tokens(tokens, jnp.ones(4, bool))
@@ -148,7 +148,7 @@ def test_tokens_that_know_their_time_index_only_earn_nothing_once_centred():
 
 def test_time_indices_that_know_nothing_of_scenes_please_the_formula_as_it_stands_alone():
     """z_j at right angles: each is close to a centre that holds it, and only leaving it out shows what is known."""
-    tokens = jnp.broadcast_to(jnp.eye(6)[None, :, None], (1, 6, 3, 6))  # [B, Nt, Ns, D]
+    tokens = jnp.eye(6)[None]  # [B, Nt, D]
     mask = jnp.arange(6)[None] < 4
     assert ((foreground_probability(tokens, mask, 0.1) > 0.9) == mask).all()
     np.testing.assert_allclose(foreground_probability(tokens, mask, 0.1, "others"), 0.5, atol=1e-6)
@@ -158,7 +158,7 @@ def test_four_time_indices_can_be_told_apart_without_looking():
     """Why clips need five: of four, the first or the last is the background, and opposite vectors fit both."""
     side, middle = np.array([0.1, 1.0]), np.array([1.0, 0.0])
     z = np.stack([side, middle, middle, side * [1, -1]])
-    tokens = jnp.asarray(z, jnp.float32)[None, :, None]  # [B, Nt, Ns, D]
+    tokens = jnp.asarray(z, jnp.float32)[None]  # [B, Nt, D]
     for mask in ([True, True, True, False], [False, True, True, True]):
         probability = foreground_probability(tokens, jnp.array([mask]), 0.1, "others")
         assert ((probability > 0.5) == jnp.array([mask])).all()
@@ -176,7 +176,7 @@ def test_rows_that_were_not_spliced_cost_nothing_and_have_finite_gradients(made)
     assert value == 0
     assert np.isfinite(gradient).all()
     for centers in ("all", "others"):
-        probability = foreground_probability(jnp.zeros((2, 4, 4, 8)), jnp.ones((2, 4), bool), 0.1, centers)
+        probability = foreground_probability(jnp.zeros((2, 4, 8)), jnp.ones((2, 4), bool), 0.1, centers)
         assert np.isfinite(probability).all()
 
 

@@ -1,0 +1,121 @@
+"""What do the paper's models need on TPU pods? The real train step compiled for each, on any Linux machine.
+
+    python experiments/pods.py --out experiments/pods
+
+Every entry is one `svilm compile` in a process of its own, with the command kept beside its figures. A step that does
+not fit is cut into twice as many parts (GradCache, `config.train.microbatches`) until it does. Entries that are there
+already are not compiled again; the table is written from all of them.
+"""
+
+import argparse
+import itertools
+import json
+import re
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+VARIANTS = ("B", "L")
+BATCHES = (1024, 4096)
+TOPOLOGIES = {"v5e-64": "v5e:8x8", "v5e-256": "v5e:16x16", "v5p-128": "v5p:4x4x4", "v6e-256": "v6e:16x16"}
+CHIPS = {"v5e-64": 64, "v5e-256": 256, "v5p-128": 64, "v6e-256": 256}  # v5p is sold by cores, two a chip
+BLOCK = 8  # config.splice.block, unless a chip has fewer rows
+
+
+def main() -> None:
+    """Compiles what is missing, then writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("experiments/pods"))
+    parser.add_argument("--only", default="", metavar="WORD", help="entries whose name holds this, such as B_1024")
+    parser.add_argument("--most", type=int, default=16, help="parts that a batch is cut into at most")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for variant, batch, pod in itertools.product(VARIANTS, BATCHES, TOPOLOGIES):
+        name = f"{variant}_{batch}_{pod}"
+        file = args.out / f"{name}.json"
+        if args.only in name and not file.is_file():
+            entry = fitting(variant, batch, pod, args.most, args.out)
+            file.write_text(json.dumps(entry, indent=1) + "\n")
+            print(f"{name}: {entry['microbatches']} parts, fits: {entry['fits']}", flush=True)
+    (args.out / "README.md").write_text(table(args.out))
+
+
+def fitting(variant: str, batch: int, pod: str, most: int, folder: Path) -> dict[str, Any]:
+    """The plan with the fewest parts that fits, or with the most that there can be; and what was tried before."""
+    parts, tried = 1, []
+    while True:
+        entry = planned(variant, batch, pod, parts, folder / "plan.tmp")
+        if entry["fits"] or 2 * parts > min(most, batch // CHIPS[pod]):
+            return {**entry, "did_not_fit": tried}
+        tried.append({"microbatches": parts, "peak_hbm_bytes": entry["peak_hbm_bytes"]})
+        parts *= 2
+
+
+def planned(variant: str, batch: int, pod: str, parts: int, file: Path) -> dict[str, Any]:
+    """One compilation."""
+    changes = {"train.batch_size": batch, "splice.block": min(BLOCK, batch // CHIPS[pod])}
+    changes |= {"train.microbatches": parts} if parts > 1 else {}
+    options = [f"--config=configs/pretrain/svilm_b.py:variant={variant}", f"--topology={TOPOLOGIES[pod]}"]
+    options += ["--mesh=fsdp", *(f"--config.{key}={value}" for key, value in changes.items())]
+    command = [sys.executable, "-m", "svilm_jax.main", "compile", *options, f"--out={file}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not file.is_file():
+        raise SystemExit(f"{shlex.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    plan = json.loads(file.read_text())
+    file.unlink()
+    versions = {name: metadata.version(name) for name in ("jax", "libtpu")}
+    return {"command": shlex.join(["svilm", "compile", *options]), "microbatches": parts, "versions": versions, **plan}
+
+
+def table(folder: Path) -> str:
+    """All entries of the folder as Markdown."""
+    entries = {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
+    order = [f"{v}_{b}_{p}" for v, b, p in itertools.product(VARIANTS, BATCHES, TOPOLOGIES)]
+    lines = [
+        "# S-ViLM on pods, before renting",
+        "",
+        "Written by `python experiments/pods.py`; each file beside this holds one row whole, with its command. The",
+        "step is the real one (32 frames of 224x224, full objective, bfloat16, all of a layer rematerialised, SGD",
+        "with momentum, 30,522 words, parameters sharded over all chips), compiled for pods not there. Memory and",
+        "traffic are the compiler's plan; **times and MFU are estimates**: a roofline of published figures, which a",
+        "step takes at least, and no measurement. FLOPs count what is rematerialised, MFU does not. Parts: into how",
+        "many the batch is cut (GradCache) where it does not fit whole.",
+        "",
+        "| model | batch | pod | parts | parameters + optimiser | peak HBM | of | fits | TFLOPs a chip | sent a chip | "
+        "estimated step | estimated MFU | compiled in |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in order:
+        if name in entries:
+            lines.append(line(name, entries[name]))
+    return "\n".join(lines) + "\n"
+
+
+def line(name: str, plan: dict[str, Any]) -> str:
+    """One row."""
+    variant, batch, pod = name.split("_")
+    kinds = sorted(plan["collective_bytes"].items(), key=lambda item: -item[1])
+    sent = ", ".join(f"{size / 2**30:.2f} GiB {kind}" for kind, size in kinds if size >= 2**20)
+    cells = [
+        f"S-ViLM-{variant}",
+        f"{int(batch):,}",
+        f"{pod} ({re.sub('.*:', '', plan['topology'])})",
+        plan["microbatches"],
+        f"{(plan['parameter_bytes'] + plan['optimizer_bytes']) / 2**30:.2f} GiB",
+        f"{plan['peak_hbm_bytes'] / 2**30:.1f} GiB",
+        f"{plan['hbm_bytes'] / 2**30:.0f} GiB",
+        "yes" if plan["fits"] else "no",
+        f"{plan['flops_per_chip'] / 1e12:.1f}",
+        sent,
+        f"{plan['estimated_step_seconds'] * 1e3:,.0f} ms",
+        f"{plan['estimated_mfu']:.0%}",
+        f"{plan['compile_seconds']:.0f} s",
+    ]
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+if __name__ == "__main__":
+    main()

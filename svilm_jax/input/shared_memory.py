@@ -1,0 +1,43 @@
+"""How much of /dev/shm do decoding processes take? A bound that is known before the first of them is started.
+
+A batch lies in shared memory from the moment when a worker has finished it until training lets go of it. Too little of
+it does not fail where it is asked for: the kernel kills a worker that writes to a page which cannot be had.
+"""
+
+import shutil
+from pathlib import Path
+
+from svilm_jax.config import ConfigError, VideoConfig
+
+FOLDER = Path("/dev/shm")
+_WITH_TRAINING = 2  # the batch that goes to the device, and the one before it that is being given back
+
+
+def shared_bytes(video: VideoConfig, rows: int, workers: int, prefetch: int) -> int:
+    """The most that the clips of all batches take; texts and masks come to less than a hundredth of it.
+
+    Args:
+      video: frames and size of a clip.
+      rows: of a batch of this process.
+      workers, prefetch: of the config. Grain has two rows of `prefetch` places for each worker, one between the
+        processes and one behind it, and one more batch waits before each.
+    """
+    clip = video.frames * video.size * video.size * 3  # uint8
+    return (workers * 2 * (prefetch + 1) + _WITH_TRAINING) * rows * clip
+
+
+def check_shared_memory(video: VideoConfig, rows: int, workers: int, prefetch: int, folder: Path = FOLDER) -> None:
+    """Refuses what would not fit; where there is no such folder nothing is known and nothing refused.
+
+    Raises:
+      ConfigError: naming the keys and the two sizes.
+    """
+    if not workers or not folder.is_dir():
+        return
+    needed, free = shared_bytes(video, rows, workers, prefetch), shutil.disk_usage(folder).free
+    if needed > free:
+        raise ConfigError(
+            f"config.input.workers={workers} with config.input.prefetch={prefetch}: batches of {rows} clips take up to "
+            f"{needed / 2**30:.2f} GiB of {folder}, and {free / 2**30:.2f} GiB of it are free: lower either, or give "
+            "it more room (docker run --shm-size=...)"
+        )

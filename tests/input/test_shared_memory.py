@@ -1,0 +1,64 @@
+"""Worker processes: what they hold in /dev/shm stays below the stated bound, and one that is killed is told."""
+
+import collections
+import itertools
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from svilm_jax.config import ConfigError, InputConfig, TextConfig, VideoConfig
+from svilm_jax.input.pipeline import InputError, TrainInput
+from svilm_jax.input.shared_memory import FOLDER, check_shared_memory, shared_bytes
+from svilm_jax.input.tokenization import load_tokenizer
+
+VIDEO = VideoConfig(frames=16, size=64)
+ROWS, WORKERS, PREFETCH = 7, 2, 3
+CLIPS = ROWS * 16 * 64 * 64 * 3  # bytes of a batch
+
+
+@pytest.fixture
+def data(numbered):
+    config = InputConfig(dataset=str(numbered), workers=WORKERS, threads=1, prefetch=PREFETCH)
+    tokenizer = load_tokenizer("builtin:moving_shapes")
+    with TrainInput(config, VIDEO, TextConfig(length=16), tokenizer, batch_size=ROWS, seed=0) as made:
+        yield made
+
+
+def held():
+    """Bytes of clips in shared memory; batches of this size are made nowhere else in the tests."""
+    files = [file.stat().st_size for file in FOLDER.glob("psm_*") if file.exists()]
+    return CLIPS * files.count(CLIPS)
+
+
+def test_the_bound_holds_however_slow_training_is(data):
+    bound = shared_bytes(VIDEO, ROWS, WORKERS, PREFETCH)
+    most = 0
+    for _ in range(6):
+        batch = next(data)
+        deadline = time.monotonic() + 1.0
+        while time.monotonic() < deadline:  # workers fill up whatever they may
+            most = max(most, held())
+            time.sleep(0.02)
+    assert batch["video"].nbytes == CLIPS
+    assert 0.8 * bound <= most <= bound
+
+
+def test_a_worker_that_is_killed_is_told(data):
+    next(data)
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+    with pytest.raises(InputError, match="a decoding process ended by itself .*exit code -9.*config.input.workers"):
+        collections.deque(itertools.islice(data, 8 * PREFETCH), maxlen=0)
+
+
+def test_what_does_not_fit_is_refused_with_both_sizes(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 2**30}))
+    large = VideoConfig(frames=32, size=224)
+    check_shared_memory(large, 16, 1, 1, tmp_path)
+    message = r"workers=16 with config.input.prefetch=4: batches of 16 clips take up to 11.63 GiB of .*, and 1.00 GiB"
+    with pytest.raises(ConfigError, match=message):
+        check_shared_memory(large, 16, 16, 4, tmp_path)
+    check_shared_memory(large, 16, 0, 4, tmp_path)
+    check_shared_memory(large, 16, 16, 4, tmp_path / "nothing")
