@@ -1,33 +1,83 @@
-"""What happens to damaged input? Mutated videos and mutated records, each one decoded or counted, none of them fatal.
+"""What happens to damaged input? Mutated videos, records and files, read as training reads them, every one counted.
 
     python experiments/fuzz.py --dataset runs/data/moving_shapes --count 1000 --out experiments/results/fuzz.json
 
-Bytes are flipped, cut off, repeated, removed or overwritten, in files of the dataset and of `--videos`, at places drawn
-from a seed. Each case goes the way of training: a video through `decode_clip`, a record through `from_example` and its
-clip. Cases run in worker processes of their own, so that one that crashes or hangs is seen and does not end the study:
-either would be a failure.
+Bits are flipped, bytes cut off, repeated, removed or overwritten at places drawn from a seed, in three ways:
+
+  videos   of the bytes of a video, in a record that is whole otherwise
+  records  of a serialised record, whatever it hits: lengths, names of fields, captions, masks
+  files    of a file of records; each file is opened and every record asked for
+
+All go through `TrainInput`, the input of training, for one epoch. Reading takes place in processes of its own: one that
+crashes, hangs or raises anything but what training tells its user is a failure of the study, and so is a file out of
+which comes a record that was not in it.
 """
 
 import argparse
-import collections
-import concurrent.futures
+import contextlib
+import hashlib
 import json
-import multiprocessing
+import shutil
+import subprocess
+import sys
 import time
-import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from array_record.python import array_record_module
 
-from svilm_jax.config import VideoConfig
+from svilm_jax.config import InputConfig, TextConfig, VideoConfig
 from svilm_jax.input import schema
-from svilm_jax.input.clips import decode_clip
-from svilm_jax.input.decoding import VideoError
-from svilm_jax.input.records import open_records
+from svilm_jax.input.pipeline import TrainInput
+from svilm_jax.input.records import DamagedRecordError, DatasetError, open_records, version_folder
+from svilm_jax.input.tokenization import load_tokenizer
 
-SECONDS = 60.0  # that one case may take
+SECONDS = 600  # that one process may read
+BATCH = 8
 VIDEO = VideoConfig(frames=8, size=64)
+
+
+def main() -> None:
+    """Writes damaged datasets, has them read, and tells what became of every case."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", help="a prepared dataset")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--videos", type=Path, help="also videos of this folder, up to 4 MiB each")
+    parser.add_argument("--count", type=int, default=1000, help="of videos and of records; files a tenth of it")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workdir", type=Path, default=Path("runs/fuzz"))
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--read", nargs="+", metavar="FOLDER", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.read:
+        for folder in args.read:
+            print(json.dumps(read_all(Path(folder))), flush=True)
+        return
+    shutil.rmtree(args.workdir, ignore_errors=True)
+    rng = np.random.default_rng(args.seed)
+    source, raw = open_records(args.dataset, args.split), serialised(args.dataset, args.split)
+    whole = [record.video for record in source]
+    if args.videos:
+        whole += [file.read_bytes() for file in sorted(args.videos.glob("**/*.mp4")) if file.stat().st_size < 2**22]
+    started = time.monotonic()
+    videos = [mutated(whole[rng.integers(len(whole))], rng) for _ in range(args.count)]
+    write(args, "videos", [with_video(f"case {number}", video) for number, video in enumerate(videos)])
+    write(args, "records", [mutated(raw[rng.integers(len(raw))], rng) for _ in range(args.count)])
+    files = [write(args, f"file{number}", raw[:32]) for number in range(args.count // 10)]
+    for file in files:
+        (file.parent / "whole").write_text(
+            json.dumps([digest(record) for record in open_records(file.parent, "train")])
+        )
+        file.write_bytes(mutated(file.read_bytes(), rng))
+    told = {kind: read(args.workdir / kind) for kind in ("videos", "records")}
+    told["files"] = [read(args.workdir / f"file{number}") for number in range(len(files))]
+    document = {"count": args.count, "seed": args.seed, "videos_to_start_from": len(whole), **summary(told, args.count)}
+    print(json.dumps(document, indent=1), f"\n{time.monotonic() - started:.0f} s")
+    if args.out:
+        args.out.write_text(json.dumps(document, indent=1) + "\n")
+    sys.exit(0 if document["every_case_counted"] else 1)
 
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
@@ -52,92 +102,123 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-def video_case(content: bytes) -> str:
-    """What becomes of a video: `decoded`, or the kind of refusal."""
-    record = schema.Record(id="case", video=content, captions=(schema.Caption("a clip"),))
+def serialised(dataset: str, split: str) -> list[bytes]:
+    """The records of a split as they stand in its first file."""
+    folder = version_folder(dataset)
+    file = next(folder.glob(f"*-{split}.array_record-00000*"))
+    return list(array_record_module.ArrayRecordReader(str(file)).read_all())
+
+
+def with_video(name: str, video: bytes) -> bytes:
+    """A serialised record of this video."""
+    from tensorflow_datasets.core import example_serializer
+
+    features = schema.features()
+    example = schema.to_example(schema.Record(id=name, video=video, captions=(schema.Caption("a clip"),)))
+    serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
+    return bytes(serializer.serialize_example(features.encode_example(example)))
+
+
+def write(args: argparse.Namespace, name: str, records: list[bytes]) -> Path:
+    """A dataset of these serialised records, all in split `train`; its file of records."""
+    source, folder = version_folder(args.dataset), args.workdir / name
+    folder.mkdir(parents=True)
+    shutil.copy(source / "features.json", folder)
+    info = json.loads((source / "dataset_info.json").read_text())
+    split = {"filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}", "name": "train"}
+    split |= {"numBytes": str(sum(map(len, records))), "shardLengths": [str(len(records))]}
+    (folder / "dataset_info.json").write_text(json.dumps({**info, "splits": [split]}))
+    file = folder / f"{info['name']}-train.array_record-00000"
+    writer = array_record_module.ArrayRecordWriter(str(file), "group_size:1")
+    for record in records:
+        writer.write(record)
+    writer.close()
+    return file
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What a process of its own says of a dataset, or how it ended."""
     try:
-        decode_clip(record, VIDEO, -1.0, -1.0)
-    except VideoError:
-        return "refused"
-    return "decoded"
+        done = subprocess.run(
+            [sys.executable, __file__, "--read", str(folder)],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"ended": "HUNG"}
+    if done.returncode:
+        print(f"{folder}: {done.stderr.strip().splitlines()[-1:]}", flush=True)
+        return {"ended": f"CRASHED with {done.returncode}"}
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def record_case(content: bytes, damaged: bytes, field: str) -> str:
-    """What becomes of a record one of whose fields is damaged."""
-    example = schema.to_example(schema.Record(id="case", video=content, captions=(schema.Caption("a clip"),)))
-    example = {name: columns(value) for name, value in example.items()}
-    example |= {field: {"text": [damaged], "start": [-1.0], "end": [-1.0]} if field == "captions" else damaged}
+def read_all(folder: Path) -> dict[str, Any]:
+    """One epoch of a dataset: how many rows came, were whole, were named as left out; or the refusal of all of it."""
+    config = InputConfig(dataset=str(folder), max_failure_share=1.0, random_crop=False)
+    tokenizer = load_tokenizer("builtin:moving_shapes")
+    original = folder / "whole"
+    known = json.loads(original.read_text()) if original.is_file() else None
+    valid, wrong, seen = 0, 0, set()
     try:
-        record = schema.from_example(example)
-    except (ValueError, KeyError, TypeError, zlib.error, EOFError, OSError, UnicodeDecodeError):
-        return "refused"  # what `RecordSource` turns into DamagedRecordError
-    return video_case(record.video)
+        with TrainInput(config, VIDEO, TextConfig(), tokenizer, batch_size=BATCH, seed=0) as data:
+            for batch in epoch(data):
+                fresh = [i for i, number in enumerate(batch["index"].tolist()) if number not in seen]
+                seen |= set(batch["index"].tolist())
+                valid += int(batch["valid"][fresh].sum())
+            named = len(data.failures)
+            if known:
+                wrong = sum(digest(record) != known[number] for number, record in whole_records(folder))
+    except DatasetError as error:
+        return {"ended": "refused", "why": str(error)}
+    return {"ended": "read", "seen": len(seen), "valid": valid, "named": named, "wrong": wrong}
 
 
-def columns(value: Any) -> Any:
-    """A list of dicts as the dict of lists that TFDS reads it as."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return {name: [row[name] for row in value] for name in value[0]}
-    names = ("text", "start", "end", "caption", "label", "question", "answer", "kind", "id", "phrase", "mask_id")
-    return {name: [] for name in names} if value == [] else value
+def digest(record: schema.Record) -> str:
+    """Equal for equal records."""
+    told = [record.id, record.group, str(record.captions), str(record.actions), str(record.questions)]
+    masks = b"" if record.masks is None else record.masks.tobytes()
+    return hashlib.sha256(json.dumps(told).encode() + record.video + masks).hexdigest()
 
 
-def main() -> None:
-    """Runs all cases and writes the counts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True, help="a prepared dataset")
-    parser.add_argument("--videos", type=Path, help="also files of this folder")
-    parser.add_argument("--count", type=int, default=1000, help="of each kind")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-    records = open_records(args.dataset, "test")
-    videos = [records[number].video for number in range(min(50, len(records)))]
-    if args.videos:
-        videos += [file.read_bytes() for file in sorted(args.videos.iterdir()) if file.stat().st_size < 2**22]
-    masks = schema.to_example(records[0])["masks"]
-    rng = np.random.default_rng(args.seed)
-    cases: list[tuple[str, Any]] = []
-    for _ in range(args.count):
-        cases.append(("video", (video_case, mutated(videos[rng.integers(len(videos))], rng))))
-    for _ in range(args.count):
-        field = str(rng.choice(["video", "masks", "captions", "id"]))
-        whole = {"video": videos[0], "masks": masks, "captions": b"a red square", "id": b"clip-17"}[field]
-        cases.append(("record", (record_case, videos[0], mutated(whole, rng), field)))
-    started = time.monotonic()
-    counts = run(cases, args.workers)
-    told = {kind: dict(sorted(found.items())) for kind, found in counts.items()}
-    print(json.dumps(told, indent=1), f"{time.monotonic() - started:.0f} s")
-    if args.out:
-        document = {"seed": args.seed, "videos": len(videos), "limit_seconds": SECONDS, "counts": told}
-        args.out.write_text(json.dumps(document, indent=1) + "\n")
+def whole_records(folder: Path) -> Iterator[tuple[int, schema.Record]]:
+    """Those that can be read, with their numbers."""
+    source = open_records(folder, "train")
+    for number in range(len(source)):
+        with contextlib.suppress(DamagedRecordError):
+            yield number, source[number]
 
 
-def run(cases: list[tuple[str, Any]], workers: int) -> dict[str, collections.Counter[str]]:
-    """kind -> what became of its cases; a worker that dies or hangs is replaced."""
-    counts: dict[str, collections.Counter[str]] = {kind: collections.Counter() for kind, _ in cases}
-    context = multiprocessing.get_context("spawn")
-    waiting = list(enumerate(cases))
-    while waiting:
-        batch, waiting = waiting[:200], waiting[200:]
-        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-            futures = [(case, pool.submit(*case[1][1])) for case in batch]
-            for (number, (kind, _)), future in futures:
-                try:
-                    counts[kind][future.result(timeout=SECONDS)] += 1
-                except concurrent.futures.TimeoutError:
-                    counts[kind]["HUNG"] += 1
-                    print(f"case {number} hung", flush=True)
-                    for process in list(pool._processes.values()):
-                        process.kill()
-                except concurrent.futures.process.BrokenProcessPool:
-                    counts[kind]["CRASHED"] += 1
-                    print(f"case {number} or one beside it crashed", flush=True)
-                except Exception as error:  # whatever else comes out of a case is what the study looks for
-                    counts[kind][f"RAISED {type(error).__name__}"] += 1
-                    print(f"case {number}: {type(error).__name__}: {error}", flush=True)
-    return counts
+def epoch(data: TrainInput) -> Iterator[dict[str, np.ndarray]]:
+    """Batches in which every record comes at least once."""
+    for _ in range(-(-data.num_records // BATCH)):
+        yield next(data)
+
+
+def summary(told: dict[str, Any], count: int) -> dict[str, Any]:
+    """Counts of what became of the cases."""
+    ends = [entry["ended"] for entry in told["files"]]
+    within = [entry for entry in told["files"] if entry["ended"] == "read"]
+    files = {
+        "files": len(ends),
+        "refused_whole": ends.count("refused"),
+        "read_with_records_left_out": sum(entry["valid"] < entry["seen"] for entry in within),
+        "read_whole": sum(entry["valid"] == entry["seen"] for entry in within),
+        "records_that_were_not_in_them": sum(entry["wrong"] for entry in within),
+    }
+    kinds = {}
+    for kind in ("videos", "records"):
+        entry = told[kind]
+        kinds[kind] = {**entry, "left_out": entry.get("seen", 0) - entry.get("valid", 0)}
+    counted = all(kinds[kind]["ended"] == "read" and kinds[kind]["seen"] == count for kind in kinds)
+    return {
+        **kinds,
+        "files": files,
+        "every_case_counted": counted
+        and set(ends) <= {"read", "refused"}
+        and not files["records_that_were_not_in_them"],
+    }
 
 
 if __name__ == "__main__":

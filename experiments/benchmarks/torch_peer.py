@@ -211,7 +211,7 @@ def copy_parameters(peer: Peer, params: Mapping[str, Any]) -> None:
             values = np.asarray(named[source] if index is None else named[source][index], np.float32)
             if name.endswith("weight") and values.ndim == 2 and "token_embedding" not in name:
                 values = values.T
-            target.copy_(torch.from_numpy(np.ascontiguousarray(values)))
+            target.copy_(torch.from_numpy(np.array(values, order="C")))
     used = {_source(name)[0] for name, _ in peer.named_parameters()}
     if left := named.keys() - used:
         raise ValueError(f"parameters without a place in the peer: {sorted(left)}")

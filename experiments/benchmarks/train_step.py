@@ -1,12 +1,14 @@
 """How fast is a training step? The real one, with the full objective, beside the same architecture in PyTorch.
 
-    python experiments/benchmarks/train_step.py --variant S --frames 16 --size 112 --batch 8 --peer \\
-        --out experiments/results/train_step_cpu.json
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python experiments/benchmarks/train_step.py --variant S --frames 16 \\
+        --size 112 --batch 8 --peer --out experiments/results/train_step_cpu.json
 
-Both sides do the same work in turn, in one process: cut and paste, both towers, three losses, gradients, clipping, SGD
-with momentum; float32 on CPUs, bfloat16 with float32 parameters on accelerators. The peer (torch_peer.py) starts from
-the same parameters; before anything is timed its loss and gradients have to be ours. It runs as it is and compiled
-(`torch.compile`), and the faster one is what we are held against. Times are medians over the repeats.
+Both sides do the same work in one process: cut and paste, both towers, three losses, gradients, clipping, SGD with
+momentum; float32 on CPUs, bfloat16 with float32 parameters on accelerators. The peer (torch_peer.py) starts from the
+same parameters; before anything is timed its loss and gradients have to be ours. It runs as it is and compiled
+(`torch.compile`), and the faster one is what we are held against. They take turns of three steps each, of which the
+first is not counted: steps of a training follow each other, and the first after a pause gets its memory anew (on CPUs
+without large pages, see the variable above, that takes as long as half a step). Times are medians over all turns.
 
   model FLOPs  matrix products of the method, counted by hand (svilm_jax/models/flops.py); nothing twice
   MFU          model FLOPs a second, over the rate of a matrix product of the same dtype measured in the same run
@@ -69,7 +71,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=112, help="pixels, height and width")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--groups", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="turns of each side")
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="KEY=VALUE", help="of the config, such as model.remat=dots"
     )
@@ -224,13 +226,16 @@ def check(peer: Any, ours: Ours) -> None:
 
 
 def timed(sides: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
-    """Median seconds of a step of each, in turn, after two that warm up."""
+    """Median seconds of a step of each, over `repeats` turns."""
     found: dict[str, list[float]] = {name: [] for name in sides}
-    for repeat in range(repeats + 2):
+    for run in sides.values():
+        run()  # compiles whatever is left
+    for _ in range(repeats):
         for name, run in sides.items():
-            started = time.perf_counter()
             run()
-            if repeat > 1:
+            for _ in range(2):
+                started = time.perf_counter()
+                run()
                 found[name].append(time.perf_counter() - started)
     return {name: statistics.median(seconds) for name, seconds in found.items()}
 
