@@ -47,7 +47,7 @@ def fitting(variant: str, batch: int, pod: str, most: int, folder: Path) -> dict
     """The plan with the fewest parts that fits, or with the most that there can be; and what was tried before."""
     parts, tried = 1, []
     while True:
-        entry = planned(variant, batch, pod, parts, folder / "plan.tmp")
+        entry = planned(variant, batch, pod, parts, folder / f"{variant}_{batch}_{pod}.tmp")
         if entry["fits"] or 2 * parts > min(most, batch // CHIPS[pod]):
             return {**entry, "did_not_fit": tried}
         tried.append({"microbatches": parts, "peak_hbm_bytes": entry["peak_hbm_bytes"]})

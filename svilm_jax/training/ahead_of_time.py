@@ -61,7 +61,8 @@ class Forecast:
       model_flops: of a step on all chips, counted by hand, without rematerialisation.
       collective_bytes: kind -> bytes sent to other chips in a step.
       compute_seconds, memory_seconds, network_seconds: each alone at published rates. Of memory only what is certain
-        is counted: parameters and statistics read and written once.
+        is counted: parameters and statistics read and written once. What goes between slices is not told apart from
+        what goes between neighbours, and takes longer.
       estimated_step_seconds: the largest of the three.
       estimated_mfu: model FLOPs over what the chips could do in that time.
       compile_seconds: on the machine that compiled.
@@ -273,8 +274,9 @@ def _devices(topology: str, slices: int) -> list[jax.Device]:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """libtpu looks for the machine that it runs on; here it need not find one."""
+    """libtpu looks for the machine that it runs on, and wants it for itself; here it need not find one."""
     told = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-4"}
+    told |= {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
     missing = {name: value for name, value in told.items() if name not in os.environ}
     os.environ.update(missing)
     try:
