@@ -2,9 +2,10 @@
 
     python experiments/faults.py --dataset runs/data/moving_shapes --kills 50 --out experiments/results/faults.json
 
-Every kill is SIGKILL or SIGTERM, drawn from a seed, at a random moment of start-up, training, saving or evaluation. The
-final parameters have to be those of the undisturbed run to the last bit. Compiled programs are cached between starts
-(JAX_COMPILATION_CACHE_DIR), or most kills would fall into compilation.
+Every kill is SIGKILL or SIGTERM, drawn from a seed. A third of them come at a random moment after the start, most of
+which is start-up; the others at a random moment after the first new step, between and inside steps and saves. The final
+parameters have to be those of the undisturbed run to the last bit. Compiled programs are cached between starts
+(JAX_COMPILATION_CACHE_DIR). An undisturbed run that is there already is not repeated.
 """
 
 import argparse
@@ -36,36 +37,49 @@ def command(args: argparse.Namespace, workdir: Path) -> list[str]:
     return [sys.executable, "-m", "svilm_jax.main", "train", f"--config={CONFIG}", f"--workdir={workdir}", *overrides]
 
 
+def step_of(workdir: Path) -> int:
+    """The last that is logged."""
+    lines = read_lines(workdir / "metrics.jsonl")
+    return int(lines[-1]["step"]) if lines else 0
+
+
 def main() -> None:
     """Runs both trainings and compares them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True, help="folder that `svilm prepare moving_shapes` wrote")
     parser.add_argument("--workdirs", type=Path, default=Path("runs/faults"))
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--every", type=int, default=10, help="steps between saves")
-    parser.add_argument("--longest", type=float, default=25.0, help="seconds that a start may run before it is killed")
+    parser.add_argument("--start-up", type=float, default=15.0, help="seconds after a start, at most, of a third")
+    parser.add_argument("--training", type=float, default=6.0, help="seconds after the first new step, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    shutil.rmtree(args.workdirs, ignore_errors=True)
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(args.workdirs.resolve() / "compiled")}
     environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     peace, war = args.workdirs / "undisturbed", args.workdirs / "killed"
     quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(command(args, peace), check=True, **quiet)
+    shutil.rmtree(war, ignore_errors=True)
+    if not (peace / "metrics.json").is_file():
+        shutil.rmtree(peace, ignore_errors=True)
+        subprocess.run(command(args, peace), check=True, **quiet)
     rng = np.random.default_rng(args.seed)
     kills: list[dict[str, object]] = []
     while len(kills) < args.kills:
+        before = step_of(war)
         process = subprocess.Popen(command(args, war), **quiet)
-        time.sleep(float(rng.uniform(0.5, args.longest)))
+        late = rng.random() > 1 / 3
+        while late and process.poll() is None and step_of(war) <= before:
+            time.sleep(0.05)
+        time.sleep(float(rng.uniform(0, args.training) if late else rng.uniform(0.5, args.start_up)))
         sent = signal.SIGKILL if rng.random() < 0.5 else signal.SIGTERM
         if process.poll() is not None:
             raise SystemExit(f"ended by itself after {len(kills)} kills, with {process.returncode}: raise --steps")
         process.send_signal(sent)
         status = process.wait(timeout=300)
-        lines = read_lines(war / "metrics.jsonl")
-        kills.append({"signal": sent.name, "status": status, "step": lines[-1]["step"] if lines else 0})
+        saving = any((war / "checkpoints").glob("*tmp*"))  # what a kill inside a save leaves
+        kills.append({"signal": sent.name, "status": status, "step": step_of(war), "inside_a_save": saving})
         print(kills[-1], flush=True)
     subprocess.run(command(args, war), check=True, **quiet)
     leaves = [jax.tree.leaves(parameters(load(folder).model)) for folder in (peace, war)]
@@ -74,6 +88,7 @@ def main() -> None:
     document = {
         "kills": len(kills),
         "by_signal": collections.Counter(str(kill["signal"]) for kill in kills),
+        "inside_a_save": sum(bool(kill["inside_a_save"]) for kill in kills),
         "by_status": collections.Counter(str(kill["status"]) for kill in kills),
         "steps": args.steps,
         "parameters_bit_identical": same,
