@@ -3,13 +3,15 @@
     python experiments/pods.py --out experiments/pods
 
 Every entry is one `svilm compile` in a process of its own, with the command kept beside its figures. A step that does
-not fit is cut into twice as many parts (GradCache, `config.train.microbatches`) until it does. Entries that are there
-already are not compiled again; the table is written from all of them.
+not fit is cut into twice as many parts (GradCache, `config.train.microbatches`) until it does; a large batch starts
+with the parts that it needs if a row takes what it takes in the plan of the smaller one. Entries that are there already
+are not compiled again; the table is written from all of them.
 """
 
 import argparse
 import itertools
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -45,13 +47,24 @@ def main() -> None:
 
 def fitting(variant: str, batch: int, pod: str, most: int, folder: Path) -> dict[str, Any]:
     """The plan with the fewest parts that fits, or with the most that there can be; and what was tried before."""
-    parts, tried = 1, []
+    parts, tried = first_guess(variant, batch, pod, folder), []
     while True:
         entry = planned(variant, batch, pod, parts, folder / f"{variant}_{batch}_{pod}.tmp")
         if entry["fits"] or 2 * parts > min(most, batch // CHIPS[pod]):
             return {**entry, "did_not_fit": tried}
         tried.append({"microbatches": parts, "peak_hbm_bytes": entry["peak_hbm_bytes"]})
         parts *= 2
+
+
+def first_guess(variant: str, batch: int, pod: str, folder: Path) -> int:
+    """Parts by the plan of the smallest batch on the same pod, where there is one."""
+    file = folder / f"{variant}_{BATCHES[0]}_{pod}.json"
+    if not file.is_file():
+        return 1
+    plan = json.loads(file.read_text())
+    fixed = plan["parameter_bytes"] + plan["optimizer_bytes"]
+    rows = (plan["hbm_bytes"] - fixed) * plan["batch_size"] / (plan["peak_hbm_bytes"] - fixed)  # at a time, all chips
+    return 2 ** max(0, math.ceil(math.log2(batch / rows)))
 
 
 def planned(variant: str, batch: int, pod: str, parts: int, file: Path) -> dict[str, Any]:
