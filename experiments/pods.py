@@ -95,7 +95,7 @@ def table(folder: Path) -> str:
         "with momentum, 30,522 words, parameters sharded over all chips), compiled for pods not there. Memory and",
         "traffic are the compiler's plan; **times and MFU are estimates**: a roofline of published figures, which a",
         "step takes at least, and no measurement. FLOPs count what is rematerialised, MFU does not. Parts: into how",
-        "many the batch is cut (GradCache) where it does not fit whole.",
+        "many the batch is cut (GradCache) where it does not fit whole. Compiled on one core of a busy machine.",
         "",
         "| model | batch | pod | parts | parameters + optimiser | peak HBM | of | fits | TFLOPs a chip | sent a chip | "
         "estimated step | estimated MFU | compiled in |",
@@ -111,7 +111,7 @@ def line(name: str, plan: dict[str, Any]) -> str:
     """One row."""
     variant, batch, pod = name.split("_")
     kinds = sorted(plan["collective_bytes"].items(), key=lambda item: -item[1])
-    sent = ", ".join(f"{size / 2**30:.2f} GiB {kind}" for kind, size in kinds if size >= 2**20)
+    sent = ", ".join(f"{size / 2**30:.2f} GiB {kind}" for kind, size in kinds if size >= 2**24)  # less is noise
     cells = [
         f"S-ViLM-{variant}",
         f"{int(batch):,}",
