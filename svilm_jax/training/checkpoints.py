@@ -23,7 +23,7 @@ from svilm_jax.config import Config, ConfigError, resolve
 from svilm_jax.input.tokenization import Tokenizer, tokenizer_from_files
 from svilm_jax.models.parameters import Params, abstract_model, bind
 from svilm_jax.models.svilm import SVILM
-from svilm_jax.training.checksums import checksums, differing
+from svilm_jax.training.checksums import check_sums, checksums
 from svilm_jax.training.state import Structure, TrainState
 
 log = logging.getLogger(__name__)
@@ -87,8 +87,7 @@ class Checkpoints:
             try:
                 self._check_shapes(step, structure)
                 state = self.restore(step, structure)
-                if wrong := differing(_tree(state), meta.get("checksums", {})):
-                    raise ValueError(f"other numbers than were saved in {', '.join(wrong[:4])}")
+                check_sums(_tree(state), meta.get("checksums", {}))
                 return step, state
             except CheckpointError:
                 raise
@@ -285,8 +284,7 @@ def _read_params(folder: Path, saved: dict[str, int]) -> Params:
         restore = ocp.checkpoint_utils.construct_restore_args(wanted)
         options = ocp.args.PyTreeRestore(item={name: wanted}, restore_args={name: restore}, partial_restore=True)
         restored = checkpointer.restore(folder / "state", args=options)
-    if wrong := differing({name: restored[name]}, saved):
-        raise ValueError(f"other numbers than were saved in {', '.join(wrong[:4])}")
+    check_sums({name: restored[name]}, saved)
     return _numbered(restored[name])
 
 

@@ -24,6 +24,12 @@ def differing(tree: Any, saved: dict[str, int]) -> list[str]:
     return sorted(name for name, value in checksums(tree).items() if saved.get(name, value) != value)
 
 
+def check_sums(tree: Any, saved: dict[str, int]) -> None:
+    """Raises ValueError naming arrays that are not those of the sums."""
+    if wrong := differing(tree, saved):
+        raise ValueError(f"other numbers than were saved in {', '.join(wrong[:4])}")
+
+
 @jax.jit
 def _sums(leaves: list[jax.Array]) -> jax.Array:
     return jnp.stack([_bits(leaf).astype(jnp.uint32).sum(dtype=jnp.uint32) for leaf in leaves])
