@@ -1,18 +1,34 @@
 """Structured video-language pre-training: where words are, and when scenes change.
 
-`svilm_jax.load(path)` gives a trained model with its config and tokenizer.
+model = svilm_jax.load("runs/demo")
+model.embed_video(["a.mp4", "b.mp4"]) @ model.embed_text("a red square").T
+model.ground("a.mp4", "a red square").heat
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from svilm_jax.training.checkpoints import Loaded
+    from svilm_jax.inference import TrainedModel
 
 __all__ = ["load"]
 
 
-def load(path: str) -> "Loaded":
-    """The model of a workdir (its newest checkpoint) or of WORKDIR/checkpoints/STEP; see `Loaded`."""
-    from svilm_jax.training.checkpoints import load as load_checkpoint  # here: `import svilm_jax` stays quick
+def load(path: str | Path) -> "TrainedModel":
+    """A trained model, to be asked.
+
+    Args:
+      path: a folder of `svilm export` or `svilm import`, which is read without what training needs (Grain, Orbax); or a
+        --workdir of `svilm train` (its newest checkpoint), or WORKDIR/checkpoints/STEP.
+
+    Raises:
+      FolderError, CheckpointError: nothing there that can be read.
+    """
+    # Imported here: `import svilm_jax` stays quick, and a model is asked without what it was trained with.
+    from svilm_jax.interop.folder import is_model_folder, read_folder
+
+    if is_model_folder(path):
+        return read_folder(path)
+    from svilm_jax.training.checkpoints import load as load_checkpoint
 
     return load_checkpoint(path)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 
+from svilm_jax import load
 from svilm_jax.config import Config, ConfigError, HeadConfig
 from svilm_jax.config_file import apply_overrides, read_config
 from svilm_jax.evaluation import Encoder, build_evaluators, format_table
@@ -20,7 +21,6 @@ from svilm_jax.input.targets import read_classes
 from svilm_jax.models.parameters import Params, bind, fingerprint, parameters
 from svilm_jax.models.svilm import build_model
 from svilm_jax.parallel import is_first, make_mesh, named_mesh
-from svilm_jax.training.checkpoints import load
 from svilm_jax.training.initialization import starting_point
 from svilm_jax.training.loop import Stopped
 from svilm_jax.training.loop import train as run_training

@@ -34,6 +34,8 @@ class VideoConfig:
     heads: int = 0
     mlp_ratio: float = 4.0  # [A]
     activation: str = "gelu"  # gelu | gelu_tanh | relu
+    norm_epsilon: float = 1e-6  # of the layer norms, as in ViT
+    position_table: str = "factorized"  # factorized: a row a time index plus a row a place | joint: a row a token [C]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +60,8 @@ class TextConfig:
     mlp_ratio: float = 4.0
     positions: int = 512  # rows of the position table, as BERT's; at least `length`
     activation: str = "gelu"
+    norm_epsilon: float = 1e-12  # of the layer norms, as in BERT
+    pool: str = "first"  # what stands for a sentence: first, its [CLS] [A] | mean, that of all its tokens [C]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +116,10 @@ class InitConfig:
     changes fields of it. Positions are resampled where the number of frames or the size changes.
     """
 
-    checkpoint: str = ""  # a --workdir of `svilm train`, or WORKDIR/checkpoints/STEP
+    checkpoint: str = ""  # a --workdir of `svilm train`, WORKDIR/checkpoints/STEP, or a folder of import or export
     model: Options = dataclasses.field(default_factory=dict)  # such as {"video": {"frames": 32}}
     freeze: tuple[str, ...] = ()  # starts of parameter names that stay as they are, such as "text_tower"
-    learning_rate_scale: float = 1.0  # of what came from the checkpoint; what is fresh moves at the full rate
+    learning_rate_scale: float = 1.0  # of what came trained; what is fresh, in an import too, moves at the full rate
 
 
 @dataclasses.dataclass(frozen=True)

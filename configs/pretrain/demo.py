@@ -3,16 +3,20 @@
 Command:   svilm prepare moving_shapes --out runs/data
            svilm train --config=configs/pretrain/demo.py --workdir=runs/demo
 Baseline:  svilm train --config=configs/pretrain/demo.py:objectives=contrast --workdir=runs/contrast
+MiniLM:    svilm import --text MINILM --config=configs/pretrain/demo.py --out runs/minilm
+           svilm train --config=configs/pretrain/demo.py:text=frozen --workdir=runs/demo_frozen
 Hardware:  two CPU cores, no accelerator.
 Metric:    see README.md, "Results".
-Arguments: objectives=full|contrast, seed.
+Arguments: objectives=full|contrast, text=fresh|frozen|tuned (the last two start from runs/minilm), seed.
 """
 
-from svilm_jax.config import default_config, parse_arg
+from svilm_jax.config import ConfigError, default_config, parse_arg
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, objectives="full", seed=0)
+    arg = parse_arg(arg, objectives="full", text="fresh", seed=0)
+    if arg.text not in ("fresh", "frozen", "tuned"):
+        raise ConfigError(f"text={arg.text}: expected fresh, frozen or tuned")
     config = default_config()
     config.model.variant = "Mini"
     # Five time indices are the fewest with which temporal grouping asks for more than the index (see
@@ -41,6 +45,11 @@ def get_config(arg=None):
     # Every second clip is seen whole, as in evaluation; the paper splices all, which cost a quarter of R@1 here. Blocks
     # of two: every splice is between look-alikes, which colours do not give away.
     config.splice.update({"enabled": arg.objectives == "full", "share": 0.5, "block": 2})
+
+    if arg.text != "fresh":
+        config.init.checkpoint = "runs/minilm"
+        config.init.freeze = ("text_tower",) if arg.text == "frozen" else ()
+        config.init.learning_rate_scale = 0.1  # of the text tower; all else is fresh and moves at the full rate
 
     config.evaluators = {
         "retrieval": {"split": "test"},

@@ -10,8 +10,8 @@ from svilm_jax.evaluation.evaluate import Evaluation, evaluate
 from svilm_jax.evaluation.table import format_table, with_baselines
 
 if TYPE_CHECKING:
-    from svilm_jax.evaluation.encoding import Encoder
     from svilm_jax.evaluation.registry import KINDS, Evaluator, build_evaluators
+    from svilm_jax.inference.encoding import Encoder
 
 __all__ = [
     "KINDS",
@@ -24,10 +24,15 @@ __all__ = [
     "with_baselines",
 ]
 
-_LATE = {"Encoder": "encoding", "KINDS": "registry", "Evaluator": "registry", "build_evaluators": "registry"}
+_LATE = {
+    "Encoder": "svilm_jax.inference.encoding",
+    "KINDS": f"{__name__}.registry",
+    "Evaluator": f"{__name__}.registry",
+    "build_evaluators": f"{__name__}.registry",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATE:
-        return getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)
+        return getattr(importlib.import_module(_LATE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

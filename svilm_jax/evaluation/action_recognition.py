@@ -8,8 +8,8 @@ import numpy as np
 
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.evaluation.clips import EvaluationError
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.labelled import LabelledClips
+from svilm_jax.inference.encoding import Encoder
 
 
 @dataclasses.dataclass(frozen=True)

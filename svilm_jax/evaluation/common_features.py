@@ -10,7 +10,7 @@ import numpy as np
 
 from svilm_jax.evaluation import raw_pixels
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
-from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.inference.encoding import Encoder
 
 
 def common_features(encoder: Encoder, dataset: str, split: str, count: int) -> dict[str, np.ndarray]:

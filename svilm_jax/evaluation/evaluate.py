@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # not at run time: both bring JAX, and the package with this function is imported without
-    from svilm_jax.evaluation.encoding import Encoder
     from svilm_jax.evaluation.registry import Evaluator
+    from svilm_jax.inference.encoding import Encoder
 
 log = logging.getLogger(__name__)
 

@@ -1,15 +1,8 @@
 """Which words are where in the picture? Pointing game and region overlap on clips with at least two objects.
 
-Readout, fixed before it was measured. A phrase, put into the first prompt of training, is embedded by the text tower;
-its group is m* = argmax_m cos(group_embedding[m], phrase_embedding). Its heat map is
-
-- `logits` (official where assignment is hard or gumbel): the affinity of m* to every video token in the last grouping
-  block. Hard training shapes the affinities, and probabilities near one tie over whole regions;
-- `assignments` (official where assignment is soft): the probability of m* at every token in the last block;
-- `similarity_weighted` (for comparison): sum over groups of softmax_m(cos / temperature) times the assignment.
-
-The point is the strongest patch, drawn towards where the assignment of m* has its weight among the neighbours (see
-`pointing`). The region of a phrase is the set of tokens that m* wins, whatever the readout.
+How a phrase gets its group m* and its heat map is in `svilm_jax/inference/heat_maps.py`. The point is the strongest
+patch, drawn towards where the assignment of m* has its weight among the neighbours (see `pointing`). The region of a
+phrase is the set of tokens that m* wins, whatever the readout.
 """
 
 import dataclasses
@@ -17,14 +10,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from svilm_jax.config import Config, ConfigError, GroupingConfig, nearest
+from svilm_jax.config import Config, ConfigError
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, object_masks
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.pointing import PointingGame
 from svilm_jax.evaluation.regions import RegionOverlap
-
-READOUTS = ("auto", "logits", "assignments", "similarity_weighted")
-OFFICIAL_READOUT = {"hard": "logits", "gumbel": "logits", "soft": "assignments"}
+from svilm_jax.inference.encoding import Encoder
+from svilm_jax.inference.heat_maps import heat_maps, resolve_block, resolve_readout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +26,7 @@ class GroundingOptions:
       dataset: folder; "": that of the input.
       split: its split; needs masks.
       limit: use the first so many clips; 0: all.
-      readout: one of `READOUTS`; auto: the official one of the config's assignment.
+      readout: one of `heat_maps.READOUTS`; auto: the official one of the config's assignment.
       block: the grouping block whose affinities are read, from 1; 0: the last. Tokens mix with every layer: an earlier
         block may know better where things are.
       block_split: the block with the most hits on this split is read instead; never `split`; "": `block` decides.
@@ -51,56 +42,6 @@ class GroundingOptions:
     block_split: str = ""
     temperature: float = 0.07
     prefix: str = "grounding"
-
-
-def resolve_readout(readout: str, assignment: str) -> str:
-    """The readout to use, `auto` resolved by the assignment of the config.
-
-    Raises:
-      ConfigError: an unknown readout.
-    """
-    if readout not in READOUTS:
-        raise ConfigError(f"grounding readout {readout!r}: expected one of {READOUTS}{nearest(readout, READOUTS)}")
-    return OFFICIAL_READOUT[assignment] if readout == "auto" else readout
-
-
-def resolve_block(block: int, grouping: GroupingConfig) -> int:
-    """The index of the grouping block to read: from 0, or -1 for the last.
-
-    Raises:
-      ConfigError: the model has no such block.
-    """
-    blocks = len(grouping.after_layers)
-    if not blocks or not 0 <= block <= blocks:
-        raise ConfigError(f"grounding block={block}: the model has {blocks}; expected 1 to {blocks}, or 0 for the last")
-    return block - 1
-
-
-def heat_maps(
-    reading: dict[str, np.ndarray], phrases: np.ndarray, readout: str, temperature: float, block: int = -1
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Heat maps of phrases over one clip, where they have their weight, and the groups that match them.
-
-    Args:
-      reading: `group_embedding` [M, C], `logits` and `assignments` [blocks, M, Nt, h, w] of `Encoder.videos`.
-      phrases: float32 [K, C], L2-normalised.
-      readout: `logits`, `assignments` or `similarity_weighted`.
-      block: index of the grouping block.
-      temperature: of `similarity_weighted`.
-
-    Returns:
-      (heat float [K, Nt, h, w]; mass float [K, Nt, h, w], not negative: the assignment of the matched group, or the
-      heat where that is a probability itself; matched int [K]).
-    """
-    similarity = phrases @ reading["group_embedding"].T  # [K, M]
-    matched = similarity.argmax(axis=1)  # [K]
-    assignments = reading["assignments"][block]
-    if readout != "similarity_weighted":
-        return reading[readout][block][matched], assignments[matched], matched
-    weights = np.exp((similarity - similarity.max(axis=1, keepdims=True)) / temperature)
-    weights /= weights.sum(axis=1, keepdims=True)  # [K, M]
-    heat = np.tensordot(weights, assignments, axes=1)
-    return heat, heat, matched
 
 
 class Grounding:

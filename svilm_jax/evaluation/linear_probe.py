@@ -13,8 +13,8 @@ import scipy.optimize
 
 from svilm_jax.config import Config, ConfigError, HeadConfig, nearest
 from svilm_jax.evaluation.clips import EvaluationError
-from svilm_jax.evaluation.encoding import FEATURES, Encoder
 from svilm_jax.evaluation.labelled import LabelledClips
+from svilm_jax.inference.encoding import FEATURES, Encoder
 from svilm_jax.input.targets import read_classes
 from svilm_jax.models.svilm import build_model
 

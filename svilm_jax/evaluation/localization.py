@@ -14,11 +14,11 @@ import numpy as np
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.evaluation.detection import THRESHOLDS, Segments, detection_average_precision
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.proposals import classify, propose
 from svilm_jax.evaluation.soft_nms import TOP_K, soft_nms
 from svilm_jax.evaluation.submission import write_submission
 from svilm_jax.evaluation.video_classes import read_video_classes
+from svilm_jax.inference.encoding import Encoder
 from svilm_jax.input.features import VideoFeatures, read_index, resized
 
 BATCH = 16

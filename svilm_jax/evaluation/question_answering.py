@@ -16,7 +16,7 @@ import numpy as np
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.evaluation.answers import accuracy, accuracy_by_kind, out_of_vocabulary_share, question_kind
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
-from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.inference.encoding import Encoder
 from svilm_jax.input.schema import Question
 
 log = logging.getLogger(__name__)

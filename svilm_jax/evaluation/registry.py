@@ -5,7 +5,6 @@ from typing import Any, Protocol
 
 from svilm_jax.config import Config, ConfigError, nearest, resolve_options
 from svilm_jax.evaluation.action_recognition import ActionOptions, ActionRecognition
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.grounding import Grounding, GroundingOptions
 from svilm_jax.evaluation.linear_probe import LinearProbe, ProbeOptions
 from svilm_jax.evaluation.localization import Localization, LocalizationOptions
@@ -13,6 +12,7 @@ from svilm_jax.evaluation.question_answering import QuestionAnswering, QuestionO
 from svilm_jax.evaluation.retrieval import HardRetrieval, HardRetrievalOptions, Retrieval, RetrievalOptions
 from svilm_jax.evaluation.scene_cuts import SceneCutOptions, SceneCuts
 from svilm_jax.evaluation.temporal_grouping import GroupingOptions, TemporalGrouping
+from svilm_jax.inference.encoding import Encoder
 
 
 class Evaluator(Protocol):

@@ -13,9 +13,9 @@ import numpy as np
 from svilm_jax.config import Config, ConfigError, nearest
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, whole_captions
 from svilm_jax.evaluation.dual_softmax import dual_softmax
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.oracles import oracle_metrics
 from svilm_jax.evaluation.ranking import chance_metrics, pessimistic_ranks, recall_metrics
+from svilm_jax.inference.encoding import Encoder
 from svilm_jax.input.schema import Record
 
 log = logging.getLogger(__name__)

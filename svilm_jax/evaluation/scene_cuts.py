@@ -15,7 +15,7 @@ from svilm_jax.config import Config, ConfigError
 from svilm_jax.evaluation import cut_detection, raw_pixels
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
 from svilm_jax.evaluation.common_features import common_features
-from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.inference.encoding import Encoder
 from svilm_jax.input.schema import Record
 
 Peaks = list[tuple[float, float]]

@@ -15,8 +15,8 @@ from svilm_jax.config import Config, ConfigError, nearest
 from svilm_jax.evaluation import raw_pixels, spans
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
 from svilm_jax.evaluation.common_features import common_features
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.splices import Splice, draw_span, splice, weighted_spans
+from svilm_jax.inference.encoding import Encoder
 
 PARTNERS = ("twin", "next")
 SPANS = ("drawn", "all")

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
-from svilm_jax.evaluation.encoding import FEATURES, Encoder
+from svilm_jax.inference.encoding import FEATURES, Encoder
 from svilm_jax.input.features import FeatureIndex, VideoFeatures, file_name, window_starts, write_index
 from svilm_jax.input.schema import Record
 

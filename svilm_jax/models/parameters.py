@@ -1,6 +1,7 @@
 """How do a module and its parameters come apart? Parameters are a nested dict of arrays everywhere outside models."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -40,6 +41,28 @@ def fingerprint(params: Params) -> str:
     for leaf in jax.tree.leaves(params):
         digest.update(np.asarray(leaf).tobytes())
     return digest.hexdigest()[:12]
+
+
+def named(params: Params) -> dict[str, Any]:
+    """Name -> array, in the order of `jax.tree.leaves`; a name is the way to its array, parts joined by dots."""
+    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """The name of the array at a path of `jax.tree_util`."""
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def unnamed(arrays: Mapping[str, Any]) -> Params:
+    """The nested dict of which `named` gives these; parts that are numbers are places in a list of modules."""
+    params: dict[Any, Any] = {}
+    for name, array in arrays.items():
+        *way, last = (int(part) if part.isdigit() else part for part in name.split("."))
+        place = params
+        for part in way:
+            place = place.setdefault(part, {})
+        place[last] = array
+    return params
 
 
 def count(params: Params) -> int:

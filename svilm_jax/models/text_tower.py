@@ -4,18 +4,19 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from svilm_jax.config import TextConfig
+from svilm_jax.config import ConfigError, TextConfig, nearest
 from svilm_jax.models.transformer import LayerNorm, Layers
 from svilm_jax.models.variants import Size
 from svilm_jax.parallel import constrain
 
-EPSILON = 1e-12  # of the layer norms, as in BERT
+POOLS = ("first", "mean")
 
 
 class TextTower(nnx.Module):
-    """Token, position and segment embeddings, a norm, post-norm layers; the first token stands for the sentence.
+    """Token, position and segment embeddings, a norm, post-norm layers.
 
-    BERT's pooler is not here: [CLS] goes straight to the projection of the joint space.
+    The first token stands for the sentence, or the mean of all real ones, as sentence encoders have it. BERT's pooler
+    is not here: what stands for the sentence goes straight to the projection of the joint space.
     """
 
     def __init__(
@@ -30,7 +31,11 @@ class TextTower(nnx.Module):
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
-        self.dtype = dtype
+        if config.pool not in POOLS:
+            raise ConfigError(
+                f"config.model.text.pool={config.pool!r}: expected one of {POOLS}{nearest(config.pool, POOLS)}"
+            )
+        self.dtype, self.pool = dtype, config.pool
 
         def table(rows: int, axis: str | None) -> nnx.Param:
             values = nnx.initializers.normal(0.02)(rngs.params(), (rows, size.width))
@@ -39,7 +44,7 @@ class TextTower(nnx.Module):
         self.token_embedding = table(vocab_size, "vocab")
         self.position_embedding = table(config.positions, None)
         self.segment_embedding = table(2, None)
-        self.embedding_norm = LayerNorm(size.width, epsilon=EPSILON, rngs=rngs)
+        self.embedding_norm = LayerNorm(size.width, epsilon=config.norm_epsilon, rngs=rngs)
         self.layers = Layers(
             size.layers,
             remat=remat,
@@ -49,7 +54,7 @@ class TextTower(nnx.Module):
             mlp_ratio=config.mlp_ratio,
             activation=config.activation,
             pre_norm=False,
-            epsilon=EPSILON,
+            epsilon=config.norm_epsilon,
             attention=attention,
             axes=("rows", None),
             dtype=dtype,
@@ -58,7 +63,11 @@ class TextTower(nnx.Module):
 
     def __call__(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
         """tokens int32 [N, L], mask bool [N, L] (False at padding) -> sentence vectors float32 [N, D]."""
-        return self.tokens(tokens, mask)[:, 0].astype(jnp.float32)
+        x = self.tokens(tokens, mask)
+        if self.pool == "first":
+            return x[:, 0].astype(jnp.float32)
+        real = mask.at[:, 0].set(True)[..., None]  # as attention has it
+        return jnp.where(real, x.astype(jnp.float32), 0).sum(axis=1) / real.sum(axis=1)
 
     def tokens(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
         """The same, all of the last layer: [N, L, D]."""

@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from svilm_jax.config import ConfigError, GroupingConfig, VideoConfig
+from svilm_jax.config import ConfigError, GroupingConfig, VideoConfig, nearest
 from svilm_jax.models.grouping import GroupingBlock
 from svilm_jax.models.patch_embedding import PatchEmbedding, token_grid
+from svilm_jax.models.positions import grid_sinusoids, sinusoids
 from svilm_jax.models.transformer import LayerNorm, Layers
 from svilm_jax.models.variants import Size
 from svilm_jax.parallel import constrain, sequence_parts
 
-EPSILON = 1e-6  # of the layer norms, as in ViT
+POSITION_TABLES = ("factorized", "joint")
 
 
 class Stage(nnx.Module):
@@ -29,8 +30,9 @@ class VideoTower(nnx.Module):
 
     Group tokens join the video tokens in every layer (`grouping.in_layers`) and are updated by a grouping block after
     each of `grouping.after_layers`. Positions are a sum of a learned vector for the time index and one for the place,
-    so that both can be resampled for other lengths and sizes; they start as sines and cosines, about as large as the
-    patches they are added to, since a short training would hardly find a position of size 0.02 [C].
+    or one vector a token, as public video ViTs have them; both can be resampled for other lengths and sizes. They start
+    as sines and cosines, about as large as the patches they are added to, since a short training would hardly find a
+    position of size 0.02 [C].
     """
 
     def __init__(
@@ -56,8 +58,19 @@ class VideoTower(nnx.Module):
         width = size.width
         self.patch_embedding = PatchEmbedding(config, width, dtype=dtype, rngs=rngs)
         times, rows, columns = self.grid
-        self.time_position = nnx.Param(sinusoids(times, width), axes=(None, "embed"))
-        self.space_position = nnx.Param(grid_sinusoids(rows, columns, width), axes=(None, "embed"))
+        of_time, of_space = sinusoids(times, width), grid_sinusoids(rows, columns, width)
+        if config.position_table not in POSITION_TABLES:
+            raise ConfigError(
+                f"config.model.video.position_table={config.position_table!r}: expected one of {POSITION_TABLES}"
+                f"{nearest(config.position_table, POSITION_TABLES)}"
+            )
+        self.joint = config.position_table == "joint"
+        if self.joint:
+            table = (of_time[:, None] + of_space[None]).reshape(-1, width)
+            self.joint_position = nnx.Param(table, axes=(None, "embed"))
+        else:
+            self.time_position = nnx.Param(of_time, axes=(None, "embed"))
+            self.space_position = nnx.Param(of_space, axes=(None, "embed"))
         # Unit-sized: groups have to differ at the start, or hard assignment gives everything to one of them.
         groups = nnx.initializers.normal(1.0)(rngs.params(), (grouping.num_groups, width))
         self.group_tokens = nnx.Param(groups, axes=(None, "embed"))
@@ -65,7 +78,7 @@ class VideoTower(nnx.Module):
         shared: dict[str, Any] = {
             "mlp_ratio": config.mlp_ratio,
             "activation": config.activation,
-            "epsilon": EPSILON,
+            "epsilon": config.norm_epsilon,
             "attention": attention,
             "dtype": dtype,
             "rngs": rngs,
@@ -84,8 +97,8 @@ class VideoTower(nnx.Module):
         if bounds[-1] < size.layers:
             stages[f"stage{len(stages) + 1}"] = Stage(layers(size.layers - bounds[-1]), None)
         self.stages = nnx.Dict(stages)
-        self.token_norm = LayerNorm(width, epsilon=EPSILON, rngs=rngs)
-        self.group_norm = LayerNorm(width, epsilon=EPSILON, rngs=rngs)
+        self.token_norm = LayerNorm(width, epsilon=config.norm_epsilon, rngs=rngs)
+        self.group_norm = LayerNorm(width, epsilon=config.norm_epsilon, rngs=rngs)
 
     def __call__(
         self, video: jax.Array, *, train: bool, rng: jax.Array | None = None
@@ -104,8 +117,7 @@ class VideoTower(nnx.Module):
         batch = video.shape[0]
         times, rows, columns = self.grid
         x = self.patch_embedding(video)  # [B, Nt, Ns, D]
-        positions = self.time_position[...][:, None] + self.space_position[...][None]  # [Nt, Ns, D]
-        x = x + positions.astype(self.dtype)
+        x = x + self._positions().astype(self.dtype)
         x = constrain(x.reshape(batch, times * rows * columns, -1), "batch", "seq", None)  # [B, N, D]
         groups = jnp.broadcast_to(self.group_tokens[...].astype(self.dtype), (batch, *self.group_tokens.shape))
 
@@ -121,6 +133,12 @@ class VideoTower(nnx.Module):
                 affinities.append(logits.reshape(batch, -1, times, rows, columns))
         tokens = self.token_norm(x).reshape(batch, times, rows * columns, -1)
         return tokens, self.group_norm(groups), tuple(affinities)
+
+    def _positions(self) -> jax.Array:
+        """float32 [Nt, Ns, D]."""
+        if self.joint:
+            return self.joint_position[...].reshape(self.grid[0], -1, self.joint_position.shape[-1])
+        return self.time_position[...][:, None] + self.space_position[...][None]
 
 
 def join_tokens(tokens: jax.Array, groups: jax.Array) -> jax.Array:
@@ -154,18 +172,3 @@ def split_tokens(joined: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
     return constrain(tokens, "batch", "seq", None), constrain(
         shares[:, :, own:].reshape(batch, groups, width), "batch", None, None
     )
-
-
-def sinusoids(positions: int, width: int) -> jax.Array:
-    """[positions, width]: sines and cosines of falling frequency (arXiv 1706.03762, section 3.5)."""
-    frequencies = 100.0 ** -(jnp.arange(0, width, 2) / width)  # a hundred positions at most, not ten thousand
-    angles = jnp.arange(positions)[:, None] * frequencies[None]  # [positions, width/2]
-    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)[:, :width]
-
-
-def grid_sinusoids(rows: int, columns: int, width: int) -> jax.Array:
-    """[rows * columns, width]: one half of the width tells the row, the other the column."""
-    half = width // 2
-    down = jnp.repeat(sinusoids(rows, width - half), columns, axis=0)
-    across = jnp.tile(sinusoids(columns, half), (rows, 1))
-    return jnp.concatenate([down, across], axis=1)

@@ -14,14 +14,15 @@ import numpy as np
 from svilm_jax.config import Config
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, object_masks
 from svilm_jax.evaluation.common_features import common_features
-from svilm_jax.evaluation.encoding import Encoder
-from svilm_jax.evaluation.grounding import Grounding, GroundingOptions, heat_maps, resolve_readout
+from svilm_jax.evaluation.grounding import Grounding, GroundingOptions
 from svilm_jax.evaluation.ranking import pessimistic_ranks
 from svilm_jax.evaluation.registry import build_evaluators
 from svilm_jax.evaluation.retrieval import Gallery, HardRetrieval, Retrieval, encode_gallery
 from svilm_jax.evaluation.spans import read_span
 from svilm_jax.evaluation.splices import Splice
 from svilm_jax.evaluation.temporal_grouping import GroupingOptions, TemporalGrouping, spliced_clips
+from svilm_jax.inference.encoding import Encoder
+from svilm_jax.inference.heat_maps import heat_maps, resolve_readout
 from svilm_jax.input.records import splits
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ import jinja2
 import matplotlib.figure
 
 from svilm_jax.config import Config
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.table import format_value, is_share, with_baselines
+from svilm_jax.inference.encoding import Encoder
 from svilm_jax.report import curves, figures, wording
 from svilm_jax.report.examples import Examples, collect
 

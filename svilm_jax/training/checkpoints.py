@@ -20,9 +20,9 @@ import jax
 import orbax.checkpoint as ocp
 
 from svilm_jax.config import Config, ConfigError, resolve
+from svilm_jax.inference import TrainedModel
 from svilm_jax.input.tokenization import Tokenizer, tokenizer_from_files
-from svilm_jax.models.parameters import Params, abstract_model, bind
-from svilm_jax.models.svilm import SVILM
+from svilm_jax.models.parameters import Params, abstract_model, bind, named, unnamed
 from svilm_jax.training.checksums import check_sums, checksums
 from svilm_jax.training.state import Structure, TrainState
 
@@ -210,17 +210,7 @@ def check_same_model(saved: Mapping[str, Any], config: Config, folder: Path) -> 
         log.warning("resuming with a changed config: %s", line)
 
 
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-    """A trained model with what belongs to it."""
-
-    model: SVILM
-    config: Config
-    tokenizer: Tokenizer
-    step: int
-
-
-def load(path: str | Path) -> Loaded:
+def load(path: str | Path) -> TrainedModel:
     """Rebuilds a model from a workdir (its newest checkpoint) or from one checkpoint's folder.
 
     Averaged parameters are preferred where the run kept them.
@@ -253,7 +243,7 @@ def load(path: str | Path) -> Loaded:
     folder = workdir / "checkpoints" / str(found)
     with _readable(folder):
         params = _read_params(folder, meta.get("checksums", {}))
-    return Loaded(bind(graphdef, abstract, params), config, tokenizer, found)
+    return TrainedModel(bind(graphdef, abstract, params), config, tokenizer, found)
 
 
 @contextlib.contextmanager
@@ -285,14 +275,8 @@ def _read_params(folder: Path, saved: dict[str, int]) -> Params:
         options = ocp.args.PyTreeRestore(item={name: wanted}, restore_args={name: restore}, partial_restore=True)
         restored = checkpointer.restore(folder / "state", args=options)
     check_sums({name: restored[name]}, saved)
-    return _numbered(restored[name])
-
-
-def _numbered(tree: Any) -> Any:
-    """The same nested dict; places in a list of modules, which were written as numbers, come back as text."""
-    if not isinstance(tree, Mapping):
-        return tree
-    return {int(key) if key.isdigit() else key: _numbered(value) for key, value in tree.items()}
+    # Places in a list of modules, which were written as numbers, come back as text.
+    return unnamed(named(restored[name]))
 
 
 def _shapes_by_name(tree: Any) -> dict[str, tuple[int, ...]]:

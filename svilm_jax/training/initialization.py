@@ -10,19 +10,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
+from svilm_jax import load
 from svilm_jax.config import Config, ConfigError, HeadConfig, InitConfig, ModelConfig, resolve_options
+from svilm_jax.inference import TrainedModel
 from svilm_jax.input.features import read_index
 from svilm_jax.input.targets import read_classes
 from svilm_jax.input.tokenization import Tokenizer, load_tokenizer
-from svilm_jax.models.parameters import Params, parameters
+from svilm_jax.models.parameters import Params, named, parameters, path_name
 from svilm_jax.models.patch_embedding import token_grid
-from svilm_jax.training.checkpoints import Loaded, load
+from svilm_jax.models.positions import resample_positions
 
 log = logging.getLogger(__name__)
 
 HEAD = "head."
+# Tables of positions, and which axes of (time, rows, columns) they have a row for.
+POSITION_AXES = {
+    "video_tower.time_position": slice(0, 1),
+    "video_tower.space_position": slice(1, 3),
+    "video_tower.joint_position": slice(0, 3),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +44,7 @@ class Start:
 
     config: Config
     tokenizer: Tokenizer
-    loaded: Loaded | None = None
+    loaded: TrainedModel | None = None
 
 
 def starting_point(config: Config) -> Start:
@@ -72,7 +79,7 @@ def starting_point(config: Config) -> Start:
     return Start(config, tokenizer, loaded)
 
 
-def initial_params(fresh: Params, loaded: Loaded, config: Config) -> Params:
+def initial_params(fresh: Params, loaded: TrainedModel, config: Config) -> Params:
     """The fresh parameters of a model, filled from a checkpoint.
 
     Args:
@@ -83,8 +90,8 @@ def initial_params(fresh: Params, loaded: Loaded, config: Config) -> Params:
     Raises:
       ConfigError: parameters that fit neither by name nor by shape; the message lists both sides.
     """
-    source = _named(parameters(loaded.model))
-    target = _named(fresh)
+    source = named(parameters(loaded.model))
+    target = named(fresh)
     anew = _anew(loaded.config.model.head, config.model.head)
     filled: dict[str, Any] = {}
     wrong = []
@@ -94,8 +101,8 @@ def initial_params(fresh: Params, loaded: Loaded, config: Config) -> Params:
             wrong += [] if name.startswith(HEAD) else [f"{name} {value.shape}: not in the checkpoint"]
             continue
         found = source[name]
-        if name.endswith(("time_position", "space_position")):
-            found = _resampled(name, found, loaded.config, config)
+        if (axes := POSITION_AXES.get(name)) is not None:
+            found = resample_positions(found, _grid(loaded.config)[axes], _grid(config)[axes])
         if found.shape != value.shape:
             wrong.append(f"{name}: {found.shape} in the checkpoint, {value.shape} in the model")
             continue
@@ -113,23 +120,25 @@ def initial_params(fresh: Params, loaded: Loaded, config: Config) -> Params:
     return jax.tree.unflatten(jax.tree.structure(fresh), [filled[name] for name in target])
 
 
-def update_scales(config: InitConfig, started: bool) -> Callable[[Params], Any] | None:
+def update_scales(config: InitConfig, fresh: tuple[str, ...] | None) -> Callable[[Params], Any] | None:
     """Of a run, params -> factors of their updates: 0 where frozen, `learning_rate_scale` where taken over, else 1.
 
     Args:
-      started: whether a checkpoint fills all parameters but the head's.
+      fresh: starts of the names of what a checkpoint does not fill, beside the head; None: there is no checkpoint.
 
     Returns:
       None where every factor is 1.
     """
-    scale = config.learning_rate_scale if started else 1.0
+    scale = config.learning_rate_scale if fresh is not None else 1.0
     if not config.freeze and scale == 1.0:
         return None
 
+    new = (HEAD, *(fresh or ()))
+
     def factors(params: Params) -> Any:
-        head = jax.tree_util.tree_map_with_path(lambda path, _: _name(path).startswith(HEAD), params)
+        fully = jax.tree_util.tree_map_with_path(lambda path, _: path_name(path).startswith(new), params)
         still = frozen(params, config.freeze)
-        return jax.tree.map(lambda h, s: 0.0 if s else 1.0 if h else scale, head, still)
+        return jax.tree.map(lambda f, s: 0.0 if s else 1.0 if f else scale, fully, still)
 
     return factors
 
@@ -140,12 +149,12 @@ def frozen(params: Params, prefixes: tuple[str, ...]) -> Any:
     Raises:
       ConfigError: a prefix that no parameter starts with.
     """
-    names = list(_named(params))
+    names = list(named(params))
     for prefix in prefixes:
         if not any(name.startswith(prefix) for name in names):
             known = sorted({name.split(".")[0] for name in names})
             raise ConfigError(f"config.init.freeze: no parameter starts with {prefix!r}; the first parts are {known}")
-    return jax.tree_util.tree_map_with_path(lambda path, _: _name(path).startswith(prefixes), params)
+    return jax.tree_util.tree_map_with_path(lambda path, _: path_name(path).startswith(prefixes), params)
 
 
 def _anew(before: HeadConfig, after: HeadConfig) -> tuple[str, ...]:
@@ -165,29 +174,13 @@ def _of_features(config: Config) -> Config:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, localization=sizes, head=head))
 
 
+def _grid(config: Config) -> tuple[int, ...]:
+    return token_grid(config.model.video)
+
+
 def _changed(model: ModelConfig, changes: Mapping[str, Any]) -> ModelConfig:
     """A model's config with some fields changed."""
     tree = dataclasses.asdict(model)
     for key, value in changes.items():
         tree[key] = {**tree[key], **value} if isinstance(value, Mapping) and key in tree else value
     return resolve_options(ModelConfig, tree, "config.init.model")
-
-
-def _resampled(name: str, table: jax.Array, before: Config, after: Config) -> jax.Array:
-    """Positions [n, D] of one grid as those of another: linear in time, bilinear in space, ends fixed to cell edges."""
-    old, new = token_grid(before.model.video), token_grid(after.model.video)
-    shape, wanted = (old[:1], new[:1]) if name.endswith("time_position") else (old[1:], new[1:])
-    if shape == wanted:
-        return table
-    grid = table.reshape(*shape, -1)
-    resized = jax.image.resize(grid, (*wanted, grid.shape[-1]), "linear", antialias=False)
-    return jnp.reshape(resized, (-1, grid.shape[-1]))
-
-
-def _named(params: Params) -> dict[str, Any]:
-    """name -> array, in the order of `jax.tree.leaves`."""
-    return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
-
-
-def _name(path: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from svilm_jax.config import Config
+from svilm_jax.inference import TrainedModel
 from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.parameters import Params, count
 from svilm_jax.objectives import build_objectives
@@ -29,7 +30,7 @@ from svilm_jax.parallel import (
     sharding_table,
     to_global_batch,
 )
-from svilm_jax.training.checkpoints import Checkpoints, Loaded, check_same_model, make_meta
+from svilm_jax.training.checkpoints import Checkpoints, check_same_model, make_meta
 from svilm_jax.training.initialization import initial_params, update_scales
 from svilm_jax.training.inputs import open_input
 from svilm_jax.training.loss import Metrics
@@ -69,7 +70,7 @@ def train(
     tokenizer: Tokenizer,
     mesh: Mesh,
     evaluate: Callable[[Params, Structure], Mapping[str, float]] | None = None,
-    loaded: Loaded | None = None,
+    loaded: TrainedModel | None = None,
 ) -> Result:
     """Trains until `config.train` says stop, from the newest checkpoint of `workdir` if it holds one.
 
@@ -88,7 +89,8 @@ def train(
     data = open_input(config, tokenizer, 0, mesh)
     total = settings.steps or math.ceil(settings.epochs * data.steps_per_epoch)
     schedule = make_schedule(config.optimizer, total)
-    optimizer = make_optimizer(config.optimizer, total, update_scales(config.init, loaded is not None))
+    scales = update_scales(config.init, None if loaded is None else loaded.fresh)
+    optimizer = make_optimizer(config.optimizer, total, scales)
     checkpoints = Checkpoints(workdir, settings.keep_checkpoints)
     meta = make_meta(config, tokenizer)
     pace = Pace(config)  # before the mesh is set: it may time a device on its own

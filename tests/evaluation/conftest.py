@@ -3,7 +3,7 @@
 import colored_squares
 import pytest
 
-from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.inference.encoding import Encoder
 from svilm_jax.input.tokenization import load_tokenizer
 
 

@@ -11,7 +11,7 @@ import pytest
 from svilm_jax.config import ConfigError, HeadConfig
 from svilm_jax.evaluation.action_recognition import ActionOptions, ActionRecognition
 from svilm_jax.evaluation.clips import EvaluationError
-from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.inference.encoding import Encoder
 from svilm_jax.input.records import open_records
 from svilm_jax.input.schema import Action, Record
 from svilm_jax.input.views import load_views

@@ -8,8 +8,8 @@ import colored_squares as world
 import numpy as np
 import pytest
 
-from svilm_jax.evaluation import encoding
-from svilm_jax.evaluation.encoding import READINGS, Encoder
+from svilm_jax.inference import encoding
+from svilm_jax.inference.encoding import READINGS, Encoder
 
 
 def clips(count):
@@ -95,7 +95,7 @@ import colored_squares as world
 import jax, numpy as np
 from pathlib import Path
 from svilm_jax.config import MeshConfig
-from svilm_jax.evaluation.encoding import Encoder
+from svilm_jax.inference.encoding import Encoder
 from svilm_jax.input.tokenization import load_tokenizer
 from svilm_jax.parallel import make_mesh
 assert len(jax.devices()) == 4

@@ -11,8 +11,8 @@ import pytest
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation import grounding
 from svilm_jax.evaluation.clips import EvaluationError
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.grounding import Grounding, GroundingOptions
+from svilm_jax.inference.encoding import Encoder
 
 
 def run(encoder, **options):

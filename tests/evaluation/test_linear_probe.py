@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation.clips import EvaluationError
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.linear_probe import PENALTIES, LinearProbe, ProbeOptions, fit
+from svilm_jax.inference.encoding import Encoder
 from svilm_jax.input.records import DatasetError
 from svilm_jax.input.schema import Action
 

@@ -12,8 +12,8 @@ from flax import nnx
 
 from svilm_jax.config import ConfigError, HeadConfig
 from svilm_jax.evaluation.clips import EvaluationError
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.question_answering import QuestionAnswering, QuestionOptions
+from svilm_jax.inference.encoding import Encoder
 from svilm_jax.input.schema import Question
 from svilm_jax.input.tokenization import load_tokenizer
 from svilm_jax.main import main

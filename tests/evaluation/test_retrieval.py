@@ -9,7 +9,6 @@ import pytest
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
 from svilm_jax.evaluation.dual_softmax import dual_softmax
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.ranking import pessimistic_ranks, recall_metrics
 from svilm_jax.evaluation.registry import build_evaluators
 from svilm_jax.evaluation.retrieval import (
@@ -19,6 +18,7 @@ from svilm_jax.evaluation.retrieval import (
     RetrievalOptions,
     encode_gallery,
 )
+from svilm_jax.inference.encoding import Encoder
 from svilm_jax.input.records import DatasetError
 from svilm_jax.input.schema import Caption
 

@@ -6,8 +6,8 @@ import pytest
 
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation.clips import EvaluationError
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.scene_cuts import SceneCutOptions, SceneCuts, window_starts
+from svilm_jax.inference.encoding import Encoder
 
 
 def run(encoder, **options):

@@ -12,10 +12,10 @@ from svilm_jax.config import ConfigError
 from svilm_jax.evaluation import raw_pixels
 from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.evaluation.common_features import common_features
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.spans import legal_spans, tubelet_accuracy
 from svilm_jax.evaluation.splices import weighted_spans
 from svilm_jax.evaluation.temporal_grouping import GroupingOptions, TemporalGrouping, score_splice, spliced_clips
+from svilm_jax.inference.encoding import Encoder
 
 
 def run(encoder, **options):

@@ -8,8 +8,8 @@ import pytest
 
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation.clips import EvaluationError
-from svilm_jax.evaluation.encoding import Encoder
 from svilm_jax.evaluation.window_features import Windows, embed_windows
+from svilm_jax.inference.encoding import Encoder
 from svilm_jax.input.clips import load_clip
 from svilm_jax.input.features import read_features, read_index
 from svilm_jax.input.records import open_records

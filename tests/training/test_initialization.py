@@ -349,7 +349,7 @@ PARAMS = {
 def stepped(init, gradients, name):
     """[(updates, parameters)] of a run from a checkpoint on these gradients."""
     config = OptimizerConfig(name=name, learning_rate=0.1, weight_decay=0.3, warmup_share=0.0)
-    optimizer = make_optimizer(config, 4, update_scales(init, True))
+    optimizer = make_optimizer(config, 4, update_scales(init, ()))
     update = jax.jit(optimizer.update)
     params, state, seen = PARAMS, optimizer.init(PARAMS), []
     for gradient in gradients:
@@ -378,12 +378,18 @@ def test_no_optimiser_moves_what_is_frozen_and_all_heed_the_scale(name):
 
 
 def test_factors_are_left_out_where_all_are_one():
-    assert update_scales(InitConfig(), True) is None
-    assert update_scales(InitConfig(learning_rate_scale=0.1), False) is None  # everything is fresh
-    factors = update_scales(InitConfig(learning_rate_scale=0.1, freeze=("video_tower.norm",)), False)(PARAMS)
+    assert update_scales(InitConfig(), ()) is None
+    assert update_scales(InitConfig(learning_rate_scale=0.1), None) is None  # everything is fresh
+    factors = update_scales(InitConfig(learning_rate_scale=0.1, freeze=("video_tower.norm",)), None)(PARAMS)
     assert {name: float(value) for name, value in named(factors).items()} == {
         name: 0.0 if name == "video_tower.norm.scale" else 1.0 for name in named(PARAMS)
     }
+
+
+def test_what_is_fresh_in_an_import_moves_at_the_full_rate():
+    factors = update_scales(InitConfig(learning_rate_scale=0.1), ("video_tower.norm.scale",))(PARAMS)
+    full = {name for name, value in named(factors).items() if value == 1.0}
+    assert full == {"head.out.kernel", "head.out.bias", "video_tower.norm.scale"}
 
 
 def test_a_loss_has_no_gradient_for_what_is_frozen(monkeypatch):

@@ -45,6 +45,8 @@ class Encoder:
       tokenizer: of the experiment.
       mesh: where the parameters lie; None: the default device.
       batch_size: clips a step, rounded up to what the mesh divides; the last batch is padded and the padding dropped.
+      fill: whether the last batch is padded to a whole one, so that one shape is compiled. False, for a few clips now
+        and then: only to the next power of two.
 
     Every process of a multi-host run sees all clips and gets all results, so that metrics are the same everywhere.
     """
@@ -56,11 +58,13 @@ class Encoder:
         tokenizer: Tokenizer,
         mesh: Mesh | None = None,
         batch_size: int = 32,
+        fill: bool = True,
     ):
         # Parameters are arguments and not constants: two encoders of one architecture share what was compiled.
         self._graphdef, self._state = nnx.split(model)
         self.config, self.tokenizer, self.mesh = config, tokenizer, mesh
         rows = data_parallelism(mesh) if mesh is not None else 1
+        self._rows, self._fill = rows, fill
         self.batch_size = -(-batch_size // rows) * rows
 
     def videos(self, clips: Iterable[np.ndarray], read: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
@@ -130,7 +134,8 @@ class Encoder:
         for batch in _batches(distinct, 2 * self.batch_size):
             tokens = self.tokenizer.encode(batch, length)
             # Filled up with a real sentence: a row of padding alone would attend to nothing.
-            tokens = np.concatenate([tokens, tokens[:1].repeat(2 * self.batch_size - len(batch), 0)])
+            missing = self._padded(len(batch), 2 * self.batch_size) - len(batch)
+            tokens = np.concatenate([tokens, tokens[:1].repeat(missing, 0)])
             with self._on_mesh():
                 mask = self._put(self.tokenizer.mask(tokens))
                 embedding = _read_texts(self._graphdef, self._state, self._put(tokens), mask, self.mesh)
@@ -151,14 +156,18 @@ class Encoder:
         return video.frames, video.size, video.size, 3
 
     def _filled(self, batch: Sequence[np.ndarray]) -> np.ndarray:
-        """A whole batch uint8 [batch_size, T, H, W, 3], the last rows of it black where there are fewer clips."""
+        """A whole batch uint8 [B, T, H, W, 3], the last rows of it black where there are fewer clips."""
         shape = self._clip_shape()
         for frames in batch:
             if frames.shape != shape or frames.dtype != np.uint8:
                 raise ValueError(f"a clip is {frames.dtype} {frames.shape}: the model takes uint8 {shape}")
-        video = np.zeros((self.batch_size, *shape), np.uint8)
+        video = np.zeros((self._padded(len(batch), self.batch_size), *shape), np.uint8)
         video[: len(batch)] = batch
         return video
+
+    def _padded(self, count: int, most: int) -> int:
+        """Rows of the batch that `count` of them are computed in."""
+        return most if self._fill else min(most, self._rows << (-(-count // self._rows) - 1).bit_length())
 
     def _put(self, rows: np.ndarray) -> jax.Array:
         if self.mesh is None:

@@ -1,0 +1,47 @@
+"""How does what a user has, a file or an array of frames, become the clip that a model takes?"""
+
+from pathlib import Path
+
+import numpy as np
+
+from svilm_jax.config import VideoConfig
+from svilm_jax.input import decoding, sampling
+from svilm_jax.input.augmentation import centre_crop
+from svilm_jax.input.clips import decode_side
+
+# A path, the bytes of a file, or frames uint8 [T, h, w, 3].
+Video = str | Path | bytes | np.ndarray
+
+
+def read_clip(video: Video, config: VideoConfig, start: float = -1.0, end: float = -1.0) -> np.ndarray:
+    """uint8 [T, H, W, 3] as evaluation sees it: the middles of T equal segments, the largest square in the middle.
+
+    Args:
+      video: see `Video`; an array has any number of frames of any size, evenly spaced in time.
+      config: frames and size of the result.
+      start, end: window in seconds of a file, both -1 for all of it.
+
+    Raises:
+      VideoError: a file that cannot be read.
+      ValueError: an array of another shape or dtype, or something else altogether.
+    """
+    if isinstance(video, np.ndarray):
+        frames = _of_array(video, config.frames)
+    elif isinstance(video, (str, Path, bytes)):
+        name = "video" if isinstance(video, bytes) else Path(video).name
+        frames = decoding.decode(
+            video,
+            lambda info: sampling.centre_times(config.frames, *sampling.window(info.duration, start, end)),
+            short_side=lambda info: decode_side(info, config.size),
+            name=name,
+        ).images
+    else:
+        raise ValueError(f"a video is a path, the bytes of a file or an array of frames, not {type(video).__name__}")
+    height, width = frames.shape[1:3]
+    return centre_crop(height, width, config.size).frames(frames)
+
+
+def _of_array(video: np.ndarray, frames: int) -> np.ndarray:
+    if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3 or not video.size:
+        raise ValueError(f"frames are {video.dtype} {video.shape}: expected uint8 [T, height, width, 3], RGB")
+    return video[sampling.centre_times(frames, 0.0, float(len(video))).astype(int)]

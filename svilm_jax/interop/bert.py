@@ -1,0 +1,92 @@
+"""How does a BERT of Hugging Face become the text tower? BERT-base, MiniLM and others of that architecture."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from svilm_jax.input.tokenization import load_tokenizer
+from svilm_jax.interop.folder import FolderError
+from svilm_jax.interop.rules import Rule, convert, dropped, rule, transposed, without_prefix
+from svilm_jax.interop.source import TextSource, architecture_of
+
+_OF_PRETRAINING = "of BERT's own pre-training"
+_ATTENTION = "encoder.layer.{i}.attention"
+
+
+def _linear(source: str, target: str) -> list[Rule]:
+    return [rule(f"{source}.weight", f"{target}.kernel", transposed), rule(f"{source}.bias", f"{target}.bias")]
+
+
+def _norm(source: str, target: str, scale: str = "weight", bias: str = "bias") -> list[Rule]:
+    return [rule(f"{source}.{scale}", f"{target}.scale"), rule(f"{source}.{bias}", f"{target}.bias")]
+
+
+RULES: list[Rule] = [
+    rule("embeddings.word_embeddings.weight", "token_embedding"),
+    rule("embeddings.position_embeddings.weight", "position_embedding"),
+    rule("embeddings.token_type_embeddings.weight", "segment_embedding"),
+    *_norm("embeddings.LayerNorm", "embedding_norm"),
+    *_linear(f"{_ATTENTION}.self.query", "layers.{i}.attention.query"),
+    *_linear(f"{_ATTENTION}.self.key", "layers.{i}.attention.key"),
+    *_linear(f"{_ATTENTION}.self.value", "layers.{i}.attention.value"),
+    *_linear(f"{_ATTENTION}.output.dense", "layers.{i}.attention.out"),
+    *_norm(f"{_ATTENTION}.output.LayerNorm", "layers.{i}.attention_norm"),
+    *_linear("encoder.layer.{i}.intermediate.dense", "layers.{i}.mlp.up"),
+    *_linear("encoder.layer.{i}.output.dense", "layers.{i}.mlp.down"),
+    *_norm("encoder.layer.{i}.output.LayerNorm", "layers.{i}.mlp_norm"),
+    dropped("embeddings.position_ids", "numbers from 0, no parameter"),
+    dropped("pooler.*", "the sentence's vector goes straight to the projection"),
+    dropped("cls.*", _OF_PRETRAINING),
+]
+
+
+def read_bert(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray], origin: str) -> TextSource:
+    """The text tower of a folder with model.safetensors, config.json and a vocabulary.
+
+    Raises:
+      FolderError: another architecture than BERT's, or arrays that do not fit it.
+      TokenizerError: no vocabulary that can be read.
+    """
+    kind = document.get("position_embedding_type") or "absolute"
+    if kind != "absolute":
+        raise FolderError(f"{origin}: position_embedding_type {kind!r}: only absolute positions are known here")
+    architecture = architecture_of(document, origin)
+    arrays = without_prefix(arrays, "bert.")
+    # Checkpoints that came from TensorFlow call a norm's arrays gamma and beta.
+    named = {name.replace("LayerNorm.gamma", "LayerNorm.weight"): array for name, array in arrays.items()}
+    named = {name.replace("LayerNorm.beta", "LayerNorm.bias"): array for name, array in named.items()}
+    converted = convert(named, RULES, architecture.layers, origin)
+    segments = converted.arrays["segment_embedding"]
+    if len(segments) < 2:  # the tower has two rows and reads the first
+        converted.arrays["segment_embedding"] = np.concatenate([segments, np.zeros_like(segments)])
+        converted.invented["segment_embedding"] = "a second row of zeros, which is never read"
+    return TextSource(
+        origin=origin,
+        architecture=architecture,
+        converted=converted,
+        positions=len(converted.arrays["position_embedding"]),
+        pool="mean" if _pools_means(folder) else "first",
+        tokenizer=load_tokenizer(_vocabulary(folder, origin), _lowercases(folder)),
+    )
+
+
+def _vocabulary(folder: Path, origin: str) -> Path:
+    for name in ("tokenizer.json", "vocab.txt"):
+        if (folder / name).is_file():
+            return folder / name
+    raise FolderError(f"{origin}: has no tokenizer.json and no vocab.txt, and a text tower is nothing without")
+
+
+def _lowercases(folder: Path) -> bool:
+    """What tokenizer_config.json says, which a vocab.txt alone does not; BERT's default is to."""
+    file = folder / "tokenizer_config.json"
+    return bool(json.loads(file.read_text(encoding="utf-8")).get("do_lower_case", True)) if file.is_file() else True
+
+
+def _pools_means(folder: Path) -> bool:
+    """Whether sentence-transformers says that a sentence is the mean of its tokens."""
+    file = folder / "1_Pooling" / "config.json"
+    return file.is_file() and bool(json.loads(file.read_text(encoding="utf-8")).get("pooling_mode_mean_tokens"))

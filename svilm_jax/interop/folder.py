@@ -1,0 +1,163 @@
+"""What is a model outside of training? A folder that plain NumPy reads.
+
+    config.json          the config, the tokenizer's file, where it comes from, what it reached
+    model.safetensors    every parameter under its name, float32 or bfloat16
+    vocab.txt, tokenizer.json or tokenizer.model
+    README.md            the model card
+
+`svilm export` writes it from a checkpoint, `svilm import` from the weights of others; `svilm_jax.load` reads it.
+"""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax import nnx
+
+from svilm_jax.config import ConfigError, resolve
+from svilm_jax.inference import TrainedModel
+from svilm_jax.input.tokenization import TokenizerError, tokenizer_from_files
+from svilm_jax.models.parameters import abstract_model, bind, named, parameters, unnamed
+
+FORMAT_VERSION = 1
+DTYPES = ("float32", "bfloat16")
+_WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "README.md"
+
+
+class FolderError(ValueError):
+    """A model folder that cannot be read or written; the message names it, and says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a model comes from and what it reached; for config.json and the card.
+
+    Attributes:
+      source: such as "checkpoint at step 560 of demo".
+      license: of the parameters, an SPDX identifier or a name; "" where nobody said.
+      data: what it was trained on, in words.
+      metrics: name -> value, as `metrics.json` of the run has them.
+    """
+
+    source: str
+    license: str = ""
+    data: str = ""
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+def is_model_folder(path: str | Path) -> bool:
+    """Whether `read_folder` is the one to ask."""
+    return (Path(path) / _WEIGHTS).is_file()
+
+
+def write_folder(out: str | Path, trained: TrainedModel, origin: Origin, card: str, dtype: str = "float32") -> None:
+    """Writes a model as a folder; whole or not at all.
+
+    Args:
+      out: the folder; must not exist, or be empty.
+      card: text of README.md.
+      dtype: of `DTYPES`.
+
+    Raises:
+      FolderError: `out` holds something already, or cannot be written.
+    """
+    if dtype not in DTYPES:
+        raise FolderError(f"dtype {dtype!r}: expected one of {DTYPES}")
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FolderError(f"{out}: exists and is not an empty folder; give another --out")
+    beside = out.with_name(f".{out.name}.tmp")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        arrays = {name: np.asarray(array, jnp.dtype(dtype)) for name, array in named(parameters(trained.model)).items()}
+        safetensors.numpy.save_file(arrays, beside / _WEIGHTS, metadata={"format": "svilm_jax"})
+        for name, content in trained.tokenizer.files().items():
+            (beside / name).write_bytes(content)
+        document = {
+            "model_type": "svilm",
+            "format_version": FORMAT_VERSION,
+            "config": dataclasses.asdict(trained.config),
+            "tokenizer": {"files": sorted(trained.tokenizer.files()), "lowercase": trained.tokenizer.lowercase},
+            "vocab_size": trained.tokenizer.vocab_size,
+            "step": trained.step,
+            "grounding_block": trained.grounding_block,
+            "fresh": list(trained.fresh),
+            "dtype": dtype,
+            "origin": dataclasses.asdict(origin),
+        }
+        (beside / _CONFIG).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        (beside / _CARD).write_text(card, encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        beside.replace(out)
+    except OSError as error:
+        raise FolderError(f"{out}: cannot be written ({error.strerror}); make room or give another --out") from error
+
+
+def read_document(folder: str | Path) -> dict[str, Any]:
+    """config.json of a model folder.
+
+    Raises:
+      FolderError: missing, no JSON, or of another format.
+    """
+    file = Path(folder) / _CONFIG
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FolderError(f"{folder}: holds {_WEIGHTS} but no {_CONFIG}; export the model again") from error
+    except (ValueError, OSError) as error:
+        raise FolderError(f"{file}: cannot be read ({error}); export the model again") from error
+    if not isinstance(document, dict) or document.get("model_type") != "svilm":
+        raise FolderError(f"{folder}: no model of svilm_jax; `svilm import` makes one from public weights")
+    if document.get("format_version") != FORMAT_VERSION:
+        raise FolderError(
+            f"{folder}: format {document.get('format_version')!r}, this version reads {FORMAT_VERSION}: use the "
+            "version of svilm_jax that wrote it"
+        )
+    return document
+
+
+def read_folder(path: str | Path) -> TrainedModel:
+    """The model of a folder that `write_folder` wrote, its parameters in float32.
+
+    Raises:
+      FolderError: not such a folder, or its parts do not fit each other; the message lists both sides.
+    """
+    folder = Path(path)
+    document = read_document(folder)
+    try:
+        config = resolve(document["config"])
+        files = {name: (folder / Path(name).name).read_bytes() for name in document["tokenizer"]["files"]}
+        tokenizer = tokenizer_from_files(files, document["tokenizer"]["lowercase"])
+        graphdef, abstract = abstract_model(config, document["vocab_size"])
+        step, block, fresh = document["step"], document["grounding_block"], tuple(document["fresh"])
+    except (ConfigError, TokenizerError, KeyError, TypeError, OSError) as error:
+        raise FolderError(f"{folder / _CONFIG}: {type(error).__name__}: {error}; export the model again") from error
+    try:
+        arrays = safetensors.numpy.load_file(folder / _WEIGHTS)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise FolderError(f"{folder / _WEIGHTS}: cannot be read ({error}); copy or export the model again") from error
+    _check(folder, named(nnx.to_pure_dict(abstract)), arrays)
+    params = unnamed({name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()})
+    return TrainedModel(bind(graphdef, abstract, params), config, tokenizer, step, block, fresh)
+
+
+def _check(folder: Path, wanted: Mapping[str, Any], found: Mapping[str, np.ndarray]) -> None:
+    wrong = [f"{name} {found[name].shape}: not in the model" for name in sorted(found.keys() - wanted.keys())]
+    wrong += [f"{name} {tuple(wanted[name].shape)}: not in the file" for name in sorted(wanted.keys() - found.keys())]
+    wrong += [
+        f"{name}: {found[name].shape} in the file, {tuple(array.shape)} in the model"
+        for name, array in wanted.items()
+        if name in found and found[name].shape != tuple(array.shape)
+    ]
+    if wrong:
+        told = "; ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
+        raise FolderError(f"{folder}: {_WEIGHTS} does not fit {_CONFIG}: {told}")

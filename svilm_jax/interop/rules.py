@@ -1,0 +1,150 @@
+"""How does a foreign model's array become one of ours? Named rules, and nothing passes unnamed.
+
+Every array of the source is used or dropped by a rule, every target is given; what no rule knows stops the import.
+Targets are those of one tower with its layers apart (`layers.3.mlp.up.kernel`); `towers.py` stacks them.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from svilm_jax.interop.folder import FolderError
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def as_it_is(x: np.ndarray) -> np.ndarray:
+    """The same array."""
+    return x
+
+
+def transposed(x: np.ndarray) -> np.ndarray:
+    """A linear layer's [out, in] of PyTorch -> [in, out]."""
+    return x.T
+
+
+def flat_in(x: np.ndarray) -> np.ndarray:
+    """[D, H, d] of Flax's attention -> [D, H*d]."""
+    return x.reshape(x.shape[0], -1)
+
+
+def flat_out(x: np.ndarray) -> np.ndarray:
+    """[H, d, D] of Flax's attention -> [H*d, D]."""
+    return x.reshape(-1, x.shape[-1])
+
+
+def flat(x: np.ndarray) -> np.ndarray:
+    """[H, d], [1, D] or [1, 1, D] -> one axis."""
+    return x.reshape(-1)
+
+
+def squeezed(x: np.ndarray) -> np.ndarray:
+    """[1, n, D] -> [n, D]."""
+    return x.reshape(x.shape[-2:])
+
+
+def third(number: int, change: Change = as_it_is) -> Change:
+    """Query, key or value (0, 1, 2) of one fused array, whose first axis holds the three behind each other."""
+    return lambda x: change(np.split(x, 3)[number])
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One array of the source, or one a layer where the names have {i}.
+
+    Attributes:
+      source: its name.
+      targets: (name, change) of what is made of it; () drops it.
+      reason: why it is dropped.
+    """
+
+    source: str
+    targets: tuple[tuple[str, Change], ...] = ()
+    reason: str = ""
+
+
+def rule(source: str, target: str, change: Change = as_it_is) -> Rule:
+    """One array of the source becomes one of ours."""
+    return Rule(source, ((target, change),))
+
+
+def dropped(source: str, reason: str) -> Rule:
+    """What is not taken over; `source` may end in * for all names that start so."""
+    return Rule(source, (), reason)
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """What became of a source.
+
+    Attributes:
+      arrays: target -> array, float32.
+      used: source -> its targets.
+      dropped: source -> why.
+      invented: target -> why, of what the source lacks and does without.
+    """
+
+    arrays: dict[str, np.ndarray]
+    used: dict[str, str]
+    dropped: dict[str, str]
+    invented: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def convert(arrays: Mapping[str, np.ndarray], rules: Sequence[Rule], layers: int, origin: str) -> Converted:
+    """Applies rules to every array.
+
+    Args:
+      arrays: name -> array of the source; shapes are checked where they meet the model.
+      layers: how many {i} there are.
+      origin: names the source in errors.
+
+    Raises:
+      FolderError: arrays that no rule knows, or rules whose array is missing; both sides are listed.
+    """
+    exact = {
+        one.source.replace("{i}", str(i)): (one, i)
+        for one in rules
+        if not one.source.endswith("*")
+        for i in range(layers if "{i}" in one.source else 1)
+    }
+    starts = [(one.source[:-1], one) for one in rules if one.source.endswith("*")]
+    made: dict[str, np.ndarray] = {}
+    used: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    unknown = []
+    for name, array in arrays.items():
+        found = exact.get(name) or next(((one, 0) for start, one in starts if name.startswith(start)), None)
+        if found is None:
+            unknown.append(f"{name} {array.shape}")
+            continue
+        one, i = found
+        if not one.targets:
+            left_out[name] = one.reason
+            continue
+        used[name] = ", ".join(target.replace("{i}", str(i)) for target, _ in one.targets)
+        for target, change in one.targets:
+            made[target.replace("{i}", str(i))] = np.asarray(change(array), np.float32)
+    missing = [name for name, (one, _) in exact.items() if one.targets and name not in arrays]
+    if unknown or missing:
+        raise FolderError(
+            f"{origin}: not the arrays of such a model. No rule for {_some(unknown)}; missing {_some(missing)}"
+        )
+    return Converted(made, used, left_out)
+
+
+def layers_in(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
+    """How many layers there are: one more than the largest number where `pattern` has its (\\d+)."""
+    numbers = [int(match[1]) for name in arrays if (match := re.match(pattern, name))]
+    return max(numbers, default=-1) + 1
+
+
+def without_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Names without the prefix that a model inside of another one has; other names stay."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items()}
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return f"{', '.join(names[:6])}{more}" if names else "nothing"
