@@ -4,6 +4,7 @@ import abc
 import hashlib
 import importlib.resources
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from svilm_jax.config import nearest
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # What `Tokenizer.save` writes and `load_tokenizer` looks for in a folder, in this order.
 _FILE_NAMES = ("vocab.txt", "tokenizer.json", "tokenizer.model")
+_SPACE = "\u2581"  # what SentencePiece writes for the space before a word
 _EXPECTED = "a vocab.txt or tokenizer.json (WordPiece), a *.model (SentencePiece), 'dataset' or 'builtin:moving_shapes'"
 
 
@@ -147,6 +149,8 @@ class SentencePieceTokenizer(Tokenizer):
     `bos` and `eos` where it defines them; else its pieces `<pad>`, `[CLS]` and `[SEP]` where it has those (ALBERT);
     else new ids after its vocabulary, in the order pad, first, end, and `vocab_size` counts them. A T5 model
     (pad 0, </s> 1, no bos) therefore has `vocab_size` one above the model's.
+
+    A model with [CLS] and [SEP] is one of ALBERT's, which were trained on text that had been prepared: see `_albert`.
     """
 
     kind = "sentencepiece"
@@ -167,6 +171,8 @@ class SentencePieceTokenizer(Tokenizer):
         self.pad_id = self._special(self._processor.pad_id(), "<pad>")
         self.first_id = self._special(self._processor.bos_id(), "[CLS]")
         self.end_id = self._special(self._processor.eos_id(), "[SEP]")
+        unknown = self._processor.unk_id()
+        self._of_albert = unknown not in (self._processor.piece_to_id(piece) for piece in ("[CLS]", "[SEP]"))
 
     def _special(self, number: int, piece: str) -> int:
         if number >= 0:
@@ -178,7 +184,28 @@ class SentencePieceTokenizer(Tokenizer):
         return self.vocab_size - 1
 
     def pieces(self, text: str) -> list[int]:
+        if self._of_albert:
+            return self._albert(text)
         return list(self._processor.encode(text.lower() if self.lowercase else text))
+
+    def _albert(self, text: str) -> list[int]:
+        """As ALBERT's own code prepares a sentence (google-research/albert, `tokenization.py`).
+
+        Plain quotes, no accents; and a comma behind a digit is a piece of its own, which the model's own pieces such as
+        "9," would hide.
+        """
+        text = " ".join(text.split()).replace("``", '"').replace("''", '"')
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+        pieces: list[str] = []
+        for piece in self._processor.encode(text.lower() if self.lowercase else text, out_type=str):
+            if len(piece) < 2 or piece[-1] != "," or not piece[-2].isdigit():
+                pieces.append(piece)
+                continue
+            number = self._processor.encode(piece[:-1].replace(_SPACE, ""), out_type=str)
+            if not piece.startswith(_SPACE) and number[0].startswith(_SPACE):  # encoding alone adds a space before
+                number = [number[0][1:], *number[1:]] if len(number[0]) > 1 else number[1:]
+            pieces += [*number, ","]
+        return [self._processor.piece_to_id(piece) for piece in pieces]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         special = {self.pad_id, self.first_id, self.end_id}

@@ -1,23 +1,19 @@
 """Is every damaged video, record and file counted, and would the study see one that is not?"""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-FILE = Path(__file__).parents[2] / "experiments" / "fuzz.py"
+from tests.scripts import EXPERIMENTS, script
+
+FILE = EXPERIMENTS / "fuzz.py"
 
 
 @pytest.fixture(scope="module")
 def fuzz():
-    spec = importlib.util.spec_from_file_location("fuzz", FILE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("fuzz")
 
 
 def test_some_damaged_inputs(moving_shapes, tmp_path):

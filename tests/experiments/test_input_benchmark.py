@@ -1,6 +1,5 @@
 """Does the input benchmark measure what it says, without the libraries it compares with?"""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -9,16 +8,14 @@ import av
 import numpy as np
 import pytest
 
-FILE = Path(__file__).parents[2] / "experiments" / "benchmarks" / "input.py"
+from tests.scripts import EXPERIMENTS, script
+
+FILE = EXPERIMENTS / "benchmarks" / "input.py"
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    spec = importlib.util.spec_from_file_location("input_benchmark", FILE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("benchmarks/input")
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,11 @@
 """Does the table of pods say what the plans say, and is a step that does not fit cut into parts until it does?"""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
-FILE = Path(__file__).parents[2] / "experiments" / "pods.py"
+from tests.scripts import script
+
 PLAN = {
     "topology": "v5e:8x8",
     "microbatches": 2,
@@ -26,11 +24,7 @@ PLAN = {
 
 @pytest.fixture(scope="module")
 def pods():
-    spec = importlib.util.spec_from_file_location("pods", FILE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("pods")
 
 
 def test_a_row_of_the_table(pods, tmp_path):
