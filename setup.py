@@ -34,7 +34,10 @@ setup(
     extras_require={
         "spacy": requirements("spacy"),
         "beam": requirements("beam"),
-        "dev": requirements("dev"),
+        "serve": requirements("serve"),
+        "onnx": requirements("onnx"),
+        "parity": requirements("parity"),
+        "dev": requirements("serve") + requirements("dev"),
         "bench": requirements("bench"),
         "tpu": ["jax[tpu]"],
         "cuda": ["jax[cuda12]"],

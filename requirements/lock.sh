@@ -8,4 +8,4 @@ compile() {
     --no-header --no-annotate --quiet --output-file "$@"
 }
 compile requirements.lock requirements/base.in requirements/spacy.in requirements/build.in
-compile requirements-dev.lock requirements/base.in requirements/spacy.in requirements/build.in requirements/dev.in --constraint requirements.lock
+compile requirements-dev.lock requirements/base.in requirements/spacy.in requirements/serve.in requirements/build.in requirements/dev.in --constraint requirements.lock

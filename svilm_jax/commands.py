@@ -12,14 +12,11 @@ from pathlib import Path
 import jax
 
 from svilm_jax import load
-from svilm_jax.config import Config, ConfigError, HeadConfig
+from svilm_jax.config import Config, ConfigError
 from svilm_jax.config_file import apply_overrides, read_config
 from svilm_jax.evaluation import Encoder, build_evaluators, format_table
 from svilm_jax.evaluation import evaluate as run_evaluators
-from svilm_jax.evaluation.window_features import Windows, embed_windows
-from svilm_jax.input.targets import read_classes
-from svilm_jax.models.parameters import Params, bind, fingerprint, parameters
-from svilm_jax.models.svilm import build_model
+from svilm_jax.models.parameters import Params, bind
 from svilm_jax.parallel import is_first, make_mesh, named_mesh
 from svilm_jax.training.initialization import starting_point
 from svilm_jax.training.loop import Stopped
@@ -73,30 +70,6 @@ def evaluate(workdir: Path, config_file: str | None, overrides: Sequence[str], o
     if out is not None:
         _write_json(out, evaluation.metrics)
     return _tell_failures(evaluation.failed)
-
-
-def embed(
-    workdir: Path,
-    dataset: str,
-    split: str,
-    windows: tuple[float, float, float],
-    out: Path,
-    random: bool,
-    pool: str = "clip",
-) -> int:
-    """Writes features of sliding windows; with `random`, of a tower of the same config with fresh parameters."""
-    loaded = load(workdir)
-    model, origin = loaded.model, f"{workdir.name} step {loaded.step}"
-    if random:
-        model = build_model(loaded.config, loaded.tokenizer.vocab_size, loaded.config.train.seed + 1)
-        origin = f"fresh parameters of {workdir.name}'s config"
-    origin += f", {fingerprint(parameters(model))}"  # two runs may have one name and as many steps
-    dataset = dataset or loaded.config.input.dataset
-    labels = read_classes(dataset, HeadConfig("classification"))
-    encoder = Encoder(model, loaded.config, loaded.tokenizer)
-    index = embed_windows(encoder, dataset, split, labels, Windows(*windows), out, origin, pool)
-    print(f"{out}: {len(index.videos)} videos, features of width {index.width}")
-    return 0
 
 
 def compile_step(

@@ -1,4 +1,4 @@
-"""What can a user do? The `svilm` command: train, eval, score, prepare, inspect, report."""
+"""What can a user do? The `svilm` command, from preparing videos to serving a model."""
 
 import argparse
 import importlib
@@ -11,6 +11,7 @@ from pathlib import Path
 from svilm_jax.config import ConfigError
 
 EXIT_USER = 2  # a user's mistake, told in one line
+MODEL = "a folder of `svilm export`, a --workdir of `svilm train`, or WORKDIR/checkpoints/STEP"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(argv)
     args, rest = parser.parse_known_args(argv)
-    if rest and args.command not in ("train", "eval", "compile"):
+    if rest and args.command not in ("train", "eval", "compile", "import"):
         parser.error(f"unknown arguments: {' '.join(rest)}")
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the runtime's chatter below warnings
@@ -40,7 +41,9 @@ def _user_errors() -> tuple[type[Exception], ...]:
         "svilm_data.errors": ("PreparationError",),
         "svilm_jax.evaluation.clips": ("EvaluationError",),
         "svilm_jax.input.features": ("FeatureError",),
+        "svilm_jax.inference.index": ("IndexFileError",),
         "svilm_jax.input.stream": ("InputError",),
+        "svilm_jax.interop.folder": ("FolderError",),
         "svilm_jax.training.checkpoints": ("CheckpointError",),
         "svilm_jax.training.loop": ("NonFiniteError",),
         "svilm_jax.report.errors": ("ReportError",),
@@ -103,40 +106,90 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         f"{config_help}. example: svilm eval runs/demo --config.input.dataset=runs/data/moving_shapes",
         _eval,
     )
-    evaluate.add_argument("workdir", type=Path, help="a --workdir of `svilm train`, or WORKDIR/checkpoints/STEP")
+    evaluate.add_argument("workdir", type=Path, help=MODEL)
     evaluate.add_argument("--config", metavar="FILE[:ARG]", help="take evaluators and dataset from here instead")
     evaluate.add_argument("--out", type=Path, help="also write the metrics to this JSON file")
 
     embed = add(
         "embed",
-        "write features of sliding windows of the videos of a dataset",
-        "a run that was stopped goes on. example: svilm embed runs/demo --dataset runs/data/moving_shapes --split "
-        "untrimmed_train --out runs/features/train --window 1 --stride 0.25",
+        "embed video files for search, or the windows of a dataset for localisation",
+        "a run that was stopped goes on. examples: svilm embed VIDEOS --model runs/demo --out features.parquet; "
+        "svilm embed --model runs/demo --dataset runs/data/moving_shapes --split untrimmed_train --window 1 "
+        "--stride 0.25 --out runs/features/train",
         _embed,
     )
-    embed.add_argument("workdir", type=Path, help="a --workdir of `svilm train`, or WORKDIR/checkpoints/STEP")
+    embed.add_argument("videos", nargs="*", type=Path, metavar="VIDEO", help="files, or folders with files anywhere in")
+    embed.add_argument("--model", type=Path, required=True, help=MODEL)
+    embed.add_argument("--out", type=Path, required=True, help="*.parquet for files; a folder for windows of a dataset")
+    embed.add_argument("--window", type=float, metavar="S", help="seconds that are seen at once (files: all of them)")
+    embed.add_argument("--stride", type=float, metavar="S", help="seconds between windows (default: --window)")
+    embed.add_argument("--split", default="", help="of a dataset, instead of files: a split or view of it")
     embed.add_argument("--dataset", default="", metavar="DIR", help="a prepared dataset (default: that of training)")
-    embed.add_argument("--split", required=True, help="a split or view of it")
-    embed.add_argument("--out", type=Path, required=True, metavar="DIR", help="receives features.json and the features")
-    embed.add_argument("--window", type=float, required=True, metavar="S", help="seconds that a feature sees")
-    embed.add_argument("--stride", type=float, required=True, metavar="S", help="seconds between windows")
     embed.add_argument("--offset", type=float, default=0.0, metavar="S", help="start of the first window (default: 0)")
     embed.add_argument(
         "--pool",
         choices=("clip", "time"),
         default="clip",
-        help="a window is the mean over all its tokens, or its time indices side by side (default: clip)",
+        help="a window of a dataset is the mean over all its tokens, or its time indices side by side (default: clip)",
     )
     embed.add_argument("--random", action="store_true", help="fresh parameters instead of the trained ones: a baseline")
+
+    bring = add(
+        "import",
+        "start a model from public towers: BERT, ViT, VideoMAE, ViViT",
+        f"{config_help}. example: svilm import --text all-MiniLM-L6-v2 --config=configs/pretrain/demo.py "
+        "--out runs/minilm",
+        _import,
+    )
+    bring.add_argument("--text", type=Path, metavar="DIR", help="a BERT of Hugging Face, with its vocabulary")
+    bring.add_argument(
+        "--video",
+        type=Path,
+        metavar="PATH",
+        help="a ViT, VideoMAE or ViViT of Hugging Face (DIR), a ViT of big_vision (*.npz), a ViViT of scenic (FILE)",
+    )
+    bring.add_argument("--config", required=True, metavar="FILE[:ARG]", help="says all that the towers leave open")
+    bring.add_argument("--out", type=Path, required=True, metavar="DIR", help="for config.init.checkpoint")
+    bring.add_argument(
+        "--inflate",
+        choices=("centre", "mean"),
+        default="centre",
+        help="an image patch becomes a tubelet: in its middle frame alone, or spread over all (default: centre)",
+    )
+    bring.add_argument(
+        "--class-token",
+        choices=("dropped", "group"),
+        default="dropped",
+        help="leave it out, or start the first group token from it (default: dropped)",
+    )
+    bring.add_argument("--license", default="", help="of the weights, for the model card, such as apache-2.0")
+
+    export = add(
+        "export",
+        "write a trained model as a folder that needs nothing of training",
+        "example: svilm export runs/demo --out demo_model --license apache-2.0 --stablehlo",
+        _export,
+    )
+    export.add_argument("workdir", type=Path, help=MODEL)
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="must not hold anything yet")
+    export.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="default: float32")
+    export.add_argument("--license", default="", help="of the parameters, for the model card, such as apache-2.0")
+    export.add_argument("--data", default="", help="what it was trained on, for the card (default: the dataset's path)")
+    export.add_argument("--stablehlo", action="store_true", help="also programs that run from jax and numpy alone")
+    export.add_argument("--onnx", action="store_true", help="also for onnxruntime, with the extra `onnx`")
 
     prepare = add("prepare", "turn raw videos and annotations into a dataset", "", _prepare)
     inspect = add("inspect", "say what a prepared dataset holds, with a contact sheet", "", _inspect)
     score = add("score", "hold anybody's predictions against a published ground truth", "", _score)
+    search = add("search", "find the clips that a sentence tells", "", _search)
+    serve = add("serve", "serve a page to search clips and see phrases in them", "", _serve)
     # What these take is defined beside what they do, and only imported when asked for.
     for name, command, module in (
         ("prepare", prepare, "svilm_data.command"),
         ("inspect", inspect, "svilm_jax.report.inspection"),
         ("score", score, "svilm_jax.evaluation.scoring"),
+        ("search", search, "svilm_jax.inference.search_command"),
+        ("serve", serve, "svilm_jax.serving.command"),
     ):
         if name in argv:
             importlib.import_module(module).add_arguments(command)
@@ -169,10 +222,36 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int | None:
 
 
 def _embed(args: argparse.Namespace, rest: list[str]) -> int | None:
-    from svilm_jax.commands import embed
+    from svilm_jax.model_commands import embed
 
-    windows = (args.window, args.stride, args.offset)
-    return embed(args.workdir, args.dataset, args.split, windows, args.out, args.random, args.pool)
+    return embed(args)
+
+
+def _import(args: argparse.Namespace, rest: list[str]) -> int | None:
+    from svilm_jax.model_commands import import_weights
+
+    return import_weights(args, rest)
+
+
+def _export(args: argparse.Namespace, rest: list[str]) -> int | None:
+    from svilm_jax.model_commands import export
+
+    return export(args)
+
+
+def _search(args: argparse.Namespace, rest: list[str]) -> int | None:
+    from svilm_jax import load
+    from svilm_jax.inference import search_command
+
+    search_command.run(args, load)
+    return None
+
+
+def _serve(args: argparse.Namespace, rest: list[str]) -> int | None:
+    from svilm_jax.serving import command
+
+    command.run(args)
+    return None
 
 
 def _prepare(args: argparse.Namespace, rest: list[str]) -> int | None:

@@ -131,7 +131,7 @@ def test_action_recognition(prepared, pretrained, work, data, fold):
 def test_localisation(prepared, pretrained, work):
     dataset = prepared("activitynet", "activitynet/derived", "activitynet")
     features = work / "features"
-    embed = ["embed", f"{pretrained}", "--dataset", f"{dataset}", "--split", "train", "--out", f"{features}"]
+    embed = ["embed", "--model", f"{pretrained}", "--dataset", f"{dataset}", "--split", "train", "--out", f"{features}"]
     assert main([*embed, "--window", "2", "--stride", "1"]) == 0
     changes = {
         "model.localization.features": features,

@@ -66,7 +66,8 @@ def features(moving_shapes, pretrained, work):
 
 
 def embed(workdir, split, out, *more):
-    return main(["embed", f"{workdir}", "--split", split, "--out", f"{out}", "--window=1", "--stride=0.5", *more])
+    windows = ["--window=1", "--stride=0.5"]
+    return main(["embed", "--model", f"{workdir}", "--split", split, "--out", f"{out}", *windows, *more])
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """The smallest config that still has every part: for tests of the model and of training; also a --config file."""
 
 from svilm_jax.config import Config, default_config, parse_arg, resolve
+from svilm_jax.inference import TrainedModel
+from svilm_jax.input.tokenization import load_tokenizer
+from svilm_jax.models.svilm import build_model
 
 
 def get_config(arg=None):
@@ -38,3 +41,9 @@ def tiny_config(dataset: str = "", width: int = 16, **changes: object) -> Config
     config = get_config(f"dataset={dataset},width={width}")
     config.update_from_flattened_dict(changes)
     return resolve(config)
+
+
+def tiny_model(seed: int = 0, **changes: object) -> TrainedModel:
+    """A model of that config with random parameters and the vocabulary of moving shapes."""
+    config, tokenizer = tiny_config(**changes), load_tokenizer("builtin:moving_shapes")
+    return TrainedModel(build_model(config, tokenizer.vocab_size, seed), config, tokenizer, step=7, grounding_block=1)

@@ -1,7 +1,7 @@
 """Temporal action localisation: G-TAD on frozen features of sliding windows (METHOD 1.7).
 
-Command:   svilm embed runs/pretrained --dataset runs/data/activitynet --split train --out runs/features/train \\
-               --window 2 --stride 1                         (and --split validation)
+Command:   svilm embed --model runs/pretrained --dataset runs/data/activitynet --split train --window 2 --stride 1 \\
+               --out runs/features/train                     (and --split validation)
            svilm train --config=configs/finetune/localization.py --workdir=runs/localization \\
                --config.model.localization.features=runs/features/train \\
                --config.evaluators.localization.features=runs/features/validation

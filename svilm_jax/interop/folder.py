@@ -95,6 +95,7 @@ def write_folder(out: str | Path, trained: TrainedModel, origin: Origin, card: s
         }
         (beside / _CONFIG).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         (beside / _CARD).write_text(card, encoding="utf-8")
+        (beside / _WEIGHTS).chmod((beside / _CONFIG).stat().st_mode)  # safetensors lets the owner alone read it
         if out.exists():
             out.rmdir()
         beside.replace(out)

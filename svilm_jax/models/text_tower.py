@@ -66,7 +66,7 @@ class TextTower(nnx.Module):
         x = self.tokens(tokens, mask)
         if self.pool == "first":
             return x[:, 0].astype(jnp.float32)
-        real = mask.at[:, 0].set(True)[..., None]  # as attention has it
+        real = jnp.asarray(mask).at[:, 0].set(True)[..., None]  # as attention has it
         return jnp.where(real, x.astype(jnp.float32), 0).sum(axis=1) / real.sum(axis=1)
 
     def tokens(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
@@ -75,5 +75,5 @@ class TextTower(nnx.Module):
         x = x + self.segment_embedding[...][0]  # one sentence: always the first segment
         x = constrain(self.embedding_norm(x).astype(self.dtype), "rows", None, None)  # [N, L, D]
         # A row of padding alone (a masked phrase) still needs a key to attend to: its softmax would be empty.
-        mask = mask.at[:, 0].set(True)
+        mask = jnp.asarray(mask).at[:, 0].set(True)
         return self.layers(x, mask)

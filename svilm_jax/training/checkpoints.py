@@ -243,7 +243,15 @@ def load(path: str | Path) -> TrainedModel:
     folder = workdir / "checkpoints" / str(found)
     with _readable(folder):
         params = _read_params(folder, meta.get("checksums", {}))
-    return TrainedModel(bind(graphdef, abstract, params), config, tokenizer, found)
+    return TrainedModel(bind(graphdef, abstract, params), config, tokenizer, found, _pointing_block(workdir))
+
+
+def _pointing_block(workdir: Path) -> int:
+    """The grouping block that the evaluation of a whole run chose to point with; 0, the last, where there was none."""
+    file = workdir / "metrics.json"
+    if not file.is_file():
+        return 0
+    return int(json.loads(file.read_text(encoding="utf-8")).get("grounding/block", 0))
 
 
 @contextlib.contextmanager

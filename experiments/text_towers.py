@@ -1,0 +1,42 @@
+"""What does a text tower that has read before add? The demo with a fresh one, and with MiniLM frozen and tuned.
+
+    svilm import --text MINILM --config=configs/pretrain/demo.py --out runs/minilm
+    python experiments/text_towers.py --dataset runs/data/moving_shapes --start runs/minilm \
+        --out experiments/results/text_towers
+
+MINILM: the folder of all-MiniLM-L6-v2 (22.6 M parameters; the demo's own text tower has 0.4 M). Runs one training
+after another, keeps each run's metrics beside its command, and writes summary.md. A run whose metrics are there already
+is not repeated; that of the fresh tower is the demo's own.
+"""
+
+import argparse
+from pathlib import Path
+
+from objectives import CONFIG, SHOWN
+from study import Run, summary, train
+
+KINDS = ("fresh", "frozen", "tuned")
+
+
+def main() -> None:
+    """Runs what is missing and writes the summary."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True, help="folder that `svilm prepare moving_shapes` wrote")
+    parser.add_argument("--start", required=True, help="folder that `svilm import` wrote")
+    parser.add_argument("--out", type=Path, required=True, help="folder for metrics and summary")
+    parser.add_argument("--workdirs", type=Path, default=Path("runs/text_towers"), help="checkpoints and curves")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    args = parser.parse_args()
+    dataset, start = f"--config.input.dataset={args.dataset}", f"--config.init.checkpoint={args.start}"
+    runs = [
+        Run(kind, seed, f"{CONFIG}:text={kind},seed={seed}", (dataset, *([] if kind == "fresh" else [start])))
+        for seed in args.seeds
+        for kind in KINDS
+    ]
+    for run in runs:
+        train(run, args.out, args.workdirs)
+    (args.out / "summary.md").write_text(summary(args.out, runs, SHOWN))
+
+
+if __name__ == "__main__":
+    main()

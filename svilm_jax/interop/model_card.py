@@ -1,0 +1,76 @@
+"""What should somebody know who finds a model folder? The text of its README.md."""
+
+from collections.abc import Mapping, Sequence
+
+from svilm_jax.config import Config
+from svilm_jax.interop.folder import Origin
+
+_UNKNOWN = "unknown"
+
+
+def model_card(name: str, config: Config, origin: Origin, metrics: str, dtype: str, notes: Sequence[str] = ()) -> str:
+    """Markdown with the metadata block of model hubs.
+
+    Args:
+      name: of the folder.
+      config: of the training.
+      origin: source, licence and data.
+      metrics: a table as text, "" where nothing was measured.
+      dtype: of the parameters in the file.
+      notes: sentences on precision, fresh towers and the like.
+    """
+    license = origin.license or _UNKNOWN
+    objectives = ", ".join(config.objectives) or "none"
+    video, text = config.model.video, config.model.text
+    rows = {
+        "comes from": origin.source,
+        "licence of the parameters": license if origin.license else "not stated; ask whoever trained it",
+        "trained on": origin.data or "not stated",
+        "objectives": _objectives(config.objectives) or "none",
+        "video": f"{video.frames} frames of {video.size}x{video.size}, tubelets of {'x'.join(map(str, video.tubelet))}",
+        "text": f"{text.length} tokens, the first and the last among them special",
+        "joint space": f"{config.model.embed_dim} dimensions, cosine",
+        "parameters in": dtype,
+    }
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
+    told = f"## Metrics\n\n```\n{metrics.rstrip()}\n```\n" if metrics else "## Metrics\n\nNone were measured.\n"
+    remarks = "".join(f"- {note}\n" for note in notes)
+    remarks = f"\n## Notes\n\n{remarks}" if remarks else ""
+    return f"""---
+license: {license}
+library_name: svilm_jax
+pipeline_tag: feature-extraction
+tags: [video, video-text, retrieval, grounding, jax]
+---
+
+# {name}
+
+A video-language model of [S-ViLM](https://arxiv.org/abs/2303.16341)'s kind (two towers, group tokens), trained with
+{objectives}, written by `svilm_jax`.
+
+| | |
+|---|---|
+{table}
+
+{told}{remarks}
+## Use
+
+```python
+import svilm_jax
+
+model = svilm_jax.load("{name}")
+model.embed_video(["clip.mp4"]) @ model.embed_text(["a red square"]).T   # cosines
+model.ground("clip.mp4", "a red square").per_frame()                      # heat map of every frame
+```
+
+Without this package: `safetensors.numpy.load_file("model.safetensors")` gives every parameter by its name, and
+`config.json` says what the model takes. What it has learned, it has learned from the data above: look at what it finds
+on yours before you trust it, and do not use it to decide about people.
+"""
+
+
+def _objectives(objectives: Mapping[str, Mapping[str, object]]) -> str:
+    return ", ".join(
+        f"{name} ({', '.join(f'{key}={value}' for key, value in options.items())})" if options else name
+        for name, options in objectives.items()
+    )

@@ -1,0 +1,127 @@
+"""What happens behind `svilm import`, `export` and `embed`? Weights in, models and features out."""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from svilm_jax import load
+from svilm_jax.config import HeadConfig
+from svilm_jax.config_file import read_config
+from svilm_jax.evaluation import format_table
+from svilm_jax.evaluation.window_features import Windows, embed_windows
+from svilm_jax.inference.encoding import Encoder
+from svilm_jax.input.features import FeatureError
+from svilm_jax.input.targets import read_classes
+from svilm_jax.interop.folder import FolderError, Origin, is_model_folder, read_document, write_folder
+from svilm_jax.interop.importing import Imported, import_towers
+from svilm_jax.interop.model_card import model_card
+from svilm_jax.interop.precision import rounding_error
+from svilm_jax.interop.reading import read_text_source, read_video_source
+from svilm_jax.models.parameters import fingerprint, parameters
+from svilm_jax.models.svilm import build_model
+
+
+def import_weights(args: argparse.Namespace, overrides: list[str]) -> int:
+    """A model of a config whose towers are public ones, as a folder to start from."""
+    if args.text is None and args.video is None:
+        raise FolderError("name what to import: --text FOLDER, --video FOLDER or FILE, or both")
+    config = read_config(args.config, overrides)
+    text = read_text_source(args.text) if args.text else None
+    video = read_video_source(args.video) if args.video else None
+    imported = import_towers(config, text, video, inflate=args.inflate, class_token=args.class_token)
+    sources = [str(Path(path).name) for path in (args.text, args.video) if path]
+    origin = Origin(f"weights of {' and '.join(sources)}, all else fresh", args.license)
+    notes = [f"{len(imported.fresh)} parameters are fresh: train it before you use it."]
+    card = model_card(args.out.name, imported.trained.config, origin, "", "float32", notes)
+    write_folder(args.out, imported.trained, origin, card)
+    _tell(imported)
+    print(f"{args.out}: start from it with --config.init.checkpoint={args.out}")
+    return 0
+
+
+def export(args: argparse.Namespace) -> int:
+    """A checkpoint as a folder that needs nothing of training, and programs of its towers where asked for."""
+    trained = load(args.workdir)
+    metrics, data = _measured(args.workdir), args.data or trained.config.input.dataset
+    origin = Origin(f"step {trained.step} of {args.workdir.name}", args.license, data, metrics)
+    notes = []
+    if args.dtype != "float32":
+        error = rounding_error(trained, args.dtype)
+        notes.append(
+            f"Rounded to {args.dtype}: on random inputs no number of an embedding moves by more than "
+            f"{error.largest:.1e}, and the lowest cosine to the unrounded one is {error.cosine:.6f}."
+        )
+    card = model_card(
+        args.out.name, trained.config, origin, format_table(metrics) if metrics else "", args.dtype, notes
+    )
+    write_folder(args.out, trained, origin, card, args.dtype)
+    for note in notes:
+        print(note)
+    if args.stablehlo:
+        from svilm_jax.interop.stablehlo import export_stablehlo
+
+        for file in export_stablehlo(trained, args.out / "stablehlo", args.dtype):
+            print(f"{file}: {file.stat().st_size / 2**20:.1f} MiB")
+    if args.onnx:
+        from svilm_jax.interop.onnx import export_onnx
+
+        for name, difference in export_onnx(trained, args.out / "onnx").items():
+            print(f"{args.out / 'onnx' / name}: onnxruntime differs by {difference:.1e} at most")
+    print(f'{args.out}: svilm_jax.load("{args.out}")')
+    return 0
+
+
+def embed(args: argparse.Namespace) -> int:
+    """Embeds files for search; or the windows of a dataset for localisation."""
+    if args.videos:
+        if args.split or args.dataset or args.random:
+            raise FeatureError("--split, --dataset and --random go with a dataset: name that, or files, not both")
+        return _embed_files(args)
+    if not args.split:
+        raise FeatureError("nothing to embed: name video files or folders, or the --split of a dataset")
+    if args.window is None:
+        raise FeatureError("a dataset is embedded by windows: give --window SECONDS")
+    trained = load(args.model)
+    model, origin = trained.model, f"{args.model.name} step {trained.step}"
+    if args.random:
+        model = build_model(trained.config, trained.tokenizer.vocab_size, trained.config.train.seed + 1)
+        origin = f"fresh parameters of {args.model.name}'s config"
+    origin += f", {fingerprint(parameters(model))}"  # two runs may have one name and as many steps
+    dataset = args.dataset or trained.config.input.dataset
+    labels = read_classes(dataset, HeadConfig("classification"))
+    windows = Windows(args.window, args.stride or args.window, args.offset)
+    encoder = Encoder(model, trained.config, trained.tokenizer)
+    index = embed_windows(encoder, dataset, args.split, labels, windows, args.out, origin, args.pool)
+    print(f"{args.out}: {len(index.videos)} videos, features of width {index.width}")
+    return 0
+
+
+def _embed_files(args: argparse.Namespace) -> int:
+    from svilm_jax.inference.embedding import embed_files
+
+    stride = args.stride or args.window
+    summary = embed_files(load(args.model), args.model, args.videos, args.out, args.window, stride)
+    print(summary)
+    return 0
+
+
+def _measured(path: Path) -> Mapping[str, float]:
+    """The metrics of a run, or of a folder that was exported before."""
+    if is_model_folder(path):
+        return read_document(path)["origin"]["metrics"]
+    file = path / "metrics.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _tell(imported: Imported) -> None:
+    for line in imported.changed:
+        print(line)
+    print(f"{len(imported.filled)} parameters filled, {len(imported.fresh)} fresh:")
+    for title, names in (("filled", imported.filled), ("fresh", imported.fresh)):
+        for name in names:
+            print(f"  {title} {name}")
+    for name, why in imported.dropped.items():
+        print(f"  dropped {name}: {why}")
+    for name, why in imported.invented.items():
+        print(f"  made up {name}: {why}")

@@ -1,0 +1,162 @@
+"""Is an exported folder the model, whole, readable without this package, and refused where it is damaged?"""
+
+import json
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import svilm_jax
+from svilm_jax.interop.folder import FolderError, Origin, is_model_folder, read_folder, write_folder
+from svilm_jax.interop.precision import rounding_error
+from svilm_jax.models.parameters import named, parameters
+from tests.tiny import tiny_model
+
+TEXTS = ["a small red square", "a blue ring is spinning over a striped floor"]
+ORIGIN = Origin("a test", "apache-2.0", "nothing", {"retrieval/t2v_R1": 0.5})
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def folder(trained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    write_folder(folder, trained, ORIGIN, "# a card\n")
+    return folder
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def clips(count=3):
+    return np.random.default_rng(0).integers(0, 256, (count, 8, 16, 16, 3), np.uint8)
+
+
+def test_the_same_model_comes_back(trained, folder):
+    again = svilm_jax.load(folder)
+    for name, array in named(parameters(trained.model)).items():
+        np.testing.assert_array_equal(named(parameters(again.model))[name], array, err_msg=name)
+    np.testing.assert_allclose(again.embed_text(TEXTS), trained.embed_text(TEXTS), atol=1e-6)
+    video = list(clips())
+    np.testing.assert_allclose(again.embed_video(video), trained.embed_video(video), atol=1e-6)
+    assert (again.config, again.step, again.grounding_block) == (trained.config, 7, 1)
+    assert again.tokenizer.fingerprint == trained.tokenizer.fingerprint
+
+
+def test_numpy_alone_reads_it(folder, trained):
+    arrays = safetensors.numpy.load_file(folder / "model.safetensors")
+    assert arrays.keys() == named(parameters(trained.model)).keys()
+    document = json.loads((folder / "config.json").read_text())
+    assert document["origin"]["license"] == "apache-2.0"
+    assert (folder / "README.md").read_text() == "# a card\n"
+    assert (folder / "vocab.txt").is_file()
+
+
+WITHOUT_TRAINING = """
+import sys
+import svilm_jax
+assert not any(name in sys.modules for name in ("jax", "flax", "numpy"))
+model = svilm_jax.load(sys.argv[1])
+import numpy as np
+model.embed_video(np.zeros((5, 20, 30, 3), np.uint8))
+model.embed_text("a red square")
+model.ground(np.zeros((5, 20, 30, 3), np.uint8), "a red square")
+heavy = ("orbax", "grain", "tensorflow_datasets", "tensorflow", "spacy", "torch", "svilm_data", "array_record", "clu")
+found = sorted(name for name in sys.modules if name.split(".")[0] in heavy)
+assert not found, found
+assert not any(name.startswith(("svilm_jax.training", "svilm_jax.evaluation")) for name in sys.modules)
+"""
+
+
+def test_nothing_of_training_is_imported(folder):
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TRAINING, str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_bfloat16_is_half_as_large_and_its_error_is_stated(trained, folder, tmp_path):
+    write_folder(tmp_path / "half", trained, ORIGIN, "", "bfloat16")
+    sizes = [(f / "model.safetensors").stat().st_size for f in (tmp_path / "half", folder)]
+    assert sizes[0] < 0.55 * sizes[1]
+    again = read_folder(tmp_path / "half")
+    assert all(array.dtype == jnp.float32 for array in named(parameters(again.model)).values())
+    error = rounding_error(trained, "bfloat16")
+    assert 1e-5 < error.largest < 0.1
+    assert 0.99 < error.cosine < 1.0
+    assert np.abs(again.embed_text(TEXTS) - trained.embed_text(TEXTS)).max() < 2 * error.largest
+    assert rounding_error(trained, "float32").largest == 0.0
+
+
+def test_nothing_is_overwritten(trained, folder, tmp_path):
+    with pytest.raises(FolderError, match="not an empty folder; give another --out"):
+        write_folder(folder, trained, ORIGIN, "")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FolderError, match="not an empty folder"):
+        write_folder(tmp_path / "file", trained, ORIGIN, "")
+    with pytest.raises(FolderError, match="float16"):
+        write_folder(tmp_path / "other", trained, ORIGIN, "", "float16")
+    (tmp_path / "empty").mkdir()
+    write_folder(tmp_path / "empty", trained, ORIGIN, "")
+    assert is_model_folder(tmp_path / "empty")
+
+
+def changed(folder, **fields):
+    document = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**document, **fields}))
+
+
+def test_a_damaged_folder_is_refused_with_its_reason(copy):
+    weights = (copy / "model.safetensors").read_bytes()
+    (copy / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(FolderError, match=r"model\.safetensors: cannot be read"):
+        read_folder(copy)
+    (copy / "model.safetensors").write_bytes(weights)
+    (copy / "vocab.txt").unlink()
+    with pytest.raises(FolderError, match=r"vocab\.txt"):
+        read_folder(copy)
+    (copy / "config.json").write_text("{")
+    with pytest.raises(FolderError, match=r"config\.json: cannot be read"):
+        read_folder(copy)
+    (copy / "config.json").unlink()
+    with pytest.raises(FolderError, match=r"but no config\.json"):
+        read_folder(copy)
+
+
+def test_other_formats_and_other_models_are_refused(copy):
+    changed(copy, format_version=9)
+    with pytest.raises(FolderError, match="format 9, this version reads 1"):
+        read_folder(copy)
+    changed(copy, model_type="bert")
+    with pytest.raises(FolderError, match="`svilm import` makes one"):
+        read_folder(copy)
+
+
+def test_files_outside_the_folder_are_not_read(copy):
+    (copy.parent / "vocab.txt").write_text("[PAD]\n")
+    changed(copy, tokenizer={"files": ["../vocab.txt"], "lowercase": True})
+    with pytest.raises(FolderError):
+        read_folder(copy)
+
+
+def test_arrays_that_do_not_fit_are_listed_on_both_sides(copy):
+    arrays = safetensors.numpy.load_file(copy / "model.safetensors")
+    arrays["stranger"] = arrays.pop("log_scale")
+    arrays["text_projection.kernel"] = arrays["text_projection.kernel"][:, :5]
+    safetensors.numpy.save_file(arrays, copy / "model.safetensors")
+    with pytest.raises(FolderError) as told:
+        read_folder(copy)
+    for part in (
+        "stranger (): not in the model",
+        "log_scale (): not in the file",
+        "text_projection.kernel: (16, 5) in the file, (16, 16) in the model",
+    ):
+        assert part in str(told.value)

@@ -1,0 +1,140 @@
+"""Do `svilm import`, `export`, `embed` and `search` do what a user types, one after the other?"""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import svilm_jax
+from svilm_jax.input.records import open_records
+from svilm_jax.input.tokenization import load_tokenizer
+from svilm_jax.interop.folder import Origin, write_folder
+from svilm_jax.main import main
+from tests.tiny import tiny_model
+
+TINY = "tests/tiny.py"
+pytestmark = pytest.mark.usefixtures("compiled_in_haste")
+WIDTH = 24
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    """A BERT of two layers in Hugging Face's form, with random weights."""
+    folder = tmp_path_factory.mktemp("bert")
+    load_tokenizer("builtin:moving_shapes").save(folder)
+    words = load_tokenizer(folder).vocab_size
+    shapes = {
+        "embeddings.word_embeddings.weight": (words, WIDTH),
+        "embeddings.position_embeddings.weight": (40, WIDTH),
+        "embeddings.token_type_embeddings.weight": (2, WIDTH),
+        "embeddings.LayerNorm.weight": (WIDTH,),
+        "embeddings.LayerNorm.bias": (WIDTH,),
+        "pooler.dense.weight": (WIDTH, WIDTH),
+    }
+    for i in range(2):
+        layer = f"encoder.layer.{i}"
+        for name, rows, columns in (
+            ("attention.self.query", WIDTH, WIDTH),
+            ("attention.self.key", WIDTH, WIDTH),
+            ("attention.self.value", WIDTH, WIDTH),
+            ("attention.output.dense", WIDTH, WIDTH),
+            ("intermediate.dense", 48, WIDTH),
+            ("output.dense", WIDTH, 48),
+        ):
+            shapes |= {f"{layer}.{name}.weight": (rows, columns), f"{layer}.{name}.bias": (rows,)}
+        for norm in ("attention.output.LayerNorm", "output.LayerNorm"):
+            shapes |= {f"{layer}.{norm}.weight": (WIDTH,), f"{layer}.{norm}.bias": (WIDTH,)}
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    safetensors.numpy.save_file(arrays, folder / "model.safetensors")
+    document = {"model_type": "bert", "hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 4}
+    (folder / "config.json").write_text(json.dumps({**document, "intermediate_size": 48, "hidden_act": "gelu"}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def imported(bert, tmp_path_factory):
+    out = tmp_path_factory.mktemp("imported") / "start"
+    assert main(["import", "--text", str(bert), f"--config={TINY}", "--out", str(out), "--license=apache-2.0"]) == 0
+    return out
+
+
+def test_an_import_says_what_became_of_everything(bert, imported, tmp_path, capsys):
+    assert main(["import", "--text", str(bert), f"--config={TINY}", "--out", str(tmp_path / "again")]) == 0
+    told = capsys.readouterr().out
+    assert "config.model.text.width: 16 -> 24" in told
+    assert "dropped pooler.dense.weight" in told
+    assert "filled text_tower.layers.stacked.attention.query.kernel" in told
+    assert "fresh video_tower.group_tokens" in told
+    card = (imported / "README.md").read_text()
+    assert "license: apache-2.0" in card
+    assert "train it before you use it" in card
+
+
+def test_training_starts_from_an_import_with_its_tower_frozen(imported, moving_shapes, tmp_path):
+    before = svilm_jax.load(imported)
+    command = ["train", f"--config={TINY}", f"--workdir={tmp_path}", f"--config.input.dataset={moving_shapes}"]
+    changes = {"init.checkpoint": imported, "init.freeze": "('text_tower',)", "train.steps": 1}
+    assert main([*command, *(f"--config.{key}={value}" for key, value in changes.items())]) == 0
+    after = svilm_jax.load(tmp_path)
+    assert after.config.model.text.width == WIDTH
+    texts = ["a red square", "a blue ring"]
+    tokens = after.tokenizer.encode(texts, 28)
+    ours, theirs = (np.asarray(one.model.text_tower(tokens, one.tokenizer.mask(tokens))) for one in (after, before))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert not np.allclose(after.embed_text(texts), before.embed_text(texts), atol=1e-4)  # the projection moved
+
+
+def test_a_checkpoint_goes_out_and_is_found_in(moving_shapes, tmp_path, capsys):
+    """Export of a workdir, features of files, and a search in them."""
+    work, out = tmp_path / "run", tmp_path / "model"
+    command = ["train", f"--config={TINY}", f"--workdir={work}", f"--config.input.dataset={moving_shapes}"]
+    assert main([*command, "--config.train.steps=1"]) == 0
+    (work / "metrics.json").write_text('{"grounding/block": 1.0, "retrieval/t2v_R1": 0.5}')
+    assert main(["export", str(work), "--out", str(out), "--dtype=bfloat16", "--data=moving shapes"]) == 0
+    assert "Rounded to bfloat16" in capsys.readouterr().out
+    card = (out / "README.md").read_text()
+    assert "50.0 %" in card
+    assert "trained on | moving shapes" in card
+    assert "license: unknown" in card
+    assert svilm_jax.load(out).grounding_block == svilm_jax.load(work).grounding_block == 1
+    videos, index = tmp_path / "videos", tmp_path / "features.parquet"
+    videos.mkdir()
+    records = open_records(moving_shapes, "test")
+    for number in range(4):
+        (videos / f"{number}.mp4").write_bytes(records[number].video)
+    assert main(["embed", str(videos), "--model", str(out), "--out", str(index)]) == 0
+    capsys.readouterr()
+    assert main(["search", "a red square", "--index", str(index), "--top=3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["found"]
+    model = svilm_jax.load(out)
+    cosines = (model.embed_video(sorted(videos.iterdir())) @ model.embed_text("a red square").T)[:, 0]
+    assert [one["video"].split("/")[-1] for one in found] == [f"{i}.mp4" for i in np.argsort(-cosines)[:3]]
+    np.testing.assert_allclose([one["cosine"] for one in found], np.sort(cosines)[::-1][:3], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["import", f"--config={TINY}", "--out=out"], "name what to import"),
+        (["import", f"--config={TINY}", "--out=out", "--text=nowhere"], "nowhere: no such file or folder"),
+        (["export", "nowhere", "--out=out"], "no checkpoint here"),
+        (["embed", "a.mp4", "--split=test", "--model=m", "--out=o"], "name that, or files, not both"),
+        (["embed", "--model=m", "--out=o"], "name video files or folders, or the --split"),
+        (["embed", "--model=m", "--out=o", "--split=test"], "give --window SECONDS"),
+        (["search", "x", "--index=nowhere.parquet"], "nowhere.parquet"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(arguments, message, capsys):
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_an_export_needs_a_place_of_its_own(tmp_path, capsys):
+    model = tiny_model()
+    write_folder(tmp_path / "model", model, Origin("a test"), "")
+    assert main(["export", str(tmp_path / "model"), "--out", str(tmp_path / "model")]) == 2
+    assert "give another --out" in capsys.readouterr().err
