@@ -41,12 +41,14 @@ def _user_errors() -> tuple[type[Exception], ...]:
         "svilm_data.errors": ("PreparationError",),
         "svilm_jax.evaluation.clips": ("EvaluationError",),
         "svilm_jax.input.features": ("FeatureError",),
-        "svilm_jax.inference.index": ("IndexFileError",),
+        "svilm_jax.inference.feature_file": ("IndexFileError",),
+        "svilm_jax.inference.video_files": ("EmbeddingError",),
         "svilm_jax.input.stream": ("InputError",),
         "svilm_jax.interop.folder": ("FolderError",),
         "svilm_jax.training.checkpoints": ("CheckpointError",),
         "svilm_jax.training.loop": ("NonFiniteError",),
         "svilm_jax.report.errors": ("ReportError",),
+        "svilm_jax.serving.errors": ("ServingError",),
         "svilm_jax.evaluation.score_files": ("ScoreError",),
     }.items():
         if module in sys.modules:  # what was never imported was never raised

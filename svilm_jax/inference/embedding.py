@@ -1,0 +1,281 @@
+"""How do many video files become a file of embeddings? Decoded ahead, embedded in batches, kept in parts.
+
+Rows of finished videos go to OUT.parts/00001.parquet and so on, a part every some seconds; the output is written from
+them at the end, whole, and the parts removed. A run that was killed goes on with the same command, and so does one
+over a folder that has grown: rows of files that have not changed, in the parts or in an output that is there, are
+taken over.
+"""
+
+import collections
+import dataclasses
+import logging
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tqdm import tqdm
+
+from svilm_jax.inference import feature_file
+from svilm_jax.inference.feature_file import IndexFileError, Origin, VideoRows
+from svilm_jax.inference.trained import TrainedModel
+from svilm_jax.inference.video_files import EmbeddingError, VideoFile, list_videos
+from svilm_jax.inference.videos import read_clip
+from svilm_jax.input.clips import decoded_ahead
+from svilm_jax.input.decoding import VideoError, probe
+from svilm_jax.models.parameters import fingerprint, parameters
+
+__all__ = ["EmbeddingError", "EmbeddingSummary", "embed_files", "window_spans"]
+
+log = logging.getLogger(__name__)
+
+_DECODERS = 2  # threads
+_AHEAD = 4  # clips of each that wait for the model
+_PART_SECONDS, _PART_ROWS = 20.0, 8192  # what a kill costs, and what waits in memory, at most
+_NAMED = 5  # bad videos that an error or a summary names
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingSummary:
+    """What a run did.
+
+    Attributes:
+      out: the file.
+      videos: in the file.
+      rows: in the file.
+      kept: videos of an earlier run, whose rows were taken over.
+      failed: (path, reason) of videos that could not be read.
+    """
+
+    out: Path
+    videos: int
+    rows: int
+    kept: int
+    failed: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        kept = f", {self.kept} of them from an earlier run" if self.kept else ""
+        told = f"{self.out}: {self.videos} videos{kept}, {self.rows} rows"
+        return told + (f"\n{_failures(self.failed, self.videos + len(self.failed))}" if self.failed else "")
+
+
+def embed_files(
+    model: TrainedModel,
+    model_path: str | Path,
+    sources: Sequence[Path],
+    out: Path,
+    window: float | None = None,
+    stride: float | None = None,
+) -> EmbeddingSummary:
+    """Embeds videos into one Parquet file (`feature_file`), which `svilm search` and `svilm serve` read.
+
+    Args:
+      model: of `svilm_jax.load`.
+      model_path: from where it was loaded; the file names it.
+      sources: video files, and folders with some at any depth.
+      out: the file to write; one that is there is brought up to date: rows of unchanged videos are taken over, those of
+        videos that are not among `sources` leave.
+      window, stride: seconds; a row is a window of a video, [k · stride, k · stride + window), the last one cut where
+        the video ends, so that moments of long videos are found. None, both: a row is a whole video.
+
+    Returns:
+      What was done. Videos that cannot be read are in `failed` and in the log, and have no row.
+
+    Raises:
+      EmbeddingError: no videos, none that can be read, or a window or stride that is not above 0.
+      IndexFileError: `out` or its parts are of another model or of other windows, or cannot be written.
+    """
+    if (window is None) != (stride is None):
+        raise EmbeddingError("give both a window and a stride, or none of them for whole videos")
+    if window is not None and stride is not None and not (0 < window < np.inf and 0 < stride < np.inf):
+        raise EmbeddingError(f"a window of {window:g} s every {stride:g} s: expected both above 0")
+    origin = Origin(
+        str(Path(model_path).absolute()),
+        fingerprint(parameters(model.model)),
+        model.config.model.embed_dim,
+        window,
+        stride,
+    )
+    videos = list_videos(sources)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    parts = _Parts(out, origin)
+    done = parts.finished()
+    todo = [video for video in videos if (video.path, video.size, video.mtime_ns) not in done]
+    failed: list[tuple[str, str]] = []
+    with tqdm(total=len(videos), initial=len(videos) - len(todo), desc="embed", unit="video", disable=None) as bar:
+        for rows in _embedded(model, todo, origin, failed, bar):
+            parts.add(rows)
+    parts.flush()
+    if len(failed) == len(videos):
+        raise EmbeddingError(_failures(failed, len(videos)))
+    bad = {path for path, _ in failed}
+    count = parts.merge([video for video in videos if video.path not in bad])
+    return EmbeddingSummary(out, len(videos) - len(failed), count, len(videos) - len(todo), tuple(failed))
+
+
+def window_spans(duration: float, window: float | None, stride: float | None) -> tuple[tuple[float, float], ...]:
+    """(start, end) in seconds of the rows of a video.
+
+    Windows start every `stride` seconds until one reaches the end of the video, which cuts it: no second is left out,
+    and no row is but the tail of the one before it.
+    """
+    if window is None or stride is None:
+        return ((0.0, duration),)
+    spans: list[tuple[float, float]] = []
+    start = 0.0
+    while not spans or (start < duration and spans[-1][1] < duration):
+        spans.append((start, min(start + window, duration)))
+        start = len(spans) * stride
+    return tuple(spans)
+
+
+@dataclasses.dataclass(eq=False)
+class _Work:
+    """A video under way. `error` is why it is given up: a part of a video would look like the whole of it."""
+
+    video: VideoFile
+    spans: tuple[tuple[float, float], ...] = ()
+    rows: list[np.ndarray] = dataclasses.field(default_factory=list)
+    error: str | None = None
+
+
+def _embedded(
+    model: TrainedModel, videos: Iterable[VideoFile], origin: Origin, failed: list[tuple[str, str]], bar: tqdm
+) -> Iterator[VideoRows]:
+    """Rows of each video that can be read, in order; the others are added to `failed`."""
+    config = model.config.model.video
+
+    def opened(video: VideoFile) -> _Work:
+        try:
+            return _Work(video, window_spans(probe(video.path).duration, origin.window, origin.stride))
+        except VideoError as error:
+            return _Work(video, error=error.reason)
+
+    def load(work: _Work, span: tuple[float, float] | None) -> tuple[_Work, np.ndarray | None]:
+        if work.error is None and span is not None:
+            # All of it and not 0 to its duration, which is the same and `TrainedModel.embed_video`'s way to say it.
+            start, end = (-1.0, -1.0) if origin.window is None else span
+            try:
+                return work, read_clip(work.video.path, config, start, end)
+            except VideoError as error:
+                work.error = error.reason
+        return work, None
+
+    def tasks() -> Iterator[tuple[_Work, tuple[float, float] | None]]:
+        # One thread is enough to look at headers ahead of the threads that decode.
+        for work in decoded_ahead(opened, ((video,) for video in videos), 1, _AHEAD):
+            yield from ((work, span) for span in work.spans or (None,))
+
+    given: collections.deque[_Work] = collections.deque()  # whose clips are with the model, in order
+
+    def clips() -> Iterator[np.ndarray]:
+        told: _Work | None = None
+        for work, frames in decoded_ahead(load, tasks(), _DECODERS, _AHEAD):
+            if frames is not None:
+                given.append(work)
+                yield frames
+            elif work is not told:
+                told = work
+                log.warning("%s: left out: %s", work.video.path, work.error)
+                failed.append((work.video.path, str(work.error)))
+                bar.update()
+
+    for reading in model.encoder.videos(clips(), ("embedding",)):
+        work = given.popleft()
+        work.rows.append(reading["embedding"])
+        if len(work.rows) == len(work.spans):
+            bar.update()
+            video = work.video
+            yield VideoRows(video.path, video.size, video.mtime_ns, work.spans, np.stack(work.rows))
+
+
+class _Parts:
+    """Finished rows beside the output."""
+
+    def __init__(self, out: Path, origin: Origin):
+        self._out, self._origin = out, origin
+        self._folder = out.with_name(f"{out.name}.parts")
+        self._waiting: list[VideoRows] = []
+        self._since = time.monotonic()
+
+    def finished(self) -> set[tuple[str, int, int]]:
+        """(path, size, mtime_ns) of every video that has its rows."""
+        found: set[tuple[str, int, int]] = set()
+        for file in self._files():
+            self._check(file)
+            for rows in feature_file.batches(file):
+                found.update(zip(*(rows.column(name).to_pylist() for name in _IDENTITY), strict=True))
+        return found
+
+    def add(self, rows: VideoRows) -> None:
+        """Rows of one more video."""
+        self._waiting.append(rows)
+        waited = time.monotonic() - self._since
+        if waited > _PART_SECONDS or sum(len(video.spans) for video in self._waiting) > _PART_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what waits as one more part."""
+        if self._waiting:
+            self._folder.mkdir(exist_ok=True)
+            taken = [int(file.stem) for file in self._folder.glob("[0-9]*.parquet")]
+            part = self._folder / f"{max(taken, default=0) + 1:05d}.parquet"
+            feature_file.write(part, [feature_file.batch(self._waiting, self._origin)], self._origin)
+        self._waiting, self._since = [], time.monotonic()
+
+    def merge(self, videos: Iterable[VideoFile]) -> int:
+        """Writes the output from the parts and removes them; returns its number of rows."""
+        wanted = {(video.path, video.size, video.mtime_ns) for video in videos}
+        count = 0
+
+        def rows() -> Iterator[pa.RecordBatch]:
+            nonlocal count
+            written: set[tuple[str, int, int]] = set()
+            for file in self._files():
+                here: set[tuple[str, int, int]] = set()
+                for some in feature_file.batches(file):
+                    keys = list(zip(*(some.column(name).to_pylist() for name in _IDENTITY), strict=True))
+                    here.update(keys)
+                    # Rows of a video lie in one file; the same video in two is there once.
+                    keep = [key in wanted and key not in written for key in keys]
+                    chosen = pc.filter(some, pa.array(keep, pa.bool_())).replace_schema_metadata(
+                        feature_file.schema(self._origin).metadata
+                    )
+                    count += chosen.num_rows
+                    if chosen.num_rows:
+                        yield chosen
+                written |= here
+
+        feature_file.write(self._out, rows(), self._origin)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return count
+
+    def _files(self) -> list[Path]:
+        """Where rows are: an output of before, then the parts."""
+        return [*([self._out] if self._out.is_file() else []), *sorted(self._folder.glob("[0-9]*.parquet"))]
+
+    def _check(self, file: Path) -> None:
+        found, mine = feature_file.read_origin(file), self._origin
+        if (found.fingerprint, found.width) != (mine.fingerprint, mine.width):
+            raise IndexFileError(
+                f"{file}: holds videos as {found.parameters} sees them, not {mine.parameters}: give another --out, or "
+                "remove it"
+            )
+        if (found.window, found.stride) != (mine.window, mine.stride):
+            raise IndexFileError(f"{file}: holds {_kind(found)}, not {_kind(mine)}: give another --out, or remove it")
+
+
+_IDENTITY = ("video", "size", "mtime_ns")
+
+
+def _kind(origin: Origin) -> str:
+    return "whole videos" if origin.window is None else f"windows of {origin.window:g} s every {origin.stride:g} s"
+
+
+def _failures(failed: Sequence[tuple[str, str]], videos: int) -> str:
+    named = "".join(f"\n  {path}: {reason}" for path, reason in failed[:_NAMED])
+    more = f"\n  and {len(failed) - _NAMED} more; the log names them" if len(failed) > _NAMED else ""
+    return f"{len(failed)} of {videos} videos could not be read{':' if failed else ''}{named}{more}"

@@ -1,0 +1,134 @@
+"""Which clips does a sentence speak of? Exact search in a file of embeddings, by FAISS.
+
+Exact and flat: the products of one query with 100,000 clips of width 256 are one pass over 100 MB, some milliseconds
+(experiments/results/search.json), for which no approximate index has to be trained, tuned or trusted.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyarrow as pa
+
+from svilm_jax.inference import feature_file
+from svilm_jax.inference.feature_file import IndexFileError, Origin
+from svilm_jax.inference.trained import TrainedModel
+from svilm_jax.models.parameters import fingerprint, parameters
+
+_UNIT = 1e-2  # by which the length of an embedding may miss 1, in bfloat16 too
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundClip:
+    """One answer.
+
+    Attributes:
+      row: of the file, from 0.
+      cosine: with the query.
+      video: absolute path.
+      start, end: seconds.
+    """
+
+    row: int
+    cosine: float
+    video: str
+    start: float
+    end: float
+
+
+class ClipIndex:
+    """A file of embeddings in memory; `ClipIndex.read` makes one.
+
+    Attributes:
+      path: of the file.
+      origin: what computed it.
+    """
+
+    def __init__(self, path: Path, origin: Origin, where: pa.Table, index: faiss.Index):
+        self.path, self.origin = path, origin
+        self._where, self._index = where, index
+
+    @classmethod
+    def read(cls, path: str | Path) -> "ClipIndex":
+        """Loads a file that `svilm embed` wrote.
+
+        Raises:
+          IndexFileError: it cannot be read, is of another format, or holds no rows, or embeddings not of length 1.
+        """
+        path = Path(path)
+        origin = feature_file.read_origin(path)
+        index = faiss.IndexFlatIP(origin.width)
+        where = []
+        for rows in feature_file.batches(path):
+            vectors = feature_file.embeddings(rows, origin.width)
+            lengths = np.linalg.norm(vectors, axis=1)
+            if not (np.abs(lengths - 1) < _UNIT).all():  # NaN is not smaller either
+                raise IndexFileError(f"{path}: holds embeddings that are not of length 1; embed the videos again")
+            index.add(vectors)
+            where.append(rows.select(["video", "start", "end"]))
+        if not where:
+            raise IndexFileError(f"{path}: holds no clips; embed some videos")
+        return cls(path, origin, pa.Table.from_batches(where).combine_chunks(), index)
+
+    def __len__(self) -> int:
+        """Rows."""
+        return self._where.num_rows
+
+    @property
+    def videos(self) -> int:
+        """Different videos."""
+        return len(self._where["video"].unique())
+
+    def model_path(self) -> Path:
+        """Where the file says that its model is.
+
+        Raises:
+          IndexFileError: nothing is there.
+        """
+        path = Path(self.origin.model)
+        if not path.exists():
+            raise IndexFileError(f"{self.path}: made by the model {path}, which is not there: give --model")
+        return path
+
+    def clip(self, row: int, cosine: float = float("nan")) -> FoundClip:
+        """A row by its number.
+
+        Raises:
+          IndexError: there is no such row.
+        """
+        if not 0 <= row < len(self):
+            raise IndexError(f"{self.path}: row {row} of {len(self)}")
+        video, start, end = (self._where[name][row].as_py() for name in ("video", "start", "end"))
+        return FoundClip(row, cosine, video, start, end)
+
+    def search(self, query: np.ndarray, top: int = 10) -> list[FoundClip]:
+        """The clips most similar to a query, best first.
+
+        Args:
+          query: float32 [C], L2-normalised, of `TrainedModel.embed_text` or `embed_video`.
+          top: answers, at least 1; fewer where the file has fewer rows.
+
+        Raises:
+          ValueError: a query of another shape, or one that is not finite, or `top` below 1.
+        """
+        query = np.ascontiguousarray(query, np.float32)
+        if query.shape != (self.origin.width,) or not np.isfinite(query).all():
+            raise ValueError(f"query {query.shape}: expected finite numbers {(self.origin.width,)}")
+        if top < 1:
+            raise ValueError(f"top={top}: expected at least 1")
+        cosines, rows = self._index.search(query[None], min(top, len(self)))
+        return [self.clip(int(row), float(cosine)) for row, cosine in zip(rows[0], cosines[0], strict=True)]
+
+    def check_model(self, model: TrainedModel, path: str | Path) -> None:
+        """Refuses a model that did not compute these embeddings: its cosines with them would be noise.
+
+        Raises:
+          IndexFileError: other parameters; the message names both models.
+        """
+        found = fingerprint(parameters(model.model))
+        if found != self.origin.fingerprint:
+            raise IndexFileError(
+                f"{self.path}: holds clips as {self.origin.parameters} sees them, not {path} (parameters {found}): "
+                "give the --model that made it, or embed the videos again"
+            )

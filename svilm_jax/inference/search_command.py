@@ -1,0 +1,61 @@
+"""Which videos show what a sentence says? The `svilm search` command: ranks and cosines, in lines or as JSON."""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from svilm_jax.config import ConfigError
+from svilm_jax.inference.index import ClipIndex, FoundClip
+from svilm_jax.inference.trained import TrainedModel
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `svilm search` takes."""
+    parser.epilog = (
+        "example: svilm embed clips/ --model runs/demo --out features.parquet, then "
+        'svilm search "a small red square is sliding left" --index features.parquet'
+    )
+    parser.add_argument("text", metavar="TEXT", help="a sentence, in quotes")
+    parser.add_argument("--index", type=Path, required=True, metavar="FILE", help="what `svilm embed` wrote")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="default: the one that FILE names")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="answers, best first (default: 10)")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+
+
+def run(args: argparse.Namespace, load: Callable[[str | Path], TrainedModel]) -> None:
+    """Prints what was found.
+
+    Args:
+      args: as `add_arguments` says.
+      load: `svilm_jax.load`, which stands above this package (it knows how checkpoints are read).
+
+    Raises:
+      ConfigError: an empty sentence, or `--top` below 1.
+      IndexFileError: the file cannot be used, or is of another model.
+    """
+    if not args.text.strip():
+        raise ConfigError("TEXT is empty: give a sentence, such as 'a red square'")
+    if args.top < 1:
+        raise ConfigError(f"--top={args.top}: expected at least 1")
+    index = ClipIndex.read(args.index)
+    path = args.model or index.model_path()
+    model = load(path)
+    index.check_model(model, path)
+    found = index.search(model.embed_text(args.text)[0], args.top)
+    if args.json:
+        answers = [{"rank": rank, **dataclasses.asdict(clip)} for rank, clip in enumerate(found, 1)]
+        print(json.dumps({"text": args.text, "model": str(path), "found": answers}, indent=1))
+    else:
+        print(lines(found))
+
+
+def lines(found: list[FoundClip]) -> str:
+    """Answers as a table: rank, cosine, seconds, video."""
+    spans = [f"{clip.start:.2f}–{clip.end:.2f} s" for clip in found]
+    width = max(map(len, spans), default=0)
+    return "\n".join(
+        f"{rank:>4}  {clip.cosine:6.3f}  {span:>{width}}  {clip.video}"
+        for rank, (clip, span) in enumerate(zip(found, spans, strict=True), 1)
+    )

@@ -1,0 +1,126 @@
+"""What does the server answer? The page, videos of the index by their row, uploads by their key, and nothing else."""
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse, Response
+
+from svilm_jax.input.decoding import VideoError
+from svilm_jax.serving import style
+from svilm_jax.serving.page import build_page
+from svilm_jax.serving.service import Service, ShownClip
+
+_OPEN_RANGE = re.compile(rb"bytes=(\d+)-")
+_PIECE_BYTES = 2 << 20  # of a video, sent at once
+
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+
+# The browser itself refuses what is not from here, whatever a version of Gradio would like to load.
+_POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; form-action 'self'; "
+    "base-uri 'self'; object-src 'none'"
+)
+
+
+def build_app(service: Service, top: int) -> FastAPI:
+    """The server's application.
+
+    Args:
+      top: clips shown for a sentence.
+    """
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/clips/{row}")
+    def clip(row: int) -> FileResponse:
+        try:
+            return _file(service, service.clip(row))
+        except IndexError as error:
+            raise HTTPException(404, "no such clip") from error
+
+    @app.get("/posters/{row}")
+    def poster(row: int) -> Response:
+        try:
+            return Response(service.poster(service.clip(row)), media_type="image/jpeg")
+        except (IndexError, VideoError) as error:
+            raise HTTPException(404, "no such clip, or it cannot be read") from error
+
+    @app.get("/uploads/{key}")
+    def upload(key: str) -> FileResponse:
+        try:
+            return _file(service, service.upload(key))
+        except KeyError as error:
+            raise HTTPException(404, "no such upload") from error
+
+    theme = gr.themes.Default(
+        primary_hue="blue", neutral_hue="slate", font=list(style.FONTS), font_mono=list(style.MONOSPACE)
+    )
+    gr.mount_gradio_app(
+        app,
+        build_page(service, top),
+        path="/",
+        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
+        allowed_paths=[],  # not even those of the index: they have a route that takes numbers alone
+        max_file_size=service.max_upload_bytes,
+        show_error=False,
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        theme=theme,
+        css=style.CSS,
+    )
+    app.add_middleware(_OwnThingsOnly)
+    return app
+
+
+class _OwnThingsOnly:
+    """Adds the policy to every answer, and refuses to fetch addresses for visitors, as Gradio's file route would.
+
+    Who asks for a file "from here on" gets the next piece of it. A browser has six connections to a server, and six
+    videos that it reads as slowly as they play would hold them all, with none left for the visitor's next question.
+    """
+
+    def __init__(self, app: Any):
+        self._app = app
+
+    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def answer(message: _Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [
+                    (b"content-security-policy", _POLICY.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"referrer-policy", b"no-referrer"),
+                ]
+                message["headers"] = [*message.get("headers", []), *headers]
+            await send(message)
+
+        if "file=http" in scope["path"] or "proxy=" in scope["path"]:
+            await answer({"type": "http.response.start", "status": 404, "headers": []})
+            await answer({"type": "http.response.body", "body": b"not found"})
+            return
+        if scope["path"].startswith(("/clips/", "/uploads/")):
+            scope = {**scope, "headers": [(name, _piece(name, value)) for name, value in scope["headers"]]}
+        await self._app(scope, receive, answer)
+
+
+def _piece(name: bytes, value: bytes) -> bytes:
+    found = _OPEN_RANGE.fullmatch(value) if name == b"range" else None
+    return b"bytes=%d-%d" % (int(found[1]), int(found[1]) + _PIECE_BYTES - 1) if found else value
+
+
+def _file(service: Service, clip: ShownClip) -> FileResponse:
+    try:
+        path, kind = service.playable(clip)
+    except VideoError as error:
+        raise HTTPException(404, "this video cannot be read") from error
+    return FileResponse(path, media_type=kind, content_disposition_type="inline")

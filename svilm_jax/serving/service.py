@@ -1,0 +1,186 @@
+"""What can a visitor ask for? Clips for a sentence, a phrase in a clip, and a clip of one's own; no Gradio here."""
+
+import collections
+import dataclasses
+import io
+import secrets
+import threading
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from svilm_jax.inference.index import ClipIndex, FoundClip
+from svilm_jax.inference.trained import TrainedModel
+from svilm_jax.inference.videos import read_clip
+from svilm_jax.input import sampling
+from svilm_jax.input.decoding import Limits, VideoError, VideoInfo, decode, probe
+from svilm_jax.serving.errors import ServingError
+from svilm_jax.serving.overlay import overlay
+from svilm_jax.serving.playable import PlayableVideos
+
+_SHOWN_SIDE = 288  # pixels of the pictures on the page, at least; the model may see smaller ones
+_UPLOADS = 64  # that are known at once
+_WORDS = 2000  # letters of a sentence: far beyond what any text tower reads
+
+
+@dataclasses.dataclass(frozen=True)
+class ShownClip:
+    """A clip that a phrase can be looked for in.
+
+    Attributes:
+      path: of the video.
+      start, end: seconds, both -1 for all of it.
+    """
+
+    path: Path
+    start: float = -1.0
+    end: float = -1.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PointedPhrase:
+    """A phrase in a clip, to be looked at.
+
+    Attributes:
+      picture: uint8 [rows, columns, 3] of `overlay`.
+      similarity: cosine of the phrase with the group of patches that fits it best.
+    """
+
+    picture: np.ndarray
+    similarity: float
+
+
+class Service:
+    """A model and its index for many visitors; one question is computed at a time.
+
+    Args:
+      model, index: that belong together (`ClipIndex.check_model`).
+      folder: for videos that have to be made playable; must exist.
+      max_upload_bytes: of a video that a visitor brings.
+    """
+
+    def __init__(self, model: TrainedModel, index: ClipIndex, folder: Path, max_upload_bytes: int):
+        self.model, self.index, self.max_upload_bytes = model, index, max_upload_bytes
+        self._playable = PlayableVideos(folder)
+        self._limits = Limits(max_bytes=max_upload_bytes, max_pixels=4096 * 2304, max_frames=50_000, max_seconds=3600.0)
+        self._uploads: collections.OrderedDict[str, Path] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def search(self, sentence: str, top: int) -> list[FoundClip]:
+        """The clips that fit a sentence best.
+
+        Raises:
+          ServingError: nothing typed.
+        """
+        with self._lock:
+            embedded = self.model.embed_text(_checked(sentence, "a sentence, such as “a red square is sliding left”"))
+            return self.index.search(embedded[0], top)
+
+    def clip(self, row: int) -> ShownClip:
+        """A clip of the index.
+
+        Raises:
+          IndexError: there is no such row.
+        """
+        found = self.index.clip(row)
+        if self.index.origin.window is None:
+            return ShownClip(Path(found.video))
+        return ShownClip(Path(found.video), found.start, found.end)
+
+    def point(self, clip: ShownClip, phrase: str) -> PointedPhrase:
+        """Where a phrase is in a clip.
+
+        Raises:
+          ServingError: nothing typed, or a video that cannot be read (any more).
+        """
+        phrase = _checked(phrase, "a phrase, such as “a red square”")
+        video = self.model.config.model.video
+        larger = dataclasses.replace(video, size=max(video.size, _SHOWN_SIDE))
+        with self._lock:
+            try:
+                seen = read_clip(clip.path, video, clip.start, clip.end)
+                shown = read_clip(clip.path, larger, clip.start, clip.end)
+                seconds = sampling.window(probe(clip.path).duration, clip.start, clip.end)
+            except VideoError as error:
+                raise ServingError(f"This video cannot be read: {error}") from error
+            grounded = self.model.ground(seen, phrase)
+        times = sampling.centre_times(video.frames, *seconds)
+        middles = np.arange(len(grounded.heat)) * grounded.tubelet[0] + grounded.tubelet[0] // 2  # [Nt]
+        picture = overlay(shown[middles], grounded.heat, times[middles])
+        return PointedPhrase(picture, grounded.similarity)
+
+    def add_upload(self, path: str | Path) -> str:
+        """Takes in a visitor's video; returns the key of `upload`, which cannot be guessed.
+
+        Raises:
+          ServingError: too large, or nothing that our decoder reads.
+        """
+        path = Path(path)
+        if path.stat().st_size > self.max_upload_bytes:
+            raise ServingError(f"{path.name}: larger than the {self.max_upload_bytes >> 20} MB that are taken here")
+        try:
+            probe(path, limits=self._limits)
+            read_clip(path, self.model.config.model.video)  # a header may promise what does not decode
+        except VideoError as error:
+            raise ServingError(f"This is no video that can be read here. {error}") from error
+        key = secrets.token_urlsafe(16)
+        with self._lock:
+            self._uploads[key] = path
+            while len(self._uploads) > _UPLOADS:
+                self._uploads.popitem(last=False)
+        return key
+
+    def upload(self, key: str) -> ShownClip:
+        """An upload by its key.
+
+        Raises:
+          KeyError: unknown, or too long ago.
+        """
+        return ShownClip(self._uploads[key])
+
+    def fragment(self, row: int) -> str | None:
+        """What comes after the address of a row's video so that a browser plays the row's seconds alone; "": all of it.
+
+        None where a file has to be made for the browser first, which takes its time, or where none can be.
+        """
+        clip = self.clip(row)
+        try:
+            if self._playable.media_type(clip.path) is None:
+                return None
+        except VideoError:
+            return None
+        return "" if clip.end < 0 else f"#t={clip.start:.3f},{clip.end:.3f}"
+
+    def poster(self, clip: ShownClip) -> bytes:
+        """JPEG of the picture in the middle of a clip.
+
+        Raises:
+          VideoError: it cannot be read.
+        """
+
+        def middle(info: VideoInfo) -> np.ndarray:
+            return sampling.centre_times(1, *sampling.window(info.duration, clip.start, clip.end))
+
+        frame = decode(clip.path, middle, short_side=_SHOWN_SIDE).images[0]
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG", quality=80)
+        return buffer.getvalue()
+
+    def playable(self, clip: ShownClip) -> tuple[Path, str]:
+        """A file that a browser plays, and its media type.
+
+        Raises:
+          VideoError: it cannot be read.
+        """
+        whole = clip.end < 0
+        return self._playable.find(clip.path, 0.0 if whole else clip.start, None if whole else clip.end)
+
+
+def _checked(text: str, expected: str) -> str:
+    text = " ".join(text.split())
+    if not text:
+        raise ServingError(f"Type {expected}.")
+    if len(text) > _WORDS:
+        raise ServingError(f"That is {len(text)} letters: type fewer than {_WORDS}.")
+    return text

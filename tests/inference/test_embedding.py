@@ -1,0 +1,230 @@
+"""Does a file of embeddings hold what the model says of every video, whatever happens on the way?"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from svilm_data.video_folder import SUFFIXES as PREPARED_SUFFIXES
+
+from svilm_jax.inference import embedding, feature_file, video_files
+from svilm_jax.inference.embedding import EmbeddingError, embed_files, window_spans
+from svilm_jax.inference.feature_file import IndexFileError
+from svilm_jax.inference.videos import read_clip
+from svilm_jax.input.decoding import VideoError
+from svilm_jax.models.parameters import fingerprint, parameters
+from tests.input.encoded_videos import encode, numbered_frames
+from tests.tiny import tiny_model
+
+_PATIENCE = 120.0  # seconds for a process that imports JAX on a busy machine
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+def write_videos(folder: Path, count: int, frames: int = 12) -> list[Path]:
+    """So many different videos of frames / 8 seconds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{i:02d}.mp4" for i in range(count)]
+    for i, path in enumerate(paths):
+        path.write_bytes(encode(np.roll(numbered_frames(frames), 3 * i, axis=2)))
+    return paths
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_videos(tmp_path / "clips", 3)
+    return tmp_path / "clips"
+
+
+def rows(path: Path) -> dict[tuple[str, float], np.ndarray]:
+    """(name, start) -> embedding."""
+    table = pq.read_table(path).to_pydict()
+    keys = [(Path(video).name, start) for video, start in zip(table["video"], table["start"], strict=True)]
+    assert len(set(keys)) == len(keys)
+    return dict(zip(keys, np.array(table["embedding"], np.float32), strict=True))
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Names of the videos that are decoded."""
+    names = []
+
+    def spied(path, *args):
+        names.append(Path(path).name)
+        return read_clip(path, *args)
+
+    monkeypatch.setattr(embedding, "read_clip", spied)
+    return names
+
+
+def test_rows_are_what_the_model_says_of_each_video(model, folder, tmp_path):
+    named = tmp_path / "a film without an ending"
+    named.write_bytes((folder / "00.mp4").read_bytes())
+    write_videos(folder / "deep" / "er", 2)
+    (folder / "notes.txt").write_text("no video")
+    (folder / ".hidden.mp4").write_text("no video")
+    out = tmp_path / "new" / "features.parquet"
+    summary = embed_files(model, "runs/tiny", [folder, named, folder / "00.mp4"], out)
+    assert (summary.videos, summary.rows, summary.kept, summary.failed) == (6, 6, 0, ())
+    assert "6 videos, 6 rows" in str(summary)
+    table = pq.read_table(out)
+    videos = [Path(video) for video in table["video"].to_pylist()]
+    deep = folder / "deep" / "er"
+    first = [folder / f"{i:02d}.mp4" for i in range(3)]
+    assert videos == [*first, deep / "00.mp4", deep / "01.mp4", named]
+    np.testing.assert_allclose(table["embedding"].to_pylist(), model.embed_video(videos), atol=1e-6)
+    assert table["start"].to_pylist() == [0.0] * 6
+    assert table["end"].to_pylist() == pytest.approx([1.5] * 6)
+    origin = feature_file.read_origin(out)
+    assert Path(origin.model) == Path("runs/tiny").absolute()
+    assert (origin.fingerprint, origin.width) == (fingerprint(parameters(model.model)), 16)
+    assert (origin.window, origin.stride) == (None, None)
+    assert sorted(path.name for path in out.parent.iterdir()) == ["features.parquet"]
+
+
+def test_windows_are_rows(model, folder, tmp_path):
+    out = tmp_path / "features.parquet"
+    summary = embed_files(model, "runs/tiny", [folder], out, window=1.0, stride=0.25)
+    assert (summary.videos, summary.rows) == (3, 9)
+    found = rows(out)
+    video = model.config.model.video
+    clips = [read_clip(folder / name, video, start, start + 1.0) for name, start in found]
+    assert [start for _, start in found][:3] == [0.0, 0.25, 0.5]
+    np.testing.assert_allclose(list(found.values()), model.embed_video(clips), atol=1e-6)
+    assert feature_file.read_origin(out).window == 1.0
+
+
+@pytest.mark.parametrize(
+    ("duration", "window", "stride", "spans"),
+    [
+        (3.0, None, None, [(0, 3)]),
+        (3.0, 1.0, 1.0, [(0, 1), (1, 2), (2, 3)]),
+        (3.0, 2.0, 1.0, [(0, 2), (1, 3)]),  # none that is but the tail of the one before it
+        (3.1, 2.0, 1.0, [(0, 2), (1, 3), (2, 3.1)]),
+        (0.5, 2.0, 1.0, [(0, 0.5)]),
+        (0.0, 2.0, 1.0, [(0, 0)]),
+        (5.0, 1.0, 3.0, [(0, 1), (3, 4)]),
+    ],
+)
+def test_windows_reach_the_end(duration, window, stride, spans):
+    assert window_spans(duration, window, stride) == tuple(spans)
+
+
+def test_a_killed_run_goes_on(model, tmp_path, reads):
+    folder, out = tmp_path / "clips", tmp_path / "features.parquet"
+    write_videos(folder, 24)
+    script = Path(__file__).with_name("embeds_slowly.py")
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"}
+    process = subprocess.Popen([sys.executable, script, folder, out], cwd=root, env=environment)
+    end = time.monotonic() + _PATIENCE
+    while len(list(tmp_path.glob("features.parquet.parts/0*.parquet"))) < 4 and process.poll() is None:
+        assert time.monotonic() < end, "no parts appear"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it was done before it was killed"
+    assert not out.exists()
+    summary = embed_files(model, "runs/tiny", [folder], out)
+    assert 4 <= summary.kept < 24
+    assert (summary.videos, summary.rows, len(reads)) == (24, 24, 24 - summary.kept)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clips", "features.parquet"]
+    whole = tmp_path / "whole.parquet"
+    embed_files(model, "runs/tiny", [folder], whole)
+    before, after = rows(whole), rows(out)
+    assert list(before) == list(after)
+    np.testing.assert_allclose(list(after.values()), list(before.values()), atol=1e-6)
+
+
+def test_what_has_changed_is_embedded_again_and_what_is_gone_leaves(model, folder, tmp_path, reads):
+    out = tmp_path / "features.parquet"
+    embed_files(model, "runs/tiny", [folder], out)
+    before = rows(out)
+    reads.clear()
+    assert embed_files(model, "runs/tiny", [folder], out).kept == 3
+    assert reads == []
+    (folder / "01.mp4").write_bytes(encode(numbered_frames(20)[:, ::-1]))
+    (folder / "02.mp4").unlink()
+    write_videos(folder / "more", 1)
+    summary = embed_files(model, "runs/tiny", [folder], out)
+    assert (summary.videos, summary.kept, sorted(reads)) == (3, 1, ["00.mp4", "01.mp4"])
+    table = pq.read_table(out).to_pydict()
+    assert sorted(Path(video).relative_to(folder).as_posix() for video in table["video"]) == [
+        "00.mp4",
+        "01.mp4",
+        "more/00.mp4",
+    ]
+    kept = table["embedding"][table["video"].index(str(folder / "00.mp4"))]
+    np.testing.assert_array_equal(np.float32(kept), before["00.mp4", 0.0])
+    changed = table["embedding"][table["video"].index(str(folder / "01.mp4"))]
+    np.testing.assert_allclose(np.float32(changed), model.embed_video(folder / "01.mp4")[0], atol=1e-6)
+
+
+def test_bad_videos_are_counted_and_named(model, folder, tmp_path, caplog):
+    (folder / "01b.mp4").write_text("no video")
+    (folder / "00b.avi").write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        summary = embed_files(model, "runs/tiny", [folder], tmp_path / "features.parquet")
+    assert [Path(path).name for path, _ in summary.failed] == ["00b.avi", "01b.mp4"]
+    assert "2 of 5 videos could not be read" in str(summary)
+    assert "01b.mp4" in caplog.text
+    assert list(rows(tmp_path / "features.parquet")) == [("00.mp4", 0), ("01.mp4", 0), ("02.mp4", 0)]
+
+
+def test_a_video_that_breaks_off_has_no_rows_at_all(model, folder, tmp_path, monkeypatch):
+    def breaks(path, video, start, end):
+        if Path(path).name == "01.mp4" and start >= 0.5:
+            raise VideoError("breaks off", "01.mp4")
+        return read_clip(path, video, start, end)
+
+    monkeypatch.setattr(embedding, "read_clip", breaks)
+    summary = embed_files(model, "runs/tiny", [folder], tmp_path / "features.parquet", 0.5, 0.25)
+    assert [(Path(path).name, reason) for path, reason in summary.failed] == [(("01.mp4"), "breaks off")]
+    assert {name for name, _ in rows(tmp_path / "features.parquet")} == {"00.mp4", "02.mp4"}
+    assert summary.rows == 10
+
+
+def test_only_bad_videos_are_an_error(model, tmp_path):
+    (tmp_path / "bad.mp4").write_text("no video")
+    with pytest.raises(EmbeddingError, match=r"1 of 1 videos could not be read:\n.*bad.mp4: "):
+        embed_files(model, "runs/tiny", [tmp_path], tmp_path / "features.parquet")
+    assert not (tmp_path / "features.parquet").exists()
+
+
+def test_what_cannot_be_embedded_is_said(model, folder, tmp_path):
+    empty, out = tmp_path / "empty", tmp_path / "features.parquet"
+    empty.mkdir()
+    (empty / "notes.txt").write_text("no video")
+    with pytest.raises(EmbeddingError, match="empty: no video below this folder"):
+        embed_files(model, "runs/tiny", [folder, empty], out)
+    with pytest.raises(EmbeddingError, match="none: no such file or folder"):
+        embed_files(model, "runs/tiny", [tmp_path / "none"], out)
+    with pytest.raises(EmbeddingError, match="no videos given"):
+        embed_files(model, "runs/tiny", [], out)
+    with pytest.raises(EmbeddingError, match="both a window and a stride"):
+        embed_files(model, "runs/tiny", [folder], out, 1.0)
+    with pytest.raises(EmbeddingError, match="both above 0"):
+        embed_files(model, "runs/tiny", [folder], out, 1.0, 0.0)
+
+
+def test_two_models_or_windows_are_not_mixed(model, folder, tmp_path):
+    out = tmp_path / "features.parquet"
+    embed_files(model, "runs/tiny", [folder], out)
+    other = tiny_model(1)
+    one, two = (fingerprint(parameters(each.model)) for each in (model, other))
+    with pytest.raises(IndexFileError, match=f"runs/tiny.*{one}.*runs/other.*{two}"):
+        embed_files(other, "runs/other", [folder], out)
+    with pytest.raises(IndexFileError, match="holds whole videos, not windows of 1 s every 0.5 s"):
+        embed_files(model, "runs/tiny", [folder], out, 1.0, 0.5)
+
+
+def test_both_packages_know_the_same_endings():
+    assert video_files.SUFFIXES == PREPARED_SUFFIXES

@@ -1,0 +1,112 @@
+"""Does every video come out as something that a browser plays, with the same pictures at the same times?"""
+
+import av
+import numpy as np
+import pytest
+
+from svilm_jax.input.decoding import VideoError, decode, probe
+from svilm_jax.serving import playable
+from svilm_jax.serving.playable import PlayableVideos, media_type
+from tests.input.encoded_videos import encode, encode_sound, numbered_frames, numbers
+
+
+@pytest.fixture
+def videos(tmp_path):
+    (tmp_path / "made").mkdir()
+    return PlayableVideos(tmp_path / "made")
+
+
+def write(path, container, codec, pix_fmt="yuv420p", count=20, **options):
+    path.write_bytes(encode(numbered_frames(count), container=container, codec=codec, pix_fmt=pix_fmt, **options))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "codec", "kind"),
+    [
+        ("a.mp4", "mp4", "libx264", "video/mp4"),
+        ("a.mov", "mov", "libx264", "video/mp4"),
+        ("a.webm", "webm", "libvpx-vp9", "video/webm"),
+    ],
+)
+def test_what_browsers_play_stays_as_it_is(tmp_path, videos, name, container, codec, kind):
+    path = write(tmp_path / name, container, codec)
+    assert videos.find(path) == (path, kind)
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "codec", "pix_fmt"),
+    [
+        ("a.avi", "avi", "mpeg4", "yuv420p"),
+        ("a.mkv", "matroska", "libx264", "yuv420p"),
+        ("a.mp4", "mp4", "mpeg4", "yuv420p"),
+        ("b.mp4", "mp4", "libx264", "yuv444p"),
+        ("a.h264", "h264", "libx264", "yuv420p"),
+        ("a.gif", "gif", "gif", "rgb8"),
+    ],
+)
+def test_the_others_become_h264(tmp_path, videos, name, container, codec, pix_fmt):
+    path = write(tmp_path / name, container, codec, pix_fmt)
+    made, kind = videos.find(path)
+    assert (made.parent, kind, media_type(made)) == (tmp_path / "made", "video/mp4", "video/mp4")
+    before, after = decode(path, None), decode(made, None)
+    assert numbers(after.images) == numbers(before.images)
+    np.testing.assert_allclose(after.times, before.times, atol=1e-3)
+    first = made.stat().st_mtime_ns
+    assert videos.find(path)[0].stat().st_mtime_ns == first  # made once
+    path.write_bytes(encode(numbered_frames(7), container=container, codec=codec, pix_fmt=pix_fmt))
+    assert videos.find(path)[0] != made
+    assert [file.suffix for file in (tmp_path / "made").iterdir()] == [".mp4"] * 2
+
+
+def test_a_window_is_cut_out(tmp_path, videos):
+    path = write(tmp_path / "a.avi", "avi", "mpeg4", count=28)
+    made, _ = videos.find(path, 1.0, 2.0)
+    before, after = decode(path, np.arange(8, 16) / 8), decode(made, None)
+    np.testing.assert_allclose(after.images, before.images, atol=12)
+    np.testing.assert_allclose(after.times, np.arange(8) / 8, atol=1e-3)
+
+
+def test_large_and_turned_pictures(tmp_path, videos):
+    path = tmp_path / "a.mkv"
+    path.write_bytes(encode(numbered_frames(4, 722, 1281)[:, :, :1280], container="matroska"))
+    info = probe(videos.find(path)[0])
+    assert min(info.width, info.height) == 480
+    turned = tmp_path / "turned.mp4"
+    turned.write_bytes(encode(numbered_frames(4), codec="mpeg4", rotation=90))
+    before, after = (decode(file, [0.0]) for file in (turned, videos.find(turned)[0]))
+    assert (after.info.rotation, after.info.width, after.info.height) == (before.info.rotation, 48, 64)
+    np.testing.assert_allclose(after.images, before.images, atol=40)
+
+
+def test_what_cannot_be_read_is_said(tmp_path, videos):
+    for name, content in (("a.mp4", b"no video"), ("b.wav", encode_sound())):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(VideoError, match=name):
+            videos.find(tmp_path / name)
+    with pytest.raises(VideoError, match="no such file"):
+        videos.find(tmp_path / "none.mp4")
+
+
+def test_the_oldest_goes_when_the_folder_is_full(tmp_path, videos, monkeypatch):
+    monkeypatch.setattr(playable, "_KEPT_BYTES", 1)
+    made = [videos.find(write(tmp_path / f"{i}.avi", "avi", "mpeg4"))[0] for i in range(3)]
+    assert [file.exists() for file in made] == [False, False, True]
+
+
+def test_sound_that_browsers_do_not_know(tmp_path, videos):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w", format="mp4") as out:
+        pictures = out.add_stream("libx264", rate=8)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        sound = out.add_stream("ac3", rate=48000, layout="mono")
+        for image in numbered_frames(8):
+            out.mux(pictures.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 48000
+        out.mux(sound.encode(frame))
+        for stream in (pictures, sound):
+            out.mux(stream.encode(None))
+    assert media_type(path) is None
+    assert media_type(videos.find(path)[0]) == "video/mp4"

@@ -1,0 +1,135 @@
+"""Does a visitor get the model's own answers, and a message where there is none?"""
+
+import argparse
+import dataclasses
+import io
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from svilm_jax.config import ConfigError
+from svilm_jax.inference.embedding import embed_files
+from svilm_jax.inference.index import ClipIndex
+from svilm_jax.inference.videos import read_clip
+from svilm_jax.serving import command
+from svilm_jax.serving.errors import ServingError
+from svilm_jax.serving.overlay import overlay
+from svilm_jax.serving.service import Service, ShownClip
+from tests.input.encoded_videos import encode, numbered_frames, numbers
+from tests.tiny import tiny_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    for i, name in enumerate(("a.mp4", "b.mp4", "c.avi")):
+        codec, container = ("mpeg4", "avi") if name.endswith("avi") else ("libx264", "mp4")
+        (folder / name).write_bytes(encode(numbered_frames(12 + 4 * i), codec=codec, container=container))
+    return folder
+
+
+def make(model, folder, out: Path, *windows: float) -> Service:
+    """A service of the folder's videos."""
+    embed_files(model, "runs/tiny", [folder], out / "features.parquet", *windows)
+    return Service(model, ClipIndex.read(out / "features.parquet"), out, 1 << 20)
+
+
+def test_clips_are_ranked_as_the_index_ranks_them(model, folder, tmp_path):
+    service = make(model, folder, tmp_path)
+    found = service.search("  a red\nsquare ", 2)
+    assert found == service.index.search(model.embed_text("a red square")[0], 2)
+    for text in ("", " \n", "a" * 3000):
+        with pytest.raises(ServingError, match="Type|type"):
+            service.search(text, 2)
+
+
+def test_a_phrase_is_grounded_in_the_clip_of_the_row(model, folder, tmp_path):
+    service = make(model, folder, tmp_path, 1.0, 0.5)
+    row = next(row for row in range(len(service.index)) if service.index.clip(row).start == 0.5)
+    clip = service.clip(row)
+    seen = read_clip(clip.path, model.config.model.video, 0.5, 1.5)
+    assert (clip.start, clip.end) == (0.5, 1.5)
+    answer = service.point(clip, "a red square")
+    grounded = model.ground(seen, "a red square")
+    assert answer.similarity == pytest.approx(grounded.similarity, abs=1e-6)
+    large = dataclasses.replace(model.config.model.video, size=288)
+    frames = read_clip(clip.path, large, 0.5, 1.5)[[1, 3, 5, 7]]  # of eight, one for each tubelet
+    expected = overlay(frames, grounded.heat, np.array([0.6875, 0.9375, 1.1875, 1.4375]))
+    np.testing.assert_array_equal(answer.picture, expected)
+    with pytest.raises(ServingError, match="Type a phrase"):
+        service.point(clip, " ")
+    with pytest.raises(ServingError, match="cannot be read: .*no such file"):
+        service.point(ShownClip(folder / "gone.mp4"), "a red square")
+
+
+def test_windows_play_their_seconds(model, folder, tmp_path):
+    service = make(model, folder, tmp_path, 1.0, 0.5)
+    rows = {
+        (Path(clip.video).name, clip.start): clip.row for clip in map(service.index.clip, range(len(service.index)))
+    }
+    assert service.fragment(rows["a.mp4", 0.5]) == "#t=0.500,1.500"
+    assert service.fragment(rows["c.avi", 0.5]) is None
+    with Image.open(io.BytesIO(service.poster(service.clip(rows["c.avi", 0.5])))) as poster:
+        assert numbers(np.asarray(poster)[None]) == [8]  # on screen at 1.0 s
+    path, kind = service.playable(service.clip(rows["c.avi", 0.5]))
+    assert (path.parent, kind) == (tmp_path, "video/mp4")
+    assert service.playable(service.clip(rows["a.mp4", 0.5]))[0] == folder / "a.mp4"
+
+
+def test_uploads_are_checked(model, folder, tmp_path):
+    service = make(model, folder, tmp_path)
+    key = service.add_upload(folder / "c.avi")
+    assert service.upload(key).path == folder / "c.avi"
+    assert service.point(service.upload(key), "a red square").picture.std() > 10
+    bad, large = tmp_path / "bad.mp4", tmp_path / "large.mp4"
+    bad.write_text("no video")
+    large.write_bytes((folder / "a.mp4").read_bytes() + bytes(2 << 20))
+    with pytest.raises(ServingError, match=r"no video that can be read here. bad.mp4: cannot be read"):
+        service.add_upload(bad)
+    with pytest.raises(ServingError, match="large.mp4: larger than the 1 MB"):
+        service.add_upload(large)
+    with pytest.raises(KeyError):
+        service.upload("guessed")
+
+
+def test_the_picture_is_brightest_where_the_heat_is():
+    frames, heat = np.full((3, 64, 64, 3), 90, np.uint8), np.zeros((3, 4, 4), np.float32)
+    heat[1, 3, 0] = 5.0
+    picture = overlay(frames, heat, np.arange(3.0)).astype(int)
+    side = picture.shape[1] // 3
+    first, middle = (picture[-side + 8 : -8, left + 8 : left + side - 8].sum(-1) for left in (0, side))
+    y, x = np.unravel_index(middle.argmax(), middle.shape)
+    assert y > 0.7 * side
+    assert x < 0.3 * side
+    assert first.max() < middle.max()
+    assert picture.shape[0] > 2 * side
+
+
+def arguments(*argv: str) -> argparse.Namespace:
+    """Arguments of `svilm serve`."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args(["--index", "features.parquet", *argv])
+
+
+def test_the_command_says_what_is_missing(monkeypatch):
+    with pytest.raises(ConfigError, match="--top=0: expected 1 to 60"):
+        command.run(arguments("--top", "0"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with pytest.raises(ServingError, match=f"--host=127.0.0.1 --port={port}: cannot be listened on"):
+            command.run(arguments("--port", port))
+    assert arguments().host == "127.0.0.1"
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ServingError, match=r"pip install -e .\[serve\]"):
+        command.run(arguments())
