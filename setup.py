@@ -35,7 +35,7 @@ setup(
         "spacy": requirements("spacy"),
         "beam": requirements("beam"),
         "serve": requirements("serve"),
-        "onnx": requirements("onnx"),
+        "tf": requirements("tf"),
         "parity": requirements("parity"),
         "dev": requirements("serve") + requirements("dev"),
         "bench": requirements("bench"),

@@ -178,7 +178,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     export.add_argument("--license", default="", help="of the parameters, for the model card, such as apache-2.0")
     export.add_argument("--data", default="", help="what it was trained on, for the card (default: the dataset's path)")
     export.add_argument("--stablehlo", action="store_true", help="also programs that run from jax and numpy alone")
-    export.add_argument("--onnx", action="store_true", help="also for onnxruntime, with the extra `onnx`")
+    export.add_argument("--onnx", action="store_true", help="also for onnxruntime; needs requirements/onnx.in")
+    export.add_argument("--saved-model", action="store_true", help="also for TensorFlow, with the extra `tf`")
 
     prepare = add("prepare", "turn raw videos and annotations into a dataset", "", _prepare)
     inspect = add("inspect", "say what a prepared dataset holds, with a contact sheet", "", _inspect)

@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from svilm_jax import load
-from svilm_jax.config import HeadConfig
+from svilm_jax.config import ConfigError, HeadConfig
 from svilm_jax.config_file import read_config
 from svilm_jax.evaluation import format_table
-from svilm_jax.evaluation.window_features import Windows, embed_windows
-from svilm_jax.inference.encoding import Encoder
-from svilm_jax.input.features import FeatureError
-from svilm_jax.input.targets import read_classes
 from svilm_jax.interop.folder import FolderError, Origin, is_model_folder, read_document, write_folder
 from svilm_jax.interop.importing import Imported, import_towers
 from svilm_jax.interop.model_card import model_card
@@ -68,6 +64,11 @@ def export(args: argparse.Namespace) -> int:
 
         for name, difference in export_onnx(trained, args.out / "onnx").items():
             print(f"{args.out / 'onnx' / name}: onnxruntime differs by {difference:.1e} at most")
+    if args.saved_model:
+        from svilm_jax.interop.saved_model import export_saved_model
+
+        for name, difference in export_saved_model(trained, args.out / "saved_model").items():
+            print(f"{args.out / 'saved_model'}: signature {name} differs by {difference:.1e} at most")
     print(f'{args.out}: svilm_jax.load("{args.out}")')
     return 0
 
@@ -76,12 +77,17 @@ def embed(args: argparse.Namespace) -> int:
     """Embeds files for search; or the windows of a dataset for localisation."""
     if args.videos:
         if args.split or args.dataset or args.random:
-            raise FeatureError("--split, --dataset and --random go with a dataset: name that, or files, not both")
+            raise ConfigError("--split, --dataset and --random go with a dataset: name that, or files, not both")
         return _embed_files(args)
     if not args.split:
-        raise FeatureError("nothing to embed: name video files or folders, or the --split of a dataset")
+        raise ConfigError("nothing to embed: name video files or folders, or the --split of a dataset")
     if args.window is None:
-        raise FeatureError("a dataset is embedded by windows: give --window SECONDS")
+        raise ConfigError("a dataset is embedded by windows: give --window SECONDS")
+    # Late: what reads datasets is not where a model is only exported (requirements/onnx.in).
+    from svilm_jax.evaluation.window_features import Windows, embed_windows
+    from svilm_jax.inference.encoding import Encoder
+    from svilm_jax.input.targets import read_classes
+
     trained = load(args.model)
     model, origin = trained.model, f"{args.model.name} step {trained.step}"
     if args.random:
@@ -117,6 +123,8 @@ def _measured(path: Path) -> Mapping[str, float]:
 def _tell(imported: Imported) -> None:
     for line in imported.changed:
         print(line)
+    if imported.pixels:
+        print(imported.pixels)
     print(f"{len(imported.filled)} parameters filled, {len(imported.fresh)} fresh:")
     for title, names in (("filled", imported.filled), ("fresh", imported.fresh)):
         for name in names:

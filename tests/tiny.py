@@ -1,5 +1,7 @@
 """The smallest config that still has every part: for tests of the model and of training; also a --config file."""
 
+import functools
+
 from svilm_jax.config import Config, default_config, parse_arg, resolve
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.tokenization import load_tokenizer
@@ -43,6 +45,7 @@ def tiny_config(dataset: str = "", width: int = 16, **changes: object) -> Config
     return resolve(config)
 
 
+@functools.cache
 def tiny_model(seed: int = 0, **changes: object) -> TrainedModel:
     """A model of that config with random parameters and the vocabulary of moving shapes."""
     config, tokenizer = tiny_config(**changes), load_tokenizer("builtin:moving_shapes")

@@ -1,6 +1,7 @@
 """How does a BERT of Hugging Face become the text tower? BERT-base, MiniLM and others of that architecture."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,34 +10,27 @@ import numpy as np
 
 from svilm_jax.input.tokenization import load_tokenizer
 from svilm_jax.interop.folder import FolderError
-from svilm_jax.interop.rules import Rule, convert, dropped, rule, transposed, without_prefix
+from svilm_jax.interop.rules import Rule, convert, dropped, linear, norm, renamed, rule, without_prefix
 from svilm_jax.interop.source import TextSource, architecture_of
 
 _OF_PRETRAINING = "of BERT's own pre-training"
+_OF_TENSORFLOW = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 _ATTENTION = "encoder.layer.{i}.attention"
-
-
-def _linear(source: str, target: str) -> list[Rule]:
-    return [rule(f"{source}.weight", f"{target}.kernel", transposed), rule(f"{source}.bias", f"{target}.bias")]
-
-
-def _norm(source: str, target: str, scale: str = "weight", bias: str = "bias") -> list[Rule]:
-    return [rule(f"{source}.{scale}", f"{target}.scale"), rule(f"{source}.{bias}", f"{target}.bias")]
 
 
 RULES: list[Rule] = [
     rule("embeddings.word_embeddings.weight", "token_embedding"),
     rule("embeddings.position_embeddings.weight", "position_embedding"),
     rule("embeddings.token_type_embeddings.weight", "segment_embedding"),
-    *_norm("embeddings.LayerNorm", "embedding_norm"),
-    *_linear(f"{_ATTENTION}.self.query", "layers.{i}.attention.query"),
-    *_linear(f"{_ATTENTION}.self.key", "layers.{i}.attention.key"),
-    *_linear(f"{_ATTENTION}.self.value", "layers.{i}.attention.value"),
-    *_linear(f"{_ATTENTION}.output.dense", "layers.{i}.attention.out"),
-    *_norm(f"{_ATTENTION}.output.LayerNorm", "layers.{i}.attention_norm"),
-    *_linear("encoder.layer.{i}.intermediate.dense", "layers.{i}.mlp.up"),
-    *_linear("encoder.layer.{i}.output.dense", "layers.{i}.mlp.down"),
-    *_norm("encoder.layer.{i}.output.LayerNorm", "layers.{i}.mlp_norm"),
+    *norm("embeddings.LayerNorm", "embedding_norm"),
+    *linear(f"{_ATTENTION}.self.query", "layers.{i}.attention.query"),
+    *linear(f"{_ATTENTION}.self.key", "layers.{i}.attention.key"),
+    *linear(f"{_ATTENTION}.self.value", "layers.{i}.attention.value"),
+    *linear(f"{_ATTENTION}.output.dense", "layers.{i}.attention.out"),
+    *norm(f"{_ATTENTION}.output.LayerNorm", "layers.{i}.attention_norm"),
+    *linear("encoder.layer.{i}.intermediate.dense", "layers.{i}.mlp.up"),
+    *linear("encoder.layer.{i}.output.dense", "layers.{i}.mlp.down"),
+    *norm("encoder.layer.{i}.output.LayerNorm", "layers.{i}.mlp_norm"),
     dropped("embeddings.position_ids", "numbers from 0, no parameter"),
     dropped("pooler.*", "the sentence's vector goes straight to the projection"),
     dropped("cls.*", _OF_PRETRAINING),
@@ -56,8 +50,7 @@ def read_bert(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np
     architecture = architecture_of(document, origin)
     arrays = without_prefix(arrays, "bert.")
     # Checkpoints that came from TensorFlow call a norm's arrays gamma and beta.
-    named = {name.replace("LayerNorm.gamma", "LayerNorm.weight"): array for name, array in arrays.items()}
-    named = {name.replace("LayerNorm.beta", "LayerNorm.bias"): array for name, array in named.items()}
+    named = renamed(arrays, lambda name: re.sub(r"LayerNorm\.(gamma|beta)$", lambda m: _OF_TENSORFLOW[m[0]], name))
     converted = convert(named, RULES, architecture.layers, origin)
     segments = converted.arrays["segment_embedding"]
     if len(segments) < 2:  # the tower has two rows and reads the first

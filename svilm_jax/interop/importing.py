@@ -10,10 +10,13 @@ import numpy as np
 from svilm_jax.config import Config, resolve_options
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.tokenization import load_tokenizer
-from svilm_jax.interop.source import TextSource
-from svilm_jax.interop.towers import check_filled, fill_text
+from svilm_jax.interop.folder import FolderError
+from svilm_jax.interop.source import TextSource, VideoSource
+from svilm_jax.interop.towers import FilledVideo, check_filled, fill_text, fill_video
 from svilm_jax.models.parameters import abstract_model, bind, named, parameters, unnamed
 from svilm_jax.models.svilm import build_model
+
+_GROUPS = "video_tower.group_tokens"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +27,10 @@ class Imported:
       trained: the model, to be written by `folder.write_folder`.
       changed: "config.model.text.width: 0 -> 384" of the fields that the towers decide.
       filled: parameter -> the arrays of the source in it.
-      fresh: names of parameters that keep their random start.
+      fresh: names of parameters that keep their random start, whole or but for a row.
       dropped: array of a source -> why it is not used.
       invented: parameter -> why it holds what the source does not have.
+      pixels: what the video tower's source expects of pixels, and who says so; its patches now take ours. "" without.
     """
 
     trained: TrainedModel
@@ -35,40 +39,86 @@ class Imported:
     fresh: list[str]
     dropped: dict[str, str]
     invented: dict[str, str]
+    pixels: str = ""
 
 
-def import_towers(config: Config, text: TextSource | None) -> Imported:
+def import_towers(
+    config: Config,
+    text: TextSource | None,
+    video: VideoSource | None = None,
+    inflate: str = "centre",
+    class_token: str = "dropped",
+) -> Imported:
     """A model of a config whose towers are those of the sources.
 
-    The towers' own architecture replaces that of the config, and the text tower brings its tokenizer.
+    The towers' own architecture replaces that of the config, and the text tower brings its tokenizer. Frames, size
+    and tubelet of clips stay the config's; a tower over videos brings one position a token, which a sum of two tables
+    could not hold.
+
+    Args:
+      inflate, class_token: see `fill_video`.
 
     Raises:
       FolderError: arrays that do not fit; both sides are listed.
       ConfigError, TokenizerError: the rest of the config does not go with such towers.
     """
     before = config
-    filled: dict[str, np.ndarray] = {}
     dropped: dict[str, str] = {}
     invented: dict[str, str] = {}
     if text is not None:
         fields = {**text.architecture.fields(), "positions": text.positions, "pool": text.pool}
         config = _with(config, "text", fields)
-        filled |= fill_text(text)
+        _check_length(config, text)
         tokenizer = text.tokenizer
         lowercase = dataclasses.replace(config.tokenizer, path="", lowercase=tokenizer.lowercase)
         config = dataclasses.replace(config, tokenizer=lowercase)
-        dropped |= text.converted.dropped
-        invented |= {f"text_tower.{name}": why for name, why in text.converted.invented.items()}
     else:
         tokenizer = load_tokenizer(config.tokenizer.path, config.tokenizer.lowercase, config.input.dataset)
-    graphdef, abstract = abstract_model(config, tokenizer.vocab_size)
+    if video is not None:
+        table = {} if video.of_images else {"position_table": "joint"}
+        config = _with(config, "video", {**video.architecture.fields(), **table})
+    graphdef, abstract = abstract_model(config, tokenizer.vocab_size)  # what the config cannot be is found out here
+    filled: dict[str, np.ndarray] = {}
+    seen: FilledVideo | None = None
+    if text is not None:
+        filled |= fill_text(text)
+        dropped |= text.converted.dropped
+        invented |= {f"text_tower.{name}": why for name, why in text.converted.invented.items()}
+    if video is not None:
+        seen = fill_video(video, config.model, inflate, class_token)
+        filled |= seen.arrays
+        # Both towers may have had a pooler.
+        dropped |= {f"{name} (video)" if name in dropped else name: why for name, why in seen.dropped.items()}
+        invented |= seen.invented
     start = named(parameters(build_model(config, tokenizer.vocab_size, config.train.seed)))
-    towers = ["text_tower."] if text is not None else []
-    check_filled(filled, {name: tuple(array.shape) for name, array in start.items()}, towers)
-    params = unnamed({name: jax.numpy.asarray(filled.get(name, array)) for name, array in start.items()})
+    if seen is not None and seen.class_token is not None:
+        filled[_GROUPS] = _with_first_row(start[_GROUPS], seen.class_token)
+    towers = [f"{name}_tower." for name, source in (("text", text), ("video", video)) if source is not None]
+    shapes = {name: tuple(array.shape) for name, array in start.items()}
+    check_filled(filled, shapes, towers, seen.lacking if seen is not None else ())
     fresh = [name for name in start if name not in filled]
+    if _GROUPS in filled and len(filled[_GROUPS]) > 1:
+        fresh.append(_GROUPS)
+        invented[_GROUPS] = f"the class token, and {len(filled[_GROUPS]) - 1} rows that keep their random start"
+    params = unnamed({name: jax.numpy.asarray(filled.get(name, array)) for name, array in start.items()})
     trained = TrainedModel(bind(graphdef, abstract, params), config, tokenizer, 0, fresh=tuple(fresh))
-    return Imported(trained, _changes(before, config), sorted(filled), fresh, dropped, invented)
+    pixels = str(video.pixels) if video is not None else ""
+    return Imported(trained, _changes(before, config), sorted(filled), fresh, dropped, invented, pixels)
+
+
+def _check_length(config: Config, text: TextSource) -> None:
+    """Refuses sentences that are longer than the source's table of positions."""
+    for key in ("length", "noun_length"):
+        if (length := getattr(config.model.text, key)) > text.positions:
+            raise FolderError(
+                f"config.model.text.{key}={length}: {text.origin} has {text.positions} positions; set "
+                f"config.model.text.{key} to no more"
+            )
+
+
+def _with_first_row(table: Any, row: np.ndarray) -> np.ndarray:
+    """The table with another first row; where the widths differ the row alone, for `check_filled` to complain of."""
+    return np.concatenate([row[None], table[1:]]) if row.shape == table.shape[1:] else row[None]
 
 
 def _with(config: Config, tower: str, fields: Mapping[str, Any]) -> Config:

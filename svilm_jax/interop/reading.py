@@ -1,19 +1,32 @@
 """What lies in a file or folder of public weights? Arrays by name, the config beside them, and who can convert them."""
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
+from flax import serialization
 
 from svilm_jax.interop.bert import read_bert
+from svilm_jax.interop.flax_vit import read_flax_vit
 from svilm_jax.interop.folder import FolderError
-from svilm_jax.interop.source import TextSource
+from svilm_jax.interop.source import TextSource, VideoSource
+from svilm_jax.interop.videomae import read_videomae
+from svilm_jax.interop.vit import read_vit
+from svilm_jax.interop.vivit import read_vivit
 
-_TEXT, _VIDEO = ("bert",), ("vit", "videomae", "vivit")
+_TEXT = {"bert": read_bert}
+_VIDEO = {"vit": read_vit, "videomae": read_videomae, "vivit": read_vivit}
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy")
+_NO_PICKLES = (
+    "Weights in pickled files (*.bin, *.pt) can run code when they are read and are not; save them as safetensors"
+)
 
 
 def read_text_source(path: str | Path) -> TextSource:
@@ -23,11 +36,32 @@ def read_text_source(path: str | Path) -> TextSource:
       FolderError: see `read_arrays`; or another kind of model.
     """
     folder, document, arrays = _hugging_face(Path(path))
-    if document.get("model_type") not in _TEXT:
-        raise FolderError(
-            f"{path}: model_type {document.get('model_type')!r}: a text tower is one of {', '.join(_TEXT)}"
-        )
-    return read_bert(folder, document, arrays, str(path))
+    kind = document.get("model_type")
+    if kind not in _TEXT:
+        raise FolderError(f"{path}: model_type {kind!r}: a text tower is one of {', '.join(_TEXT)}")
+    return _TEXT[kind](folder, document, arrays, str(path))
+
+
+def read_video_source(path: str | Path) -> VideoSource:
+    """A video tower.
+
+    Args:
+      path: a folder of Hugging Face or a *.safetensors in one, with a ViT, VideoMAE or ViViT as its config.json says;
+        a *.npz of big_vision or vision_transformer; or else a checkpoint of scenic, which is msgpack whatever its
+        name.
+
+    Raises:
+      FolderError: see `read_arrays`; or another kind of model.
+    """
+    path = Path(path)
+    if path.is_dir() or path.suffix == ".safetensors":
+        folder, document, arrays = _hugging_face(path)
+        kind = document.get("model_type")
+        if kind not in _VIDEO:
+            raise FolderError(f"{path}: model_type {kind!r}: a video tower is one of {', '.join(_VIDEO)}")
+        return _VIDEO[kind](folder, document, arrays, str(path))
+    _check_file(path)
+    return read_flax_vit(_read_npz(path) if path.suffix == ".npz" else _read_msgpack(path), str(path))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -41,16 +75,64 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         if not shards:
             others = sorted(file.name for file in path.iterdir())[:8]
             raise FolderError(
-                f"{path}: holds no model.safetensors, only {', '.join(others) or 'nothing'}. Weights in pickled files "
-                "(*.bin, *.pt) can run code when they are read and are not; save them as safetensors"
+                f"{path}: holds no model.safetensors, only {', '.join(others) or 'nothing'}. {_NO_PICKLES}"
             )
-        return {name: array for shard in shards for name, array in read_arrays(shard).items()}
-    if not path.is_file():
-        raise FolderError(f"{path}: no such file or folder")
+        arrays: dict[str, np.ndarray] = {}
+        for shard in shards:
+            read = read_arrays(shard)
+            if twice := arrays.keys() & read.keys():
+                raise FolderError(f"{shard}: {min(twice)} is in another of {path}/model*.safetensors, too")
+            arrays |= read
+        return arrays
+    _check_file(path)
     try:
         return safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
         raise FolderError(f"{path}: cannot be read as safetensors ({error})") from error
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise FolderError(f"{path}: no such file or folder")
+    if path.suffix in _PICKLED:
+        raise FolderError(f"{path}: {_NO_PICKLES}")
+
+
+def _read_npz(path: Path) -> dict[str, object]:
+    """The arrays of a *.npz; objects in it, which would have to be unpickled, are refused."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("a single array")
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise FolderError(f"{path}: cannot be read as npz ({error})") from error
+    # NumPy has no bfloat16 and stores two bytes of nothing that it knows.
+    return {name: x.view(jnp.bfloat16) if x.dtype == np.dtype("V2") else x for name, x in arrays.items()}
+
+
+def _read_msgpack(path: Path) -> dict[str, object]:
+    """What lies at the ends of the tree of a checkpoint of Flax, by its way there, joined by slashes."""
+    try:
+        tree = serialization.msgpack_restore(path.read_bytes())
+        if not isinstance(tree, dict):
+            raise ValueError(f"a {type(tree).__name__} where a tree of arrays is expected")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise FolderError(
+            f"{path}: cannot be read as a checkpoint of Flax in msgpack ({type(error).__name__}: {error}). Other "
+            "weights are a folder with model.safetensors and config.json, or a *.npz"
+        ) from error
+    flat: dict[str, object] = {}
+
+    def walk(branch: object, way: str) -> None:
+        if not isinstance(branch, dict):
+            flat[way] = branch
+            return
+        for key, value in branch.items():
+            walk(value, f"{way}/{key}" if way else str(key))
+
+    walk(tree, "")
+    return flat
 
 
 def _hugging_face(path: Path) -> tuple[Path, Mapping[str, Any], dict[str, np.ndarray]]:

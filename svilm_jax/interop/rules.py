@@ -45,6 +45,11 @@ def squeezed(x: np.ndarray) -> np.ndarray:
     return x.reshape(x.shape[-2:])
 
 
+def space_time(x: np.ndarray) -> np.ndarray:
+    """A convolution's [D, 3, p, p] or [D, 3, t, p, p] of PyTorch -> [t, p, p, 3, D]."""
+    return np.moveaxis(x if x.ndim == 5 else x[:, :, None], (0, 1), (-1, -2))
+
+
 def third(number: int, change: Change = as_it_is) -> Change:
     """Query, key or value (0, 1, 2) of one fused array, whose first axis holds the three behind each other."""
     return lambda x: change(np.split(x, 3)[number])
@@ -73,6 +78,16 @@ def rule(source: str, target: str, change: Change = as_it_is) -> Rule:
 def dropped(source: str, reason: str) -> Rule:
     """What is not taken over; `source` may end in * for all names that start so."""
     return Rule(source, (), reason)
+
+
+def linear(source: str, target: str) -> list[Rule]:
+    """A linear layer of PyTorch."""
+    return [rule(f"{source}.weight", f"{target}.kernel", transposed), rule(f"{source}.bias", f"{target}.bias")]
+
+
+def norm(source: str, target: str) -> list[Rule]:
+    """A layer norm of PyTorch."""
+    return [rule(f"{source}.weight", f"{target}.scale"), rule(f"{source}.bias", f"{target}.bias")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +156,28 @@ def layers_in(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
 
 
 def without_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Names without the prefix that a model inside of another one has; other names stay."""
-    return {name.removeprefix(prefix): array for name, array in arrays.items()}
+    """Names without the prefix that a model inside of another one has; other names stay.
+
+    Raises:
+      FolderError: as `renamed`.
+    """
+    return renamed(arrays, lambda name: name.removeprefix(prefix))
+
+
+def renamed(arrays: Mapping[str, np.ndarray], new: Callable[[str], str]) -> dict[str, np.ndarray]:
+    """The arrays under other names.
+
+    Raises:
+      FolderError: two arrays would get the same name, and one of them would be lost.
+    """
+    made: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        if new(name) in made:
+            raise FolderError(
+                f"two arrays are {new(name)} after renaming, the second is {name}: of which model are they?"
+            )
+        made[new(name)] = array
+    return made
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,11 +1,15 @@
 """What does a foreign tower say of itself? Its arrays under our names, and its architecture."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.interop.folder import FolderError
+from svilm_jax.interop.pixels import Pixels
 from svilm_jax.interop.rules import Converted
 
 # Names of activations in Hugging Face's configs -> ours.
@@ -58,23 +62,52 @@ class VideoSource:
     """A tower over images or videos.
 
     Attributes:
-      converted: arrays named `patch.kernel` [t, p, p, 3, D], `patch.bias`, `positions` [n, D], `norm.scale`,
-        `norm.bias`, `layers.{i}.*` of `Layer`; and, where there is one, `class_token` [D] with its position in it.
-      grid: time indices, rows and columns of the table of positions; one time index for an image model.
-      pixel_mean, pixel_std: what it expects pixels in [0, 1] to be normalised with.
+      converted: arrays named `patch.kernel` [t, p, p, 3, D], `patch.bias`, `positions` [n, D], `layers.{i}.*` of
+        `Layer`; where there is a final norm, `norm.scale` and `norm.bias`; where there is one, `class_token` [D] with
+        its position in it.
+      grid: time indices, rows and columns of the table of positions, one time index for an image model; None where
+        the file does not say.
+      pixels: what it expects pixels to be normalised with.
+      computed: (rows, columns) -> positions float32 [n, D], of an image model that keeps no table of them.
     """
 
     origin: str
     architecture: Architecture
     converted: Converted
-    grid: tuple[int, int, int]
-    pixel_mean: tuple[float, float, float]
-    pixel_std: tuple[float, float, float]
+    grid: tuple[int, int, int] | None
+    pixels: Pixels
+    computed: Callable[[int, int], np.ndarray] | None = None
+
+    @property
+    def tubelet(self) -> tuple[int, int, int]:
+        """Frames, height and width of its patches."""
+        t, height, width = self.converted.arrays["patch.kernel"].shape[:3]
+        return t, height, width
 
     @property
     def of_images(self) -> bool:
         """Whether it knows nothing of time."""
-        return self.converted.arrays["patch.kernel"].shape[0] == 1
+        return self.tubelet[0] == 1 and (self.grid is None or self.grid[0] == 1)
+
+
+def split_class_token(converted: Converted) -> None:
+    """Takes the first row of `positions` [1+n, D], which is the class token's, to `class_token` [D]; in place.
+
+    Raises:
+      FolderError: they have not the same width.
+    """
+    arrays = converted.arrays
+    token, positions = arrays["class_token"].shape, arrays["positions"].shape
+    if token != positions[1:]:
+        raise FolderError(f"a class token {token} and positions {positions}: expected the same width")
+    arrays["class_token"] = arrays["class_token"] + arrays["positions"][0]
+    arrays["positions"] = arrays["positions"][1:]
+
+
+def mlp_ratio(hidden: int, width: int) -> float:
+    """The ratio that gives `hidden` when it is multiplied by `width` and cut to an integer, as `MLP` does."""
+    ratio = hidden / width
+    return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)
 
 
 def architecture_of(document: Mapping[str, Any], origin: str) -> Architecture:
@@ -93,7 +126,7 @@ def architecture_of(document: Mapping[str, Any], origin: str) -> Architecture:
             layers=int(document["num_hidden_layers"]),
             width=width,
             heads=int(document["num_attention_heads"]),
-            mlp_ratio=float(document["intermediate_size"]) / width,
+            mlp_ratio=mlp_ratio(int(document["intermediate_size"]), width),
             activation=_ACTIVATIONS[activation],
             norm_epsilon=float(document.get("layer_norm_eps", 1e-12)),
         )

@@ -1,0 +1,190 @@
+"""How does a ViT of big_vision (*.npz) or a ViViT of scenic (msgpack) become the video tower? Both come from Flax."""
+
+import functools
+import math
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from svilm_jax.interop.folder import FolderError
+from svilm_jax.interop.pixels import halves
+from svilm_jax.interop.rules import (
+    Converted,
+    Rule,
+    convert,
+    dropped,
+    flat,
+    flat_in,
+    flat_out,
+    layers_in,
+    renamed,
+    rule,
+    squeezed,
+)
+from svilm_jax.interop.source import Architecture, VideoSource, mlp_ratio, split_class_token
+
+_LAYER = "Transformer/encoderblock_{i}"
+_KERNEL = "embedding/kernel"
+_POSITIONS = "pos_embedding"
+_WITH_CLASS_POSITION = "Transformer/posembed_input/pos_embedding"
+
+# Parts of the way to a tower in a larger tree: of training states, of two towers.
+_WAY = {"params", "img", "optimizer", "target", "model_params"}
+# What stands beside the tower there.
+_BESIDE = {
+    "txt": "the text tower of the source",
+    "t": "the temperature of the source's own contrast",
+    "b": "the bias of the source's own contrast",
+    **dict.fromkeys(("optimizer", "opt", "opt_state"), "the state of the optimiser"),
+    **dict.fromkeys(("global_step", "step", "chrono", "rng", "metadata", "model_state"), "the state of the training"),
+}
+# Names of modules that attend in time and in space one after the other.
+_FACTORISED = re.compile(r"SpatialTransformer|TemporalTransformer|_(time|space|temporal|spatial)(/|$)")
+# Flax numbered the modules of a layer together once, and numbers them by their class now.
+_NUMBERS_BEFORE = {
+    "MultiHeadDotProductAttention_1": "MultiHeadDotProductAttention_0",
+    "LayerNorm_2": "LayerNorm_1",
+    "MlpBlock_3": "MlpBlock_0",
+}
+
+
+def _dense(source: str, target: str) -> list[Rule]:
+    return [rule(f"{source}/kernel", f"{target}.kernel"), rule(f"{source}/bias", f"{target}.bias")]
+
+
+def _norm(source: str, target: str) -> list[Rule]:
+    return [rule(f"{source}/scale", f"{target}.scale"), rule(f"{source}/bias", f"{target}.bias")]
+
+
+def _projection(part: str) -> list[Rule]:
+    source = f"{_LAYER}/MultiHeadDotProductAttention_0/{part}"
+    target = f"layers.{{i}}.attention.{part}"
+    kernel, bias = (flat_out, flat) if part == "out" else (flat_in, flat)
+    return [rule(f"{source}/kernel", f"{target}.kernel", kernel), rule(f"{source}/bias", f"{target}.bias", bias)]
+
+
+RULES: list[Rule] = [
+    rule("embedding/bias", "patch.bias"),
+    *_norm(f"{_LAYER}/LayerNorm_0", "layers.{i}.attention_norm"),
+    *(one for part in ("query", "key", "value", "out") for one in _projection(part)),
+    *_norm(f"{_LAYER}/LayerNorm_1", "layers.{i}.mlp_norm"),
+    *_dense(f"{_LAYER}/MlpBlock_0/Dense_0", "layers.{i}.mlp.up"),
+    *_dense(f"{_LAYER}/MlpBlock_0/Dense_1", "layers.{i}.mlp.down"),
+    *_norm("Transformer/encoder_norm", "norm"),
+    dropped("head/*", "the classes of its own training, or the space of its own contrast"),
+    dropped("pre_logits/*", "of the classes of its own training"),
+    dropped("MAPHead_0/*", "attention that pools for its own head; tokens go straight to the projection"),
+    dropped("output_projection/*", "the classes of its own training"),
+]
+
+
+def read_flax_vit(arrays: Mapping[str, object], origin: str) -> VideoSource:
+    """The video tower of a ViT or ViViT with joint space-time attention, as Flax names its arrays.
+
+    Depth, width and heads are told by the arrays; the activation is Flax's gelu, by tanh, and norms have its 1e-6.
+
+    Args:
+      arrays: the way to an array, joined by slashes -> the array; what is beside the tower may be anything.
+
+    Raises:
+      FolderError: no such model, or attention that is factorised; the message lists what is there.
+    """
+    factorised = [name for name in arrays if _FACTORISED.search(name)]
+    if factorised:
+        raise FolderError(
+            f"{origin}: attends in space and in time one after the other ({factorised[0]}), and the tower here over "
+            'both at once: take a ViViT of attention "spacetime"'
+        )
+    tower, beside = _tower_of(arrays, origin)
+    kernel = tower[_KERNEL]
+    if kernel.ndim not in (4, 5):
+        raise FolderError(f"{origin}: {_KERNEL} {kernel.shape}: expected [p, p, 3, D], or [t, p, p, 3, D] of a video")
+    layers = layers_in(tower, r"Transformer/encoderblock_(\d+)/")
+    rules = [*RULES, rule(_KERNEL, "patch.kernel", lambda x: x if x.ndim == 5 else x[None]), *_rules_of_tokens(tower)]
+    converted = convert(tower, rules, layers, origin)
+    width = kernel.shape[-1]
+    if _WITH_CLASS_POSITION in tower and "cls" in tower:
+        split_class_token(converted)
+    converted.dropped.update(beside)
+    return VideoSource(
+        origin=origin,
+        architecture=_architecture(tower, converted, layers, origin),
+        converted=converted,
+        grid=None if kernel.ndim == 5 else _square(converted, origin),
+        pixels=halves("vivit" if kernel.ndim == 5 else "big_vision"),
+        computed=None if "positions" in converted.arrays else functools.partial(plane_sinusoids, width=width),
+    )
+
+
+def plane_sinusoids(rows: int, columns: int, width: int) -> np.ndarray:
+    """float32 [rows*columns, width]: what ViTs without a table add (arXiv 2205.01580; MoCo v3 has it, too).
+
+    A quarter of the width each: sine and cosine of the column, sine and cosine of the row, at frequencies from 1 down
+    to 1/10,000.
+
+    Raises:
+      FolderError: a width that does not divide into such quarters.
+    """
+    if width % 4 or width < 8:
+        raise FolderError(f"width {width}: positions of sines and cosines in a plane need a multiple of 4, from 8 on")
+    frequencies = 10000.0 ** -(np.arange(width // 4) / (width // 4 - 1))
+    y, x = (place.reshape(-1, 1) * frequencies for place in np.mgrid[:rows, :columns])  # [rows*columns, width/4]
+    return np.concatenate([np.sin(x), np.cos(x), np.sin(y), np.cos(y)], axis=1).astype(np.float32)
+
+
+def _tower_of(arrays: Mapping[str, object], origin: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of the tower under their plain names, and why what is beside it is not used."""
+    starts = [
+        name.removesuffix(_KERNEL)
+        for name in arrays
+        if name.endswith(_KERNEL) and _WAY.issuperset(name.split("/")[:-2])
+    ]
+    if len(starts) != 1:
+        raise FolderError(
+            f"{origin}: expected one {_KERNEL} of a ViT, found {len(starts)}; there are {', '.join(list(arrays)[:6])}"
+        )
+    (start,) = starts
+    tower: dict[str, np.ndarray] = {}
+    beside: dict[str, str] = {}
+    for name, array in arrays.items():
+        if name.startswith(start):
+            if not isinstance(array, np.ndarray):
+                raise FolderError(f"{origin}: {name}: expected an array, found {type(array).__name__}")
+            tower[name.removeprefix(start)] = array
+            continue
+        parts = [part for part in name.split("/") if part not in _WAY or part == "optimizer"]
+        if parts[0] not in _BESIDE:
+            raise FolderError(f"{origin}: {name}: beside the tower {start!r}, and not known")
+        beside[name] = _BESIDE[parts[0]]
+    numbered = re.compile(f"({'|'.join(_NUMBERS_BEFORE)})(?=/)")
+    return renamed(tower, lambda name: numbered.sub(lambda m: _NUMBERS_BEFORE[m[0]], name)), beside
+
+
+def _rules_of_tokens(tower: Mapping[str, np.ndarray]) -> list[Rule]:
+    """Rules of the class token and of the positions, as far as the tower has any."""
+    rules = [rule("cls", "class_token", flat)] if "cls" in tower else []
+    if _WITH_CLASS_POSITION in tower:
+        return [*rules, rule(_WITH_CLASS_POSITION, "positions", squeezed)]
+    if _POSITIONS in tower or tower[_KERNEL].ndim == 5:  # only images are known to do without a table
+        return [*rules, rule(_POSITIONS, "positions", squeezed)]
+    return rules
+
+
+def _square(converted: Converted, origin: str) -> tuple[int, int, int] | None:
+    """The grid of an image model's positions, which only their number tells."""
+    if "positions" not in converted.arrays:
+        return None
+    places = len(converted.arrays["positions"])
+    side = math.isqrt(places)
+    if side * side != places:
+        raise FolderError(f"{origin}: {places} positions make no square of patches")
+    return 1, side, side
+
+
+def _architecture(tower: Mapping[str, np.ndarray], converted: Converted, layers: int, origin: str) -> Architecture:
+    query = tower.get(f"{_LAYER.format(i=0)}/MultiHeadDotProductAttention_0/query/kernel")
+    if query is None or query.ndim != 3:
+        raise FolderError(f"{origin}: has no layer whose query/kernel is [D, heads, D/heads]")
+    width, hidden = converted.arrays["layers.0.mlp.up.kernel"].shape
+    return Architecture(layers, width, query.shape[1], mlp_ratio(hidden, width), "gelu_tanh", 1e-6)

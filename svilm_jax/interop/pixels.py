@@ -1,0 +1,91 @@
+"""Which pixels does a tower expect? Their mean and deviation, and how to give it ours instead."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from svilm_jax.interop.folder import FolderError
+from svilm_jax.models.patch_embedding import PIXEL_MEAN, PIXEL_STD
+
+_FILE = "preprocessor_config.json"
+_FIELDS = ("image_mean", "image_std")
+
+Channels = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+    """Means and standard deviations of the channels, of pixels in [0, 1], and who says so."""
+
+    mean: Channels
+    std: Channels
+    told_by: str
+
+    def __str__(self) -> str:
+        return f"mean {self.mean}, std {self.std}, as {self.told_by} says"
+
+
+def imagenet(kind: str) -> Pixels:
+    """Those of ImageNet, by default of a kind of model."""
+    return Pixels(PIXEL_MEAN, PIXEL_STD, f"the default of {kind}")
+
+
+def halves(kind: str) -> Pixels:
+    """Values in [-1, 1], by default of a kind of model."""
+    return Pixels((0.5,) * 3, (0.5,) * 3, f"the default of {kind}")
+
+
+def pixels_of(folder: Path, default: Pixels) -> Pixels:
+    """What preprocessor_config.json of a folder of Hugging Face says, else the default of the kind.
+
+    `image_mean` and `image_std` count and `offset` beside them does not: ViViT's processor can apply both, one after
+    the other, and its weights were trained on values in [-1, 1], which either of the two gives alone.
+
+    Raises:
+      FolderError: a file that cannot be read, or whose numbers are no means and deviations of three channels.
+    """
+    file = folder / _FILE
+    if not file.is_file():
+        return default
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        if not document.get("do_normalize", True):
+            # [-1, 1] where zero is moved to the middle, else [0, 1] as they are
+            return dataclasses.replace(halves(""), told_by=_FILE) if document.get("offset") else Pixels(*_AS_THEY_ARE)
+        if any(document.get(field) is None for field in _FIELDS):
+            return default
+        mean, std = (_channels(document[field]) for field in _FIELDS)
+        if min(std) <= 0:
+            raise ValueError(f"image_std {std}")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise FolderError(f"{file}: says nothing that can be read of image_mean and image_std ({error})") from error
+    return Pixels(mean, std, _FILE)
+
+
+def take_our_pixels(kernel: np.ndarray, bias: np.ndarray, pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
+    """An embedding for pixels as our tower normalises them, which gives the tokens that it gave for its own.
+
+    With n = (x - m) / s ours and (x - m') / s' theirs, (x - m') / s' = n s / s' + (m - m') / s'.
+
+    Args:
+      kernel: [t, p, p, 3, D].
+      bias: [D].
+
+    Returns:
+      (kernel, bias), float32 of the same shapes.
+    """
+    (ours, spread), (theirs, scale) = (np.asarray(x) for x in ((PIXEL_MEAN, PIXEL_STD), (pixels.mean, pixels.std)))
+    wide = kernel.astype(np.float64)
+    shift = np.einsum("tijcd,c->d", wide, (ours - theirs) / scale)
+    return (wide * (spread / scale)[:, None]).astype(np.float32), (bias + shift).astype(np.float32)
+
+
+_AS_THEY_ARE = ((0.0,) * 3, (1.0,) * 3, _FILE)
+
+
+def _channels(value: object) -> Channels:
+    """One number for all channels, or three."""
+    red, green, blue = np.broadcast_to(np.asarray(value, np.float64), (3,)).tolist()
+    return red, green, blue

@@ -1,0 +1,45 @@
+"""How does a ViViT of Hugging Face become the video tower? Joint space-time attention over tubelets, as here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from svilm_jax.interop.folder import FolderError
+from svilm_jax.interop.pixels import halves, pixels_of
+from svilm_jax.interop.rules import without_prefix
+from svilm_jax.interop.source import VideoSource, architecture_of
+from svilm_jax.interop.vit import convert_with_class_token, pair
+
+# What the configuration class says where a config.json does not.
+_DEFAULTS = {
+    "hidden_act": "gelu_fast",
+    "layer_norm_eps": 1e-6,
+    "image_size": 224,
+    "num_frames": 32,
+    "tubelet_size": (2, 16, 16),
+    "qkv_bias": True,
+}
+
+
+def read_vivit(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray], origin: str) -> VideoSource:
+    """The video tower of a folder with a ViViT's model.safetensors and config.json.
+
+    Raises:
+      FolderError: arrays that do not fit the config beside them.
+    """
+    document = {**_DEFAULTS, **document}
+    height, width = pair(document["image_size"], "image_size", origin)
+    try:
+        t, rows, columns = (int(side) for side in document["tubelet_size"])
+        grid = int(document["num_frames"]) // t, height // rows, width // columns
+    except (TypeError, ValueError) as error:
+        raise FolderError(f"{origin}: config.json: tubelet_size and num_frames: {error}") from error
+    return VideoSource(
+        origin=origin,
+        architecture=architecture_of(document, origin),
+        converted=convert_with_class_token(document, without_prefix(arrays, "vivit."), origin),
+        grid=grid,
+        pixels=pixels_of(folder, halves("vivit")),
+    )
