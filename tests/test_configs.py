@@ -21,6 +21,8 @@ GOLDEN = Path(__file__).parent / "golden"
 CONFIGS = [
     "pretrain/demo.py",
     "pretrain/demo.py:objectives=contrast",
+    "pretrain/demo.py:text=frozen",
+    "pretrain/demo.py:text=tuned,seed=1",
     "pretrain/captioned_videos.py",
     "pretrain/svilm_b.py",
     "pretrain/svilm_b.py:variant=L,optimizer=adamw",
@@ -81,6 +83,7 @@ def test_config(name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("pretrain/demo.py:text=cold", "text=cold: expected fresh, frozen or tuned"),
         ("finetune/retrieval.py:data=msr_vtt", "data=msr_vtt, align=none: expected data of .*'msrvtt'"),
         ("finetune/question_answering.py:align=both", "align=both: expected .*align=none or multilevel"),
         ("finetune/action_recognition.py:fold=4", "fold=4: expected .*fold=1, 2 or 3"),

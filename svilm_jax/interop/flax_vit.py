@@ -25,6 +25,7 @@ from svilm_jax.interop.rules import (
 from svilm_jax.interop.source import Architecture, VideoSource, mlp_ratio, split_class_token
 
 _LAYER = "Transformer/encoderblock_{i}"
+_SCANNED = "Transformer/encoderblock/"
 _KERNEL = "embedding/kernel"
 _POSITIONS = "pos_embedding"
 _WITH_CLASS_POSITION = "Transformer/posembed_input/pos_embedding"
@@ -158,7 +159,20 @@ def _tower_of(arrays: Mapping[str, object], origin: str) -> tuple[dict[str, np.n
             raise FolderError(f"{origin}: {name}: beside the tower {start!r}, and not known")
         beside[name] = _BESIDE[parts[0]]
     numbered = re.compile(f"({'|'.join(_NUMBERS_BEFORE)})(?=/)")
+    tower = _unstacked(tower)
     return renamed(tower, lambda name: numbered.sub(lambda m: _NUMBERS_BEFORE[m[0]], name)), beside
+
+
+def _unstacked(tower: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Layers that a scan held as one, `encoderblock/NAME` [layers, ...], under their numbers."""
+    made: dict[str, np.ndarray] = {}
+    for name, array in tower.items():
+        if name.startswith(_SCANNED):
+            part = name.removeprefix(_SCANNED)
+            made |= {f"{_LAYER.format(i=i)}/{part}": layer for i, layer in enumerate(array)}
+        else:
+            made[name] = array
+    return made
 
 
 def _rules_of_tokens(tower: Mapping[str, np.ndarray]) -> list[Rule]:

@@ -56,6 +56,19 @@ def test_images_of_npz(tmp_path, images, positions, class_token):
     assert _difference(tmp_path / "vit.npz", IMAGE, images, theirs) <= LIMIT
 
 
+def test_layers_that_a_scan_held_as_one(tmp_path, images):
+    params, theirs = made(ViT((4, 4)), images)
+    arrays = flat(params)
+    layers = [
+        {name.removeprefix(f"Transformer/encoderblock_{i}/"): x for name, x in arrays.items() if f"block_{i}/" in name}
+        for i in range(LAYERS)
+    ]
+    rest = {name: x for name, x in arrays.items() if "encoderblock_" not in name}
+    stacked = {f"Transformer/encoderblock/{name}": np.stack([one[name] for one in layers]) for name in layers[0]}
+    np.savez(tmp_path / "vit.npz", **rest, **stacked)
+    assert _difference(tmp_path / "vit.npz", IMAGE, images, theirs) <= LIMIT
+
+
 def test_numbers_of_older_files(tmp_path, images):
     params, theirs = made(ViT((4, 4)), images)
     arrays = flat(params)
