@@ -22,7 +22,23 @@ def svilm(*arguments):
     )
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "score", "prepare", "inspect", "report"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train",
+        "compile",
+        "eval",
+        "embed",
+        "search",
+        "serve",
+        "import",
+        "export",
+        "score",
+        "prepare",
+        "inspect",
+        "report",
+    ],
+)
 def test_help(command):
     done = svilm(command, "--help")
     assert done.returncode == 0

@@ -199,7 +199,7 @@ def test_features_of_other_parameters_are_not_mixed_in(features, pretrained, mon
         found.model.video_projection.kernel[...] += 1
         return found
 
-    monkeypatch.setattr("svilm_jax.commands.load", other)
+    monkeypatch.setattr("svilm_jax.model_commands.load", other)
     assert embed(pretrained, "untrimmed_test", out) == 2
     assert "holds other features (parameters was 'pretrained step 2" in told(capsys)
     assert contents(out) == before

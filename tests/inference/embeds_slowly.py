@@ -1,11 +1,11 @@
-"""Embeds a folder so slowly, and keeps so many parts, that a test can kill it on the way: FOLDER OUT."""
+"""Embeds a folder so slowly, and keeps so many parts, that a test can kill it on the way: MODEL FOLDER OUT."""
 
 import sys
 import time
 from pathlib import Path
 
 from svilm_jax.inference import embedding, trained
-from tests.tiny import tiny_model
+from svilm_jax.interop.folder import read_folder
 
 read_clip = embedding.read_clip
 
@@ -17,4 +17,5 @@ def slow(*args):
 
 if __name__ == "__main__":
     trained.BATCH_SIZE, embedding._PART_SECONDS, embedding.read_clip = 2, 0.0, slow
-    embedding.embed_files(tiny_model(), "runs/tiny", [Path(sys.argv[1])], Path(sys.argv[2]))
+    model, folder, out = sys.argv[1:]
+    embedding.embed_files(read_folder(model), model, [Path(folder)], Path(out))

