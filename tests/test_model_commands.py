@@ -1,6 +1,7 @@
 """Do `svilm import`, `export`, `embed` and `search` do what a user types, one after the other?"""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -69,7 +70,27 @@ def test_an_import_says_what_became_of_everything(bert, imported, tmp_path, caps
     assert "fresh video_tower.group_tokens" in told
     card = (imported / "README.md").read_text()
     assert "license: apache-2.0" in card
-    assert "train it before you use it" in card
+    assert "Train it before you use it" in card
+    assert "has learned" not in card
+
+
+def test_an_export_of_a_folder_keeps_what_its_card_says(imported, tmp_path, capsys):
+    assert main(["export", str(imported), "--out", str(tmp_path / "again")]) == 0
+    assert "were never trained" in capsys.readouterr().err
+    assert "not trained yet" in (tmp_path / "again" / "README.md").read_text()
+    before, after = (json.loads((f / "config.json").read_text()) for f in (imported, tmp_path / "again"))
+    assert (after["origin"], after["fresh"]) == (before["origin"], before["fresh"])
+    assert main(["export", str(imported), "--out", str(tmp_path / "other"), "--license=mit", "--data=words"]) == 0
+    origin = json.loads((tmp_path / "other" / "config.json").read_text())["origin"]
+    assert (origin["license"], origin["data"], origin["source"]) == ("mit", "words", before["origin"]["source"])
+
+
+def test_an_index_of_an_untrained_model_is_warned_of(imported, moving_shapes, tmp_path, capsys):
+    (tmp_path / "a.mp4").write_bytes(open_records(moving_shapes, "test")[0].video)
+    index = tmp_path / "features.parquet"
+    assert main(["embed", str(tmp_path / "a.mp4"), "--model", str(imported), "--out", str(index)]) == 0
+    assert main(["search", "a red square", "--index", str(index)]) == 0
+    assert capsys.readouterr().err.count("what it finds is noise") == 2
 
 
 def test_training_starts_from_an_import_with_its_tower_frozen(imported, moving_shapes, tmp_path):
@@ -98,6 +119,7 @@ def test_a_checkpoint_goes_out_and_is_found_in(moving_shapes, tmp_path, capsys):
     assert "50.0 %" in card
     assert "trained on | moving shapes" in card
     assert "license: unknown" in card
+    assert "trained with global_contrast" in card
     assert svilm_jax.load(out).grounding_block == svilm_jax.load(work).grounding_block == 1
     videos, index = tmp_path / "videos", tmp_path / "features.parquet"
     videos.mkdir()
@@ -121,6 +143,8 @@ def test_a_checkpoint_goes_out_and_is_found_in(moving_shapes, tmp_path, capsys):
         (["import", f"--config={TINY}", "--out=out", "--text=nowhere"], "nowhere: no such file or folder"),
         (["export", "nowhere", "--out=out"], "no checkpoint here"),
         (["embed", "a.mp4", "--split=test", "--model=m", "--out=o"], "name that, or files, not both"),
+        (["embed", "a.mp4", "--pool=time", "--model=m", "--out=o"], "name that, or files, not both"),
+        (["export", "nowhere", "--out=out", "--onnx", "--dtype=bfloat16"], "float32 alone; export twice"),
         (["embed", "--model=m", "--out=o"], "name video files or folders, or the --split"),
         (["embed", "--model=m", "--out=o", "--split=test"], "give --window SECONDS"),
         (["search", "x", "--index=nowhere.parquet"], "nowhere.parquet"),
@@ -131,6 +155,44 @@ def test_mistakes_are_told_in_one_line(arguments, message, capsys):
     told = capsys.readouterr().err
     assert message in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("config.json", "[1]", "expected an object of JSON"),
+        ("config.json", '{"model_type": "roberta"}', "'roberta'"),
+        ("tokenizer_config.json", "{", "cannot be read as JSON"),
+        ("1_Pooling/config.json", '{"pooling_mode_max_tokens": true}', "only mean_tokens or cls_token"),
+        (
+            "1_Pooling/config.json",
+            '{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}',
+            "cls_token, pool",
+        ),
+    ],
+)
+def test_a_source_that_is_slightly_off_is_told_in_one_line(bert, tmp_path, file, text, message, capsys):
+    folder = tmp_path / "bert"
+    shutil.copytree(bert, folder)
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text(text)
+    assert main(["import", "--text", str(folder), f"--config={TINY}", "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_how_a_sentence_is_pooled_comes_along(bert, tmp_path, capsys):
+    folder = tmp_path / "bert"
+    shutil.copytree(bert, folder)
+    for part in ("1_Pooling", "2_Dense"):
+        (folder / part).mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(
+        '{"pooling_mode_mean_tokens": true, "word_embedding_dimension": 24}'
+    )
+    assert main(["import", "--text", str(folder), f"--config={TINY}", "--out", str(tmp_path / "out")]) == 0
+    assert "dropped 2_Dense/" in capsys.readouterr().out
+    assert svilm_jax.load(tmp_path / "out").config.model.text.pool == "mean"
 
 
 def test_an_export_needs_a_place_of_its_own(tmp_path, capsys):

@@ -119,8 +119,8 @@ def embed_files(
 def window_spans(duration: float, window: float | None, stride: float | None) -> tuple[tuple[float, float], ...]:
     """(start, end) in seconds of the rows of a video.
 
-    Windows start every `stride` seconds until one reaches the end of the video, which cuts it: no second is left out,
-    and no row is but the tail of the one before it.
+    Windows start every `stride` seconds until one reaches the end of the video, which cuts it: no row is but the tail
+    of the one before it, and no second is left out unless the stride is longer than the window.
     """
     if window is None or stride is None:
         return ((0.0, duration),)

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace, load: Callable[[str | Path], TrainedModel]) ->
     path = args.model or index.model_path()
     model = load(path)
     index.check_model(model, path)
+    if model.warning:
+        print(f"{path}: {model.warning}", file=sys.stderr)
     found = index.search(model.embed_text(args.text)[0], args.top)
     if args.json:
         answers = [{"rank": rank, **dataclasses.asdict(clip)} for rank, clip in enumerate(found, 1)]

@@ -47,6 +47,13 @@ class TrainedModel:
             raise ConfigError(f"a model of task {self.config.task!r} has no towers: load the one that it was made from")
         return Encoder(self.model, self.config, self.tokenizer, batch_size=BATCH_SIZE, fill=False)
 
+    @property
+    def warning(self) -> str:
+        """A sentence for whoever asks a model that was imported and not trained since; "" else."""
+        if not self.fresh:
+            return ""
+        return f"{len(self.fresh)} of its parameters were never trained: what it finds is noise; train it first"
+
     def embed_video(self, videos: Sequence[Video] | Video) -> np.ndarray:
         """Clips in the joint space.
 

@@ -1,6 +1,5 @@
 """How does a BERT of Hugging Face become the text tower? BERT-base, MiniLM and others of that architecture."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from svilm_jax.input.tokenization import load_tokenizer
-from svilm_jax.interop.folder import FolderError
+from svilm_jax.interop.folder import FolderError, read_json
 from svilm_jax.interop.rules import Rule, convert, dropped, linear, norm, renamed, rule, without_prefix
 from svilm_jax.interop.source import TextSource, architecture_of
 
@@ -56,12 +55,13 @@ def read_bert(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np
     if len(segments) < 2:  # the tower has two rows and reads the first
         converted.arrays["segment_embedding"] = np.concatenate([segments, np.zeros_like(segments)])
         converted.invented["segment_embedding"] = "a second row of zeros, which is never read"
+    converted.dropped.update(_behind_the_pooling(folder))
     return TextSource(
         origin=origin,
         architecture=architecture,
         converted=converted,
         positions=len(converted.arrays["position_embedding"]),
-        pool="mean" if _pools_means(folder) else "first",
+        pool=_pool(folder),
         tokenizer=load_tokenizer(_vocabulary(folder, origin), _lowercases(folder)),
     )
 
@@ -76,10 +76,33 @@ def _vocabulary(folder: Path, origin: str) -> Path:
 def _lowercases(folder: Path) -> bool:
     """What tokenizer_config.json says, which a vocab.txt alone does not; BERT's default is to."""
     file = folder / "tokenizer_config.json"
-    return bool(json.loads(file.read_text(encoding="utf-8")).get("do_lower_case", True)) if file.is_file() else True
+    return bool(read_json(file).get("do_lower_case", True)) if file.is_file() else True
 
 
-def _pools_means(folder: Path) -> bool:
-    """Whether sentence-transformers says that a sentence is the mean of its tokens."""
+def _pool(folder: Path) -> str:
+    """What stands for a sentence, as sentence-transformers says; BERT's [CLS] where nobody does.
+
+    Raises:
+      FolderError: another way than the text tower has: it would be another model than the original.
+    """
     file = folder / "1_Pooling" / "config.json"
-    return file.is_file() and bool(json.loads(file.read_text(encoding="utf-8")).get("pooling_mode_mean_tokens"))
+    if not file.is_file():
+        return "first"
+    said = read_json(file)
+    modes = sorted(key for key, value in said.items() if key.startswith("pooling_mode_") and value is True)
+    modes = modes or [f"pooling_mode_{said.get('pooling_mode')}"]
+    known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_mean": "mean"}
+    known |= {"pooling_mode_cls_token": "first", "pooling_mode_cls": "first"}
+    if len(modes) != 1 or modes[0] not in known:
+        raise FolderError(
+            f"{file}: a sentence is {', '.join(modes)}: only mean_tokens or cls_token alone are known here"
+        )
+    return known[modes[0]]
+
+
+def _behind_the_pooling(folder: Path) -> dict[str, str]:
+    """Layers of sentence-transformers that come after the sentence's vector, and why they are dropped."""
+    return {
+        f"{part.name}/": "a layer behind the pooling, where the projection into the joint space stands"
+        for part in sorted(folder.glob("[0-9]_Dense"))
+    }

@@ -71,8 +71,7 @@ def write_folder(out: str | Path, trained: TrainedModel, origin: Origin, card: s
     if dtype not in DTYPES:
         raise FolderError(f"dtype {dtype!r}: expected one of {DTYPES}")
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FolderError(f"{out}: exists and is not an empty folder; give another --out")
+    check_free(out)
     beside = out.with_name(f".{out.name}.tmp")
     try:
         shutil.rmtree(beside, ignore_errors=True)
@@ -99,8 +98,45 @@ def write_folder(out: str | Path, trained: TrainedModel, origin: Origin, card: s
         if out.exists():
             out.rmdir()
         beside.replace(out)
-    except OSError as error:
-        raise FolderError(f"{out}: cannot be written ({error.strerror}); make room or give another --out") from error
+    except (OSError, safetensors.SafetensorError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise FolderError(f"{out}: cannot be written ({reason}); make room or give another --out") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def check_free(out: Path) -> None:
+    """Raises FolderError where something is already."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FolderError(f"{out}: exists and is not an empty folder; give another --out")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """An object of JSON.
+
+    Raises:
+      FolderError: something else is in the file.
+    """
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FolderError(f"{file}: cannot be read as JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise FolderError(f"{file}: expected an object of JSON, found a {type(document).__name__}")
+    return document
+
+
+def read_origin(folder: str | Path) -> Origin:
+    """Where the model of a folder comes from.
+
+    Raises:
+      FolderError: config.json does not say so.
+    """
+    document = read_document(folder)
+    try:
+        return Origin(**document["origin"])
+    except (KeyError, TypeError) as error:
+        raise FolderError(f"{Path(folder) / _CONFIG}: says no origin ({error}); export the model again") from error
 
 
 def read_document(folder: str | Path) -> dict[str, Any]:

@@ -6,9 +6,15 @@ from svilm_jax.config import Config
 from svilm_jax.interop.folder import Origin
 
 _UNKNOWN = "unknown"
+_LEARNED = (
+    "What it has learned, it has learned from the data above: look at what it finds\n"
+    "on yours before you trust it, and do not use it to decide about people."
+)
 
 
-def model_card(name: str, config: Config, origin: Origin, metrics: str, dtype: str, notes: Sequence[str] = ()) -> str:
+def model_card(
+    name: str, config: Config, origin: Origin, metrics: str, dtype: str, notes: Sequence[str] = (), fresh: int = 0
+) -> str:
     """Markdown with the metadata block of model hubs.
 
     Args:
@@ -17,7 +23,8 @@ def model_card(name: str, config: Config, origin: Origin, metrics: str, dtype: s
       origin: source, licence and data.
       metrics: a table as text, "" where nothing was measured.
       dtype: of the parameters in the file.
-      notes: sentences on precision, fresh towers and the like.
+      notes: sentences on precision and the like.
+      fresh: parameters that were never trained.
     """
     license = origin.license or _UNKNOWN
     objectives = ", ".join(config.objectives) or "none"
@@ -34,6 +41,10 @@ def model_card(name: str, config: Config, origin: Origin, metrics: str, dtype: s
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     told = f"## Metrics\n\n```\n{metrics.rstrip()}\n```\n" if metrics else "## Metrics\n\nNone were measured.\n"
+    state, caution = f"trained with {objectives}", _LEARNED
+    if fresh:
+        state = f"not trained yet: {fresh} of its parameters are fresh. Its config names the objectives {objectives}"
+        caution = "Train it before you use it."
     remarks = "".join(f"- {note}\n" for note in notes)
     remarks = f"\n## Notes\n\n{remarks}" if remarks else ""
     return f"""---
@@ -45,8 +56,8 @@ tags: [video, video-text, retrieval, grounding, jax]
 
 # {name}
 
-A video-language model of [S-ViLM](https://arxiv.org/abs/2303.16341)'s kind (two towers, group tokens), trained with
-{objectives}, written by `svilm_jax`.
+A video-language model of [S-ViLM](https://arxiv.org/abs/2303.16341)'s kind (two towers, group tokens), written by
+`svilm_jax`; {state}.
 
 | | |
 |---|---|
@@ -64,8 +75,7 @@ model.ground("clip.mp4", "a red square").per_frame()                      # heat
 ```
 
 Without this package: `safetensors.numpy.load_file("model.safetensors")` gives every parameter by its name, and
-`config.json` says what the model takes. What it has learned, it has learned from the data above: look at what it finds
-on yours before you trust it, and do not use it to decide about people.
+`config.json` says what the model takes. {caution}
 """
 
 

@@ -1,6 +1,5 @@
 """What lies in a file or folder of public weights? Arrays by name, the config beside them, and who can convert them."""
 
-import json
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from flax import serialization
 
 from svilm_jax.interop.bert import read_bert
 from svilm_jax.interop.flax_vit import read_flax_vit
-from svilm_jax.interop.folder import FolderError
+from svilm_jax.interop.folder import FolderError, read_json
 from svilm_jax.interop.source import TextSource, VideoSource
 from svilm_jax.interop.videomae import read_videomae
 from svilm_jax.interop.vit import read_vit
@@ -139,8 +138,6 @@ def _hugging_face(path: Path) -> tuple[Path, Mapping[str, Any], dict[str, np.nda
     """(folder, config.json, arrays) of a folder of Hugging Face, or of a *.safetensors inside one."""
     folder = path if path.is_dir() else path.parent
     arrays = read_arrays(path)
-    try:
-        document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FolderError(f"{folder}: needs the config.json that belongs to the weights ({error})") from error
-    return folder, document, arrays
+    if not (folder / "config.json").is_file():
+        raise FolderError(f"{folder}: needs the config.json that belongs to the weights")
+    return folder, read_json(folder / "config.json"), arrays

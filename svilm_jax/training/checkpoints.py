@@ -249,9 +249,13 @@ def load(path: str | Path) -> TrainedModel:
 def _pointing_block(workdir: Path) -> int:
     """The grouping block that the evaluation of a whole run chose to point with; 0, the last, where there was none."""
     file = workdir / "metrics.json"
-    if not file.is_file():
+    try:
+        return int(json.loads(file.read_text(encoding="utf-8")).get("grounding/block", 0))
+    except FileNotFoundError:
         return 0
-    return int(json.loads(file.read_text(encoding="utf-8")).get("grounding/block", 0))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        log.warning("%s: says no grouping block to point with (%s): the last is taken", file, error)
+        return 0
 
 
 @contextlib.contextmanager

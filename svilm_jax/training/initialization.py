@@ -11,15 +11,16 @@ from typing import Any
 
 import jax
 
-from svilm_jax import load
 from svilm_jax.config import Config, ConfigError, HeadConfig, InitConfig, ModelConfig, resolve_options
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.features import read_index
 from svilm_jax.input.targets import read_classes
 from svilm_jax.input.tokenization import Tokenizer, load_tokenizer
+from svilm_jax.interop.folder import is_model_folder, read_folder
 from svilm_jax.models.parameters import Params, named, parameters, path_name
 from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.models.positions import resample_positions
+from svilm_jax.training.checkpoints import load
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ def starting_point(config: Config) -> Start:
             "features of a checkpoint, which config.model.localization.features names"
         )
     if config.init.checkpoint:
-        loaded = load(config.init.checkpoint)
+        source = config.init.checkpoint
+        loaded = read_folder(source) if is_model_folder(source) else load(source)
         model = dataclasses.replace(_changed(loaded.config.model, config.init.model), head=config.model.head)
         # Both: a checkpoint of this run says how its tokenizer reads.
         config = dataclasses.replace(config, model=model, tokenizer=loaded.config.tokenizer)

@@ -7,6 +7,7 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 
 import svilm_jax
@@ -107,6 +108,16 @@ def test_nothing_is_overwritten(trained, folder, tmp_path):
     (tmp_path / "empty").mkdir()
     write_folder(tmp_path / "empty", trained, ORIGIN, "")
     assert is_model_folder(tmp_path / "empty")
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(trained, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise safetensors.SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.numpy, "save_file", full)
+    with pytest.raises(FolderError, match="No space left on device.*make room"):
+        write_folder(tmp_path / "model", trained, ORIGIN, "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def changed(folder, **fields):

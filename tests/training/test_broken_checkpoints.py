@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from svilm_jax.config import ConfigError, MeshConfig
 from svilm_jax.parallel import make_mesh
-from svilm_jax.training.checkpoints import FORMAT_VERSION, CheckpointError, Checkpoints
+from svilm_jax.training.checkpoints import FORMAT_VERSION, CheckpointError, Checkpoints, _pointing_block
 from svilm_jax.training.state import Structure, TrainState
 
 ROOT = Path(__file__).parents[2]
@@ -178,3 +178,13 @@ def test_a_workdir_that_cannot_be_written_to_is_told(moving_shapes, tmp_path):
     assert done.returncode == 2
     assert "cannot be written to" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"grounding/block": null}', '{"grounding/block": NaN}', '{"a": 1}'])
+def test_metrics_that_say_no_block_do_not_hold_a_model_back(tmp_path, text, caplog):
+    assert _pointing_block(tmp_path) == 0
+    (tmp_path / "metrics.json").write_text(text)
+    assert _pointing_block(tmp_path) == 0
+    assert ("says no grouping block" in caplog.text) == (text != '{"a": 1}')
+    (tmp_path / "metrics.json").write_text('{"grounding/block": 2.0}')
+    assert _pointing_block(tmp_path) == 2
