@@ -250,9 +250,10 @@ def _search(args: argparse.Namespace, rest: list[str]) -> int | None:
 
 
 def _serve(args: argparse.Namespace, rest: list[str]) -> int | None:
+    from svilm_jax import load
     from svilm_jax.serving import command
 
-    command.run(args)
+    command.run(args, load)
     return None
 
 

@@ -5,6 +5,7 @@ Exact and flat: the products of one query with 100,000 clips of width 256 are on
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import faiss
@@ -75,10 +76,10 @@ class ClipIndex:
         """Rows."""
         return self._where.num_rows
 
-    @property
-    def videos(self) -> int:
-        """Different videos."""
-        return len(self._where["video"].unique())
+    @functools.cached_property
+    def videos(self) -> tuple[str, ...]:
+        """Absolute paths of the different videos."""
+        return tuple(self._where["video"].unique().to_pylist())
 
     def model_path(self) -> Path:
         """Where the file says that its model is.

@@ -8,18 +8,22 @@ from svilm_jax.config import VideoConfig
 from svilm_jax.input import decoding, sampling
 from svilm_jax.input.augmentation import centre_crop
 from svilm_jax.input.clips import decode_side
+from svilm_jax.input.video_reader import DEFAULT_LIMITS, Limits
 
 # A path, the bytes of a file, or frames uint8 [T, h, w, 3].
 Video = str | Path | bytes | np.ndarray
 
 
-def read_clip(video: Video, config: VideoConfig, start: float = -1.0, end: float = -1.0) -> np.ndarray:
+def read_clip(
+    video: Video, config: VideoConfig, start: float = -1.0, end: float = -1.0, limits: Limits = DEFAULT_LIMITS
+) -> np.ndarray:
     """uint8 [T, H, W, 3] as evaluation sees it: the middles of T equal segments, the largest square in the middle.
 
     Args:
       video: see `Video`; an array has any number of frames of any size, evenly spaced in time.
       config: frames and size of the result.
       start, end: window in seconds of a file, both -1 for all of it.
+      limits: what a file may ask of this machine.
 
     Raises:
       VideoError: a file that cannot be read.
@@ -34,6 +38,7 @@ def read_clip(video: Video, config: VideoConfig, start: float = -1.0, end: float
             lambda info: sampling.centre_times(config.frames, *sampling.window(info.duration, start, end)),
             short_side=lambda info: decode_side(info, config.size),
             name=name,
+            limits=limits,
         ).images
     else:
         raise ValueError(f"a video is a path, the bytes of a file or an array of frames, not {type(video).__name__}")

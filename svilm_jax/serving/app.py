@@ -1,24 +1,24 @@
 """What does the server answer? The page, videos of the index by their row, uploads by their key, and nothing else."""
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, Response
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from svilm_jax.input.decoding import VideoError
 from svilm_jax.serving import style
+from svilm_jax.serving.errors import BusyError
+from svilm_jax.serving.gate import Gate, Message, Receive, Send
 from svilm_jax.serving.page import build_page
 from svilm_jax.serving.service import Service, ShownClip
 
 _OPEN_RANGE = re.compile(rb"bytes=(\d+)-")
 _PIECE_BYTES = 2 << 20  # of a video, sent at once
-
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
 
 # The browser itself refuses what is not from here, whatever a version of Gradio would like to load.
 _POLICY = (
@@ -27,11 +27,13 @@ _POLICY = (
 )
 
 
-def build_app(service: Service, top: int) -> FastAPI:
+def build_app(service: Service, top: int, uploads: Path, hosts: Sequence[str]) -> FastAPI:
     """The server's application.
 
     Args:
       top: clips shown for a sentence.
+      uploads: folder of `command.set_up_gradio`; no file elsewhere is taken from a visitor.
+      hosts: of `gate.allowed_hosts`.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -59,9 +61,12 @@ def build_app(service: Service, top: int) -> FastAPI:
     theme = gr.themes.Default(
         primary_hue="blue", neutral_hue="slate", font=list(style.FONTS), font_mono=list(style.MONOSPACE)
     )
+    page = build_page(service, top, uploads)
+    # Mounted, a page counts as not launched yet, and then Gradio takes any file for one that its author named.
+    page.has_launched = True
     gr.mount_gradio_app(
         app,
-        build_page(service, top),
+        page,
         path="/",
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
         allowed_paths=[],  # not even those of the index: they have a route that takes numbers alone
@@ -75,12 +80,15 @@ def build_app(service: Service, top: int) -> FastAPI:
         theme=theme,
         css=style.CSS,
     )
-    app.add_middleware(_OwnThingsOnly)
+    # The last one added is asked first.
+    app.add_middleware(Gate, uploads=uploads)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(_Answers)
     return app
 
 
-class _OwnThingsOnly:
-    """Adds the policy to every answer, and refuses to fetch addresses for visitors, as Gradio's file route would.
+class _Answers:
+    """Adds the policy to every answer, and answers who plays a video piece by piece.
 
     Who asks for a file "from here on" gets the next piece of it. A browser has six connections to a server, and six
     videos that it reads as slowly as they play would hold them all, with none left for the visitor's next question.
@@ -89,12 +97,12 @@ class _OwnThingsOnly:
     def __init__(self, app: Any):
         self._app = app
 
-    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def answer(message: _Message) -> None:
+        async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [
                     (b"content-security-policy", _POLICY.encode()),
@@ -104,10 +112,6 @@ class _OwnThingsOnly:
                 message["headers"] = [*message.get("headers", []), *headers]
             await send(message)
 
-        if "file=http" in scope["path"] or "proxy=" in scope["path"]:
-            await answer({"type": "http.response.start", "status": 404, "headers": []})
-            await answer({"type": "http.response.body", "body": b"not found"})
-            return
         if scope["path"].startswith(("/clips/", "/uploads/")):
             scope = {**scope, "headers": [(name, _piece(name, value)) for name, value in scope["headers"]]}
         await self._app(scope, receive, answer)
@@ -123,4 +127,6 @@ def _file(service: Service, clip: ShownClip) -> FileResponse:
         path, kind = service.playable(clip)
     except VideoError as error:
         raise HTTPException(404, "this video cannot be read") from error
+    except BusyError as error:
+        raise HTTPException(503, str(error), {"Retry-After": "5"}) from error
     return FileResponse(path, media_type=kind, content_disposition_type="inline")

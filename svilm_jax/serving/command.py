@@ -9,10 +9,15 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from svilm_jax.config import ConfigError
 from svilm_jax.serving.errors import ServingError
+
+if TYPE_CHECKING:
+    from svilm_jax.inference.trained import TrainedModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="127.0.0.1",
         help="address to listen on (default: 127.0.0.1, this machine alone); there is no password",
     )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name that visitors call this server by, besides --host; can be given several times",
+    )
     parser.add_argument("--port", type=int, default=7860, metavar="N", help="0: any that is free (default: 7860)")
     parser.add_argument("--top", type=int, default=6, metavar="N", help="clips shown for a sentence (default: 6)")
     parser.add_argument(
@@ -32,28 +44,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace, load: Callable[[str | Path], "TrainedModel"]) -> None:
     """Serves until it is stopped.
+
+    Args:
+      args: as `add_arguments` says.
+      load: `svilm_jax.load`, which stands above this package (it knows how checkpoints are read).
 
     Raises:
       ServingError: Gradio is not installed, or the address cannot be listened on.
-      ConfigError: a number that is out of range.
+      ConfigError: a number that is out of range, or a name that is none.
       IndexFileError: the file cannot be used, or is of another model.
     """
     require_gradio()
     for name, low, high in (("top", 1, 60), ("max_upload_mb", 1, 4096), ("port", 0, 65535)):
         if not low <= getattr(args, name) <= high:
             raise ConfigError(f"--{name.replace('_', '-')}={getattr(args, name)}: expected {low} to {high}")
-    from svilm_jax import load
     from svilm_jax.inference.index import ClipIndex
+    from svilm_jax.serving.gate import allowed_hosts
 
     with listen(args.host, args.port) as listener, tempfile.TemporaryDirectory(prefix="svilm_serve_") as folder:
+        host, port = listener.getsockname()[:2]
+        hosts = allowed_hosts(args.host, host, args.allow_host)
         index = ClipIndex.read(args.index)
         path = args.model or index.model_path()
         model = load(path)
         index.check_model(model, path)
+        if model.warning:
+            print(f"{path}: {model.warning}", file=sys.stderr)
         model.embed_text("a first sentence, so that no visitor waits for the compiler")
-        set_up_gradio(Path(folder))
+        uploads = set_up_gradio(Path(folder))
         import uvicorn
 
         from svilm_jax.serving.app import build_app
@@ -61,11 +81,13 @@ def run(args: argparse.Namespace) -> None:
 
         made = Path(folder, "playable")
         made.mkdir()
-        app = build_app(Service(model, index, made, args.max_upload_mb << 20), args.top)
-        host, port = listener.getsockname()[:2]
+        app = build_app(Service(model, index, made, args.max_upload_mb << 20), args.top, uploads, hosts)
         print(f"http://{f'[{host}]' if ':' in host else host}:{port}   (Ctrl-C stops)", flush=True)
         if not _is_loopback(host):
-            print("anyone who reaches this address sees these videos: there is no password", file=sys.stderr)
+            warning = "anyone who reaches this address sees these videos: there is no password"
+            if hosts == ["*"]:
+                warning += ", and it answers to any name, so pages from elsewhere can read it too: give --allow-host"
+            print(warning, file=sys.stderr)
         # The server raises the signal that stopped it once more; the folder is to be removed also then.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with contextlib.suppress(KeyboardInterrupt):
@@ -84,10 +106,18 @@ def require_gradio() -> None:
         raise ServingError("the page needs Gradio, which is not installed: pip install -e .[serve]")
 
 
-def set_up_gradio(folder: Path) -> None:
-    """To be called before Gradio is imported: it calls nobody, and keeps uploads where they go with the server."""
+def set_up_gradio(folder: Path) -> Path:
+    """To be called before Gradio is imported: it calls nobody, and keeps uploads where they go with the server.
+
+    Returns:
+      The folder of uploads, which no other server has a part in.
+    """
+    uploads = folder / "gradio"
+    uploads.mkdir(mode=0o700)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "examples")  # which it sends to whoever asks, too
+    return uploads
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,18 +1,20 @@
 """What does a visitor see and press? A sentence, the clips found, and where a phrase is in one of them.
 
-Videos are named by row or by the key of an upload and come from routes of `app`; no path of this machine is a part of
-what a browser sends.
+Videos are named by row or by the key of an upload and come from routes of `app`. The one path that a browser sends is
+that of its upload, as Gradio told it, and nothing outside the folder of uploads is taken for one.
 """
 
 import dataclasses
 import html
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from svilm_jax.inference.index import FoundClip
 from svilm_jax.serving.errors import ServingError
+from svilm_jax.serving.gate import uploaded
 from svilm_jax.serving.service import Service, ShownClip
 
 _HINT = "Choose one of the clips found, or upload one of your own."
@@ -39,11 +41,12 @@ class _Answers:
     found: tuple[FoundClip, ...] = ()
 
 
-def build_page(service: Service, top: int) -> gr.Blocks:
+def build_page(service: Service, top: int, uploads: Path) -> gr.Blocks:
     """The page, to be mounted.
 
     Args:
       top: clips shown for a sentence.
+      uploads: folder that Gradio keeps uploads in.
     """
     with gr.Blocks(title="S-ViLM", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as page:
         answers, chosen = gr.State(_Answers()), gr.State(None)
@@ -115,6 +118,8 @@ def build_page(service: Service, top: int) -> gr.Blocks:
         def on_upload(path: str, text: str, held: _Answers) -> list[Any]:
             text = text if text.strip() else held.sentence
             try:
+                if not uploaded(path, uploads):
+                    raise ServingError("That file was not uploaded here: upload it.")
                 one = _Chosen("Your clip", upload=service.add_upload(path))
             except ServingError as error:
                 return [*[gr.skip()] * 3, _message(error), *[gr.skip()] * (2 + top)]
@@ -176,7 +181,7 @@ def _card(service: Service, rank: int, clip: FoundClip) -> str:
     return (
         f'<div class="svilm-frame">{video}<span class="svilm-rank">{rank}</span></div>'
         f'<div class="svilm-line"><span>cosine <b>{clip.cosine:.3f}</b></span><span>{_span(clip)}</span></div>'
-        f'<div class="svilm-name" title="{html.escape(clip.video)}">{name}</div>'
+        f'<div class="svilm-name" title="{html.escape(service.title(clip))}">{name}</div>'
     )
 
 
@@ -204,7 +209,7 @@ def _heading(one: _Chosen | None) -> str:
 
 
 def _head(service: Service) -> str:
-    rows, videos = len(service.index), service.index.videos
+    rows, videos = len(service.index), len(service.index.videos)
     held = f"{videos:,} videos" if rows == videos else f"{rows:,} windows of {videos:,} videos"
     held += html.escape(f", as {_file_name(service.index.origin.model)} sees them")
     return f'<div class="svilm-head"><h1>Clips by sentence</h1><span>{held}</span></div>'

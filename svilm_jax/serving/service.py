@@ -15,13 +15,14 @@ from svilm_jax.inference.trained import TrainedModel
 from svilm_jax.inference.videos import read_clip
 from svilm_jax.input import sampling
 from svilm_jax.input.decoding import Limits, VideoError, VideoInfo, decode, probe
+from svilm_jax.input.video_reader import DEFAULT_LIMITS
 from svilm_jax.serving.errors import ServingError
 from svilm_jax.serving.overlay import overlay
 from svilm_jax.serving.playable import PlayableVideos
 
 _SHOWN_SIDE = 288  # pixels of the pictures on the page, at least; the model may see smaller ones
 _UPLOADS = 64  # that are known at once
-_WORDS = 2000  # letters of a sentence: far beyond what any text tower reads
+_MAX_CHARACTERS = 2000  # of a sentence: far beyond what any text tower reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +32,13 @@ class ShownClip:
     Attributes:
       path: of the video.
       start, end: seconds, both -1 for all of it.
+      limits: what the video may ask of this machine.
     """
 
     path: Path
     start: float = -1.0
     end: float = -1.0
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,6 +69,12 @@ class Service:
         self._limits = Limits(max_bytes=max_upload_bytes, max_pixels=4096 * 2304, max_frames=50_000, max_seconds=3600.0)
         self._uploads: collections.OrderedDict[str, Path] = collections.OrderedDict()
         self._lock = threading.Lock()
+        self._common = _common_folder(index)
+
+    def title(self, found: FoundClip) -> str:
+        """A video's path below the folder that all of the index share: where that is on this machine tells nothing."""
+        parts = _parts(found.video)
+        return "/".join(parts[self._common :] if self._common > 1 else parts[-1:])
 
     def search(self, sentence: str, top: int) -> list[FoundClip]:
         """The clips that fit a sentence best.
@@ -99,11 +108,11 @@ class Service:
         larger = dataclasses.replace(video, size=max(video.size, _SHOWN_SIDE))
         with self._lock:
             try:
-                seen = read_clip(clip.path, video, clip.start, clip.end)
-                shown = read_clip(clip.path, larger, clip.start, clip.end)
-                seconds = sampling.window(probe(clip.path).duration, clip.start, clip.end)
+                seen = read_clip(clip.path, video, clip.start, clip.end, clip.limits)
+                shown = read_clip(clip.path, larger, clip.start, clip.end, clip.limits)
+                seconds = sampling.window(probe(clip.path, limits=clip.limits).duration, clip.start, clip.end)
             except VideoError as error:
-                raise ServingError(f"This video cannot be read: {error}") from error
+                raise ServingError(f"This video cannot be read: {_told(error, clip.path)}") from error
             grounded = self.model.ground(seen, phrase)
         times = sampling.centre_times(video.frames, *seconds)
         middles = np.arange(len(grounded.heat)) * grounded.tubelet[0] + grounded.tubelet[0] // 2  # [Nt]
@@ -114,16 +123,17 @@ class Service:
         """Takes in a visitor's video; returns the key of `upload`, which cannot be guessed.
 
         Raises:
-          ServingError: too large, or nothing that our decoder reads.
+          ServingError: gone, too large, or nothing that our decoder reads.
         """
         path = Path(path)
-        if path.stat().st_size > self.max_upload_bytes:
+        if path.is_file() and path.stat().st_size > self.max_upload_bytes:
             raise ServingError(f"{path.name}: larger than the {self.max_upload_bytes >> 20} MB that are taken here")
         try:
             probe(path, limits=self._limits)
-            read_clip(path, self.model.config.model.video)  # a header may promise what does not decode
+            # A header may promise what does not decode.
+            read_clip(path, self.model.config.model.video, limits=self._limits)
         except VideoError as error:
-            raise ServingError(f"This is no video that can be read here. {error}") from error
+            raise ServingError(f"This is no video that can be read here. {_told(error, path)}") from error
         key = secrets.token_urlsafe(16)
         with self._lock:
             self._uploads[key] = path
@@ -135,9 +145,12 @@ class Service:
         """An upload by its key.
 
         Raises:
-          KeyError: unknown, or too long ago.
+          KeyError: unknown, or too long ago: Gradio deletes uploads after a while.
         """
-        return ShownClip(self._uploads[key])
+        path = self._uploads[key]
+        if not path.is_file():
+            raise KeyError(key)
+        return ShownClip(path, limits=self._limits)
 
     def fragment(self, row: int) -> str | None:
         """What comes after the address of a row's video so that a browser plays the row's seconds alone; "": all of it.
@@ -162,7 +175,7 @@ class Service:
         def middle(info: VideoInfo) -> np.ndarray:
             return sampling.centre_times(1, *sampling.window(info.duration, clip.start, clip.end))
 
-        frame = decode(clip.path, middle, short_side=_SHOWN_SIDE).images[0]
+        frame = decode(clip.path, middle, short_side=_SHOWN_SIDE, limits=clip.limits).images[0]
         buffer = io.BytesIO()
         Image.fromarray(frame).save(buffer, "JPEG", quality=80)
         return buffer.getvalue()
@@ -172,15 +185,33 @@ class Service:
 
         Raises:
           VideoError: it cannot be read.
+          BusyError: it has to be made, and too many others wait for that.
         """
         whole = clip.end < 0
-        return self._playable.find(clip.path, 0.0 if whole else clip.start, None if whole else clip.end)
+        return self._playable.find(clip.path, 0.0 if whole else clip.start, None if whole else clip.end, clip.limits)
+
+
+def _common_folder(index: ClipIndex) -> int:
+    """Leading parts that the paths of all videos have in common."""
+    folders = {tuple(_parts(video)[:-1]) for video in index.videos}
+    first, last = min(folders), max(folders)  # whatever is between them begins as both do
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+
+
+def _parts(video: str) -> list[str]:
+    return video.replace("\\", "/").split("/")
+
+
+def _told(error: VideoError, path: Path) -> str:
+    """A video's name and what is wrong with it, without where it is on this machine."""
+    reason = error.reason.replace(str(path), path.name) if path.is_file() else "no such file"
+    return f"{path.name}: {reason}"
 
 
 def _checked(text: str, expected: str) -> str:
     text = " ".join(text.split())
     if not text:
         raise ServingError(f"Type {expected}.")
-    if len(text) > _WORDS:
-        raise ServingError(f"That is {len(text)} letters: type fewer than {_WORDS}.")
+    if len(text) > _MAX_CHARACTERS:
+        raise ServingError(f"That is {len(text)} characters: type at most {_MAX_CHARACTERS}.")
     return text

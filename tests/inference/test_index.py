@@ -49,7 +49,7 @@ def origin(model, tmp_path):
 def test_search_is_exact(tmp_path, origin):
     vectors = unit(ROWS)
     index = ClipIndex.read(write(tmp_path / "features.parquet", vectors, origin))
-    assert (len(index), index.videos, index.origin) == (ROWS, ROWS // 2, origin)
+    assert (len(index), len(index.videos), index.origin) == (ROWS, ROWS // 2, origin)
     query = unit(1, 1)[0]
     found = index.search(query, 7)
     cosines = vectors @ query

@@ -1,11 +1,16 @@
 """Does every video come out as something that a browser plays, with the same pictures at the same times?"""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import av
 import numpy as np
 import pytest
 
-from svilm_jax.input.decoding import VideoError, decode, probe
+from svilm_jax.input.decoding import Limits, VideoError, decode, probe
 from svilm_jax.serving import playable
+from svilm_jax.serving.errors import BusyError
 from svilm_jax.serving.playable import PlayableVideos, media_type
 from tests.input.encoded_videos import encode, encode_sound, numbered_frames, numbers
 
@@ -91,8 +96,68 @@ def test_what_cannot_be_read_is_said(tmp_path, videos):
 
 def test_the_oldest_goes_when_the_folder_is_full(tmp_path, videos, monkeypatch):
     monkeypatch.setattr(playable, "_KEPT_BYTES", 1)
-    made = [videos.find(write(tmp_path / f"{i}.avi", "avi", "mpeg4"))[0] for i in range(3)]
-    assert [file.exists() for file in made] == [False, False, True]
+    paths = [write(tmp_path / f"{i}.avi", "avi", "mpeg4") for i in range(4)]
+    made = [videos.find(path)[0] for path in paths[:3]]
+    assert [file.exists() for file in made] == [True] * 3  # all may be on their way to a browser
+    monkeypatch.setattr(playable, "_SENT_SECONDS", 0.0)
+    videos.find(paths[0])
+    made.append(videos.find(paths[3])[0])
+    assert [file.exists() for file in made] == [False, False, False, True]
+
+
+def test_what_was_asked_for_last_stays(tmp_path, videos, monkeypatch):
+    paths = [write(tmp_path / f"{i}.avi", "avi", "mpeg4") for i in range(3)]
+    made = [videos.find(path)[0] for path in paths[:2]]
+    videos.find(paths[0])
+    monkeypatch.setattr(playable, "_SENT_SECONDS", 0.0)
+    monkeypatch.setattr(playable, "_KEPT_BYTES", 2 * made[0].stat().st_size + 100)
+    made.append(videos.find(paths[2])[0])
+    assert [file.exists() for file in made] == [True, False, True]
+
+
+def test_one_slow_video_holds_up_no_other(tmp_path, videos, monkeypatch):
+    slow, quick = (write(tmp_path / f"{name}.avi", "avi", "mpeg4") for name in ("slow", "quick"))
+    begun, go_on, made = threading.Event(), threading.Event(), []
+
+    def waiting(path, out, *args):
+        made.append(path.name)
+        if path == slow:
+            begun.set()
+            assert go_on.wait(60)
+        transcode(path, out, *args)
+
+    transcode = playable.transcode
+    monkeypatch.setattr(playable, "transcode", waiting)
+    with ThreadPoolExecutor(playable._WAITING) as threads:
+        try:
+            first = [threads.submit(videos.find, slow)]
+            assert begun.wait(60)
+            assert threads.submit(videos.find, quick).result(60)[0].is_file()
+            first += [threads.submit(videos.find, slow) for _ in range(playable._WAITING - 1)]
+            until = time.monotonic() + 60
+            while videos._waiting.acquire(blocking=False):  # until all of them wait
+                videos._waiting.release()
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            with pytest.raises(BusyError, match="try again"):
+                videos.find(slow)
+            assert videos.find(quick)[0].is_file()  # there already
+        finally:
+            go_on.set()
+        assert len({call.result(60) for call in first}) == 1
+    assert made == ["slow.avi", "quick.avi"]  # once each
+
+
+def test_limits_hold_whatever_the_header_says(tmp_path, videos):
+    path = write(tmp_path / "a.avi", "avi", "mpeg4")
+    for limits, reason in (
+        (Limits(max_frames=19), "more than 19 frames"),
+        (Limits(max_bytes=99), "exceed the limit of 99"),
+        (Limits(max_pixels=99), "64x48 pixels"),
+    ):
+        with pytest.raises(VideoError, match=reason):
+            videos.find(path, limits=limits)
+    assert videos.find(path, limits=Limits(max_frames=20))[0].is_file()
 
 
 def test_sound_that_browsers_do_not_know(tmp_path, videos):

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import io
 import socket
+import types
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from PIL import Image
 
 from svilm_jax.config import ConfigError
 from svilm_jax.inference.embedding import embed_files
-from svilm_jax.inference.index import ClipIndex
+from svilm_jax.inference.index import ClipIndex, FoundClip
 from svilm_jax.inference.videos import read_clip
+from svilm_jax.input.decoding import Limits, VideoError
 from svilm_jax.serving import command
 from svilm_jax.serving.errors import ServingError
 from svilm_jax.serving.overlay import overlay
@@ -66,7 +68,7 @@ def test_a_phrase_is_grounded_in_the_clip_of_the_row(model, folder, tmp_path):
     np.testing.assert_array_equal(answer.picture, expected)
     with pytest.raises(ServingError, match="Type a phrase"):
         service.point(clip, " ")
-    with pytest.raises(ServingError, match="cannot be read: .*no such file"):
+    with pytest.raises(ServingError, match=r"cannot be read: gone.mp4: no such file$"):
         service.point(ShownClip(folder / "gone.mp4"), "a red square")
 
 
@@ -98,6 +100,61 @@ def test_uploads_are_checked(model, folder, tmp_path):
         service.add_upload(large)
     with pytest.raises(KeyError):
         service.upload("guessed")
+    with pytest.raises(ServingError, match=r"read here. none.mp4: no such file$"):
+        service.add_upload(tmp_path / "none.mp4")
+
+
+def test_an_upload_that_gradio_deleted_is_gone(model, folder, tmp_path):
+    service, own = make(model, folder, tmp_path), tmp_path / "own.mp4"
+    own.write_bytes((folder / "a.mp4").read_bytes())
+    key = service.add_upload(own)
+    own.unlink()
+    with pytest.raises(KeyError):
+        service.upload(key)
+
+
+def test_uploads_have_smaller_limits_everywhere(model, folder, tmp_path):
+    service, short = make(model, folder, tmp_path), Limits(max_frames=2)
+    clip = service.upload(service.add_upload(folder / "c.avi"))
+    assert (clip.limits.max_bytes, clip.limits.max_frames) == (1 << 20, 50_000)
+    few = dataclasses.replace(clip, limits=short)
+    assert service.point(dataclasses.replace(clip, limits=service.clip(0).limits), "a star").picture.std() > 10
+    with pytest.raises(ServingError, match="more than 2 frames"):
+        service.point(few, "a star")
+    with pytest.raises(VideoError, match="more than 2 frames"):
+        service.playable(few)
+    with pytest.raises(VideoError, match="exceed the limit of 9"):
+        service.playable(dataclasses.replace(clip, limits=Limits(max_bytes=9)))
+    service._limits = short
+    with pytest.raises(ServingError, match="more than 2 frames"):
+        service.add_upload(folder / "c.avi")
+
+
+def test_reasons_tell_no_path(model, folder, tmp_path, monkeypatch):
+    service = make(model, folder, tmp_path)
+
+    def refused(source, *args, **kwargs):
+        raise VideoError(f"cannot be read ([Errno 13] Permission denied: 'file:{source}')", Path(source).name)
+
+    monkeypatch.setattr("svilm_jax.serving.service.read_clip", refused)
+    for ask in (lambda: service.point(service.clip(0), "a star"), lambda: service.add_upload(folder / "a.mp4")):
+        with pytest.raises(ServingError, match="Permission denied: 'file:a.mp4'") as told:
+            ask()
+        assert str(folder) not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("videos", "titles"),
+    [
+        (("/data/set/x/a.mp4", "/data/set/xy/b.mp4"), ["x/a.mp4", "xy/b.mp4"]),
+        (("/data/set/a.mp4", "/data/set/y/b.mp4"), ["a.mp4", "y/b.mp4"]),
+        (("/data/a.mp4",), ["a.mp4"]),
+        (("/data/a.mp4", "/home/me/b.mp4"), ["a.mp4", "b.mp4"]),  # nothing in common
+    ],
+)
+def test_titles_begin_below_the_common_folder(model, tmp_path, videos, titles):
+    service = Service(model, types.SimpleNamespace(videos=videos), tmp_path, 1 << 20)
+    assert [service.title(FoundClip(0, 0.0, video, 0.0, 1.0)) for video in videos] == titles
 
 
 def test_the_picture_is_brightest_where_the_heat_is():
@@ -121,15 +178,63 @@ def arguments(*argv: str) -> argparse.Namespace:
 
 
 def test_the_command_says_what_is_missing(monkeypatch):
+    def load(path):
+        pytest.fail("no model is needed to say so")
+
     with pytest.raises(ConfigError, match="--top=0: expected 1 to 60"):
-        command.run(arguments("--top", "0"))
+        command.run(arguments("--top", "0"), load)
+    with pytest.raises(ConfigError, match="--allow-host=a:80: expected a name without a port"):
+        command.run(arguments("--allow-host", "a:80", "--port", "0"), load)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         with pytest.raises(ServingError, match=f"--host=127.0.0.1 --port={port}: cannot be listened on"):
-            command.run(arguments("--port", port))
+            command.run(arguments("--port", port), load)
     assert arguments().host == "127.0.0.1"
     monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ServingError, match=r"pip install -e .\[serve\]"):
-        command.run(arguments())
+        command.run(arguments(), load)
+
+
+@pytest.fixture
+def started(model, folder, tmp_path, monkeypatch):
+    """Runs the command up to the server, which does not start; gives the hosts that it answers to."""
+    uvicorn, app = pytest.importorskip("uvicorn"), pytest.importorskip("svilm_jax.serving.app")
+    make(model, folder, tmp_path)
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "GRADIO_EXAMPLES_CACHE"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(uvicorn, "Config", lambda app, **options: None)  # else it sets up logging, pytest's too
+    monkeypatch.setattr(uvicorn, "Server", lambda config: argparse.Namespace(run=lambda sockets: None))
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    given = []
+    monkeypatch.setattr(app, "build_app", lambda service, top, uploads, hosts: given.append(hosts))
+
+    def start(loaded, *argv: str) -> list[str]:
+        args = arguments("--index", str(tmp_path / "features.parquet"), "--model", "m", "--port", "0", *argv)
+        command.run(args, lambda path: loaded)
+        return given.pop()
+
+    return start
+
+
+def test_a_model_with_fresh_parameters_is_told(model, started, capsys):
+    started(model)
+    assert capsys.readouterr().err == ""
+    started(dataclasses.replace(model, fresh=("video_tower.group_tokens", "logit_scale")))
+    said = capsys.readouterr().err
+    assert said.startswith("m: 2 of its parameters were never trained: what it finds is noise")
+    assert said.count("\n") == 1
+
+
+def test_who_may_be_asked_for(model, started, capsys):
+    loopback = ["localhost", "127.0.0.1", "[::1]"]
+    assert started(model) == loopback
+    assert started(model, "--allow-host", "a.example", "--allow-host", "::2") == [*loopback, "a.example", "[::2]"]
+    assert capsys.readouterr().err == ""
+    assert started(model, "--host", "0.0.0.0") == ["*"]
+    assert "it answers to any name" in capsys.readouterr().err
+    assert started(model, "--host", "0.0.0.0", "--allow-host", "a.example") == [*loopback, "0.0.0.0", "a.example"]
+    said = capsys.readouterr().err
+    assert "no password" in said
+    assert "any name" not in said
