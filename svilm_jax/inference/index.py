@@ -6,6 +6,8 @@ Exact and flat: the products of one query with 100,000 clips of width 256 are on
 
 import dataclasses
 import functools
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import faiss
@@ -18,6 +20,27 @@ from svilm_jax.inference.trained import TrainedModel
 from svilm_jax.models.parameters import fingerprint, parameters
 
 _UNIT = 1e-2  # by which the length of an embedding may miss 1, in bfloat16 too
+
+
+def open_index(
+    file: Path, model: Path | None, load: Callable[[str | Path], TrainedModel]
+) -> tuple["ClipIndex", TrainedModel, Path]:
+    """An index, the model that made it and where that is; says on stderr where the model was never trained.
+
+    Args:
+      model: where it is; None: where the file says.
+      load: `svilm_jax.load`, which stands above this package (it knows how checkpoints are read).
+
+    Raises:
+      IndexFileError: the file cannot be used, or is of another model.
+    """
+    index = ClipIndex.read(file)
+    path = model or index.model_path()
+    trained = load(path)
+    index.check_model(trained, path)
+    if trained.warning:
+        print(f"{path}: {trained.warning}", file=sys.stderr)
+    return index, trained, path
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,12 +3,11 @@
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from svilm_jax.config import ConfigError
-from svilm_jax.inference.index import ClipIndex, FoundClip
+from svilm_jax.inference.index import FoundClip, open_index
 from svilm_jax.inference.trained import TrainedModel
 
 
@@ -40,12 +39,7 @@ def run(args: argparse.Namespace, load: Callable[[str | Path], TrainedModel]) ->
         raise ConfigError("TEXT is empty: give a sentence, such as 'a red square'")
     if args.top < 1:
         raise ConfigError(f"--top={args.top}: expected at least 1")
-    index = ClipIndex.read(args.index)
-    path = args.model or index.model_path()
-    model = load(path)
-    index.check_model(model, path)
-    if model.warning:
-        print(f"{path}: {model.warning}", file=sys.stderr)
+    index, model, path = open_index(args.index, args.model, load)
     found = index.search(model.embed_text(args.text)[0], args.top)
     if args.json:
         answers = [{"rank": rank, **dataclasses.asdict(clip)} for rank, clip in enumerate(found, 1)]

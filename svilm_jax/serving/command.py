@@ -60,18 +60,13 @@ def run(args: argparse.Namespace, load: Callable[[str | Path], "TrainedModel"]) 
     for name, low, high in (("top", 1, 60), ("max_upload_mb", 1, 4096), ("port", 0, 65535)):
         if not low <= getattr(args, name) <= high:
             raise ConfigError(f"--{name.replace('_', '-')}={getattr(args, name)}: expected {low} to {high}")
-    from svilm_jax.inference.index import ClipIndex
+    from svilm_jax.inference.index import open_index
     from svilm_jax.serving.gate import allowed_hosts
 
     with listen(args.host, args.port) as listener, tempfile.TemporaryDirectory(prefix="svilm_serve_") as folder:
         host, port = listener.getsockname()[:2]
         hosts = allowed_hosts(args.host, host, args.allow_host)
-        index = ClipIndex.read(args.index)
-        path = args.model or index.model_path()
-        model = load(path)
-        index.check_model(model, path)
-        if model.warning:
-            print(f"{path}: {model.warning}", file=sys.stderr)
+        index, model, _ = open_index(args.index, args.model, load)
         model.embed_text("a first sentence, so that no visitor waits for the compiler")
         uploads = set_up_gradio(Path(folder))
         import uvicorn

@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 from svilm_jax.config import Config, ConfigError, resolve
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.tokenization import Tokenizer, tokenizer_from_files
-from svilm_jax.models.parameters import Params, abstract_model, bind, named, unnamed
+from svilm_jax.models.parameters import Params, abstract_model, bind, named, path_name, unnamed
 from svilm_jax.training.checksums import check_sums, checksums
 from svilm_jax.training.state import Structure, TrainState
 
@@ -294,8 +294,8 @@ def _read_params(folder: Path, saved: dict[str, int]) -> Params:
 def _shapes_by_name(tree: Any) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every array; places in lists count as their numbers."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    named = {jax.tree_util.keystr(p, simple=True, separator="."): getattr(leaf, "shape", None) for p, leaf in leaves}
-    return {name: tuple(shape) for name, shape in named.items() if shape is not None}
+    shapes = {path_name(path): getattr(leaf, "shape", None) for path, leaf in leaves}
+    return {name: tuple(shape) for name, shape in shapes.items() if shape is not None}
 
 
 def _tree(state: TrainState) -> dict[str, Any]:
