@@ -23,9 +23,13 @@ def load(path: str | Path) -> "TrainedModel":
 
     Raises:
       FolderError, CheckpointError: nothing there that can be read.
+      ConfigError: a path with a `scheme://`.
     """
     # Imported here: `import svilm_jax` stays quick, and a model is asked without what it was trained with.
+    from svilm_jax.config.local_paths import require_local
     from svilm_jax.interop.folder import is_model_folder, read_folder
+
+    require_local(path, "model")
 
     if is_model_folder(path):
         return read_folder(path)

@@ -13,11 +13,19 @@ import jax
 
 from svilm_jax import load
 from svilm_jax.config import Config, ConfigError
-from svilm_jax.config_file import apply_overrides, read_config
+from svilm_jax.config_file import (
+    USED_BY_COMPILE,
+    USED_BY_EVAL,
+    apply_overrides,
+    check_overrides_hold,
+    check_overrides_used,
+    read_config,
+)
 from svilm_jax.evaluation import Encoder, build_evaluators, format_table
 from svilm_jax.evaluation import evaluate as run_evaluators
 from svilm_jax.models.parameters import Params, bind
 from svilm_jax.parallel import is_first, make_mesh, named_mesh
+from svilm_jax.training.compilation_cache import set_compilation_cache
 from svilm_jax.training.initialization import starting_point
 from svilm_jax.training.loop import Stopped
 from svilm_jax.training.loop import train as run_training
@@ -25,6 +33,10 @@ from svilm_jax.training.state import Structure
 
 EXIT_STOPPED = 75  # a signal stopped the run after a save; the same command goes on (EX_TEMPFAIL)
 BERT_WORDS = 30_522  # what a plan counts with where a config names no vocabulary [A]
+DECIDED = (
+    "what config.init.checkpoint or the dataset says counts; to change the model of a checkpoint, "
+    "set the same key below config.init.model"
+)
 EXIT_FAILED = 1  # an evaluator failed; the others' metrics are written
 
 
@@ -32,7 +44,9 @@ def train(config_file: str, overrides: Sequence[str], workdir: Path) -> int:
     """Trains, evaluates at the end, and writes `metrics.json` as the very last thing."""
     config = read_config(config_file, overrides)
     start = starting_point(config)
+    check_overrides_hold(overrides, config, start.config, DECIDED)
     config, tokenizer = start.config, start.tokenizer
+    set_compilation_cache(config.train.compilation_cache)
     mesh = make_mesh(config.mesh)
     evaluators = build_evaluators(config)
     if is_first():
@@ -62,6 +76,7 @@ def evaluate(workdir: Path, config_file: str | None, overrides: Sequence[str], o
     """Runs evaluators on a checkpoint: those of its own config, or of another one."""
     loaded = load(workdir)
     config = read_config(config_file, overrides) if config_file else apply_overrides(loaded.config, overrides)
+    check_overrides_used(overrides, config, USED_BY_EVAL, "eval", kept=loaded.config)
     # The model stays what it was trained to be; dataset and evaluators may be others.
     config = dataclasses.replace(config, model=loaded.config.model, task=loaded.config.task)
     encoder = Encoder(loaded.model, config, loaded.tokenizer)
@@ -79,11 +94,15 @@ def compile_step(
     from svilm_jax.training.ahead_of_time import advice, forecast, format_forecast
 
     config = read_config(config_file, overrides)
+    check_overrides_used(overrides, config, USED_BY_COMPILE, "compile")
     if mesh:
-        config = dataclasses.replace(config, mesh=named_mesh(mesh, config.mesh))
+        named = dataclasses.replace(config, mesh=named_mesh(mesh, config.mesh))
+        check_overrides_hold(overrides, config, named, f"--mesh={mesh} counts; give one of the two")
+        config = named
     words = BERT_WORDS
     if config.tokenizer.path or config.init.checkpoint:
         start = starting_point(config)
+        check_overrides_hold(overrides, config, start.config, DECIDED)
         config, words = start.config, start.tokenizer.vocab_size
     told = forecast(config, words, topology, slices)
     print(format_forecast(told))

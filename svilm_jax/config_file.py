@@ -1,75 +1,159 @@
-"""How does a file on the command line become a config? `--config=FILE[:ARG]` and `--config.KEY=VALUE`, checked."""
+"""Configs from a file and from a checkpoint, with overrides of the command line: `--config=FILE[:ARG]`."""
 
 import dataclasses
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import importlib.util
+import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ml_collections
-from absl import flags
-from ml_collections import config_flags
 
-from svilm_jax.config import Config, ConfigError, resolve
+from svilm_jax.config import Config, ConfigError, resolve, shown
+from svilm_jax.config.local_paths import require_local
+from svilm_jax.overrides import EntrySchema, apply, lookup, parse_overrides
+
+# Keys that a command reads, each with all below it; `svilm train` reads all.
+USED_BY_EVAL = ("evaluators", "input.dataset", "input.split", "input.prompts", "train.seed")
+USED_BY_COMPILE = (
+    *("task", "model", "init", "tokenizer", "splice", "optimizer", "mesh", "objectives", "input.dataset"),
+    *("input.task", "input.text", "input.sentences", "input.nouns", "train.batch_size", "train.steps"),
+    *("train.seed", "train.microbatches", "train.accumulation"),
+)
+USED_BY_IMPORT = ("task", "model", "tokenizer", "input.dataset", "input.prompts", "train.seed")
 
 
 def read_config(file: str, overrides: Sequence[str]) -> Config:
     """The frozen config of `FILE` or `FILE:ARG` with `--config.KEY=VALUE` overrides.
 
     Raises:
-      ConfigError: no such file, a file that fails, an unknown key (with the nearest), or a value of another type.
+      ConfigError: no such file, a file that fails, an unknown key (with the nearest), or a value that its field does
+        not take.
     """
-    path = file.split(":", 1)[0]
+    require_local(file, "config")
+    path, _, argument = file.partition(":")
     if not Path(path).is_file():
         raise ConfigError(f"--config={path}: no such file; the project's own are under configs/")
-    for override in overrides:
-        if not override.startswith("--config."):
-            raise ConfigError(f"unknown argument {override!r}: expected --config.KEY=VALUE")
-    arguments = ["svilm", f"--config={file}", *overrides]
-    values = flags.FlagValues()
-    with _command_line(arguments):  # config_flags looks for overrides in sys.argv itself
-        config_flags.DEFINE_config_file("config", flag_values=values, lock_config=True)
-        try:
-            values(arguments)
-            config = values.config
-        except ConfigError:
-            raise
-        except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"--config={file}: {_short(error)}") from error
-    if not isinstance(config, ml_collections.ConfigDict):
-        raise ConfigError(f"--config={file}: get_config() returned {type(config).__name__}, expected a ConfigDict")
-    return resolve(config)
+    parse_overrides(overrides)  # their form is told before the file runs
+    tree = _run(Path(path), argument if ":" in file else None, file)
+    return _overridden(tree, overrides)
 
 
 def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
-    """A config from a checkpoint with `--config.KEY=VALUE` overrides."""
-    if not overrides:
-        return config
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "saved.py"
-        file.write_text(
-            "import ml_collections\n\n\ndef get_config():\n"
-            f"    return ml_collections.ConfigDict({dataclasses.asdict(config)!r}, convert_dict=True)\n"
-        )
-        return read_config(str(file), overrides)
+    """A config from a checkpoint with `--config.KEY=VALUE` overrides; see `read_config`."""
+    return _overridden(dataclasses.asdict(config), overrides) if overrides else config
 
 
-@contextmanager
-def _command_line(arguments: Sequence[str]) -> Iterator[None]:
-    before, sys.argv = sys.argv, list(arguments)
+def check_overrides_used(
+    overrides: Sequence[str], given: Config, used: Sequence[str], command: str, kept: Config | None = None
+) -> None:
+    """Refuses overrides of keys that a command does not read.
+
+    Args:
+      overrides: of the command line.
+      given: the config with them.
+      used: keys that the command reads, each with all below it.
+      command: its name.
+      kept: the config of the checkpoint; what says the same as it does no harm.
+
+    Raises:
+      ConfigError: naming the keys.
+    """
+    before, now = None if kept is None else dataclasses.asdict(kept), dataclasses.asdict(given)
+    unused = [
+        override.name
+        for override in parse_overrides(overrides)
+        if not any(f"{override.name}.".startswith(f"config.{key}.") for key in used)
+        and (before is None or lookup(before, override) != lookup(now, override))
+    ]
+    if unused:
+        decided = "; the checkpoint decides all else" if kept is not None else ""
+        known = ", ".join(f"config.{key}" for key in used)
+        raise ConfigError(f"{', '.join(unused)}: not used by `svilm {command}`, which reads {known}{decided}")
+
+
+def check_overrides_hold(overrides: Sequence[str], given: Config, used: Config, why: str) -> None:
+    """Refuses overrides that something else has the last word on.
+
+    Args:
+      overrides: of the command line.
+      given: the config as the command line has it.
+      used: the config that is gone on with.
+      why: who decides, and what to do instead.
+
+    Raises:
+      ConfigError: naming the keys whose values differ.
+    """
+    before, after = dataclasses.asdict(given), dataclasses.asdict(used)
+    lost = {
+        override.name: f"{override.name}={shown(lookup(before, override))}, it is {shown(lookup(after, override))}"
+        for override in parse_overrides(overrides)
+        if lookup(before, override) != lookup(after, override)
+    }
+    if lost:
+        raise ConfigError(f"{'; '.join(lost.values())}: {why}")
+
+
+def _overridden(tree: dict[str, Any], overrides: Sequence[str]) -> Config:
+    config = resolve(apply(tree, parse_overrides(overrides), _open_tables()))
+    _check_open_tables(config)
+    return config
+
+
+def _open_tables() -> Mapping[str, EntrySchema]:
+    # Here, because both import JAX, and a config can be read without.
+    from svilm_jax.evaluation.registry import KINDS, evaluator_kind
+    from svilm_jax.objectives.registry import objective_schema
+
+    return {
+        "objectives": lambda name, entry: objective_schema(name),
+        "evaluators": lambda name, entry: KINDS[evaluator_kind(name, entry or {})][0],
+    }
+
+
+def _check_open_tables(config: Config) -> None:
+    from svilm_jax.evaluation.registry import resolve_evaluator
+    from svilm_jax.objectives.registry import resolve_objective
+
+    for name, entry in config.objectives.items():
+        resolve_objective(name, entry)
+    for name, entry in config.evaluators.items():
+        resolve_evaluator(name, entry)
+
+
+def _run(path: Path, argument: str | None, shown_as: str) -> dict[str, Any]:
+    """What `get_config` of a file returns, as a nested dict.
+
+    Raises:
+      ConfigError: the file fails, or returns something else than a `ConfigDict`.
+    """
+    spec = importlib.util.spec_from_file_location("svilm_config", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--config={path}: expected a Python file, NAME.py")
+    module = importlib.util.module_from_spec(spec)
     try:
-        yield
-    finally:
-        sys.argv = before
+        spec.loader.exec_module(module)
+        make = getattr(module, "get_config", None)
+        if not callable(make):
+            raise ConfigError("defines no function get_config()")
+        config = make() if argument is None else make(argument)
+        if not isinstance(config, ml_collections.ConfigDict):
+            raise ConfigError(f"get_config() returned {type(config).__name__}, expected a ConfigDict")
+        return config.to_dict()
+    except ConfigError as error:
+        raise ConfigError(f"--config={shown_as}: {error}") from error
+    except Exception as error:  # the file is a program, and may fail as any program does
+        raise ConfigError(f"--config={shown_as}: {_reason(error, path)}") from error
 
 
-def _short(error: Exception) -> str:
-    """The sentence of a long message that says what is wrong: what stands between lists the whole config."""
-    lines = [line.strip() for line in str(error.args[0] if error.args else error).splitlines() if line.strip()]
-    if "parsing config file" in lines[0]:  # a traceback follows, and its last line is the reason
-        return lines[-1].removeprefix("svilm_jax.config.ConfigError: ")
-    if isinstance(error, (KeyError, AttributeError)):
-        hint = f" {lines[-1]}" if "Did you mean" in lines[-1] else ""
-        return f"no such key: {lines[0][:200]}{hint}"
-    return lines[0][:300]
+def _reason(error: Exception, path: Path) -> str:
+    """One line: where in the file it happened, and what."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    text = str(error.args[0] if error.args else error)
+    told = [part.strip() for part in text.splitlines() if part.strip()]
+    if isinstance(error, (AttributeError, KeyError, TypeError)) and told and len(told) > 1:
+        # ml_collections lists the whole table between the key and its suggestion.
+        told = [told[0], *(part for part in told[1:] if part.startswith("Did you mean"))]
+    what = " ".join(told)[:300] or "no message"
+    return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {what}"

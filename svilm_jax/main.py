@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from svilm_jax.config import ConfigError
+from svilm_jax.config.local_paths import require_local_arguments
 
 EXIT_USER = 2  # a user's mistake, told in one line
 MODEL = "a folder of `svilm export`, a --workdir of `svilm train`, or WORKDIR/checkpoints/STEP"
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the runtime's chatter below warnings
     try:
+        require_local_arguments(vars(args), also=("config", "dataset", "tokenizer"))
         return args.run(args, rest) or 0
     except _user_errors() as error:
         print(f"svilm {args.command}: {error}", file=sys.stderr)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from svilm_jax import load
 from svilm_jax.config import ConfigError, HeadConfig
-from svilm_jax.config_file import read_config
+from svilm_jax.config_file import USED_BY_IMPORT, check_overrides_hold, check_overrides_used, read_config
 from svilm_jax.evaluation import format_table
 from svilm_jax.inference import TrainedModel
 from svilm_jax.interop.folder import FolderError, Origin, check_free, is_model_folder, read_origin, write_folder
@@ -26,9 +26,11 @@ def import_weights(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.text is None and args.video is None:
         raise FolderError("name what to import: --text FOLDER, --video FOLDER or FILE, or both")
     config = read_config(args.config, overrides)
+    check_overrides_used(overrides, config, USED_BY_IMPORT, "import")
     text = read_text_source(args.text) if args.text else None
     video = read_video_source(args.video) if args.video else None
     imported = import_towers(config, text, video, inflate=args.inflate, class_token=args.class_token)
+    check_overrides_hold(overrides, config, imported.trained.config, "the imported weights decide it")
     sources = [str(Path(path).name) for path in (args.text, args.video) if path]
     origin = Origin(f"weights of {' and '.join(sources)}, all else fresh", args.license)
     card = model_card(args.out.name, imported.trained.config, origin, "", "float32", fresh=len(imported.fresh))

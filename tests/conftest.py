@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+# Before JAX is imported, and for every process that a test starts: nothing goes to the user's cache folder.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
 REALDATA = Path(__file__).parents[2] / "shared" / "realdata"
 # Clips of each split: enough for every evaluator to have something to read, made in about three seconds.
 SIZES = {

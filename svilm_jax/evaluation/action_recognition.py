@@ -3,10 +3,12 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
+from typing import Annotated
 
 import numpy as np
 
 from svilm_jax.config import Config, ConfigError
+from svilm_jax.config.constraints import CountOrZero, LocalPath, Range, Text
 from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.evaluation.labelled import LabelledClips
 from svilm_jax.inference.encoding import Encoder
@@ -24,12 +26,12 @@ class ActionOptions:
       prefix: of the metrics' names.
     """
 
-    dataset: str = ""
-    split: str = "test"
-    limit: int = 0
-    clips: int = 4
-    crops: int = 3
-    prefix: str = "action"
+    dataset: LocalPath = ""
+    split: Text = "test"
+    limit: CountOrZero = 0
+    clips: Annotated[int, Range(1, 1024)] = 4
+    crops: Annotated[int, Range(1, 1024)] = 3
+    prefix: Text = "action"
 
 
 class ActionRecognition:
@@ -39,9 +41,6 @@ class ActionRecognition:
         self.options, self._video, self._head = options, config.model.video, config.model.head
         if self._head.kind != "classification":
             raise ConfigError("action_recognition needs config.model.head.kind='classification'")
-        if options.clips < 1 or options.crops < 1:
-            views = f"{options.clips} and {options.crops}"
-            raise ConfigError(f"action_recognition: expected clips and crops of at least 1, got {views}")
         self._dataset = options.dataset or config.input.dataset
         # Once: to read a label is to read its record, video and all.
         self.labelled = LabelledClips(self._dataset, options.split, options.limit, self._video, self._head.classes)

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from svilm_jax.config import Config, ConfigError
+from svilm_jax.config.constraints import CountOrZero, LocalPath, Temperature, Text
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, object_masks
 from svilm_jax.evaluation.pointing import PointingGame
 from svilm_jax.evaluation.regions import RegionOverlap
 from svilm_jax.inference.encoding import Encoder
-from svilm_jax.inference.heat_maps import heat_maps, resolve_block, resolve_readout
+from svilm_jax.inference.heat_maps import Readout, heat_maps, resolve_block, resolve_readout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class GroundingOptions:
       dataset: folder; "": that of the input.
       split: its split; needs masks.
       limit: use the first so many clips; 0: all.
-      readout: one of `heat_maps.READOUTS`; auto: the official one of the config's assignment.
+      readout: see `heat_maps`; auto: the official one of the config's assignment.
       block: the grouping block whose affinities are read, from 1; 0: the last. Tokens mix with every layer: an earlier
         block may know better where things are.
       block_split: the block with the most hits on this split is read instead; never `split`; "": `block` decides.
@@ -34,14 +35,14 @@ class GroundingOptions:
       prefix: of the metrics' names.
     """
 
-    dataset: str = ""
-    split: str = "test"
-    limit: int = 0
-    readout: str = "auto"
-    block: int = 0
+    dataset: LocalPath = ""
+    split: Text = "test"
+    limit: CountOrZero = 0
+    readout: Readout = "auto"
+    block: CountOrZero = 0
     block_split: str = ""
-    temperature: float = 0.07
-    prefix: str = "grounding"
+    temperature: Temperature = 0.07
+    prefix: Text = "grounding"
 
 
 class Grounding:

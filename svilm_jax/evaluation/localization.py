@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from svilm_jax.config import Config, ConfigError
+from svilm_jax.config.constraints import Count, LocalPath, Positive, Text
 from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.evaluation.detection import THRESHOLDS, Segments, detection_average_precision
 from svilm_jax.evaluation.proposals import classify, propose
@@ -38,12 +39,12 @@ class LocalizationOptions:
       prefix: of the metrics' names.
     """
 
-    features: str = ""
-    classifier: str = ""
-    top: int = 2
-    sigma: float = 0.8
-    predictions: str = ""
-    prefix: str = "localization"
+    features: LocalPath = ""
+    classifier: LocalPath = ""
+    top: Count = 2
+    sigma: Positive = 0.8
+    predictions: LocalPath = ""
+    prefix: Text = "localization"
 
 
 class Localization:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from svilm_jax.config import Config, ConfigError
+from svilm_jax.config.constraints import CountOrZero, LocalPath, Text
 from svilm_jax.evaluation.answers import accuracy, accuracy_by_kind, out_of_vocabulary_share, question_kind
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
 from svilm_jax.inference.encoding import Encoder
@@ -34,11 +35,11 @@ class QuestionOptions:
       prefix: of the metrics' names.
     """
 
-    dataset: str = ""
-    split: str = "test"
-    limit: int = 0
-    predictions: str = ""
-    prefix: str = "qa"
+    dataset: LocalPath = ""
+    split: Text = "test"
+    limit: CountOrZero = 0
+    predictions: LocalPath = ""
+    prefix: Text = "qa"
 
 
 class QuestionAnswering:

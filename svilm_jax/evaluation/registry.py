@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from svilm_jax.config import Config, ConfigError, nearest, resolve_options
+from svilm_jax.config import Config, ConfigError, nearest, resolve_options, shown
 from svilm_jax.evaluation.action_recognition import ActionOptions, ActionRecognition
 from svilm_jax.evaluation.grounding import Grounding, GroundingOptions
 from svilm_jax.evaluation.linear_probe import LinearProbe, ProbeOptions
@@ -48,13 +48,33 @@ def build_evaluators(config: Config) -> dict[str, Evaluator]:
     """
     evaluators = {}
     for name, entry in config.evaluators.items():
-        path = f"config.evaluators.{name}"
-        if not isinstance(entry, Mapping):
-            raise ConfigError(f"{path}: expected a table with kind and options, got {entry!r}")
-        kind = entry.get("kind", name)
-        if kind not in KINDS:
-            raise ConfigError(f"{path}.kind={kind!r}: expected one of {sorted(KINDS)}{nearest(str(kind), KINDS)}")
-        options, evaluator = KINDS[kind]
-        tree = {key: value for key, value in entry.items() if key != "kind"}
-        evaluators[name] = evaluator(resolve_options(options, tree, path), config)
+        kind, options = resolve_evaluator(name, entry)
+        evaluators[name] = KINDS[kind][1](options, config)
     return evaluators
+
+
+def evaluator_kind(name: str, entry: object) -> str:
+    """The kind of one entry of `config.evaluators`, by default its name.
+
+    Raises:
+      ConfigError: the entry is no table, or there is no such kind; the message names the nearest.
+    """
+    path = f"config.evaluators.{name}"
+    if not isinstance(entry, Mapping):
+        raise ConfigError(f"{path}={shown(entry)}: expected a table with kind and options")
+    kind = entry.get("kind", name)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ConfigError(f"{path}.kind={kind!r}: expected one of {', '.join(sorted(KINDS))}{nearest(kind, KINDS)}")
+    return kind
+
+
+def resolve_evaluator(name: str, entry: object) -> tuple[str, Any]:
+    """Kind and options of one entry of `config.evaluators`.
+
+    Raises:
+      ConfigError: an unknown kind or option, or a value that the option does not take.
+    """
+    kind = evaluator_kind(name, entry)
+    assert isinstance(entry, Mapping)
+    tree = {key: value for key, value in entry.items() if key != "kind"}
+    return kind, resolve_options(KINDS[kind][0], tree, f"config.evaluators.{name}")

@@ -7,10 +7,12 @@ that share colours and background (`Record.group`), where only shapes, sizes and
 import dataclasses
 import logging
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
-from svilm_jax.config import Config, ConfigError, nearest
+from svilm_jax.config import Config
+from svilm_jax.config.constraints import CountOrZero, LocalPath, PositiveOrZero, Text
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, whole_captions
 from svilm_jax.evaluation.dual_softmax import dual_softmax
 from svilm_jax.evaluation.oracles import oracle_metrics
@@ -19,8 +21,6 @@ from svilm_jax.inference.encoding import Encoder
 from svilm_jax.input.schema import Record
 
 log = logging.getLogger(__name__)
-
-PARAGRAPHS = ("none", "sentences", "joined")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,22 +38,22 @@ class RetrievalOptions:
       prefix: of the metrics' names.
     """
 
-    dataset: str = ""
-    split: str = "test"
-    limit: int = 0
-    paragraph: str = "none"
-    dual_softmax: float = 0.0
-    prefix: str = "retrieval"
+    dataset: LocalPath = ""
+    split: Text = "test"
+    limit: CountOrZero = 0
+    paragraph: Literal["none", "sentences", "joined"] = "none"
+    dual_softmax: PositiveOrZero = 0.0
+    prefix: Text = "retrieval"
 
 
 @dataclasses.dataclass(frozen=True)
 class HardRetrievalOptions:
     """Of the form within sets; fields as of the gallery form."""
 
-    dataset: str = ""
-    split: str = "hard_test"
-    limit: int = 0
-    prefix: str = "retrieval_hard"
+    dataset: LocalPath = ""
+    split: Text = "hard_test"
+    limit: CountOrZero = 0
+    prefix: Text = "retrieval_hard"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,11 +136,6 @@ class Retrieval:
 
     def __init__(self, options: RetrievalOptions, config: Config):
         self.options = options
-        if options.paragraph not in PARAGRAPHS:
-            raise ConfigError(
-                f"retrieval paragraph={options.paragraph!r}: expected one of {PARAGRAPHS}"
-                f"{nearest(options.paragraph, PARAGRAPHS)}"
-            )
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
         self.clips()  # a split that is not there is an error now, and not after hours of training
 

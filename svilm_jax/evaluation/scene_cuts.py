@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from svilm_jax.config import Config, ConfigError
+from svilm_jax.config.constraints import CountOrZero, LocalPath, Positive, PositiveOrZero, Text
 from svilm_jax.evaluation import cut_detection, raw_pixels
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
 from svilm_jax.evaluation.common_features import common_features
@@ -38,16 +39,16 @@ class SceneCutOptions:
       prefix: of the metrics' names.
     """
 
-    dataset: str = ""
-    split: str = "untrimmed_test"
-    threshold_split: str = "untrimmed_train"
-    limit: int = 0
-    threshold_limit: int = 20
-    window_seconds: float = 2.0
-    tolerance: float = 0.0
-    min_gap: float = 0.5
-    common_clips: int = 0
-    prefix: str = "grouping"
+    dataset: LocalPath = ""
+    split: Text = "untrimmed_test"
+    threshold_split: Text = "untrimmed_train"
+    limit: CountOrZero = 0
+    threshold_limit: CountOrZero = 20
+    window_seconds: Positive = 2.0
+    tolerance: PositiveOrZero = 0.0
+    min_gap: PositiveOrZero = 0.5
+    common_clips: CountOrZero = 0
+    prefix: Text = "grouping"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +87,6 @@ class SceneCuts:
                 f"scene_cuts threshold_split={options.threshold_split!r} is the split that is reported: choose the "
                 "threshold on another one"
             )
-        if options.window_seconds <= 0:
-            raise ConfigError(f"scene_cuts window_seconds={options.window_seconds}: expected a positive duration")
         self.options = options
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
         self._train = config.input

@@ -14,10 +14,12 @@ length, and so tells short sides from chance better.
 """
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 
-READOUTS = ("separation", "ward")
+Readout = Literal["separation", "ward"]
+READOUTS = get_args(Readout)
 _EPSILON = 1e-12  # a vector of zeros has cosine 0 with everything
 
 

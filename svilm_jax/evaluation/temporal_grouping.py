@@ -8,18 +8,18 @@ which pixel colours give away, and all that data without twins allows.
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
-from svilm_jax.config import Config, ConfigError, nearest
+from svilm_jax.config import Config
+from svilm_jax.config.constraints import CountOrZero, LocalPath, Text
 from svilm_jax.evaluation import raw_pixels, spans
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
 from svilm_jax.evaluation.common_features import common_features
+from svilm_jax.evaluation.spans import Readout
 from svilm_jax.evaluation.splices import Splice, draw_span, splice, weighted_spans
 from svilm_jax.inference.encoding import Encoder
-
-PARTNERS = ("twin", "next")
-SPANS = ("drawn", "all")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,15 +40,15 @@ class GroupingOptions:
       prefix: of the metrics' names.
     """
 
-    dataset: str = ""
-    split: str = "twins_test"
-    limit: int = 0
-    partners: str = "twin"
-    spans: str = "drawn"
-    readout: str = "separation"
-    common_clips: int = 0
-    seed: int = 0
-    prefix: str = "grouping"
+    dataset: LocalPath = ""
+    split: Text = "twins_test"
+    limit: CountOrZero = 0
+    partners: Literal["twin", "next"] = "twin"
+    spans: Literal["drawn", "all"] = "drawn"
+    readout: Readout = "separation"
+    common_clips: CountOrZero = 0
+    seed: CountOrZero = 0
+    prefix: Text = "grouping"
 
 
 def spliced_clips(
@@ -89,13 +89,6 @@ class TemporalGrouping:
 
     def __init__(self, options: GroupingOptions, config: Config):
         self.options = options
-        for name, value, known in (
-            ("partners", options.partners, PARTNERS),
-            ("spans", options.spans, SPANS),
-            ("readout", options.readout, spans.READOUTS),
-        ):
-            if value not in known:
-                raise ConfigError(f"grouping {name}={value!r}: expected one of {known}{nearest(value, known)}")
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
         self._train = config.input
         spans.legal_spans(self._video.frames // self._video.tubelet[0])

@@ -257,9 +257,16 @@ def _builder(folder: Path) -> Any:
     import tensorflow_datasets as tfds  # here, because it takes half a second that `svilm --help` need not wait
 
     try:
-        return tfds.builder_from_directory(folder)
+        builder = tfds.builder_from_directory(folder)
+        version = str(builder.version)
     except Exception as error:
         raise DatasetError(
             f"{folder}: dataset_info.json or features.json cannot be read ({type(error).__name__}: {error}); "
             "copy or prepare the dataset again"
         ) from error
+    if version.partition(".")[0] != schema.SCHEMA_VERSION.partition(".")[0]:
+        raise DatasetError(
+            f"{folder}: written with version {version} of the record schema, and this version of svilm_jax reads "
+            f"{schema.SCHEMA_VERSION}: prepare the dataset again, or use the svilm_jax that wrote it"
+        )
+    return builder

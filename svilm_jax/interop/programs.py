@@ -6,7 +6,7 @@ inputs under the same names and give the same outputs.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +80,7 @@ def programs(trained: TrainedModel, dtype: str = "float32", scanned: bool = True
         )
     config = dataclasses.replace(
         trained.config,
-        model=dataclasses.replace(trained.config.model, attention="xla", remat="none", compute_dtype=dtype),
+        model=dataclasses.replace(trained.config.model, attention="xla", remat="none", compute_dtype=cast(Any, dtype)),
     )
     graphdef, abstract = abstract_model(config, trained.tokenizer.vocab_size)
     # The one scalar, the logarithm of the logit scale, is kept as it is: rounding it would save two bytes.

@@ -1,11 +1,11 @@
 """Is the class right? Cross-entropy of a task head's scores: answers of questions, labels of actions (METHOD 1.7)."""
 
 import dataclasses
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
+from svilm_jax.config.constraints import Decay, PositiveOrZero
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.contrast import masked_mean
 
@@ -19,12 +19,11 @@ class Classification:
       label_smoothing: share of the target that goes evenly to all classes [C].
     """
 
-    weight: float = 1.0
-    label_smoothing: float = 0.0
+    weight: PositiveOrZero = 1.0
+    label_smoothing: Decay = 0.0
 
     READS = ("scores",)
     SPANS_BATCH = False
-    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array

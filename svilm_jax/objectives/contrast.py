@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from svilm_jax.parallel import NEVER, Score, Streaming, diagonal, reduce_pairs
+from svilm_jax.parallel import NEVER, Exchange, Score, Streaming, diagonal, reduce_pairs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ def info_nce(scores: jax.Array, rows: jax.Array, columns: jax.Array) -> tuple[ja
     return masked_mean(across, pair), masked_mean(down, pair)
 
 
-def streamed_info_nce(pairing: Pairing, chunk: int, exchange: str) -> tuple[jax.Array, jax.Array, jax.Array]:
+def streamed_info_nce(pairing: Pairing, chunk: int, exchange: Exchange) -> tuple[jax.Array, jax.Array, jax.Array]:
     """`info_nce` without the matrix; and the share of rows whose own column is ahead of every other one.
 
     Args:
@@ -74,7 +74,7 @@ def streamed_info_nce(pairing: Pairing, chunk: int, exchange: str) -> tuple[jax.
     return masked_mean(across - positive, counts), masked_mean(down - positive, counts), masked_mean(hits, counts)
 
 
-def streamed_sigmoid_contrast(pairing: Pairing, chunk: int, exchange: str) -> tuple[jax.Array, jax.Array]:
+def streamed_sigmoid_contrast(pairing: Pairing, chunk: int, exchange: Exchange) -> tuple[jax.Array, jax.Array]:
     """Every pair as a yes or no of its own (SigLIP, arXiv 2303.15343, eq. 1): a mean over rows, a sum over columns.
 
     The bias is part of the score. With it the share of hits, as above.

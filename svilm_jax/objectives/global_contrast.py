@@ -1,14 +1,15 @@
 """Does the clip fit the sentence? Symmetric contrast over the global batch (METHOD 1.5)."""
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 
+from svilm_jax.config.constraints import Count, PositiveOrZero, Range
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.contrast import Pairing, streamed_info_nce, streamed_sigmoid_contrast
-from svilm_jax.parallel import EXCHANGES
+from svilm_jax.parallel import Exchange
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,15 +24,14 @@ class GlobalContrast:
       exchange: how captions reach the other devices' clips, see `svilm_jax/parallel/pairs.py`.
     """
 
-    weight: float = 1.0
-    kind: str = "infonce"
-    bias: float = -10.0
-    chunk: int = 1024
-    exchange: str = "gather"
+    weight: PositiveOrZero = 1.0
+    kind: Literal["infonce", "sigmoid"] = "infonce"
+    bias: Annotated[float, Range(-1e4, 1e4)] = -10.0
+    chunk: Count = 1024
+    exchange: Exchange = "gather"
 
     READS = ("video.embedding", "text_embedding")
     SPANS_BATCH = True
-    CHOICES = {"kind": ("infonce", "sigmoid"), "exchange": EXCHANGES}
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array

@@ -14,6 +14,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from svilm_jax.config.constraints import Decay, PositiveOrZero
 from svilm_jax.models.heads.gtad import CLASSIFICATION, REGRESSION, LocalizationOutputs
 from svilm_jax.objectives.contrast import masked_mean
 
@@ -83,17 +84,16 @@ class Localization:
       high, low: what separates anchors of high, middle and low tIoU [P: 0.7, 0.3].
     """
 
-    weight: float = 1.0
-    regression: float = 10.0
-    classes: float = 1.0
-    boundary: float = 0.5
-    fits: float = 0.9
-    high: float = 0.7
-    low: float = 0.3
+    weight: PositiveOrZero = 1.0
+    regression: PositiveOrZero = 10.0
+    classes: PositiveOrZero = 1.0
+    boundary: Decay = 0.5
+    fits: Decay = 0.9
+    high: Decay = 0.7
+    low: Decay = 0.3
 
     READS: ClassVar[tuple[str, ...]] = ()  # its outputs are kept whole
     SPANS_BATCH = False
-    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __call__(
         self, outputs: LocalizationOutputs, batch: dict[str, jax.Array], rng: jax.Array

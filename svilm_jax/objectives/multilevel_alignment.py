@@ -6,11 +6,11 @@ contrast between segments and sentences are graded by how much their times overl
 """
 
 import dataclasses
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
+from svilm_jax.config.constraints import Positive, PositiveOrZero
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.models.svilm import normalise
 from svilm_jax.objectives.contrast import info_nce, masked_mean
@@ -100,15 +100,14 @@ class MultilevelAlignment:
       monotone_width: of the alignment without times, in sentences.
     """
 
-    weight: float = 1.0
-    global_weight: float = 1.0
-    segment_weight: float = 1.0
-    hard_negative_weight: float = 2.0
-    monotone_width: float = 0.5
+    weight: PositiveOrZero = 1.0
+    global_weight: PositiveOrZero = 1.0
+    segment_weight: PositiveOrZero = 1.0
+    hard_negative_weight: PositiveOrZero = 2.0
+    monotone_width: Positive = 0.5
 
     READS = ("video.embedding", "video.time_embedding", "sentence_embedding")
     SPANS_BATCH = True
-    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array

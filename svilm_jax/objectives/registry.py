@@ -66,25 +66,43 @@ NEEDS: dict[str, tuple[tuple[str, Any, str], ...]] = {
 }
 
 
+def objective_schema(name: str) -> type:
+    """The dataclass whose fields are the options of the objective `name`.
+
+    Raises:
+      ConfigError: there is no such objective; the message names the nearest.
+    """
+    if name not in OBJECTIVES:
+        raise ConfigError(
+            f"config.objectives.{name}: no such objective{nearest(name, OBJECTIVES)}; known: "
+            f"{', '.join(sorted(OBJECTIVES))}"
+        )
+    return OBJECTIVES[name]
+
+
+def resolve_objective(name: str, options: Mapping[str, Any]) -> Any:
+    """The objective of one entry of `config.objectives`.
+
+    Raises:
+      ConfigError: an unknown name or option, or a value that the option does not take.
+    """
+    path = f"config.objectives.{name}"
+    objective: Any = resolve_options(objective_schema(name), options, path)
+    if isinstance(objective, Localization) and objective.low > objective.high:
+        raise ConfigError(f"{path}.low={objective.low:g}: expected at most {path}.high={objective.high:g}")
+    return objective
+
+
 def build_objectives(table: Mapping[str, Mapping[str, Any]], config: Config) -> dict[str, Objective]:
     """The objectives of `config.objectives`; those of weight 0 are left out.
 
     Raises:
-      ConfigError: no objective, an unknown name, option or choice, a value of another type, or an objective that the
+      ConfigError: no objective, an unknown name or option, a value that it does not take, or an objective that the
         rest of the config gives nothing to read.
     """
     built: dict[str, Objective] = {}
     for name, options in table.items():
-        if name not in OBJECTIVES:
-            raise ConfigError(
-                f"config.objectives.{name}: no such objective{nearest(name, OBJECTIVES)}; known: {sorted(OBJECTIVES)}"
-            )
-        path = f"config.objectives.{name}"
-        objective: Any = resolve_options(OBJECTIVES[name], options, path)
-        for key, choices in OBJECTIVES[name].CHOICES.items():  # type: ignore[attr-defined]
-            value = getattr(objective, key)
-            if value not in choices:
-                raise ConfigError(f"{path}.{key}={value!r}: expected one of {choices}{nearest(value, choices)}")
+        objective = resolve_objective(name, options)
         if objective.weight:
             built[name] = objective
     if not built:

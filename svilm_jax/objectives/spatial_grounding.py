@@ -1,14 +1,15 @@
 """Where in the picture is the noun? Inter-clip spatial grounding (METHOD 1.4)."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
+from svilm_jax.config.constraints import Count, PositiveOrZero, Temperature
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.contrast import Pairing, masked_mean, streamed_info_nce
-from svilm_jax.parallel import EXCHANGES
+from svilm_jax.parallel import Exchange
 
 
 def clip_noun_scores(groups: jax.Array, nouns: jax.Array, shares: jax.Array, temperature: float) -> jax.Array:
@@ -49,16 +50,15 @@ class SpatialGrounding:
       exchange: how phrases reach the other devices' clips, see `svilm_jax/parallel/pairs.py`.
     """
 
-    weight: float = 1.0
-    temperature: float = 0.07
-    contrast_temperature: float = 0.07
-    reduction: str = "mean"
-    chunk: int = 64
-    exchange: str = "gather"
+    weight: PositiveOrZero = 1.0
+    temperature: Temperature = 0.07
+    contrast_temperature: Temperature = 0.07
+    reduction: Literal["mean", "sum"] = "mean"
+    chunk: Count = 64
+    exchange: Exchange = "gather"
 
     READS = ("video.group_embedding", "video.logits", "noun_embedding")
     SPANS_BATCH = True
-    CHOICES = {"reduction": ("mean", "sum"), "exchange": EXCHANGES}
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array

@@ -11,10 +11,12 @@ at a time index is taken off first: tokens that know only their index are then z
 """
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
+from svilm_jax.config.constraints import PositiveOrZero, Temperature
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.models.svilm import normalise
 from svilm_jax.objectives.contrast import masked_mean
@@ -71,14 +73,13 @@ class TemporalGrouping:
       centered: whether the mean over the batch is taken off every z_j first [C].
     """
 
-    weight: float = 1.0
-    temperature: float = 0.1
-    loss: str = "mse"
-    centers: str = "all"
+    weight: PositiveOrZero = 1.0
+    temperature: Temperature = 0.1
+    loss: Literal["mse", "bce"] = "mse"
+    centers: Literal["all", "others"] = "all"
     centered: bool = False
 
     READS = ("video.time_tokens",)
-    CHOICES = {"loss": ("mse", "bce"), "centers": ("all", "others")}
 
     @property
     def SPANS_BATCH(self) -> bool:

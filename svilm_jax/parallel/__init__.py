@@ -4,7 +4,7 @@ from svilm_jax.parallel.arrays import batch_parts, batch_sharding, data_share, t
 from svilm_jax.parallel.chips import Chip, matmul_rate, peak_flops, published
 from svilm_jax.parallel.hosts import Agreement, Ask, is_first, join_hosts
 from svilm_jax.parallel.mesh import data_parallelism, make_mesh, named_mesh
-from svilm_jax.parallel.pairs import EXCHANGES, NEVER, Score, Streaming, diagonal, reduce_pairs
+from svilm_jax.parallel.pairs import NEVER, Exchange, Score, Streaming, diagonal, reduce_pairs
 from svilm_jax.parallel.platform import platform, targeting
 from svilm_jax.parallel.sharding import (
     check_replication,
@@ -19,7 +19,7 @@ __all__ = [
     "Agreement",
     "Ask",
     "Chip",
-    "EXCHANGES",
+    "Exchange",
     "NEVER",
     "Score",
     "Streaming",

@@ -8,6 +8,7 @@ many devices each axis gets; an axis of one device costs nothing, so the code ne
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -74,7 +75,7 @@ def named_mesh(text: str, config: MeshConfig) -> MeshConfig:
             f"{nearest(preset, PRESETS)}"
         )
     sizes = dict.fromkeys(ADDED_AXES.values(), 1) | ({axis: int(number)} if axis and number else {})
-    return dataclasses.replace(config, preset=preset, **sizes)
+    return dataclasses.replace(config, preset=cast(Any, preset), **sizes)  # one of `PRESETS`
 
 
 def data_parallelism(mesh: Mesh | AbstractMesh) -> int:

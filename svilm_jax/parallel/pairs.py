@@ -16,16 +16,15 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from svilm_jax.config import ConfigError, nearest
 from svilm_jax.parallel.mesh import BATCH_AXES, data_parallelism
 
-EXCHANGES = ("gather", "ring")
+Exchange = Literal["gather", "ring"]
 # Finite, so that 0 · NEVER stays 0 in gradients; far below any cosine over any temperature in use.
 NEVER = -1e9
 
@@ -44,16 +43,8 @@ class Streaming:
     """
 
     chunk: int
-    exchange: str = "gather"
+    exchange: Exchange = "gather"
     reduction: str = "logsumexp"
-
-    def __post_init__(self) -> None:
-        if self.exchange not in EXCHANGES:
-            raise ConfigError(
-                f"exchange={self.exchange!r}: expected one of {EXCHANGES}{nearest(self.exchange, EXCHANGES)}"
-            )
-        if self.chunk < 1:
-            raise ConfigError(f"chunk={self.chunk}: expected at least one column at a time")
 
 
 def reduce_pairs(

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from svilm_jax.config import Config, ConfigError, HeadConfig, InitConfig, ModelConfig, resolve_options
+from svilm_jax.config import Config, ConfigError, HeadConfig, InitConfig, ModelConfig, check_model, resolve_options
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.features import read_index
 from svilm_jax.input.targets import read_classes
@@ -185,4 +185,6 @@ def _changed(model: ModelConfig, changes: Mapping[str, Any]) -> ModelConfig:
     tree = dataclasses.asdict(model)
     for key, value in changes.items():
         tree[key] = {**tree[key], **value} if isinstance(value, Mapping) and key in tree else value
-    return resolve_options(ModelConfig, tree, "config.init.model")
+    changed = resolve_options(ModelConfig, tree, "config.init.model")
+    check_model(changed, "config.init.model")
+    return changed

@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from svilm_jax.config import Config
+from svilm_jax.config import Config, ConfigError
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.parameters import Params, count
@@ -39,7 +39,7 @@ from svilm_jax.training.optimizer import make_optimizer, make_schedule
 from svilm_jax.training.pace import Pace
 from svilm_jax.training.signals import StopSignals
 from svilm_jax.training.state import Structure, TrainState, init_state, make_structure, started_from
-from svilm_jax.training.step import check_step, make_step
+from svilm_jax.training.step import check_batch, check_step, make_step
 from svilm_jax.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,11 @@ def train(
     objectives = build_objectives(config.objectives, config)
     check_step(config, objectives, mesh)
     data = open_input(config, tokenizer, 0, mesh)
+    try:
+        check_batch(config, objectives, data.steps_per_epoch)
+    except ConfigError:
+        data.close()
+        raise
     total = settings.steps or math.ceil(settings.epochs * data.steps_per_epoch)
     schedule = make_schedule(config.optimizer, total)
     scales = update_scales(config.init, None if loaded is None else loaded.fresh)

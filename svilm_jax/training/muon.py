@@ -23,22 +23,24 @@ class SwitchState(NamedTuple):
 
 
 def scale_by_muon(
-    adam: optax.GradientTransformation, matrices: Callable[[Any], Any], momentum: float, rms: float, start: int
+    adam: optax.GradientTransformation, matrices: Callable[[Any], Any], momentum: float, rms: float, start: int | None
 ) -> optax.GradientTransformation:
     """Matrices by Adam for `start` steps and then by Muon; all other parameters by Adam.
+
+    What the state consists of does not depend on the number of `start`: a run may be resumed with another one.
 
     Args:
       adam: what moves the rest; not yet scaled by a learning rate.
       matrices: params -> the same tree of bools, True for a matrix that multiplies activations.
       momentum: of Muon, with Nesterov's look ahead.
       rms: root mean square of the entries of Muon's update at learning rate 1.
-      start: first step of Muon, from 0.
+      start: first step of Muon, from 0; None: Muon moves the matrices all along, and no statistics of Adam are kept.
     """
     muon = optax.chain(
         optax.contrib.scale_by_muon(beta=momentum, weight_dimension_numbers=_last_two_axes),
         optax.stateless(lambda updates, _: jax.tree.map(lambda u: _scaled(u, rms), updates)),
     )
-    moved = {"matrix": switch(adam, muon, start) if start else muon, "other": adam}
+    moved = {"matrix": muon if start is None else switch(adam, muon, start), "other": adam}
     return optax.partition(moved, lambda params: jax.tree.map(lambda m: "matrix" if m else "other", matrices(params)))
 
 

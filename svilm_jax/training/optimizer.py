@@ -63,7 +63,8 @@ def make_optimizer(
     else:
         adam = optax.scale_by_adam(config.beta1, config.beta2, config.eps)
         if config.name == "muon":
-            start = round(config.muon_from * steps)
+            # By `muon_from` alone, whatever it rounds to: what a checkpoint holds must not depend on `steps`.
+            start = round(config.muon_from * steps) if config.muon_from else None
             adam = scale_by_muon(adam, matrices, config.momentum, config.muon_rms, start)
         parts.append(adam)
     parts.append(optax.add_decayed_weights(config.weight_decay, mask=matrices))

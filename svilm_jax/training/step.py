@@ -36,6 +36,29 @@ def check_step(config: Config, objectives: Mapping[str, Objective], mesh: Mesh) 
     check_accumulation(config, objectives, pieces)
 
 
+def check_batch(config: Config, objectives: Mapping[str, Objective], steps_per_epoch: float) -> None:
+    """Refuses batches in which a clip has no other clip beside it, or is there twice and would be its own negative.
+
+    Args:
+      steps_per_epoch: of the training split.
+
+    Raises:
+      ConfigError: naming the key.
+    """
+    size = config.train.batch_size
+    contrasts = ", ".join(sorted(name for name, objective in objectives.items() if objective.SPANS_BATCH))
+    if contrasts and size < 2:
+        raise ConfigError(
+            f"config.train.batch_size={size}: {contrasts} tells a clip from the others of its batch; expected 2 or more"
+        )
+    if contrasts and steps_per_epoch < 1:
+        clips = round(steps_per_epoch * size)
+        raise ConfigError(
+            f"config.train.batch_size={size} is larger than the split, {clips} clips: a clip would be in a batch "
+            f"twice, and {contrasts} would take it for its own negative; expected at most {clips}"
+        )
+
+
 def make_step(
     config: Config,
     structure: Structure,

@@ -1,0 +1,40 @@
+"""Checks between config fields that no declaration of a single field can hold."""
+
+from svilm_jax.config.errors import ConfigError
+from svilm_jax.config.schema import SHORTEST_TEXT, Config, ModelConfig, TextConfig
+
+
+def check_fields_together(config: Config) -> None:
+    """Raises ConfigError, naming the keys, for values that do not fit each other."""
+    check_model(config.model, "config.model")
+    for key in ("crop_scale", "crop_ratio"):
+        low, high = getattr(config.input, key)
+        if low > high:
+            raise ConfigError(f"config.input.{key}=({low:g}, {high:g}): expected the smaller number first")
+
+
+def check_model(model: ModelConfig, path: str) -> None:
+    """The same for a model alone; `path` is what messages call it."""
+    _check_text(model.text, f"{path}.text")
+    layers = model.grouping.after_layers
+    if list(layers) != sorted(set(layers)):
+        raise ConfigError(f"{path}.grouping.after_layers={layers}: expected ascending numbers")
+    if 1 / model.temperature > model.max_logit_scale:
+        raise ConfigError(
+            f"{path}.temperature={model.temperature:g} starts with a logit scale of {1 / model.temperature:g}, above "
+            f"{path}.max_logit_scale={model.max_logit_scale:g}, where it would never learn: raise one of them"
+        )
+
+
+def _check_text(text: TextConfig, path: str) -> None:
+    if 0 < text.noun_length < SHORTEST_TEXT:
+        raise ConfigError(
+            f"{path}.noun_length={text.noun_length}: expected at least {SHORTEST_TEXT} tokens (a first one, a last one "
+            f"and one between), or 0 for as many as {path}.length"
+        )
+    for key in ("length", "noun_length"):
+        if (length := getattr(text, key)) > text.positions:
+            raise ConfigError(
+                f"{path}.{key}={length}: expected at most {path}.positions={text.positions}, the rows of the position "
+                "table"
+            )

@@ -1,0 +1,20 @@
+"""The error of a config that cannot be run, and the nearest known name for a misspelt one."""
+
+import difflib
+import typing
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run; the message names the key, what was expected and what to do."""
+
+
+def nearest(key: str, known: typing.Iterable[str]) -> str:
+    """`; did you mean 'x'?` for a misspelt key, or nothing."""
+    match = difflib.get_close_matches(str(key), list(known), n=1)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def shown(value: object) -> str:
+    """A value as a message quotes it: on one line, and of a length that can be read."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,68 @@
+"""The folder of compiled programs: a run that is resumed or repeated takes them from there and does not compile again.
+
+This is JAX's persistent compilation cache. What decides whether a program is found is its content, the devices and the
+versions of JAX and its compiler, so that runs may share one folder; programs that took less than a second are not kept.
+"""
+
+import importlib.util
+import logging
+import os
+from pathlib import Path
+
+import jax
+
+from svilm_jax.config import ConfigError
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+_LARGEST = 4 * 2**30  # bytes of the folder that nobody named; what was not used for longest is removed
+
+
+def set_compilation_cache(setting: str) -> Path | None:
+    """Chooses the folder. To be called before anything large is compiled.
+
+    Args:
+      setting: `config.train.compilation_cache`: a folder; "" for none; "auto" for the environment variable
+        JAX_COMPILATION_CACHE_DIR where it is set, else `svilm_jax` in the user's cache folder ($XDG_CACHE_HOME or
+        ~/.cache), or none where that cannot be written to.
+
+    Returns:
+      The folder, None for none.
+
+    Raises:
+      ConfigError: a folder that was named and cannot be written to.
+    """
+    if setting == AUTO and _VARIABLE in os.environ:
+        return Path(os.environ[_VARIABLE]) if os.environ[_VARIABLE] else None  # JAX has read it
+    folder = _default_folder() if setting == AUTO else Path(setting) if setting else None
+    if folder is not None and (reason := _unusable(folder)):
+        if setting != AUTO:
+            raise ConfigError(
+                f"config.train.compilation_cache={setting}: cannot be written to ({reason}); name another folder, or "
+                "'' for none"
+            )
+        log.info("compiled programs are not kept: %s cannot be written to (%s)", folder, reason)
+        folder = None
+    jax.config.update("jax_compilation_cache_dir", None if folder is None else str(folder.absolute()))
+    if folder is not None and setting == AUTO and importlib.util.find_spec("filelock") is not None:
+        jax.config.update("jax_compilation_cache_max_size", _LARGEST)  # JAX needs that package to count
+    return folder
+
+
+def _default_folder() -> Path | None:
+    try:
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # a user without a home
+        return None
+    return Path(caches) / "svilm_jax" / "compiled"
+
+
+def _unusable(folder: Path) -> str:
+    """Why nothing can be written into a folder, which is made where it is missing; "" where it can."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if os.access(folder, os.W_OK | os.X_OK) else "no permission"
