@@ -11,6 +11,7 @@ import ml_collections
 
 from svilm_jax.config import Config, ConfigError, resolve, shown
 from svilm_jax.config.local_paths import require_local
+from svilm_jax.config.modes import check_modes
 from svilm_jax.overrides import EntrySchema, apply, lookup, parse_overrides
 
 # Keys that a command reads, each with all below it; `svilm train` reads all.
@@ -95,8 +96,10 @@ def check_overrides_hold(overrides: Sequence[str], given: Config, used: Config, 
 
 
 def _overridden(tree: dict[str, Any], overrides: Sequence[str]) -> Config:
-    config = resolve(apply(tree, parse_overrides(overrides), _open_tables()))
+    parsed = parse_overrides(overrides)
+    config = resolve(apply(tree, parsed, _open_tables()))
     _check_open_tables(config)
+    check_modes((override.name for override in parsed), config)
     return config
 
 

@@ -48,9 +48,9 @@ def test_help(command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--config.trian.steps=3"], 'Did you mean "train"'),
-        (["--config.train.steps=three"], "steps=three"),
-        (["--config.model.video.tubelet=(2,16)"], "config.model.video.tubelet: expected 3 values"),
+        (["--config.trian.steps=3"], "config.trian: no such key; did you mean 'train'"),
+        (["--config.train.steps=three"], "config.train.steps='three': expected a whole number"),
+        (["--config.model.video.tubelet=(2,16)"], "config.model.video.tubelet=(2, 16): expected 3 values"),
         (["--confg.train.steps=3"], "expected --config.KEY=VALUE"),
         (["--config.input.dataset=/nowhere"], "/nowhere: no such folder"),
         (["--config.input.dataset="], "no dataset given"),

@@ -99,8 +99,8 @@ def test_a_wrong_choice_lists_the_right_ones(name, message):
     ("change", "message"),
     [
         ({"model": {"vidio": {}}}, "config.model.vidio: no such key; did you mean 'video'"),
-        ({"train": {"steps": 1.5}}, "config.train.steps: expected a int"),
-        ({"train": {"steps": True}}, "config.train.steps: expected a int"),
+        ({"train": {"steps": 1.5}}, "config.train.steps=1.5: expected a whole number"),
+        ({"train": {"steps": True}}, "config.train.steps=True: expected a whole number"),
         ({"input": {"crop_scale": (1.0,)}}, "expected 2 values"),
         ({"input": {"prompts": "a video of {}"}}, "expected a sequence"),
         ({"objectives": []}, "expected a table"),

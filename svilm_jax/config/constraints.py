@@ -66,7 +66,7 @@ class Changes:
 
 
 def _number(value: float) -> str:
-    return f"{value:g}" if abs(value) < 1e6 and value == float(f"{value:g}") else f"{value:,.0f}"
+    return f"{value:g}" if value == float(f"{value:g}") and not 1e6 <= abs(value) < 1e15 else f"{value:,.0f}"
 
 
 LARGEST = 2**31 - 1

@@ -200,7 +200,7 @@ class OptimizerConfig:
     """Optimizer and schedule (METHOD 1.6)."""
 
     name: Literal["sgd", "adamw", "muon"] = "sgd"  # sgd [A] | adamw | muon [C]
-    learning_rate: Annotated[float, Range(0, 1e3, low_included=False)] = 0.1  # [A]
+    learning_rate: Annotated[float, Range(0, 3e38, low_included=False)] = 0.1  # [A]
     momentum: Decay = 0.9  # sgd, muon
     beta1: Decay = 0.9  # adamw, and what muon leaves to Adam
     beta2: Decay = 0.98

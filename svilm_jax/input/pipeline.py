@@ -63,11 +63,9 @@ class TrainInput(Stream):
                 f"input.cache_bytes={config.cache_bytes} with input.workers={config.workers}: worker processes would "
                 "each keep a cache of their own; set workers=0 (threads share one) or cache_bytes=0"
             )
-        if config.nouns < 1 or config.threads < 1:
-            raise ConfigError(f"input: expected nouns and threads >= 1, got {config.nouns} and {config.threads}")
         check_shared_memory(video, batch_size // process_count, config.workers, config.prefetch)
         prompting.check_prompts(config.prompts)
-        targets.check_task(config.task, config.text, classes)
+        targets.check_task(config.task, classes)
         if config.text == "sentences" and not config.sentences:
             raise ConfigError("config.input.text='sentences': say how many a video: config.input.sentences")
         self._records = open_records(config.dataset, config.split)

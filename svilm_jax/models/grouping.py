@@ -8,12 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from svilm_jax.config import ConfigError, nearest
 from svilm_jax.models.attention import Attention
 from svilm_jax.models.linear import Linear
 from svilm_jax.models.transformer import MLP, LayerNorm
-
-ASSIGNMENTS = ("hard", "gumbel", "soft")
 
 
 def assign(logits: jax.Array, kind: str, *, train: bool, rng: jax.Array | None = None) -> jax.Array:
@@ -56,11 +53,6 @@ class GroupingBlock(nnx.Module):
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
-        if assignment not in ASSIGNMENTS:
-            raise ConfigError(
-                f"config.model.grouping.assignment={assignment!r}: expected one of {ASSIGNMENTS}"
-                f"{nearest(assignment, ASSIGNMENTS)}"
-            )
         self.assignment, self.dtype = assignment, dtype
 
         def norm() -> LayerNorm:

@@ -4,12 +4,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from svilm_jax.config import ConfigError, TextConfig, nearest
+from svilm_jax.config import TextConfig
 from svilm_jax.models.transformer import LayerNorm, Layers
 from svilm_jax.models.variants import Size
 from svilm_jax.parallel import constrain
-
-POOLS = ("first", "mean")
 
 
 class TextTower(nnx.Module):
@@ -31,10 +29,6 @@ class TextTower(nnx.Module):
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
-        if config.pool not in POOLS:
-            raise ConfigError(
-                f"config.model.text.pool={config.pool!r}: expected one of {POOLS}{nearest(config.pool, POOLS)}"
-            )
         self.dtype, self.pool = dtype, config.pool
 
         def table(rows: int, axis: str | None) -> nnx.Param:

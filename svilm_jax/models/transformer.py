@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from svilm_jax.config import ConfigError, nearest
 from svilm_jax.models.attention import Attention, Axes
 from svilm_jax.models.linear import Linear
 from svilm_jax.parallel import constrain
@@ -50,10 +49,6 @@ class MLP(nnx.Module):
     """Two linear layers with an activation between."""
 
     def __init__(self, width: int, ratio: float, activation: str, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        if activation not in ACTIVATIONS:
-            raise ConfigError(
-                f"activation {activation!r}: expected one of {sorted(ACTIVATIONS)}{nearest(activation, ACTIVATIONS)}"
-            )
         hidden = int(width * ratio)
         self.activation = activation
         self.up = Linear(width, hidden, ("embed", "mlp"), dtype=dtype, rngs=rngs)
@@ -104,11 +99,6 @@ class Layers(nnx.Module):
     """`count` layers held as one stacked layer and run by a scan: compile time does not grow with depth."""
 
     def __init__(self, count: int, *, remat: str, unroll: int, rngs: nnx.Rngs, **layer: Any):
-        if remat not in REMAT_POLICIES:
-            raise ConfigError(
-                f"config.model.remat={remat!r}: expected one of {sorted(REMAT_POLICIES)}"
-                f"{nearest(remat, REMAT_POLICIES)}"
-            )
         self.count, self.remat, self.unroll = count, remat, unroll or count
 
         @nnx.split_rngs(splits=count)

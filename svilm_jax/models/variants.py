@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from svilm_jax.config import ConfigError, ModelConfig, TextConfig, VideoConfig, nearest
+from svilm_jax.config import ConfigError, ModelConfig, TextConfig, VideoConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,15 +28,21 @@ def tower_sizes(config: ModelConfig) -> tuple[Size, Size]:
     """The sizes of the video and the text tower, a config's own numbers before the variant's.
 
     Raises:
-      ConfigError: an unknown variant.
+      ConfigError: a width that its heads do not divide, or an MLP without a unit.
     """
-    if config.variant not in VARIANTS:
-        raise ConfigError(
-            f"config.model.variant={config.variant!r}: expected one of {sorted(VARIANTS)}"
-            f"{nearest(config.variant, VARIANTS)}"
-        )
     video, text = VARIANTS[config.variant]
-    return _override(video, config.video), _override(text, config.text)
+    sizes = _override(video, config.video), _override(text, config.text)
+    for name, size, of in (("video", sizes[0], config.video), ("text", sizes[1], config.text)):
+        if size.width % size.heads:
+            raise ConfigError(
+                f"config.model.{name}.width={size.width}: expected a multiple of config.model.{name}.heads={size.heads}"
+            )
+        if size.width * of.mlp_ratio < 1:
+            raise ConfigError(
+                f"config.model.{name}.mlp_ratio={of.mlp_ratio:g}: leaves the MLP without a unit; expected at least "
+                f"{1 / size.width:g}"
+            )
+    return sizes
 
 
 def _override(size: Size, config: VideoConfig | TextConfig) -> Size:

@@ -7,15 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from svilm_jax.config import ConfigError, GroupingConfig, VideoConfig, nearest
+from svilm_jax.config import ConfigError, GroupingConfig, VideoConfig
 from svilm_jax.models.grouping import GroupingBlock
 from svilm_jax.models.patch_embedding import PatchEmbedding, token_grid
 from svilm_jax.models.positions import grid_sinusoids, sinusoids
 from svilm_jax.models.transformer import LayerNorm, Layers
 from svilm_jax.models.variants import Size
 from svilm_jax.parallel import constrain, sequence_parts
-
-POSITION_TABLES = ("factorized", "joint")
 
 
 class Stage(nnx.Module):
@@ -59,11 +57,6 @@ class VideoTower(nnx.Module):
         self.patch_embedding = PatchEmbedding(config, width, dtype=dtype, rngs=rngs)
         times, rows, columns = self.grid
         of_time, of_space = sinusoids(times, width), grid_sinusoids(rows, columns, width)
-        if config.position_table not in POSITION_TABLES:
-            raise ConfigError(
-                f"config.model.video.position_table={config.position_table!r}: expected one of {POSITION_TABLES}"
-                f"{nearest(config.position_table, POSITION_TABLES)}"
-            )
         self.joint = config.position_table == "joint"
         if self.joint:
             table = (of_time[:, None] + of_space[None]).reshape(-1, width)

@@ -90,6 +90,8 @@ def resolve_objective(name: str, options: Mapping[str, Any]) -> Any:
     objective: Any = resolve_options(objective_schema(name), options, path)
     if isinstance(objective, Localization) and objective.low > objective.high:
         raise ConfigError(f"{path}.low={objective.low:g}: expected at most {path}.high={objective.high:g}")
+    if isinstance(objective, MultilevelAlignment) and not objective.global_weight + objective.segment_weight:
+        raise ConfigError(f"{path}: global_weight and segment_weight are both 0, which leaves nothing of it")
     return objective
 
 

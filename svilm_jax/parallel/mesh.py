@@ -31,13 +31,9 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     network once a step, and nothing else does.
 
     Raises:
-      ConfigError: an unknown preset, or numbers that do not divide the devices.
+      ConfigError: numbers that do not divide the devices.
     """
     devices = list(jax.devices() if devices is None else devices)
-    if config.preset not in PRESETS:
-        raise ConfigError(
-            f"config.mesh.preset={config.preset!r}: expected one of {PRESETS}{nearest(config.preset, PRESETS)}"
-        )
     for preset, name in ADDED_AXES.items():
         if getattr(config, name) != 1 and config.preset != preset:
             raise ConfigError(

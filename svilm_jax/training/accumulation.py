@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from svilm_jax.config import Config, ConfigError, nearest
+from svilm_jax.config import Config, ConfigError
 from svilm_jax.models.outputs import keep_only
 from svilm_jax.models.parameters import Params
 from svilm_jax.objectives import Objective
@@ -22,7 +22,6 @@ from svilm_jax.parallel import batch_parts, whole_batch
 from svilm_jax.training.loss import Batch, Metrics, cut_and_paste, encode, keys, loss_of, make_loss, without_frozen
 from svilm_jax.training.state import Structure
 
-KINDS = ("gradcache", "mean")
 # (params, batch, key) -> (metrics, gradients)
 Gradient = Callable[[Params, Batch, jax.Array], tuple[Metrics, Params]]
 
@@ -51,8 +50,6 @@ def check_accumulation(config: Config, objectives: Mapping[str, Objective], piec
     """
     settings = config.train
     parts, kind = settings.microbatches, settings.accumulation
-    if kind not in KINDS:
-        raise ConfigError(f"config.train.accumulation={kind!r}: expected one of {KINDS}{nearest(kind, KINDS)}")
     if parts < 1 or settings.batch_size % (parts * pieces):
         raise ConfigError(
             f"config.train.microbatches={parts}: expected a number of parts into which the rows of each device divide, "

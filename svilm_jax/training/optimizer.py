@@ -7,10 +7,8 @@ from typing import Any
 import jax
 import optax
 
-from svilm_jax.config import ConfigError, OptimizerConfig, nearest
+from svilm_jax.config import OptimizerConfig
 from svilm_jax.training.muon import scale_by_muon
-
-OPTIMIZERS = ("sgd", "adamw", "muon")
 
 # Not a matrix that multiplies activations: norms, biases, positions, embeddings, group tokens and the logit scale are
 # each already on their own scale.
@@ -48,14 +46,7 @@ def make_optimizer(
       scale_of: params -> the same tree of factors for their updates, 0 for what is frozen; None: all 1.
 
     `muon` is for matrices (`svilm_jax/training/muon.py`); everything else is moved by Adam all along.
-
-    Raises:
-      ConfigError: an unknown optimiser.
     """
-    if config.name not in OPTIMIZERS:
-        raise ConfigError(
-            f"config.optimizer.name={config.name!r}: expected one of {OPTIMIZERS}{nearest(config.name, OPTIMIZERS)}"
-        )
     parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
     if config.name == "sgd":
         # Decay is decoupled here too: it acts on the weights and not through the momentum.

@@ -7,9 +7,7 @@ devices, and the result does not depend on the mesh.
 import jax
 import jax.numpy as jnp
 
-from svilm_jax.config import ConfigError, SpliceConfig, nearest
-
-PARTNERS = ("roll", "derangement")
+from svilm_jax.config import ConfigError, SpliceConfig
 
 
 def check_splice(config: SpliceConfig, times: int, batch: int, pieces: int) -> None:
@@ -23,15 +21,6 @@ def check_splice(config: SpliceConfig, times: int, batch: int, pieces: int) -> N
     Raises:
       ConfigError: naming the key.
     """
-    if config.partner not in PARTNERS:
-        raise ConfigError(
-            f"config.splice.partner={config.partner!r}: expected one of {PARTNERS}{nearest(config.partner, PARTNERS)}"
-        )
-    if not 0 < config.share <= 1:
-        raise ConfigError(
-            f"config.splice.share={config.share}: expected more than 0 and at most 1; to splice nothing: "
-            "config.splice.enabled=False"
-        )
     if config.block < 2 or batch % pieces or (batch // pieces) % config.block:
         raise ConfigError(
             f"config.splice.block={config.block}: expected at least 2 and a divisor of the rows of one device, "

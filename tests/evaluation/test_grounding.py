@@ -83,8 +83,6 @@ def test_the_official_readout_follows_the_assignment():
         "logits",
         "assignments",
     ]
-    with pytest.raises(ConfigError, match="did you mean 'logits'"):
-        grounding.resolve_readout("logit", "hard")
 
 
 def test_a_block_is_named_from_one_and_zero_is_the_last(encoder):

@@ -37,8 +37,18 @@ def test_all_kinds_together_give_the_official_names(squares, encoder):
     [
         ({"kind": "retreival"}, r"config\.evaluators\.x\.kind='retreival'.*did you mean 'retrieval'"),
         ({"kind": "retrieval", "splt": "test"}, r"config\.evaluators\.x\.splt: no such key; did you mean 'split'"),
-        ({"kind": "retrieval", "limit": "all"}, r"config\.evaluators\.x\.limit: expected a int"),
-        ("retrieval", r"config\.evaluators\.x: expected a table"),
+        ({"kind": "retrieval", "limit": "all"}, r"config\.evaluators\.x\.limit='all': expected a whole number"),
+        ("retrieval", r"config\.evaluators\.x='retrieval': expected a table"),
+        (
+            {"kind": "retrieval", "paragraph": "sentence"},
+            r"paragraph='sentence': expected one of .*; did you mean 'sentences'",
+        ),
+        ({"kind": "linear_probe", "pool": "tme"}, r"pool='tme': expected one of .*did you mean 'time'"),
+        ({"kind": "grouping", "spans": "al"}, r"spans='al': expected one of .*did you mean 'all'"),
+        ({"kind": "grouping", "partners": "twins"}, "did you mean 'twin'"),
+        ({"kind": "grounding", "readout": "logit"}, "did you mean 'logits'"),
+        ({"kind": "scene_cuts", "window_seconds": 0.0}, r"window_seconds=0\.0: expected .* more than 0"),
+        ({"kind": "action_recognition", "clips": 0}, "clips=0: expected .* at least 1"),
     ],
 )
 def test_mistakes_are_named(squares, entry, message):

@@ -132,11 +132,6 @@ def test_a_paragraph_finds_what_its_sentences_do_not(stories, paragraph, recall)
     assert run(stories, paragraph=paragraph)["retrieval/t2v_R1"] == pytest.approx(recall)
 
 
-def test_an_unknown_paragraph_is_refused(stories):
-    with pytest.raises(ConfigError, match="paragraph='sentence': expected one of .*; did you mean 'sentences'"):
-        run(stories, paragraph="sentence")
-
-
 def test_dual_softmax_adds_rows_and_says_that_they_are_transductive(stories):
     plain, both = run(stories, split="hub"), run(stories, split="hub", dual_softmax=0.05)
     assert plain.items() < both.items()

@@ -185,7 +185,6 @@ def test_saved_state_is_checked(make, numbered):
         ({"cache_bytes": 10, "workers": 1}, "cache of their own"),
         ({"shuffle_block": 32, "batch_size": 32}, "number of records, which is 24"),
         ({"prompts": ("no place",)}, "exactly one"),
-        ({"nouns": 0}, "nouns and threads"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(make, options, message):

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from svilm_jax.config import ConfigError
 from svilm_jax.models.attention import attend
 from svilm_jax.models.splash import block, splash
 
@@ -72,9 +71,3 @@ def test_splash_has_the_values_and_gradients_of_the_reference(queries, keys, mas
     np.testing.assert_allclose(got[0], reference[0], rtol=1e-3)
     for a, b in zip(got[1], reference[1], strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
-
-
-def test_an_unknown_implementation_is_named():
-    arrays, _ = made(2, 2, 8, False)
-    with pytest.raises(ConfigError, match="did you mean 'splash'"):
-        attend(*arrays, implementation="splah")

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from svilm_jax.config import ConfigError
 from svilm_jax.models.parameters import named
 from svilm_jax.models.positions import resample_positions
 from svilm_jax.models.svilm import build_model
@@ -37,11 +36,6 @@ def test_a_row_of_the_table_moves_its_token_alone():
     tower.joint_position[...] = tower.joint_position[...].at[1 * 4 + 3].add(1.0)  # time 1, place 3
     moved = np.abs(np.asarray(tower._positions()) - before).max(axis=-1) > 0.5
     assert np.argwhere(moved).tolist() == [[1, 3]]
-
-
-def test_an_unknown_table_is_refused():
-    with pytest.raises(ConfigError, match="position_table='joined'.*did you mean 'joint'"):
-        model("joined")
 
 
 def test_a_linear_table_stays_linear_on_another_grid():

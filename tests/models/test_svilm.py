@@ -151,16 +151,9 @@ def test_classes_are_scored_from_the_tokens_of_the_clip(batch):
     assert np.ptp(np.asarray(seen.scores), axis=0).min() > 1e-2  # other clips, other scores
 
 
-@pytest.mark.parametrize(
-    ("kind", "classes", "message"),
-    [
-        ("question_answring", ANSWERS, "did you mean 'question_answering'"),
-        ("classification", (), "'classification' without classes"),
-    ],
-)
-def test_mistakes_in_the_head_are_named(kind, classes, message):
-    with pytest.raises(ConfigError, match=message):
-        abstract_model(with_head(kind, classes), VOCAB)
+def test_a_head_without_classes_is_refused():
+    with pytest.raises(ConfigError, match="'classification' without classes"):
+        abstract_model(with_head("classification", ()), VOCAB)
 
 
 @pytest.mark.parametrize("kind", ["question_answering", "classification"])

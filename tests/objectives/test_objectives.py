@@ -199,7 +199,7 @@ def test_total_is_the_weighted_sum(made):
     [
         ({"global_contrst": {}}, "did you mean 'global_contrast'"),
         ({"global_contrast": {"wieght": 1.0}}, "did you mean 'weight'"),
-        ({"global_contrast": {"weight": "1"}}, "expected a float"),
+        ({"global_contrast": {"weight": "1"}}, "weight='1': expected a number"),
         ({"global_contrast": {"kind": "sigmoids"}}, "did you mean 'sigmoid'"),
         ({"temporal_grouping": {}}, "splice.enabled"),
         ({}, "name at least one"),

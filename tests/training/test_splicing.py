@@ -79,11 +79,9 @@ def test_rows_that_did_not_decode_are_neither_foreground_nor_background():
 @pytest.mark.parametrize(
     ("changes", "times", "batch", "pieces", "message"),
     [
-        ({"partner": "rol"}, 8, 8, 1, "did you mean 'roll'"),
         ({"block": 8}, 8, 24, 4, "splice.block=8"),
         ({"block": 1}, 8, 8, 1, "at least 2"),
         ({"block": 4}, 2, 8, 1, "at least 3"),
-        ({"share": 0.0}, 8, 8, 1, "splice.share=0.0"),
     ],
 )
 def test_what_cannot_be_spliced_is_refused(changes, times, batch, pieces, message):

@@ -1,0 +1,151 @@
+"""The schema: everything that can be declared is, and every value of every field is taken on purpose or refused."""
+
+import dataclasses
+import typing
+
+import pytest
+
+from svilm_jax.config import ConfigError, resolve
+from svilm_jax.config.constraints import Filled, Local, Range
+from svilm_jax.config.resolution import fields_of, unwrapped
+from svilm_jax.config.schema import MeshConfig, ModelConfig, VideoConfig
+from svilm_jax.config_file import _check_open_tables
+from svilm_jax.evaluation.registry import KINDS
+from svilm_jax.inference.encoding import FEATURES
+from svilm_jax.models.attention import _KERNELS
+from svilm_jax.models.parameters import abstract_model
+from svilm_jax.models.transformer import ACTIVATIONS, REMAT_POLICIES
+from svilm_jax.models.variants import VARIANTS
+from svilm_jax.parallel.mesh import PRESETS
+from tests.config.every_field import VALUES, every_kind, fields, fields_of_tables, replaced
+from tests.test_configs import CONFIGS, read
+
+FILES = [name for name in CONFIGS if ":" not in name]
+# Text that may be anything: names of classes, and a second split.
+FREE_TEXT = {"config.model.head.classes", "config.evaluators.grounding.block_split"}
+# What 0 means where it is no number like others, as the schema says beside the field.
+ZERO_IS_MEANT = {
+    *(f"model.{tower}.{size}" for tower in ("video", "text") for size in ("layers", "width", "heads")),
+    *("model.text.noun_length", "model.scan_unroll", "model.head.max_classes", "model.localization.feature_width"),
+    *("model.localization.context_samples", "init.learning_rate_scale", "input.sentences", "input.workers"),
+    *("input.cache_bytes", "input.max_failure_share", "mesh.slices", "mesh.max_replicated_share"),
+    *(f"optimizer.{name}" for name in ("momentum", "beta1", "beta2", "weight_decay", "clip_norm", "warmup_share")),
+    *(f"optimizer.{name}" for name in ("end_share", "muon_from", "ema")),
+    *(f"train.{name}" for name in ("steps", "seed", "eval_every", "checkpoint_seconds", "watchdog_minutes")),
+    *("objectives.*.weight", "objectives.global_contrast.bias", "objectives.classification.label_smoothing"),
+    *(f"objectives.localization.{name}" for name in ("regression", "classes", "boundary", "fits", "low")),
+    *(f"objectives.multilevel_alignment.{name}_weight" for name in ("global", "segment", "hard_negative")),
+    *("evaluators.*.limit", "evaluators.*.common_clips", "evaluators.grounding.block", "evaluators.grouping.seed"),
+    *("evaluators.retrieval.dual_softmax", "evaluators.linear_probe.penalty"),
+    *(f"evaluators.scene_cuts.{name}" for name in ("threshold_limit", "tolerance", "min_gap")),
+}
+EMPTY_IS_MEANT = {
+    *("model.video.stem", "model.head.kind", "model.head.classes", "init.checkpoint", "init.freeze"),
+    *("model.localization.features", "tokenizer.path", "input.dataset", "train.compilation_cache"),
+    *(
+        "evaluators.*.dataset",
+        "evaluators.*.features",
+        "evaluators.*.predictions",
+        "evaluators.localization.classifier",
+    ),
+    "evaluators.grounding.block_split",
+}
+
+
+def test_every_field_declares_what_it_takes():
+    """A number has a range, text is a choice, a path or something that is there."""
+    undeclared = []
+    for name, kind in every_kind():
+        for path, hint in fields(kind):
+            key = ".".join((name, *path))
+            plain, constraints = unwrapped(hint)
+            members = typing.get_args(plain) if typing.get_origin(plain) is tuple else ()
+            for one, own in [unwrapped(m) for m in members if m is not Ellipsis] or [(plain, constraints)]:
+                wanted = {int: Range, float: Range, str: (Filled, Local)}.get(one)
+                if wanted and not any(isinstance(constraint, wanted) for constraint in own):
+                    undeclared.append(key)
+    assert set(undeclared) == FREE_TEXT
+
+
+def test_choices_are_those_that_the_code_knows():
+    def choices(kind, name):
+        return set(typing.get_args(fields_of(kind)[name]))
+
+    assert choices(ModelConfig, "variant") == set(VARIANTS)
+    assert choices(ModelConfig, "remat") == set(REMAT_POLICIES)
+    assert choices(ModelConfig, "attention") == {"auto", *_KERNELS}
+    assert choices(VideoConfig, "activation") == set(ACTIVATIONS)
+    assert choices(MeshConfig, "preset") == set(PRESETS)
+    assert choices(KINDS["linear_probe"][0], "pool") == set(FEATURES)
+
+
+def meant(key, value, hint):
+    """Whether the schema takes a value on purpose."""
+    table, _, rest = key.partition(".")
+    names = {key, f"{table}.*.{rest.rpartition('.')[2]}"}
+    if value == 0 and not isinstance(value, bool):
+        return bool(names & ZERO_IS_MEANT)
+    if value in ("", ()):
+        is_text = unwrapped(hint)[0] is str or "" in typing.get_args(unwrapped(hint)[0])
+        return bool(names & EMPTY_IS_MEANT) and is_text == (value == "")
+    if value == "nonsense":  # a path or a name that nobody can know before it is looked for
+        plain, constraints = unwrapped(hint)
+        return plain is str and (bool(constraints) or f"config.{key}" in FREE_TEXT)
+    return value == -1 and key == "objectives.global_contrast.bias"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_value_is_refused_in_one_line_or_meant(name):
+    """0, -1, NaN, infinity, nothing and values of other types, in each field of each config in turn."""
+    _, config = read(name)
+    tree = dataclasses.asdict(config)
+    wrong = []
+    for path, hint in [*fields(), *fields_of_tables(config)]:
+        key = ".".join(path)
+        for label, value in VALUES.items():
+            try:
+                _check_open_tables(resolve(replaced(tree, path, value)))
+            except ConfigError as error:
+                fine = key in str(error) and "\n" not in str(error) and len(str(error)) < 600
+                fine = fine and not meant(key, value, hint)
+            else:
+                fine = meant(key, value, hint)
+            if not fine:
+                wrong.append(f"{key}={label}")
+    assert not wrong
+
+
+def test_a_model_of_every_zero_that_is_meant_can_be_made():
+    tree = dataclasses.asdict(read("pretrain/demo.py")[1])
+    tree["model"]["variant"], tree["model"]["grouping"]["after_layers"] = "Ti", (1, 2)
+    for path, _ in fields(ModelConfig, ("model",)):
+        if ".".join(path) in ZERO_IS_MEANT:
+            tree = replaced(tree, path, 0)
+    abstract_model(resolve(tree), 100)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input": {"crop_scale": (0.9, 0.5)}}, r"config\.input\.crop_scale=\(0\.9, 0\.5\): expected the smaller"),
+        ({"input": {"crop_ratio": (2.0, 1.0)}}, r"config\.input\.crop_ratio"),
+        ({"model": {"text": {"length": 20, "positions": 10}}}, r"text\.length=20: expected at most .*positions=10"),
+        ({"model": {"text": {"noun_length": 2}}}, r"noun_length=2: expected at least 3 tokens"),
+        ({"model": {"text": {"noun_length": 600}}}, r"noun_length=600: expected at most .*positions=512"),
+        ({"model": {"temperature": 0.001}}, r"temperature=0\.001 starts with a logit scale of 1000, above"),
+        ({"model": {"grouping": {"after_layers": (2, 2)}}}, "expected ascending numbers"),
+        ({"init": {"model": {"video": {"frames": 0}}}}, r"config\.init\.model\.video\.frames=0: expected"),
+        ({"init": {"model": {"video": {"frame": 4}}}}, "did you mean 'frames'"),
+        ({"init": {"model": {"head": {"kind": ""}}}}, r"config\.init\.model\.head: no such key"),
+        ({"train": {"epochs": 10**400}}, r"config\.train\.epochs: a number of 1329 bits"),
+        ({"input": {"dataset": "s3://bucket/data"}}, "s3:// is not supported"),
+        (
+            {"input": {"dataset": "x" * 500, "split": "a\nb" * 400 + "\x00", "nouns": "y" * 999}},
+            "nouns='yyy.*y\\.\\.\\.: ",
+        ),
+    ],
+)
+def test_values_that_do_not_fit_are_named(changes, message):
+    with pytest.raises(ConfigError, match=message) as refused:
+        resolve(changes)
+    assert "\n" not in str(refused.value)
