@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import re
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,10 @@ from svilm_jax.config import Config, ConfigError, resolve, shown
 from svilm_jax.config.local_paths import require_local
 from svilm_jax.config.modes import check_modes
 from svilm_jax.overrides import EntrySchema, apply, lookup, parse_overrides
+
+# What ml_collections says of a key that its locked table does not have, quoted once or twice.
+_MISSING_KEY = re.compile(r'Key \\?"(.+?)\\?" does not exist')
+_SUGGESTION = re.compile(r'Did you mean \\?"(\w+)')
 
 # Keys that a command reads, each with all below it; `svilm train` reads all.
 USED_BY_EVAL = ("evaluators", "input.dataset", "input.split", "input.prompts", "train.seed")
@@ -155,8 +160,8 @@ def _reason(error: Exception, path: Path) -> str:
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
     text = str(error.args[0] if error.args else error)
     told = [part.strip() for part in text.splitlines() if part.strip()]
-    if isinstance(error, (AttributeError, KeyError, TypeError)) and told and len(told) > 1:
-        # ml_collections lists the whole table between the key and its suggestion.
-        told = [told[0], *(part for part in told[1:] if part.startswith("Did you mean"))]
-    what = " ".join(told)[:300] or "no message"
-    return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {what}"
+    where = f"line {line}: " if line else ""
+    if missing := _MISSING_KEY.search(text):  # ml_collections lists the whole table between the key and its suggestion
+        meant = _SUGGESTION.search(text)
+        return f"{where}no such key: {missing.group(1)!r}{f'; did you mean {meant.group(1)!r}?' if meant else ''}"
+    return f"{where}{type(error).__name__}: {' '.join(told)[:300] or 'no message'}"

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import typing
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -71,8 +72,8 @@ def _apply(tree: dict[str, Any], override: Override, entries: Mapping[str, Entry
         below, constraints = unwrapped(hint)
         changes = next((c for c in constraints if isinstance(c, Changes)), None)
         path = f"{path}.{key}"
-        if changes is not None and place == len(outer) - 1 and last in changes.without:
-            raise ConfigError(f"{path}.{last}: cannot be changed here; set config.model.{last}")
+        if changes is not None and override.key[place + 1] in changes.without:
+            raise ConfigError(f"{override.name}: not here; set config.model.{'.'.join(override.key[place + 1 :])}")
         table = table.setdefault(key, {})
         if key in entries and kind is Config:
             _apply_to_entry(table, key, override, entries[key])
@@ -140,7 +141,8 @@ def parse_value(hint: Any, text: str, name: str) -> Any:
 def _parse_tuple(members: tuple[Any, ...], text: str, name: str) -> tuple[Any, ...]:
     """`(2, 16, 16)`, `2,16,16`, `('a', 'b')` or `a,b`; a single value is a tuple of one."""
     try:
-        value = ast.literal_eval(text.strip())
+        with warnings.catch_warnings(action="ignore"):  # of text that is odd Python: it is no Python
+            value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         words = [word.strip() for word in text.strip().strip("()[]").split(",") if word.strip()]
         hints = (members[0],) * len(words) if members[-1] is Ellipsis else members

@@ -5,7 +5,11 @@ import typing
 
 
 class ConfigError(ValueError):
-    """A config that cannot be run; the message names the key, what was expected and what to do."""
+    """A config that cannot be run; the message names the key, what was expected and what to do, on one line."""
+
+    def __init__(self, message: str):
+        """Characters that would break the line or the terminal, as a mistyped key may hold them, are escaped."""
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
 def nearest(key: str, known: typing.Iterable[str]) -> str:
