@@ -156,13 +156,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     bring.add_argument(
         "--inflate",
         choices=("centre", "mean"),
-        default="centre",
         help="an image patch becomes a tubelet: in its middle frame alone, or spread over all (default: centre)",
     )
     bring.add_argument(
         "--class-token",
         choices=("dropped", "group"),
-        default="dropped",
         help="leave it out, or start the first group token from it (default: dropped)",
     )
     bring.add_argument("--license", default="", help="of the weights, for the model card, such as apache-2.0")

@@ -25,11 +25,16 @@ def import_weights(args: argparse.Namespace, overrides: list[str]) -> int:
     """A model of a config whose towers are public ones, as a folder to start from."""
     if args.text is None and args.video is None:
         raise FolderError("name what to import: --text FOLDER, --video FOLDER or FILE, or both")
+    for option, value in (("--inflate", args.inflate), ("--class-token", args.class_token)):
+        if value is not None and args.video is None:
+            raise ConfigError(f"{option} is about a video tower: give --video, or leave it out")
     config = read_config(args.config, overrides)
     check_overrides_used(overrides, config, USED_BY_IMPORT, "import")
     text = read_text_source(args.text) if args.text else None
     video = read_video_source(args.video) if args.video else None
-    imported = import_towers(config, text, video, inflate=args.inflate, class_token=args.class_token)
+    imported = import_towers(
+        config, text, video, inflate=args.inflate or "centre", class_token=args.class_token or "dropped"
+    )
     check_overrides_hold(overrides, config, imported.trained.config, "the imported weights decide it")
     sources = [str(Path(path).name) for path in (args.text, args.video) if path]
     origin = Origin(f"weights of {' and '.join(sources)}, all else fresh", args.license)
