@@ -7,6 +7,11 @@ from svilm_jax.config.schema import SHORTEST_TEXT, Config, ModelConfig, TextConf
 def check_fields_together(config: Config) -> None:
     """Raises ConfigError, naming the keys, for values that do not fit each other."""
     check_model(config.model, "config.model")
+    if not config.model.grouping.after_layers:  # as part of an imported tower it may be empty: groups come later
+        raise ConfigError(
+            "config.model.grouping.after_layers=(): expected the number of at least one layer after which tokens are "
+            "grouped"
+        )
     for key in ("crop_scale", "crop_ratio"):
         low, high = getattr(config.input, key)
         if low > high:

@@ -64,7 +64,7 @@ class GroupingConfig:
     """Group tokens and grouping blocks (METHOD 1.1)."""
 
     num_groups: Annotated[int, Range(1, 65_536)] = 32  # [P]
-    after_layers: Annotated[tuple[Count, ...], Filled()] = (6, 9, 12)  # 1-based, [P]
+    after_layers: tuple[Count, ...] = (6, 9, 12)  # 1-based, [P]
     assignment: Literal["hard", "gumbel", "soft"] = "hard"  # in training; evaluation takes argmax unless soft [C]
     in_layers: bool = True  # group tokens attend and are attended to in every layer [C]
 
