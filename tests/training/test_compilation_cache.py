@@ -1,6 +1,5 @@
-"""Compiled programs are kept where the config says, and a run that goes on finds them there."""
+"""Where compiled programs are kept. That a resumed run finds them: tests/training/test_resume.py."""
 
-import shutil
 from pathlib import Path
 
 import jax
@@ -8,11 +7,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from svilm_jax.config import ConfigError
-from svilm_jax.main import main
 from svilm_jax.training.compilation_cache import set_compilation_cache
-
-HITS, MISSES = "/jax/compilation_cache/cache_hits", "/jax/compilation_cache/cache_misses"
-TINY = "tests/tiny.py"
 
 
 @pytest.fixture
@@ -24,42 +19,6 @@ def restored():
     for name, value in before.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
-
-
-@pytest.fixture
-def counted(monkeypatch, restored):
-    """Name of an event of JAX -> how often it happened. However short, every program is kept."""
-    events: dict[str, int] = {}
-
-    def listen(event, **_):
-        events[event] = events.get(event, 0) + 1
-
-    jax.monitoring.register_event_listener(listen)
-    seconds = jax.config.jax_persistent_cache_min_compile_time_secs
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    compilation_cache.reset_cache()
-    yield events
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
-    jax.monitoring.unregister_event_listener(listen)
-
-
-@pytest.mark.usefixtures("compiled_in_haste")
-def test_a_run_that_is_resumed_takes_its_programs_from_the_folder(moving_shapes, tmp_path, counted):
-    work, cache = tmp_path / "run", tmp_path / "cache"
-    changes = {"input.dataset": moving_shapes, "train.steps": 2, "train.checkpoint_every": 1}
-    changes |= {"train.compilation_cache": cache, "model.video.layers": 1, "model.grouping.after_layers": "1"}
-    command = ["train", f"--config={TINY}", f"--workdir={work}", *(f"--config.{k}={v}" for k, v in changes.items())]
-    assert main(command) == 0
-    kept = {path.name for path in cache.glob("*-cache")}
-    assert kept
-    assert any("jit_step" in name for name in kept)
-    shutil.rmtree(work / "checkpoints" / "2")
-    counted.clear()
-    jax.clear_caches()  # as a new process has it
-    assert main(command) == 0
-    assert counted[HITS] >= 1
-    steps = {path.name for path in cache.glob("jit_step*-cache")}
-    assert steps == {name for name in kept if name.startswith("jit_step")}  # the step was not compiled again
 
 
 @pytest.mark.usefixtures("restored")

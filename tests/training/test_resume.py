@@ -46,7 +46,8 @@ def whole(moving_shapes, tmp_path_factory):
 def stopped(moving_shapes, tmp_path_factory):
     """The same run, stopped by SIGTERM after some steps and started again."""
     workdir = tmp_path_factory.mktemp("stopped")
-    first = subprocess.Popen(arguments(moving_shapes, workdir), stderr=subprocess.PIPE, **options())
+    cache = f"--config.train.compilation_cache={tmp_path_factory.mktemp('compiled')}"
+    first = subprocess.Popen(arguments(moving_shapes, workdir, cache), stderr=subprocess.PIPE, **options())
     lines = workdir / "metrics.jsonl"
     deadline = time.monotonic() + 300
     while not (lines.is_file() and lines.read_text().count("\n") >= 1):
@@ -60,9 +61,16 @@ def stopped(moving_shapes, tmp_path_factory):
     assert not (workdir / "metrics.json").exists()
     step = load(workdir).step
     assert 1 <= step < 6
-    second = run(moving_shapes, workdir)
+    told = {"env": {**options()["env"], "JAX_LOG_COMPILES": "1"}}
+    command = arguments(moving_shapes, workdir, cache)
+    second = subprocess.run(command, capture_output=True, check=False, **{**options(), **told})
     assert second.returncode == 0, second.stderr[-3000:]
+    (workdir / "second.log").write_text(second.stderr)
     return workdir
+
+
+def test_what_was_compiled_is_not_compiled_again(stopped):
+    assert "Persistent compilation cache hit for 'jit_step'" in (stopped / "second.log").read_text()
 
 
 def test_parameters_are_bit_identical(whole, stopped):
