@@ -101,6 +101,9 @@ def run(args: argparse.Namespace) -> None:
     Raises:
       PreparationError: a user's mistake.
     """
+    for name in ("validation_share", "max_skipped_share"):
+        if not 0 <= (share := getattr(args, name, 0.0)) <= 1:
+            raise PreparationError(f"--{name.replace('_', '-')} {share:g}: expected a share between 0 and 1")
     try:
         folder = args.prepare(args)
     except OSError as error:  # a full disk, a folder that may not be written

@@ -13,6 +13,7 @@ import jax
 
 from svilm_jax import load
 from svilm_jax.config import Config, ConfigError
+from svilm_jax.config.constraints import LARGEST, Range, check_number
 from svilm_jax.config_file import (
     USED_BY_COMPILE,
     USED_BY_EVAL,
@@ -93,6 +94,7 @@ def compile_step(
     """Compiles the train step for a pod that is not here, and says what it needs; fails where it does not fit."""
     from svilm_jax.training.ahead_of_time import advice, forecast, format_forecast
 
+    check_number("--slices", slices, Range(1, LARGEST))
     config = read_config(config_file, overrides)
     check_overrides_used(overrides, config, USED_BY_COMPILE, "compile")
     if mesh:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from svilm_jax import load
 from svilm_jax.config import ConfigError, HeadConfig
+from svilm_jax.config.constraints import Range, check_number
 from svilm_jax.config_file import USED_BY_IMPORT, check_overrides_hold, check_overrides_used, read_config
 from svilm_jax.evaluation import format_table
 from svilm_jax.inference import TrainedModel
@@ -112,7 +113,12 @@ def _origin(args: argparse.Namespace, trained: TrainedModel) -> Origin:
 
 
 def embed(args: argparse.Namespace) -> int:
-    """Embeds files for search; or the windows of a dataset for localisation."""
+    """Embeds files for search; or the windows of a dataset for localization."""
+    for name in ("window", "stride"):
+        if (seconds := getattr(args, name)) is not None:
+            check_number(f"--{name}", seconds, Range(0, 1e6, low_included=False))
+    if args.offset is not None:
+        check_number("--offset", args.offset, Range(0, 1e6))
     if args.videos:
         if args.split or args.dataset or args.random or args.pool is not None or args.offset is not None:
             names = "--split, --dataset, --random, --pool and --offset"

@@ -145,6 +145,34 @@ def test_commands_without_a_config_take_no_override(command, model, tmp_path, ca
     assert not (tmp_path / "out").exists()
 
 
+NUMBERS = [
+    *(("inspect", "data", f"--{name}={value}") for name in ("sample", "rows", "frames", "size") for value in (0, -1)),
+    ("inspect", "data", "--seed=-1"),
+    *(("embed", "a.mp4", "--model=m", "--out=x", f"--window={value}") for value in ("0", "-1", "nan", "inf")),
+    ("embed", "a.mp4", "--model=m", "--out=x", "--window=1", "--stride=nan"),
+    ("embed", "--split=test", "--model=m", "--out=x", "--window=1", "--offset=-1"),
+    ("compile", f"--config={TINY}", "--topology=v5e:2x2", "--slices=0"),
+    ("search", "a red square", "--index=x.parquet", "--top=0"),
+    *(
+        ("prepare", "captioned_videos", "--videos=v", "--captions=c.csv", "--out=data", f"--{name}={value}")
+        for name in ("validation-share", "max-skipped-share", "fps", "workers", "short-side")
+        for value in (["-1"] if name in ("workers", "short-side") else ["-1", "nan"])
+    ),
+]
+
+
+@pytest.mark.parametrize("arguments", NUMBERS, ids=" ".join)
+def test_numbers_out_of_range_are_refused(arguments, tmp_path, monkeypatch, capsys):
+    (tmp_path / "tests").mkdir()
+    shutil.copy(TINY, tmp_path / TINY)
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "a.mp4").write_bytes(b"no video")
+    (tmp_path / "c.csv").write_text("video,caption\na.mp4,a red square\n")
+    monkeypatch.chdir(tmp_path)
+    name = arguments[-1].partition("=")[0]
+    assert f"{name}" in told(arguments, capsys)
+
+
 # Every argument that is a path, by its command.
 PATHS = [
     ("train", f"--config={TINY}", "--workdir=gs://b/run"),

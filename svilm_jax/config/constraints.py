@@ -8,6 +8,7 @@ import dataclasses
 import math
 from typing import Annotated, Any
 
+from svilm_jax.config.errors import ConfigError
 from svilm_jax.config.local_paths import scheme_of
 
 
@@ -29,6 +30,12 @@ class Range:
         low = f"{'at least' if self.low_included else 'more than'} {_number(self.low)}"
         high = f"{'at most' if self.high_included else 'less than'} {_number(self.high)}"
         return f"expected a number of {low} and {high}"
+
+
+def check_number(name: str, value: float, numbers: Range) -> None:
+    """Raises ConfigError for a number of the command line that is out of its range; `name` is the option."""
+    if problem := numbers.problem(value):
+        raise ConfigError(f"{name}={value}: {problem}")
 
 
 @dataclasses.dataclass(frozen=True)

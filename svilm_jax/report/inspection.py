@@ -9,11 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from svilm_jax.config import InputConfig, SpliceConfig, TextConfig, VideoConfig
+from svilm_jax.config.constraints import LARGEST, Range, check_number
 from svilm_jax.input import decoding
 from svilm_jax.input.records import RecordSource, open_records, splits, version_folder
 from svilm_jax.input.schema import Record
 from svilm_jax.input.tokenization import Tokenizer, TokenizerError, load_tokenizer
 from svilm_jax.report.contact_sheet import write_contact_sheet
+
+_NUMBERS = {
+    "sample": Range(1, LARGEST),
+    "rows": Range(2, 1024),
+    "frames": Range(3, 4096),
+    "size": Range(1, 8192),
+    "seed": Range(0, LARGEST),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +47,8 @@ def run(args: argparse.Namespace) -> None:
     Raises:
       DatasetError, TokenizerError, ConfigError: a user's mistake.
     """
+    for name, numbers in _NUMBERS.items():
+        check_number(f"--{name}", getattr(args, name), numbers)
     counts = splits(args.dataset)
     split = args.split or ("train" if "train" in counts else next(iter(counts), "train"))
     records = open_records(args.dataset, split)

@@ -1,5 +1,6 @@
 """What is one training step? Cut and paste, towers, objectives, gradients, update: one jitted function of arrays."""
 
+import logging
 from collections.abc import Mapping
 
 import jax
@@ -15,6 +16,8 @@ from svilm_jax.training.accumulation import check_accumulation, make_gradient
 from svilm_jax.training.loss import Batch, Metrics
 from svilm_jax.training.splicing import check_splice
 from svilm_jax.training.state import Structure, TrainState
+
+log = logging.getLogger(__name__)
 
 
 def step_key(seed: int, step: jax.Array) -> jax.Array:
@@ -37,7 +40,7 @@ def check_step(config: Config, objectives: Mapping[str, Objective], mesh: Mesh) 
 
 
 def check_batch(config: Config, objectives: Mapping[str, Objective], steps_per_epoch: float) -> None:
-    """Refuses batches in which a clip has no other clip beside it, or is there twice and would be its own negative.
+    """Refuses batches in which a clip is there twice and would be its own negative; warns of batches of one.
 
     Args:
       steps_per_epoch: of the training split.
@@ -47,10 +50,8 @@ def check_batch(config: Config, objectives: Mapping[str, Objective], steps_per_e
     """
     size = config.train.batch_size
     contrasts = ", ".join(sorted(name for name, objective in objectives.items() if objective.SPANS_BATCH))
-    if contrasts and size < 2:
-        raise ConfigError(
-            f"config.train.batch_size={size}: {contrasts} tells a clip from the others of its batch; expected 2 or more"
-        )
+    if contrasts and size == 1:
+        log.warning("config.train.batch_size=1: %s has no other clip to tell one from", contrasts)
     if contrasts and steps_per_epoch < 1:
         clips = round(steps_per_epoch * size)
         raise ConfigError(

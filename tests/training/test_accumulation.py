@@ -13,6 +13,7 @@ from svilm_jax.parallel import make_mesh
 from svilm_jax.training.accumulation import check_accumulation, make_gradient
 from svilm_jax.training.optimizer import make_optimizer
 from svilm_jax.training.state import init_state, make_structure
+from svilm_jax.training.step import check_batch
 from tests.tiny import tiny_config
 
 PARTS = {"train.microbatches": 4, "train.accumulation": "mean"}
@@ -26,6 +27,19 @@ def classifier(**changes):
     head = {"model.head.kind": "classification", "model.head.classes": ("a", "b", "c")}
     config = tiny_config(**head, **{"input.task": "actions", "splice.enabled": False}, **changes)
     return dataclasses.replace(config, objectives={"classification": {}})
+
+
+def test_a_batch_that_is_larger_than_the_split_is_refused_under_a_contrast(caplog):
+    config = tiny_config(**{"train.batch_size": 32})
+    contrast = build_objectives(config.objectives, config)
+    with pytest.raises(
+        ConfigError, match=r"batch_size=32 is larger than the split, 24 clips: .*global_contrast.*at most 24"
+    ):
+        check_batch(config, contrast, steps_per_epoch=24 / 32)
+    check_batch(config, contrast, steps_per_epoch=1.0)
+    check_batch(config, build_objectives(classifier().objectives, classifier()), steps_per_epoch=24 / 32)
+    check_batch(tiny_config(**{"train.batch_size": 1}), contrast, steps_per_epoch=1.0)
+    assert "no other clip to tell one from" in caplog.text
 
 
 def test_a_mean_of_parts_is_refused_under_a_contrast():
