@@ -81,7 +81,8 @@ def test_retrieval(prepared, pretrained, work, data, annotations, videos, held):
     dataset = prepared(data, annotations, videos)
     workdir = work / f"{data}_retrieval"
     config = f"configs/finetune/retrieval.py:data={data}"
-    assert run(config, workdir, **{"init.checkpoint": pretrained, "input.dataset": dataset}) == 0
+    changes = {"init.checkpoint": pretrained, "input.dataset": dataset, "train.batch_size": held}
+    assert run(config, workdir, **changes) == 0
     found = metrics(workdir)
     assert found["retrieval/failed_share"] == 0
     assert found["retrieval/v2t_MedR"] >= 1

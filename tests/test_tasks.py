@@ -10,6 +10,7 @@ import pytest
 from svilm_jax.main import main
 from svilm_jax.models.parameters import parameters
 from svilm_jax.training.checkpoints import load
+from tests.conftest import SIZES
 
 pytestmark = pytest.mark.usefixtures("compiled_in_haste")
 
@@ -98,7 +99,9 @@ def moved(before, after):
 
 
 def test_retrieval_of_paragraphs_with_alignment(tuned, pretrained):
-    workdir = tuned("retrieval.py:data=untrimmed,align=multilevel", "retrieval")
+    # As many as the split has: in a larger batch a clip would be its own negative.
+    changes = {"train.batch_size": SIZES["untrimmed_train"]}
+    workdir = tuned("retrieval.py:data=untrimmed,align=multilevel", "retrieval", **changes)
     finished(workdir, *RETRIEVAL, "train/steps")
     assert load(workdir).config.model.video == load(pretrained).config.model.video
     assert 0 < moved(pretrained, workdir) < 0.01  # it goes on from there, and not from elsewhere
