@@ -122,6 +122,34 @@ def test_a_mistake_is_told_once_with_the_nearest_name(override, message):
     assert len(told) < 400
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "optimizer.clip_norm=-1",
+        "optimizer.ema=1.0",
+        "optimizer.learning_rate=nan",
+        "optimizer.learning_rate=-1e-3",
+        "optimizer.warmup_share=1.5",
+        "train.steps=-1",
+        "train.steps=99999999999",
+        "train.watchdog_minutes=-1",
+        "model.video.tubelet=0,8,8",
+        "model.grouping.after_layers=()",
+        "model.grouping.after_layers=0,1",
+        "model.text.noun_length=100",
+        "input.crop_ratio=0,0",
+        "input.prompts=",
+        "input.split=",
+        "init.freeze='',",
+        "evaluators.retrieval.prefix=",
+        "objectives.global_contrast.weight=-1",
+    ],
+)
+def test_nonsense_on_the_command_line_names_its_key(override):
+    with pytest.raises(ConfigError, match=rf"^config\.{override.partition('=')[0]}"):
+        demo(override)
+
+
 def test_overrides_of_a_config_that_was_saved_are_told_as_cleanly():
     config = demo()
     assert apply_overrides(config, ["--config.evaluators.retrieval.limit=3"]).evaluators["retrieval"]["limit"] == 3
