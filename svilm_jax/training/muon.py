@@ -27,7 +27,7 @@ def scale_by_muon(
 ) -> optax.GradientTransformation:
     """Matrices by Adam for `start` steps and then by Muon; all other parameters by Adam.
 
-    What the state consists of does not depend on the number of `start`: a run may be resumed with another one.
+    The structure of the state is the same for every number `start`, so that a run can be resumed with another one.
 
     Args:
       adam: what moves the rest; not yet scaled by a learning rate.
