@@ -56,7 +56,9 @@ class PhraseTable:
             content = path.read_bytes()
             table = json.loads(content)
         except (OSError, ValueError) as error:
-            raise PreparationError(f"--phrases {path}: expected a JSON file {{caption: [phrase, ...]}} ({error})") from error
+            raise PreparationError(
+                f"--phrases {path}: expected a JSON file {{caption: [phrase, ...]}} ({error})"
+            ) from error
         lists = table.values() if isinstance(table, dict) else [None]
         if not all(isinstance(found, list) and all(isinstance(phrase, str) for phrase in found) for found in lists):
             raise PreparationError(f"--phrases {path}: expected a JSON object {{caption: [phrase, ...]}}")
