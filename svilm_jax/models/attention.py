@@ -83,15 +83,17 @@ def _xla(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | N
 
 
 def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """Flash attention of cuDNN; a mask becomes a bias, which has to be given in full and for even lengths."""
-    if mask is None:
-        return jax.nn.dot_product_attention(query, key, value, implementation="cudnn")
-    queries, keys = query.shape[1], key.shape[1]
-    even = lambda x, length: jnp.pad(x, ((0, 0), (0, length % 2), (0, 0), (0, 0)))  # noqa: E731
-    keep = jnp.pad(mask, ((0, 0), (0, keys % 2)))[:, None, None, :]  # [B, 1, 1, S]
-    keep = jnp.broadcast_to(keep, (len(mask), 1, queries + queries % 2, keep.shape[-1]))  # [B, 1, N, S]
-    padded = (even(query, queries), even(key, keys), even(value, keys))
-    return jax.nn.dot_product_attention(*padded, mask=keep, implementation="cudnn")[:, :queries]
+    """Flash attention of cuDNN, which takes even lengths alone, and a mask as a bias given in full."""
+    batch, queries, keys = query.shape[0], query.shape[1], key.shape[1]
+    even = lambda x: jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0)))  # noqa: E731
+    options: dict[str, jax.Array] = {}
+    if mask is not None:
+        keep = jnp.pad(mask, ((0, 0), (0, keys % 2)))[:, None, None, :]  # [B, 1, 1, S]
+        options["mask"] = jnp.broadcast_to(keep, (batch, 1, queries + queries % 2, keys + keys % 2))
+    elif keys % 2:
+        options["key_value_seq_lengths"] = jnp.full(batch, keys, jnp.int32)
+    mixed = jax.nn.dot_product_attention(even(query), even(key), even(value), implementation="cudnn", **options)
+    return mixed[:, :queries]
 
 
 def _rowwise(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
