@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from svilm_jax.errors import UserError
+
 _GZIP = b"\x1f\x8b"
 
 
-class ScoreError(ValueError):
+class ScoreError(UserError, ValueError):
     """A file that cannot be scored; the message names the file, the entry, what was expected and what was found."""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from svilm_jax.config import LocalizationConfig
+from svilm_jax.errors import UserError
 from svilm_jax.input.schema import Action
 from svilm_jax.input.segments import localization_targets, resize_features
 from svilm_jax.input.stream import Batch, Reading, Share, Stream
@@ -26,7 +27,7 @@ INDEX = "features.json"
 FORMAT = 1
 
 
-class FeatureError(ValueError):
+class FeatureError(UserError, ValueError):
     """A folder of features that cannot be used; the message names the file and what to do."""
 
 

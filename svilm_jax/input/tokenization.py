@@ -15,6 +15,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from svilm_jax.config import nearest
+from svilm_jax.errors import UserError
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # What `Tokenizer.save` writes and `load_tokenizer` looks for in a folder, in this order.
@@ -23,7 +24,7 @@ _SPACE = "\u2581"  # what SentencePiece writes for the space before a word
 _EXPECTED = "a vocab.txt or tokenizer.json (WordPiece), a *.model (SentencePiece), 'dataset' or 'builtin:moving_shapes'"
 
 
-class TokenizerError(ValueError):
+class TokenizerError(UserError, ValueError):
     """A vocabulary that cannot be used; the message names the file, what was expected and what to do."""
 
 

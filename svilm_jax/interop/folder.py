@@ -22,6 +22,7 @@ import safetensors.numpy
 from flax import nnx
 
 from svilm_jax.config import ConfigError, resolve
+from svilm_jax.errors import UserError
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.tokenization import TokenizerError, tokenizer_from_files
 from svilm_jax.models.parameters import abstract_model, bind, named, parameters, unnamed
@@ -31,7 +32,7 @@ DTYPES = ("float32", "bfloat16")
 _WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "README.md"
 
 
-class FolderError(ValueError):
+class FolderError(UserError, ValueError):
     """A model folder that cannot be read or written; the message names it, and says what to do."""
 
 

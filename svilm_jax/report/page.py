@@ -12,6 +12,7 @@ import jinja2
 import matplotlib.figure
 
 from svilm_jax.config import Config
+from svilm_jax.errors import UserError
 from svilm_jax.evaluation.table import format_value, is_share, with_baselines
 from svilm_jax.inference.encoding import Encoder
 from svilm_jax.report import curves, figures, wording
@@ -28,7 +29,7 @@ HEADLINES = (
 )
 
 
-class ReportError(ValueError):
+class ReportError(UserError, ValueError):
     """A folder of which no report can be made; the message says what to do."""
 
 
