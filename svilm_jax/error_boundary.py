@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import io
 import os
+import select
 import sqlite3
 import sys
 from typing import Any, TextIO
@@ -42,7 +43,6 @@ _REMEDIES = {
     errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
     errno.EIO: "check the disk",
 }
-_BACKEND_MARKS = ("Unable to initialize backend", "Unknown backend")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ def failure(error: BaseException, command: str = "") -> Failure | None:
         return Failure("interrupted" + (f"; {kept}" if kept else ""), EXIT_INTERRUPTED)
     if isinstance(error, UserError):
         return Failure(str(error))
-    if isinstance(error, BrokenPipeError) and not _writable(sys.stdout):
+    if isinstance(error, BrokenPipeError) and _reader_gone(sys.stdout):
         return Failure("", EXIT_BROKEN_PIPE)
     message = _explanation(error)
     return None if message is None else Failure(message)
@@ -85,11 +85,15 @@ def escape_unencodable(*streams: TextIO | Any) -> None:
 
 def discard_output(stream: TextIO | Any) -> None:
     """Where a stream cannot be written to, points it at nothing, so that the interpreter's last flush succeeds."""
-    if not _writable(stream):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
             nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, stream.fileno())
             os.close(nothing)
+    except AttributeError:  # no stream at all
+        return
 
 
 def _explanation(error: BaseException) -> str | None:
@@ -106,9 +110,9 @@ def _explanation(error: BaseException) -> str | None:
         return "an input is nested too deeply"
     if isinstance(error, ModuleNotFoundError) and (error.name or "svilm").partition(".")[0][:5] != "svilm":
         return f"needs the Python package {error.name!r}, which is not installed"
-    if isinstance(error, RuntimeError):
-        return _of_runtime(" ".join(str(error).split()))
-    return None
+    if told := _of_backend(error):
+        return told
+    return _of_runtime(" ".join(str(error).split())) if isinstance(error, RuntimeError) else None
 
 
 def _of_system(error: OSError) -> str:
@@ -119,21 +123,35 @@ def _of_system(error: OSError) -> str:
 
 
 def _of_runtime(message: str) -> str | None:
-    """Of errors that JAX raises as RuntimeError: a backend that is not there, a device without enough memory."""
-    if any(mark in message for mark in _BACKEND_MARKS):
-        asked = os.environ.get("JAX_PLATFORMS", "")
-        named = f"JAX_PLATFORMS={asked}: " if asked else ""
-        return f"{named}no such device here ({message}); unset JAX_PLATFORMS, or install the extra for the accelerator"
+    """Of errors that JAX raises as RuntimeError: a device without enough memory."""
     if message.startswith("RESOURCE_EXHAUSTED"):
         return f"the device is out of memory ({message[:200]}); use smaller batches or a smaller model"
     return None
 
 
-def _writable(stream: TextIO | Any) -> bool:
+def _of_backend(error: BaseException) -> str | None:
+    """Of the errors that JAX raises where the devices of JAX_PLATFORMS are not there; None for all others.
+
+    For some it raises an AssertionError without a word, and it hides its own frames: whether that was the reason shows
+    when it is asked for its devices once more.
+    """
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    if not asked or "jax" not in sys.modules or not isinstance(error, (RuntimeError, AssertionError)):
+        return None
     try:
-        stream.flush()
-    except (OSError, ValueError):
+        sys.modules["jax"].devices()
+    except (RuntimeError, AssertionError) as missing:
+        reason = " ".join(str(missing).split()).partition(" (set JAX_PLATFORMS")[0]
+        why = f" ({reason})" if reason else ""
+        return f"JAX_PLATFORMS={asked}: no such device here{why}; unset it, or install the extra for that device"
+    return None
+
+
+def _reader_gone(stream: TextIO | Any) -> bool:
+    """Whether a stream is a pipe that nobody reads any more."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError, AttributeError):
         return False
-    except AttributeError:  # no stream at all
-        return True
-    return True
