@@ -5,6 +5,8 @@ import math
 import shlex
 from pathlib import Path
 
+from svilm_jax.input.text_repair import Repairs
+
 from ..beam import Beam
 from ..errors import PreparationError
 from ..preparation import Plan, building, finished
@@ -65,7 +67,8 @@ def prepare(
         raise PreparationError(f"--fps {fps:g}: expected frames a second, or 0 to keep those of the file")
     if vocab is not None and vocab_size != 8000:
         raise PreparationError("--vocab and --vocab-size: give one of them")
-    rows = read_rows(captions)
+    repairs = Repairs()
+    rows = read_rows(captions, repairs)
     options = {
         "captions": f"sha256:{_digest(captions)}",
         "validation_share": validation_share,
@@ -96,6 +99,8 @@ def prepare(
         listed.add(rows, validation_share)
         splits = listed.splits()
         notes = listed.notes()
+        if repairs.count:
+            notes["text with half a character"] = repairs.note()
         if not splits:
             raise PreparationError(f"{captions}: no video has a caption that is not empty")
         return prepare_entries(plan, splits, notes)

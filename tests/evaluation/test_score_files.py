@@ -52,9 +52,9 @@ def test_json_gzipped_or_not_whatever_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"a": ', "not JSON"),
-        (b'{"a": 1}\n{"a": 2}\n', "name it .jsonl"),
-        (b"\xff\xfe\x00", "not a text file"),
+        (b'{"a": ', "expected JSON"),
+        (b'{"a": 1}\n{"a": 2}\n', "named .jsonl"),
+        (b"\xff\xfe\x00", "UTF-16"),
         (b"\x1f\x8b\x08\x00", "file.json"),
         (gzip.compress(b'{"a": 1}' * 50, mtime=0)[:-12], "file.json"),
     ],
@@ -68,7 +68,7 @@ def test_a_broken_file_is_named(tmp_path, content, message):
 def test_an_array_with_objects_is_never_unpickled(tmp_path):
     np.save(tmp_path / "x.npy", np.array([{"a": 1}], object), allow_pickle=True)
     np.savez(tmp_path / "y.npz", a=np.zeros(2))
-    for name, message in (("x.npy", "not a NumPy"), ("y.npz", "archive"), ("z.npy", "z.npy")):
+    for name, message in (("x.npy", "Python objects, which are never unpickled"), ("y.npz", "archive"), ("z.npy", "z.npy")):
         with pytest.raises(ScoreError, match=message):
             score_files.read_array(tmp_path / name)
 
