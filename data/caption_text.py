@@ -10,8 +10,6 @@ import re
 import unicodedata
 
 MAX_CHARACTERS = 10_000  # of one caption: beyond any text tower, and far below what a parser of phrases refuses
-    10_000  # of one caption: far beyond any text tower, and what a parser of noun phrases takes for granted
-)
 
 _LEFT_OUT = "left out"
 _MISSING = frozenset(("nan", "NaN", "NAN", "None", "null", "NULL", "N/A", "n/a", "<NA>"))

@@ -68,7 +68,7 @@ def test_a_broken_file_is_named(tmp_path, content, message):
 def test_an_array_with_objects_is_never_unpickled(tmp_path):
     np.save(tmp_path / "x.npy", np.array([{"a": 1}], object), allow_pickle=True)
     np.savez(tmp_path / "y.npz", a=np.zeros(2))
-    for name, message in (("x.npy", "Python objects, which are never unpickled"), ("y.npz", "archive"), ("z.npy", "z.npy")):
+    for name, message in (("x.npy", "objects, which are never unpickled"), ("y.npz", "archive"), ("z.npy", "z.npy")):
         with pytest.raises(ScoreError, match=message):
             score_files.read_array(tmp_path / name)
 
