@@ -9,6 +9,8 @@ import json
 import re
 import unicodedata
 
+from svilm_jax.input.text_repair import without_folders
+
 MAX_CHARACTERS = 10_000  # of one caption: beyond any text tower, and far below what a parser of phrases refuses
 
 _LEFT_OUT = "left out"
@@ -20,7 +22,8 @@ _LITERAL = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|nan|None"""
 _LIST = re.compile(
     rf"(?:array\()?[\[(]\s*(?:{_LITERAL})(?:(?:\s*,\s*|\s+)(?:{_LITERAL}))*\s*,?\s*[\])](?:,\s*dtype=\w+\))?", re.DOTALL
 )
-_LIKE_A_LIST = re.compile(r"[\[({].*['\"].*[\])}]", re.DOTALL)
+_OPENINGS = frozenset(a + b for a in "[({" for b in "[({'\"")
+_ENDINGS = frozenset(a + b for a in "])}'\"" for b in "])}")
 _NUMBERS = re.compile(r"[\[\](),\s\d.eE+-]+")
 
 
@@ -33,7 +36,7 @@ class Tally:
 
     def add(self, what: str, done: str, where: str) -> None:
         """One more of `what`; `done` says what was done about it."""
-        count, _, first = self._found.get(what, (0, "", where.rpartition("/")[2]))  # not the folders of this machine
+        count, _, first = self._found.get(what, (0, "", without_folders(where)))
         self._found[what] = count + 1, done, first
 
     def notes(self) -> dict[str, str]:
@@ -59,7 +62,7 @@ class CaptionTexts:
         if found is not None:
             self.tally.add("lists written as text", "read as several captions", where)
             return found
-        if len(stripped) <= MAX_CHARACTERS and _LIKE_A_LIST.fullmatch(stripped):
+        if stripped[:2] in _OPENINGS and stripped[-2:] in _ENDINGS:
             self.tally.add("captions that look like lists", "kept as they are", where)
         return [text]
 

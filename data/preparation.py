@@ -37,6 +37,7 @@ from svilm_jax.input.tokenization import TokenizerError, load_tokenizer
 from svilm_jax.input.vocabulary_training import train_wordpiece
 
 from .beam import Beam, beam_working
+from .caption_times import TimesOutside
 from .checking import Checked, check_videos, told
 from .entries import Entry, read_masks
 from .errors import PreparationError
@@ -176,9 +177,10 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
         clips = sum(len(split) for split in checked.values())
         size = sum(int(split.bytes.sum()) for split in checked.values())
         captions = dict.fromkeys(checked, 0)
+        times = {split: TimesOutside() for split in checked}
         find_phrases(checked, done, workers)
         with tqdm(total=clips, desc="records", unit="clip", disable=None) as bar:
-            records = {split: _records(split, checked[split], done, captions, bar) for split in checked}
+            records = {s: _records(s, checked[s], done, captions, times[s], bar) for s in checked}
             version = write_records(plan.name, records, folder, plan.description, OTHER_BYTES + size / clips)
         made = folder / plan.name
         views = _write_views(plan, checked, version / schema.VIEWS)
@@ -197,7 +199,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
             "unusable": unusable,
             "skipped": skipped,
             "vocabulary": origin,
-            "notes": dict(notes or {}),
+            "notes": dict(notes or {}) | {k: v for split in checked for k, v in times[split].notes(split).items()},
             "versions": versions,
         }
         (made / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -264,12 +266,14 @@ def _publish(made: Path, folder: Path) -> None:
 
 
 def _records(
-    split: str, checked: Checked, notes: Journal, captions: dict[str, int], bar: Any
+    split: str, checked: Checked, notes: Journal, captions: dict[str, int], times: TimesOutside, bar: Any
 ) -> Iterator[schema.Record]:
-    """Complete records, read from disk one at a time; counts their captions."""
-    for entry, file, frames in with_phrases(checked, notes):
+    """Complete records, read from disk one at a time; counts their captions, and times that do not fit."""
+    lengths = checked.seconds[checked.usable].tolist()
+    for (entry, file, frames), seconds in zip(with_phrases(checked, notes), lengths, strict=True):
         yield dataclasses.replace(entry.record, video=file.read_bytes(), masks=read_masks(entry, frames))
         captions[split] += len(entry.record.captions)
+        times.add(entry.record, seconds)
         bar.update()
 
 

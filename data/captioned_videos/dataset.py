@@ -102,7 +102,8 @@ def prepare(
         if repairs.count:
             notes["text with half a character"] = repairs.note()
         if not splits:
-            raise PreparationError(f"{captions}: no video has a caption that is not empty")
+            found = "; ".join(f"{what}: {note}" for what, note in notes.items())
+            raise PreparationError(f"{captions}: no video has a caption that is not empty" + (found and f" ({found})"))
         return prepare_entries(plan, splits, notes)
 
 

@@ -61,7 +61,7 @@ def _from_json(files: Iterable[OfficialFile]) -> Iterator[Narration]:
                     seen = True
                     where = f"{file.where}: video {video!r}"
                     yield video, where, list(_sentences(said, where))
-            except ijson.JSONError as error:
+            except (ijson.JSONError, UnicodeDecodeError) as error:
                 told = " ".join(str(error).split())
                 raise PreparationError(f"{file.where}: expected JSON, {SHAPE} ({told})") from error
         if not seen:

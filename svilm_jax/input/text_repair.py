@@ -40,21 +40,30 @@ class Repairs:
             return ""
         return f"{self.count:,} texts, the broken part replaced by U+FFFD (first: {self.first})"
 
-    def apply(self, value: Any, where: str) -> Any:
+    def apply(self, value: Any, where: str, path: str = "") -> Any:
         """A JSON value with all its strings repaired, names of objects included.
 
         Args:
           value: nested no deeper than `json_reader.MAX_DEPTH`.
-          where: the file and place of `value`, for `first`.
+          where: the file, and line where it has lines, for `first`.
+          path: to `value` in the document.
         """
         if isinstance(value, str):
             text, halves = repaired(value)
             if halves:
                 self.count += 1
-                self.first = self.first or where
+                self.first = self.first or without_folders(f"{where}: {path.lstrip('.')}" if path else where)
             return text
         if isinstance(value, list):
-            return [self.apply(item, f"{where}[{number}]") for number, item in enumerate(value)]
+            return [self.apply(item, where, f"{path}[{number}]") for number, item in enumerate(value)]
         if isinstance(value, dict):
-            return {self.apply(name, where): self.apply(item, f"{where}.{name}") for name, item in value.items()}
+            return {
+                self.apply(name, where, path): self.apply(item, where, f"{path}.{name}") for name, item in value.items()
+            }
         return value
+
+
+def without_folders(where: str) -> str:
+    """A place such as "DIR/captions.csv: line 3" without the folders, which say something of the machine alone."""
+    file, colon, rest = where.partition(": ")
+    return file.rpartition("/")[2] + colon + rest
