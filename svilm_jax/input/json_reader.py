@@ -150,7 +150,8 @@ def _syntax_error(text: str, where: str, error: json.JSONDecodeError, line: bool
     if found is not None and "JSON" not in found and not found.startswith("a text file"):
         return JsonError(where, f"expected JSON, found {found}")
     place = "" if line else f", line {error.lineno}, column {error.colno}"
-    hint = "; JSON lines are expected in a file named .jsonl" if error.msg == "Extra data" and not line else ""
+    several = error.msg == "Extra data" and not line and text.lstrip()[:1] in "{["
+    hint = "; JSON lines are expected in a file named .jsonl" if several else ""
     return JsonError(where, f"expected JSON ({error.msg}{place}){hint}" if text.strip() else "is empty; expected JSON")
 
 

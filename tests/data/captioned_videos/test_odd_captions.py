@@ -44,7 +44,7 @@ def test_odd_captions_are_counted_in_the_summary(tmp_path):
         "captions with HTML entities: 1, decoded (first: c.json: item 4, field 'caption')",
         "captions of more than 10,000 characters: 1, left out (first: c.json: item 5, field 'caption')",
         "train: times after the end of the video: 1 of 3; kept as they are",
-        "train: times that end after the video: 1 of 3; kept as they are, and shown up to the end (first: caption 6 of a",
+        "train: times that end after the video: 1 of 3; kept as they are, and shown up to the end (first: caption 6",
     ):
         assert line in told
     assert "milliseconds" not in told  # not most of them
@@ -82,10 +82,15 @@ def test_lists_and_times_as_pandas_writes_them(tmp_path):
 
 
 SEEDS = {
-    ".csv": b'video,caption,start,end\na.mp4,"a dog, running",0,1.5\nb.mp4,two cats,,\nsub/c,"[\'x\', \'y\']",2,3\n',
+    ".csv": b"video,caption,start,end\na.mp4,\"a dog, running\",0,1.5\nb.mp4,two cats,,\nsub/c,\"['x', 'y']\",2,3\n",
     ".tsv": b"video\tcaption\tsplit\na.mp4\ta dog\ttrain\nb.mp4\ttwo cats\tval\n",
     ".json": json.dumps(
-        {"videos": [{"video": "a.mp4", "sentences": ["x", "y"], "timestamps": [[0, 1], [1, 2]]}, {"video": "b", "text": "z"}]}
+        {
+            "videos": [
+                {"video": "a.mp4", "sentences": ["x", "y"], "timestamps": [[0, 1], [1, 2]]},
+                {"video": "b", "text": "z"},
+            ]
+        }
     ).encode(),
     ".jsonl": b'{"video": "a.mp4", "caption": "a dog", "start": 0, "end": 1}\n{"id": 7, "captions": [{"text": "x"}]}\n',
 }
@@ -121,7 +126,7 @@ def test_200_mutated_files_are_read_or_refused_in_words(tmp_path):
     videos = tmp_path / "videos"
     videos.mkdir()
     (videos / "a.mp4").touch()
-    outcomes = {"read": 0, "refused": 0}
+    refused: dict[str, str] = {}
     for number in range(200):
         ending, data = mutated(number)
         path = tmp_path / f"mutant{number}{ending}"
@@ -129,15 +134,15 @@ def test_200_mutated_files_are_read_or_refused_in_words(tmp_path):
         try:
             found, _ = read(videos, path)
         except PreparationError as error:
-            outcomes["refused"] += 1
-            assert path.name in str(error) or "holds no row" in str(error)
-            assert len(str(error)) < 1000
+            refused[path.name] = str(error)
         else:
-            outcomes["read"] += 1
             for captions in found.values():
                 for caption in captions:
                     assert caption.text.encode("utf-8")
-    assert min(outcomes.values()) > 20, outcomes
+    assert 20 < len(refused) < 180
+    for name, told in refused.items():
+        assert name in told or "holds no row" in told
+        assert len(told) < 1000
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"[]", b"{}", b"null", b'""', b"3"])
