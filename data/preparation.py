@@ -45,6 +45,7 @@ from .journal import Journal, journal
 from .noun_phrases import parser_versions
 from .phrasing import find_phrases, with_phrases
 from .transcoding import Encoding
+from .vocabulary_coverage import unknown_share
 from .workers import working
 from .writing import write_records
 
@@ -174,6 +175,8 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
         checked = check_videos(splits, plan.encoding, done, workers, plan.max_skipped_share)
         if plan.vocab is None:
             origin = _learned_vocabulary(plan, checked, vocabulary)
+        else:
+            origin += unknown_share(load_tokenizer(vocabulary), checked)
         clips = sum(len(split) for split in checked.values())
         size = sum(int(split.bytes.sum()) for split in checked.values())
         captions = dict.fromkeys(checked, 0)

@@ -16,6 +16,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from svilm_jax.config import nearest
 from svilm_jax.errors import UserError
+from svilm_jax.input.text_repair import repaired
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # What `Tokenizer.save` writes and `load_tokenizer` looks for in a folder, in this order.
@@ -51,7 +52,7 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def pieces(self, text: str) -> list[int]:
-        """Ids of one sentence without first, end and padding."""
+        """Ids of one sentence without first, end and padding; halves of characters are replaced by U+FFFD."""
 
     @abc.abstractmethod
     def files(self) -> dict[str, bytes]:
@@ -129,7 +130,7 @@ class WordPieceTokenizer(Tokenizer):
 
     def pieces(self, text: str) -> list[int]:
         # One by one and not encode_batch: its thread pool does not survive the fork of a decoding worker.
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return list(self._tokenizer.encode(repaired(text)[0], add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         special = {self.pad_id, self.first_id, self.end_id}
@@ -185,6 +186,7 @@ class SentencePieceTokenizer(Tokenizer):
         return self.vocab_size - 1
 
     def pieces(self, text: str) -> list[int]:
+        text = repaired(text)[0]
         if self._of_albert:
             return self._albert(text)
         return list(self._processor.encode(text.lower() if self.lowercase else text))
