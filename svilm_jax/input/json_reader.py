@@ -71,7 +71,8 @@ def opened(path: str | Path) -> Iterator[IO[bytes]]:
         raw = stack.enter_context(Path(path).open("rb"))
         packed = raw.peek(2)[:2] == _GZIP
         try:
-            yield stack.enter_context(gzip.GzipFile(fileobj=raw)) if packed else raw
+            unpacked: Any = gzip.GzipFile(fileobj=raw) if packed else raw
+            yield stack.enter_context(unpacked)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise JsonError(str(path), f"damaged gzip file ({error}); download it again") from error
 
