@@ -5,7 +5,7 @@ Times are kept as they are, since published numbers were measured with them, and
 that exists; a segment behind the end is then shown by the last frame, which is worth knowing before training.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from svilm_jax.input.schema import Record
 
@@ -35,6 +35,12 @@ class TimesOutside:
                 setattr(self, kind, getattr(self, kind) + 1)
                 told = f"first: {what} of {record.id}, {start:g} to {end:g} s of {seconds:.1f} s"
                 self._first.setdefault(kind, told)
+
+    def counted(self, records: Iterable[Record], seconds: Iterable[float]) -> Iterator[Record]:
+        """The records as they are, each counted with the length of its video."""
+        for record, length in zip(records, seconds, strict=True):
+            self.add(record, length)
+            yield record
 
     def notes(self, split: str) -> dict[str, str]:
         """What was found, for the summary; nothing where all times fit."""

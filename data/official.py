@@ -144,6 +144,7 @@ def prepare_official(dataset: Official, args: argparse.Namespace) -> Path | None
         max_skipped_share=args.max_skipped_share,
         vocab=args.vocab,
         vocab_size=args.vocab_size,
+        phrases=args.phrases,
         encoding=Encoding(args.short_side, args.fps),
         description=dataset.help,
         labels=annotated.labels,

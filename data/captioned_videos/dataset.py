@@ -32,6 +32,7 @@ def prepare(
     overwrite: bool = False,
     vocab: Path | None = None,
     vocab_size: int = 8000,
+    phrases: Path | None = None,
     beam: Beam | None = None,
 ) -> Path:
     """Prepares out_dir/name from a folder of videos.
@@ -49,6 +50,7 @@ def prepare(
       overwrite: replaces a dataset of this name.
       vocab: a vocab.txt to use instead of one learned from the training captions.
       vocab_size: of the learned one, at most.
+      phrases: a JSON file with the noun phrases of the captions, instead of spaCy.
       beam: where to do the work instead of in those processes.
 
     Returns:
@@ -90,6 +92,7 @@ def prepare(
         max_skipped_share=max_skipped_share,
         vocab=vocab,
         vocab_size=vocab_size,
+        phrases=phrases,
         encoding=Encoding(short_side, fps),
         description=f"Captioned videos, as {captions.name} lists them.",
     )
