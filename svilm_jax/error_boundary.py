@@ -123,7 +123,10 @@ def _of_system(error: OSError) -> str:
 
 
 def _of_runtime(message: str) -> str | None:
-    """Of errors that JAX raises as RuntimeError: a device without enough memory."""
+    """Of errors that C++ libraries raise as RuntimeError: a device without memory, a disk that is full."""
+    for number, remedy in _REMEDIES.items():
+        if (reason := os.strerror(number)) in message:
+            return f"{reason} ({message[:300]}); {remedy}"
     if message.startswith("RESOURCE_EXHAUSTED"):
         return f"the device is out of memory ({message[:200]}); use smaller batches or a smaller model"
     return None

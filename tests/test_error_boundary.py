@@ -32,6 +32,7 @@ from tests.test_command_line import ROOT
         (MemoryError(), "out of memory"),
         (RecursionError(), "nested too deeply"),
         (ModuleNotFoundError("No module named 'gradio'", name="gradio"), "'gradio', which is not installed"),
+        (RuntimeError("write() failed: No space left on device; writing a/b"), "a/b); free some space"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."), "the device is out of memory"),
     ],
 )

@@ -6,9 +6,10 @@ import json
 import math
 import pickle
 
+import numpy as np
 import pytest
 
-from svilm_jax.input import json_reader
+from svilm_jax.input import json_reader, text_repair
 from svilm_jax.input.json_reader import JsonError
 from svilm_jax.input.text_repair import Repairs, repaired
 
@@ -79,6 +80,22 @@ def test_what_unfolds_to_more_than_fits_is_refused(tmp_path, monkeypatch):
         json_reader.read_document(tmp_path / "bomb.json")
     with pytest.raises(JsonError, match=r"bomb\.json: line 1: longer than 1 MiB"):
         list(json_reader.read_lines(tmp_path / "bomb.json"))
+
+
+@pytest.mark.parametrize("size", [1, 5, 7, 12, 13, 64, 1 << 20])
+def test_a_stream_is_repaired_as_a_document_is(size, monkeypatch):
+    monkeypatch.setattr(text_repair, "_CHUNK_BYTES", size)
+    random = np.random.default_rng(0)
+    parts = [rb"\ud83d", rb"\ude00", rb"\ud83d\ude00", rb"\\", rb"\n", rb"\u0041", b"ud83d", b"a", b"\xc3\xa9"]
+    parts += [rb"\\ud83d"]
+    texts = [b"".join(parts[i] for i in random.integers(len(parts), size=random.integers(1, 30))) for _ in range(40)]
+    document = b"[" + b",".join(b'"%s"' % text for text in texts) + b"]"
+    whole, streamed = Repairs(), Repairs()
+    expected = json_reader.parse(document, "a/f.json", repairs=whole)
+    mended = io.BufferedReader(text_repair.RepairedJson(io.BytesIO(document), streamed, "a/f.json")).read()
+    assert json.loads(mended) == expected
+    assert streamed.count >= whole.count > 0  # halves and texts
+    assert streamed.first == "f.json"
 
 
 def test_half_characters_are_replaced_and_counted():
