@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import io
+import json
 import os
 import select
 import sqlite3
@@ -43,6 +44,8 @@ _REMEDIES = {
     errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
     errno.EIO: "check the disk",
 }
+
+_ARCHIVES = ("zlib", "zipfile", "tarfile", "_lzma")  # modules whose errors mean damage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +107,10 @@ def _explanation(error: BaseException) -> str | None:
     if isinstance(error, UnicodeEncodeError):
         shown = ascii(error.object[max(0, error.start - 20) : error.end + 20])
         return f"text with half a character, {shown}: the input is not valid Unicode; mend or remove it"
+    if isinstance(error, UnicodeDecodeError):
+        return f"a text file that is not UTF-8 ({error.reason} at byte {error.start}); convert it with iconv"
+    if isinstance(error, (EOFError, json.JSONDecodeError)) or type(error).__module__ in _ARCHIVES:
+        return f"a damaged file ({' '.join(str(error).split()) or type(error).__name__}); -v shows where it is read"
     if isinstance(error, MemoryError):
         return "out of memory; give it less at once, or a machine with more"
     if isinstance(error, RecursionError):

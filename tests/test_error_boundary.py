@@ -2,12 +2,15 @@
 
 import ast
 import errno
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -29,6 +32,11 @@ from tests.test_command_line import ROOT
         (TimeoutError(), "TimeoutError"),
         (sqlite3.OperationalError("database or disk is full"), "database or disk is full"),
         (UnicodeEncodeError("utf-8", "a \ud83d dog", 2, 3, "surrogates not allowed"), r"'a \ud83d dog'"),
+        (zlib.error("Error -3 while decompressing"), "a damaged file (Error -3 while decompressing)"),
+        (zipfile.BadZipFile("Bad CRC-32"), "a damaged file (Bad CRC-32)"),
+        (EOFError(), "a damaged file (EOFError)"),
+        (json.JSONDecodeError("Expecting value", "", 0), "a damaged file (Expecting value"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "not UTF-8 (invalid start byte at byte 0)"),
         (MemoryError(), "out of memory"),
         (RecursionError(), "nested too deeply"),
         (ModuleNotFoundError("No module named 'gradio'", name="gradio"), "'gradio', which is not installed"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from svilm_jax.input import json_reader
+from svilm_jax.input.file_signatures import describe_placeholder
 from svilm_jax.input.text_repair import Repairs
 
 from ..errors import PreparationError
@@ -67,6 +68,9 @@ def _csv(path: Path) -> Iterator[Row]:
     with _opened(path) as stream:
         lines = (text for _, text in json_reader.lines(stream, str(path)))
         first = next(lines, "")
+        found = describe_placeholder(first.encode())
+        if found is not None and not found.startswith("a text file"):
+            raise PreparationError(f"{path}: expected CSV, found {found}")
         tabs = path.name.lower().removesuffix(".gz").endswith(".tsv")
         delimiter = "\t" if tabs else max(",;\t", key=first.count)
         reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)

@@ -145,6 +145,14 @@ def test_200_mutated_files_are_read_or_refused_in_words(tmp_path):
         assert len(told) < 1000
 
 
+@pytest.mark.parametrize("ending", sorted(SEEDS))
+def test_a_page_instead_of_the_file_is_named(tmp_path, ending):
+    path = tmp_path / f"c{ending}"
+    path.write_bytes(b"<!DOCTYPE html><html><body>Sign in</body></html>\n")
+    with pytest.raises(PreparationError, match=r"expected (CSV|JSON), found an HTML page"):
+        read(tmp_path, path)
+
+
 @pytest.mark.parametrize("content", [b"", b"\n", b"[]", b"{}", b"null", b'""', b"3"])
 def test_files_that_hold_nothing(tmp_path, content):
     for ending in SEEDS:
