@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from svilm_jax.errors import UserError
-from svilm_jax.input.file_signatures import describe_placeholder
+from svilm_jax.input.file_signatures import SIGNATURE_BYTES, describe_placeholder
 from svilm_jax.input.text_repair import Repairs
 
 MAX_DEPTH = 100  # of nesting: what people write has below ten levels, and code that walks a value may recurse
@@ -103,7 +103,7 @@ def lines(stream: IO[bytes], where: str) -> Iterator[tuple[str, str]]:
         try:
             yield place, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            found = describe_placeholder(line) if number == 1 else None
+            found = _other_kind(line) if number == 1 else None
             reason = f"expected text, found {found}" if found else _not_utf_8(line, error.start)
             raise JsonError(where if found else place, reason) from error
 
@@ -161,7 +161,7 @@ def _decoded(data: bytes, where: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if found := describe_placeholder(data):
+        if found := _other_kind(data):
             raise JsonError(where, f"expected JSON, found {found}") from error
         start = data.rfind(b"\n", 0, error.start) + 1
         number = data.count(b"\n", 0, error.start) + 1
@@ -172,6 +172,12 @@ def _check_encoding(data: bytes, where: str) -> None:
     """Raises `JsonError` for UTF-16 and UTF-32, with or without a byte order mark."""
     if data.startswith(_UTF_16_32) or b"\x00" in data[:2]:
         raise JsonError(where, f"is UTF-16 or UTF-32; expected UTF-8: {_CONVERT}")
+
+
+def _other_kind(data: bytes) -> str | None:
+    """What bytes are that are no text in any encoding; None where they may be text."""
+    start = data[:SIGNATURE_BYTES]
+    return describe_placeholder(start) or ("a binary file" if b"\x00" in start else None)
 
 
 def _not_utf_8(line: bytes, column: int) -> str:

@@ -43,6 +43,7 @@ def test_lines_end_with_a_line_feed_alone(tmp_path):
         (b"<!doctype html><html><body>404</body></html>", "expected JSON, found an HTML page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "found a Git LFS pointer"),
         (b"PK\x03\x04\x14\x00\xff\xfe", "found a ZIP archive"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '<f8'", "found a binary file"),
     ],
 )
 def test_everything_else_is_one_error_with_its_place(content, message):
