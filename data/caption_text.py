@@ -88,6 +88,11 @@ class CaptionTexts:
         return None
 
 
+def is_missing(value: object) -> bool:
+    """Whether a field holds nothing, or what tables write for nothing: null, NaN, or such a word."""
+    return value is None or value != value or (isinstance(value, str) and (not value.strip() or value in _MISSING))
+
+
 def visible(text: str) -> bool:
     """Whether a text holds more than white space, control characters and marks that nobody sees (U+200B, U+FEFF)."""
     return any(not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf") for c in text)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..caption_text import CaptionTexts, listed_numbers
+from ..caption_text import CaptionTexts, is_missing, listed_numbers
 from ..errors import PreparationError
 
 
@@ -119,7 +119,7 @@ def captions(row: Mapping[str, Any], where: str, texts: CaptionTexts | None = No
     pairs = row[stamps] if stamps is not None else None
     if isinstance(pairs, str):
         pairs = listed_numbers(pairs)
-    if stamps is None or pairs in (None, ""):
+    if stamps is None or is_missing(pairs):
         times = [_start_end(row, where)] * len(members)
     elif isinstance(value, list):
         if not isinstance(pairs, list) or len(pairs) != len(members):
@@ -143,7 +143,7 @@ def captions(row: Mapping[str, Any], where: str, texts: CaptionTexts | None = No
 
 def _start_end(row: Mapping[str, Any], where: str) -> tuple[float, float]:
     start, end = present(START, row), present(END, row)
-    values = [None if key is None or row[key] in (None, "") else row[key] for key in (start, end)]
+    values = [None if key is None or is_missing(row[key]) else row[key] for key in (start, end)]
     if values == [None, None]:
         return -1.0, -1.0
     if None in values:

@@ -65,6 +65,16 @@ def test_one_object_called_json_is_a_row(tmp_path):
     assert {name: [c.text for c in captions] for name, captions in found.items()} == {"a": ["a dog"]}
 
 
+def test_missing_times_as_pandas_writes_them(tmp_path):
+    (tmp_path / "c.csv").write_text("video,caption,start,end\na,one,nan,nan\na,two,,\na,three,NaN,None\na,four,0,1\n")
+    (tmp_path / "c.json").write_text('[{"video": "a", "caption": "one", "start": NaN, "end": null}]')
+    times = [[(c.start, c.end) for c in read(tmp_path, tmp_path / name)[0]["a"]] for name in ("c.csv", "c.json")]
+    assert times == [[(-1, -1), (-1, -1), (-1, -1), (0, 1)], [(-1, -1)]]
+    (tmp_path / "c.csv").write_text("video,caption,start,end\na,one,nan,1\n")
+    with pytest.raises(PreparationError, match=r"line 2, field 'start': missing"):
+        read(tmp_path, tmp_path / "c.csv")
+
+
 def test_lists_and_times_as_pandas_writes_them(tmp_path):
     (tmp_path / "c.csv").write_text(
         "video,sentences,timestamps\n"
