@@ -1,0 +1,48 @@
+"""Part 6: the demo on this device, the same config and figures as on two CPU cores."""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+from experiments.accelerator.commands import svilm
+from experiments.accelerator.part import Part, run_part
+
+# Noun phrases that spaCy found in the captions of moving shapes, for machines without spaCy (`wheels.sh` makes it).
+PHRASES = Path(__file__).parent / "carried" / "moving_shapes_phrases.json"
+SMOKE_SPLITS = {"train": 16, "validation": 8, "test": 8, "hard_test": 8, "twins_test": 4, "untrimmed_test": 2}
+SMOKE = (
+    "--config.train.steps=2",
+    "--config.train.batch_size=8",
+    "--config.train.log_every=1",
+    "--config.model.video.layers=1",
+    "--config.model.grouping.after_layers=(1,)",
+    "--config.model.text.layers=1",
+)
+
+
+def run(part: Part) -> None:
+    """Prepares moving shapes, trains and evaluates."""
+    data, workdir = part.scratch / "shapes", part.scratch / "demo"
+    prepare = ["prepare", "moving_shapes", f"--out={data}", f"--workers={min(os.cpu_count() or 1, 16)}"]
+    if PHRASES.is_file():
+        prepare.append(f"--phrases={PHRASES}")
+    elif importlib.util.find_spec("spacy") is None:
+        raise RuntimeError(f"neither spaCy nor {PHRASES.name}: run experiments/accelerator/wheels.sh where spaCy is")
+    if part.smoke:
+        prepare += [f"--size={name}={count}" for name, count in SMOKE_SPLITS.items()]
+    part.note(preparation_seconds=svilm(prepare, part.seconds_left))
+    train = ["train", "--config=configs/pretrain/demo.py", f"--workdir={workdir}"]
+    train += [f"--config.input.dataset={data / 'moving_shapes'}", *(SMOKE if part.smoke else ())]
+    seconds = svilm(train, part.seconds_left)
+    part.note(seconds=seconds, command=" ".join(["svilm", *train[:2]]))
+    figures = json.loads((workdir / "metrics.json").read_text())
+    part.note(figures={name: value for name, value in figures.items() if _headline(name)} | {"seconds": seconds})
+
+
+def _headline(name: str) -> bool:
+    return name.startswith(("retrieval", "grounding", "grouping", "scene_cuts")) and not name.endswith("_chance")
+
+
+if __name__ == "__main__":
+    run_part(run)
