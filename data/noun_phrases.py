@@ -2,9 +2,11 @@
 
 import functools
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
+
+from svilm_jax.input import json_reader
+from svilm_jax.input.text_repair import Repairs
 
 from .errors import PreparationError
 
@@ -54,10 +56,11 @@ class PhraseTable:
         """
         try:
             content = path.read_bytes()
-            table = json.loads(content)
-        except (OSError, ValueError) as error:
+            table = json_reader.parse(content, str(path), repairs=Repairs())  # as captions are repaired
+        except (OSError, json_reader.JsonError) as error:
+            reason = getattr(error, "reason", error)
             raise PreparationError(
-                f"--phrases {path}: expected a JSON file {{caption: [phrase, ...]}} ({error})"
+                f"--phrases {path}: expected a JSON file {{caption: [phrase, ...]}} ({reason})"
             ) from error
         lists = table.values() if isinstance(table, dict) else [None]
         if not all(isinstance(found, list) and all(isinstance(phrase, str) for phrase in found) for found in lists):

@@ -37,6 +37,7 @@ from svilm_jax.input.tokenization import TokenizerError, load_tokenizer
 from svilm_jax.input.vocabulary_training import train_wordpiece
 
 from .beam import Beam, beam_working
+from .caption_times import TimesOutside
 from .checking import Checked, check_videos, told
 from .entries import Entry, read_masks
 from .errors import PreparationError
@@ -44,6 +45,7 @@ from .journal import Journal, journal
 from .noun_phrases import PhraseTable, parser_versions
 from .phrasing import find_phrases, with_phrases
 from .transcoding import Encoding
+from .vocabulary_coverage import unknown_share
 from .workers import working
 from .writing import write_records
 
@@ -179,12 +181,19 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
         checked = check_videos(splits, plan.encoding, done, workers, plan.max_skipped_share)
         if plan.vocab is None:
             origin = _learned_vocabulary(plan, checked, vocabulary)
+        else:
+            origin += unknown_share(load_tokenizer(vocabulary), checked)
         clips = sum(len(split) for split in checked.values())
         size = sum(int(split.bytes.sum()) for split in checked.values())
-        captions = dict.fromkeys(checked, 0)
+        captions, times = dict.fromkeys(checked, 0), {split: TimesOutside() for split in checked}
         find_phrases(checked, done, workers, table)
         with tqdm(total=clips, desc="records", unit="clip", disable=None) as bar:
-            records = {split: _records(split, checked[split], done, table, captions, bar) for split in checked}
+            records = {
+                split: times[split].counted(
+                    _records(split, held, done, table, captions, bar), held.seconds[held.usable].tolist()
+                )
+                for split, held in checked.items()
+            }
             version = write_records(plan.name, records, folder, plan.description, OTHER_BYTES + size / clips)
         made = folder / plan.name
         views = _write_views(plan, checked, version / schema.VIEWS)
@@ -203,7 +212,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
             "unusable": unusable,
             "skipped": skipped,
             "vocabulary": origin,
-            "notes": dict(notes or {}),
+            "notes": dict(notes or {}) | {k: v for split in checked for k, v in times[split].notes(split).items()},
             "versions": versions,
         }
         (made / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -5,6 +5,8 @@ import math
 import shlex
 from pathlib import Path
 
+from svilm_jax.input.text_repair import Repairs
+
 from ..beam import Beam
 from ..errors import PreparationError
 from ..preparation import Plan, building, finished
@@ -67,7 +69,8 @@ def prepare(
         raise PreparationError(f"--fps {fps:g}: expected frames a second, or 0 to keep those of the file")
     if vocab is not None and vocab_size != 8000:
         raise PreparationError("--vocab and --vocab-size: give one of them")
-    rows = read_rows(captions)
+    repairs = Repairs()
+    rows = read_rows(captions, repairs)
     options = {
         "captions": f"sha256:{_digest(captions)}",
         "validation_share": validation_share,
@@ -99,8 +102,11 @@ def prepare(
         listed.add(rows, validation_share)
         splits = listed.splits()
         notes = listed.notes()
+        if repairs.count:
+            notes["text with half a character"] = repairs.note()
         if not splits:
-            raise PreparationError(f"{captions}: no video has a caption that is not empty")
+            found = "; ".join(f"{what}: {note}" for what, note in notes.items())
+            raise PreparationError(f"{captions}: no video has a caption that is not empty" + (found and f" ({found})"))
         return prepare_entries(plan, splits, notes)
 
 

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from svilm_jax.config import Config
+from svilm_jax.errors import UserError
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.parameters import Params, count
@@ -48,7 +49,7 @@ log = logging.getLogger(__name__)
 CONSOLE = ("loss/total", "loss/global_contrast", "loss/spatial_grounding", "loss/temporal_grouping", "clips_per_second")
 
 
-class NonFiniteError(FloatingPointError):
+class NonFiniteError(UserError, FloatingPointError):
     """A loss or gradient that is not a number; the message names the step and what broke."""
 
 
