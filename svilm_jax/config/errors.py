@@ -3,8 +3,10 @@
 import difflib
 import typing
 
+from svilm_jax.errors import UserError
 
-class ConfigError(ValueError):
+
+class ConfigError(UserError, ValueError):
     """A config that cannot be run; the message names the key, what was expected and what to do, on one line."""
 
     def __init__(self, message: str):

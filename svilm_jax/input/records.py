@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, SupportsIndex, overload
 
 from svilm_jax.config import nearest
+from svilm_jax.errors import UserError
 from svilm_jax.input import schema
 
 
-class DatasetError(ValueError):
+class DatasetError(UserError, ValueError):
     """A prepared dataset that cannot be read; the message names the folder or file and what to do."""
 
 
