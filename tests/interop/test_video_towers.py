@@ -319,7 +319,7 @@ def test_unknown_options_are_refused(sources, options, message):
 def test_sentences_longer_than_the_source_knows_are_refused(tmp_path):
     written(tmp_path, "bert_small")
     with pytest.raises(FolderError, match=r"text\.length=40: .* has 32 positions; set config\.model\.text\.length"):
-        import_towers(tiny_config(**{"model.text.length": 40}), read_text_source(tmp_path))
+        import_towers(tiny_config(**{"model.text.length": 40, "model.text.positions": 64}), read_text_source(tmp_path))
 
 
 def test_a_class_token_needs_a_place_and_a_source(sources):
