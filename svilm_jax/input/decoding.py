@@ -95,8 +95,8 @@ def decode(
         if count * shape[0] * shape[1] * 3 > limits.max_output_bytes:
             most = limits.max_output_bytes // (shape[0] * shape[1] * 3)
             raise VideoError(
-                f"{count} frames of {shape[1]}x{shape[0]} exceed the limit of {limits.max_output_bytes} bytes: more than "
-                f"{most} frames",
+                f"{count} frames of {shape[1]}x{shape[0]} exceed the limit of {limits.max_output_bytes} bytes: "
+                f"more than {most} frames",
                 name,
             )
         whole = functools.partial(

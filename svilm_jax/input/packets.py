@@ -36,7 +36,8 @@ class Table:
       pictures: number of packets with a picture that is shown.
       reordered: whether the file holds packets in another order than that of their stamps, which tells that the stamps
         are those of the pictures: AVI gives packets of B-frames the stamps of their neighbors.
-      seekable: whether the stamps are those of the pictures, and decoding can start at every one of `keys`.
+      own: whether the stamps are those of the pictures, and not those of decoding.
+      seekable: whether they are, and decoding can start at every one of `keys`.
     """
 
     stamps: list[int]
@@ -44,6 +45,7 @@ class Table:
     end: int
     pictures: int
     reordered: bool
+    own: bool
     seekable: bool
 
 
@@ -125,7 +127,7 @@ class Packets(Iterator[Any]):
 
     def _look(self) -> Table:
         stamps: list[int] = []
-        pictures, own = 0, True
+        pictures, complete = 0, True
         latest = (0, 0)  # stamp and duration of what is shown last
         duration = 0  # of the packet that comes last
         for packet in self._every():
@@ -134,7 +136,7 @@ class Packets(Iterator[Any]):
             pictures += 1
             stamp = packet.pts
             if stamp is None:
-                own, stamp = False, packet.dts
+                complete, stamp = False, packet.dts
                 if stamp is None:
                     continue
             duration = packet.duration or 0
@@ -149,14 +151,15 @@ class Packets(Iterator[Any]):
         # MP4 states the time from one packet to the next in order of decoding: the last of these belongs to the picture
         # that is shown last. Other containers state how long the packet's own picture stays.
         stays = duration if reordered and "mp4" in self._container.format.name else latest[1]
-        seekable = own and bool(keys) and timeline.continues and not (timeline.jumps and self._kept is None)
         # AVI has stamps of decoding only: with B-frames they are not those of the pictures.
-        if not reordered and self._container.format.name == "avi" and self._stream.codec_context.has_b_frames:
-            seekable = False
+        own = reordered or self._container.format.name != "avi" or not self._stream.codec_context.has_b_frames
+        seekable = (
+            own and complete and bool(keys) and timeline.continues and not (timeline.jumps and self._kept is None)
+        )
         if self._stream.start_time is None:  # stamps that FFmpeg invents for elementary streams
             ascending, seekable = [], False
         end = latest[0] + (stays or _typical_gap(ascending) or self._frame_ticks())
-        return Table(ascending, keys, end, pictures, reordered, seekable)
+        return Table(ascending, keys, end, pictures, reordered, own, seekable)
 
     def _frame_ticks(self) -> int:
         rate = self._stream.average_rate or self._stream.guessed_rate or 25

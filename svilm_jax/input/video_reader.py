@@ -257,7 +257,9 @@ class VideoReader:
         """(seconds, frame) of frames that follow each other."""
         last = 0.0
         for index, frame in enumerate(frames):
-            if frame.pts is None or not self._stamps:
+            if not self._table.own and index < len(self._stamps):
+                time = (self._stamps[index] - self._stamps[0]) * self._base
+            elif frame.pts is None or not self._stamps:
                 time = index / self._rate
             else:
                 time = (frame.pts - self._origin) * self._base

@@ -155,7 +155,7 @@ def test_a_file_cut_short_is_refused_whatever_the_container(tmp_path, container)
             decode(cut, lambda info: (np.arange(8) + 0.5) / 8 * info.duration)
         with pytest.raises(VideoError, match="truncated"):
             decode(cut, None)
-        assert decode(cut, [0.0, 1.0]).indices.tolist() == [0, 8]
+        assert decode(cut, [0.0, 0.25]).indices.tolist() == [0, 2]
 
 
 def test_truncated_file_without_a_stated_length_is_as_long_as_it_is():

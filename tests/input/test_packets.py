@@ -8,8 +8,8 @@ import pytest
 from encoded_videos import encode
 
 from svilm_jax.input import packets, video_reader
-from svilm_jax.input.decoding import decode, probe
 from svilm_jax.input.bitstream import Bitstream
+from svilm_jax.input.decoding import decode, probe
 
 B_FRAMES = {"libx264": {"bf": "3", "x264-params": "b-pyramid=normal:scenecut=0"}, "mpeg4": {"bf": "2"}}
 
