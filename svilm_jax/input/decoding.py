@@ -129,7 +129,6 @@ def opened(source: Source, name: str = "", limits: Limits = DEFAULT_LIMITS) -> I
     if isinstance(source, (bytes, bytearray, memoryview)):
         size: int = len(source)
         head = bytes(source[:SIGNATURE_BYTES])
-        file: Any = io.BytesIO(source)
     else:
         path = Path(source)
         name = name or path.name
@@ -137,19 +136,23 @@ def opened(source: Source, name: str = "", limits: Limits = DEFAULT_LIMITS) -> I
             raise VideoError(f"no such file: {path}", name)
         size = path.stat().st_size
         head = _head(path, name)
-        file = f"file:{path}"  # the prefix keeps FFmpeg from reading a protocol out of the name
     if not size:
         raise VideoError("the file is empty (0 bytes)", name)
     if size > limits.max_bytes:
         raise VideoError(f"{size} bytes exceed the limit of {limits.max_bytes}", name)
     if placeholder := describe_placeholder(head):
         raise VideoError(f"cannot be read: the file is {placeholder}, not a video", name)
-    try:
+    containers = contextlib.ExitStack()
+
+    def reopen() -> Any:
         # Only the file itself: a playlist must not make us read other files or addresses.
-        with (
-            av.open(file, metadata_errors="ignore", options={"protocol_whitelist": "file"}) as container,
-            contextlib.closing(VideoReader(container, name, limits)) as reader,
-        ):
+        options = {"protocol_whitelist": "file"}
+        # The prefix keeps FFmpeg from reading a protocol out of the name.
+        again = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else f"file:{source}"
+        return containers.enter_context(av.open(again, metadata_errors="ignore", options=options))
+
+    try:
+        with containers, contextlib.closing(VideoReader(reopen(), name, limits, reopen)) as reader:
             yield reader
     except av.error.FFmpegError as error:
         reason = error.strerror if isinstance(error.strerror, str) else str(error)

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import itertools
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import av.error
@@ -50,10 +50,15 @@ class Table:
 
 
 class Packets(Iterator[Any]):
-    """The packets of one stream in the order of the file, with stamps on one timeline."""
+    """The packets of one stream in the order of the file, with stamps on one timeline.
 
-    def __init__(self, container: Any, stream: Any):
-        self._container, self._stream = container, stream
+    Args:
+      container, stream: open, at their start.
+      reopen: opens the same file once more, as the last way to get back to its start.
+    """
+
+    def __init__(self, container: Any, stream: Any, reopen: Callable[[], Any]):
+        self._container, self._stream, self._reopen = container, stream, reopen
         self._bitstream = Bitstream(stream.codec_context)
         self._source: Iterator[Any] = container.demux(stream)
         self._kept: list[Any] | None = [] if 0 < container.size <= _KEPT_BYTES else None
@@ -91,32 +96,30 @@ class Packets(Iterator[Any]):
         self._stream.codec_context.flush_buffers()
 
     def rewind(self) -> None:
-        """Goes to the first packet; the decoder starts anew.
-
-        Raises:
-          OSError: the container does not find its start again.
-        """
+        """Goes to the first packet; the decoder starts anew."""
         self.moved = False
         if self._kept is not None:
             self._next = 0
             self._stream.codec_context.flush_buffers()
             return
-        start = self._stream.start_time or 0
-        for stamp in (start, start - int(_WELL_BEFORE / self._stream.time_base), None):
-            try:
-                if stamp is None:  # elementary streams have no stamps to seek to
-                    self._container.seek(0, unsupported_byte_offset=True)
-                    self._source = self._container.demux(self._stream)
-                else:
+        start = self._stream.start_time
+        if start is not None:  # elementary streams have no stamps to seek to
+            for stamp in (start, start - int(_WELL_BEFORE / self._stream.time_base)):
+                with contextlib.suppress(av.error.FFmpegError, StopIteration):
                     self.seek(stamp)
-                packet = next(self._source)
-            except (av.error.FFmpegError, StopIteration):
-                continue
-            if self._first is None or _same(packet, self._first):
-                self._source = itertools.chain([packet], self._source)
-                self._timeline = _Timeline(self._container, self._stream, self._bitstream)
-                return
-        raise OSError("its start is not found a second time")
+                    packet = next(self._source)
+                    if self._first is None or _same(packet, self._first):
+                        self._begin(itertools.chain([packet], self._source))
+                        return
+        # Matroska seeks to key frames only, and a cut file need not begin with one.
+        stream = self._reopen().streams[self._stream.index]
+        stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
+        self._container, self._stream = stream.container, stream
+        self._begin(self._container.demux(stream))
+
+    def _begin(self, source: Iterator[Any]) -> None:
+        self._source = source
+        self._timeline = _Timeline(self._container, self._stream, self._bitstream)
 
     def scan(self) -> Table:
         """Looks at all packets without decoding, once. The position is lost where packets are not kept."""
@@ -178,8 +181,8 @@ class Packets(Iterator[Any]):
 
     @property
     def encrypted(self) -> bool:
-        """Whether the first packets are protected (common encryption)."""
-        return any(p.has_sidedata("encryption_info") for p in (self._kept or [self._first])[:2] if p is not None)
+        """Whether a key frame seen so far is protected (common encryption)."""
+        return self._timeline is not None and self._timeline.encrypted
 
     def close(self) -> None:
         """Lets go of what is kept."""
@@ -224,6 +227,7 @@ class _Timeline:
     Attributes:
       keys: stamps of random access points so far.
       jumps: how often stamps started anew.
+      encrypted: whether a key frame is.
       continues: whether the decoder's set-up stays the same: a part with other parameters needs what came before it.
     """
 
@@ -232,7 +236,7 @@ class _Timeline:
         self._back = int(_JUMP_BACK / stream.time_base)
         self._ahead = int(_JUMP_AHEAD / stream.time_base) if container.format.name in _BROADCAST else None
         self.keys: set[int] = set()
-        self.jumps, self.continues = 0, True
+        self.jumps, self.continues, self.encrypted = 0, True, False
         self._offset, self._reached, self._packets = 0, 0, 0
         self._last_dts: int | None = None
         self._last_key: int | None = None
@@ -245,8 +249,9 @@ class _Timeline:
         if stamp is None:
             return False
         key = packet.is_keyframe and self._bitstream.random_access(packet)
-        if packet.is_keyframe and self._packets > 1 and packet.has_sidedata("new_extradata"):
-            self.continues = False
+        if packet.is_keyframe:
+            self.encrypted = self.encrypted or packet.has_sidedata("encryption_info")
+            self.continues = self.continues and not (self._packets > 1 and packet.has_sidedata("new_extradata"))
         if self._jumps(pts, dts, key):
             self._offset = self._reached - stamp
             self.jumps += 1
@@ -274,7 +279,8 @@ class _Timeline:
 
 
 def _same(one: Any, other: Any) -> bool:
-    return (one.pts, one.dts, one.size, one.pos) == (other.pts, other.dts, other.size, other.pos)
+    """Whether two packets are the same one; decoding times may be computed anew after a seek."""
+    return (one.pts, one.size, one.pos) == (other.pts, other.size, other.pos)
 
 
 def _typical_gap(ascending: list[int]) -> int:

@@ -36,6 +36,12 @@ class Damage(NamedTuple):
 class VideoReader:
     """Frames of one open file in order of presentation.
 
+    Args:
+      container: open, at its start.
+      name: of the video, for error messages.
+      limits: what the file may ask of this machine.
+      reopen: opens the same file once more.
+
     Attributes:
       stream: the stream that is read.
       first: its first frame.
@@ -43,7 +49,7 @@ class VideoReader:
       decoded: number of frames decoded so far.
     """
 
-    def __init__(self, container: Any, name: str, limits: Limits):
+    def __init__(self, container: Any, name: str, limits: Limits, reopen: Callable[[], Any]):
         self.container, self.name, self.limits = container, name, limits
         if _INDIRECT_FORMATS & set(container.format.name.split(",")):
             raise VideoError(f"is a playlist ({container.format.name}), not a video", name)
@@ -57,7 +63,7 @@ class VideoReader:
         self._check_size(context.width, context.height)
         self.damage: list[Damage] = []
         self.decoded = 0
-        self._packets = Packets(container, self.stream)
+        self._packets = Packets(container, self.stream, reopen)
         self._needed: set[int] | None = None  # stamps of the frames that are wanted; None: all of them are
         self._left_out: set[int] = set()  # stamps of what was not decoded, since nothing needs it
         self._frames = self._stream_frames()
@@ -70,6 +76,8 @@ class VideoReader:
     def _read_table(self) -> None:
         """Reads the facts that packets tell; those before the first frame that decodes are not part of the video."""
         table = self._packets.scan()
+        if self._packets.encrypted:  # after a clear beginning
+            raise VideoError(self._nothing_decodes(), self.name)
         self._table, self._stamps, self._keys = table, table.stamps, table.keys
         if self.first.pts is not None and table.stamps:
             self._stamps = table.stamps[bisect.bisect_left(table.stamps, self.first.pts) :] or [self.first.pts]

@@ -69,7 +69,7 @@ class Film:
                     picture = frame.reformat(width, frame.height, "rgb24", interpolation="BILINEAR")
                     images.append(self.orient(picture.to_ndarray()))
                     stamps.append(frame.pts)
-            if "cut" in self.name:  # what FFmpeg makes of half a packet is not the same every time
+            if self.name.startswith("cut"):  # what FFmpeg makes of half a packet is not the same every time
                 del images[-1], stamps[-1]
             if self.times is not None:
                 return np.stack(images), np.array(self.times[: len(images)])
