@@ -13,7 +13,7 @@ from typing import Any
 from av.sidedata.sidedata import Type
 
 from svilm_jax.input.packets import Table
-from svilm_jax.input.video_info import VideoError
+from svilm_jax.input.video_info import VideoError, VideoInfo
 
 UNKNOWN_FPS = 25.0  # of a stream that does not state its rate, as FFmpeg has it
 MAX_FPS = 60.0  # some headers and some jittering clocks amount to 1,000 and more
@@ -26,6 +26,46 @@ _STATING = frozenset({"mp4", "matroska", "avi", "flv", "asf", "ivf", "mxf"})
 _MISSING_SHARE, _MISSING_FRAMES = 0.05, 3
 _STILL_CODECS = frozenset({"mjpeg", "png", "bmp", "webp", "gif", "tiff"})
 _EXTREME_ASPECT = 20  # width to height of one pixel, or the reverse: beyond it the header is wrong
+
+
+def gather(
+    container: Any, stream: Any, frame: Any, table: Table, stamps: list[int], reached: Callable[[], float]
+) -> VideoInfo:
+    """The facts of a stream.
+
+    Args:
+      container, stream: open.
+      frame: the first frame that decodes.
+      table: of the packets.
+      stamps: those of the table from the first frame on.
+      reached: see `missing_seconds`.
+    """
+    missing = 0.0
+    if stamps:
+        pictures, origin = len(stamps), stamps[0] if frame.pts is None else frame.pts
+        seconds = float((table.end - origin) * stream.time_base)
+        mean, peak = frame_rates(stamps, stream.time_base)
+        if not mean:
+            mean = peak = float(stream.average_rate or stream.guessed_rate or 0)
+        missing = missing_seconds(container, stream, table, origin, reached)
+    else:
+        pictures = max(table.pictures, 1)
+        mean = peak = elementary_rate(container, stream)
+        seconds = pictures / mean
+    width, height = display_size(stream, frame.width, frame.height)
+    rotation, mirrored = orientation(frame)
+    return VideoInfo(
+        duration=seconds + missing,
+        width=height if rotation % 180 else width,
+        height=width if rotation % 180 else height,
+        fps=mean,
+        rotation=rotation,
+        codec=stream.codec_context.name,
+        frames=pictures,
+        mirrored=mirrored,
+        peak_fps=peak,
+        missing=missing,
+    )
 
 
 def choose_stream(container: Any, name: str = "") -> Any:

@@ -85,7 +85,9 @@ class VideoReader:
         self._base = float(self.stream.time_base)
         self._origin = self.first.pts if self.first.pts is not None else (self._stamps or [0])[0]
         self._rate = stream_facts.elementary_rate(self.container, self.stream)  # of a stream without stamps
-        self._info = self._gather_info()
+        self._info = stream_facts.gather(
+            self.container, self.stream, self.first, self._table, self._stamps, self._packets.reached
+        )
         if self._packets.moved:
             self._rewind()
 
@@ -110,33 +112,6 @@ class VideoReader:
             )
         self._check_size(self._info.width, self._info.height)
         return self._info
-
-    def _gather_info(self) -> VideoInfo:
-        stream, frame, table = self.stream, self.first, self._table
-        if self._stamps:
-            pictures = len(self._stamps)
-            seconds = (table.end - self._origin) * self._base
-            mean, peak = stream_facts.frame_rates(self._stamps, stream.time_base)
-            if not mean:
-                mean = peak = float(stream.average_rate or stream.guessed_rate or 0)
-            missing = stream_facts.missing_seconds(self.container, stream, table, self._origin, self._packets.reached)
-        else:
-            pictures, missing, mean, peak = max(table.pictures, 1), 0.0, self._rate, self._rate
-            seconds = pictures / self._rate
-        width, height = stream_facts.display_size(stream, frame.width, frame.height)
-        rotation, mirrored = stream_facts.orientation(frame)
-        return VideoInfo(
-            duration=seconds + missing,
-            width=height if rotation % 180 else width,
-            height=width if rotation % 180 else height,
-            fps=mean,
-            rotation=rotation,
-            codec=stream.codec_context.name,
-            frames=pictures,
-            mirrored=mirrored,
-            peak_fps=peak,
-            missing=missing,
-        )
 
     def read(
         self,
