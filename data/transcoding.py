@@ -13,10 +13,10 @@ import numpy as np
 from svilm_jax.input import rendering
 from svilm_jax.input.decoding import VideoError, VideoInfo, VideoReader, opened
 from svilm_jax.input.stream_facts import MAX_FPS, UNKNOWN_FPS
-from svilm_jax.input.video_info import SAME_TIME
 
 # Share of a part that the last frame of a file may stand in for.
 MAX_FROZEN_SHARE = 0.25
+ROUNDING = 1e-3  # seconds, of time stamps in Matroska, in FLV and in what was made of them
 
 Window = tuple[float, float]
 
@@ -72,10 +72,8 @@ def transcode(source: Path, target: Path, encoding: Encoding, info: VideoInfo, w
             stream.codec_context.gop_size = max(1, math.ceil(rate))  # a key frame a second: seeking stays cheap
             stream.codec_context.thread_count = 1
             stream.options = {"preset": "veryfast", "crf": "20"}
-            # Time stamps are rounded to ticks, of which a frame lasts many or, exactly, one: a frame that appears less
-            # than a small tick late is in time.
-            tick = float(reader.stream.time_base)
-            rounding = tick if SAME_TIME < tick < 0.1 / (info.peak_fps or UNKNOWN_FPS) else SAME_TIME
+            # Time stamps may have been rounded to milliseconds: a frame that comes late by that much is in time.
+            rounding = min(ROUNDING, 0.1 / (info.peak_fps or UNKNOWN_FPS))
             for time, frame in reader.play(start):
                 if window is not None:
                     _refuse_damage(reader, start, end, source.name)
