@@ -85,13 +85,23 @@ class Bitstream:
 
     def _h264_disposable(self, data: bytes) -> bool:
         slices = 0
-        for unit in self._units(data):
-            kind, needed = unit[0] & 31, unit[0] & 0x60  # nal_unit_type, nal_ref_idc (ITU-T H.264, 7.3.1)
+        for head in self._heads(data):
+            kind, needed = head & 31, head & 0x60  # nal_unit_type, nal_ref_idc (ITU-T H.264, 7.3.1)
             if kind == _H264_SLICE and not needed:
                 slices += 1
             elif kind not in _H264_ALONGSIDE:
                 return False
         return slices > 0
+
+    def _heads(self, data: bytes) -> Iterator[int]:
+        """First byte of every NAL unit, without copying units."""
+        if not self._prefix:
+            yield from (part[0] for part in data.split(b"\0\0\1")[1:] if part)
+            return
+        place = 0
+        while place + self._prefix < len(data):
+            yield data[place + self._prefix]
+            place += self._prefix + int.from_bytes(data[place : place + self._prefix], "big")
 
     def _units(self, data: bytes) -> Iterator[bytes]:
         """NAL units without their start codes or lengths; none is empty."""
