@@ -20,7 +20,7 @@ import numpy as np
 
 from svilm_jax.input import rendering
 from svilm_jax.input.augmentation import Geometry
-from svilm_jax.input.file_signatures import SIGNATURE_BYTES, describe_placeholder
+from svilm_jax.input.file_signatures import SIGNATURE_BYTES, describe_placeholder, ends_early
 from svilm_jax.input.video_info import DEFAULT_LIMITS, Frames, Limits, VideoError, VideoInfo
 from svilm_jax.input.video_reader import VideoReader
 
@@ -152,8 +152,10 @@ def opened(source: Source, name: str = "", limits: Limits = DEFAULT_LIMITS) -> I
         return containers.enter_context(av.open(again, metadata_errors="ignore", options=options))
 
     try:
-        with containers, contextlib.closing(VideoReader(reopen(), name, limits, reopen)) as reader:
-            yield reader
+        with containers:
+            reader = VideoReader(reopen(), name, limits, reopen, ends_early(head, size))
+            with contextlib.closing(reader):
+                yield reader
     except av.error.FFmpegError as error:
         reason = error.strerror if isinstance(error.strerror, str) else str(error)
         raise VideoError(f"cannot be read ({reason or type(error).__name__})", name) from error

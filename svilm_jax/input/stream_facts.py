@@ -29,7 +29,13 @@ _EXTREME_ASPECT = 20  # width to height of one pixel, or the reverse: beyond it 
 
 
 def gather(
-    container: Any, stream: Any, frame: Any, table: Table, stamps: list[int], reached: Callable[[], float]
+    container: Any,
+    stream: Any,
+    frame: Any,
+    table: Table,
+    stamps: list[int],
+    reached: Callable[[], float],
+    cut: bool | None,
 ) -> VideoInfo:
     """The facts of a stream.
 
@@ -38,7 +44,7 @@ def gather(
       frame: the first frame that decodes.
       table: of the packets.
       stamps: those of the table from the first frame on.
-      reached: see `missing_seconds`.
+      reached, cut: see `missing_seconds`.
     """
     missing = 0.0
     if stamps:
@@ -47,7 +53,7 @@ def gather(
         mean, peak = frame_rates(stamps, stream.time_base)
         if not mean:
             mean = peak = float(stream.average_rate or stream.guessed_rate or 0)
-        missing = missing_seconds(container, stream, table, origin, reached)
+        missing = missing_seconds(container, stream, table, origin, reached, cut)
     else:
         pictures = max(table.pictures, 1)
         mean = peak = elementary_rate(container, stream)
@@ -150,13 +156,16 @@ def frame_rates(stamps: list[int], time_base: fractions.Fraction) -> tuple[float
     return mean, min(max(peak, mean), max(mean, MAX_FPS))
 
 
-def missing_seconds(container: Any, stream: Any, table: Table, origin: int, reached: Callable[[], float]) -> float:
+def missing_seconds(
+    container: Any, stream: Any, table: Table, origin: int, reached: Callable[[], float], cut: bool | None = None
+) -> float:
     """Seconds that the container states beyond the end of the packets; 0 unless the file was cut short.
 
     Args:
       table: of the packets of `stream`, with stamps.
       origin: stamp of the first picture.
       reached: finds out at how many seconds the last packet of any stream ends, which takes a pass over the file.
+      cut: whether the file is shorter than it states, in bytes; None: not known.
     """
     stated = _stated_end(container, stream, origin)
     ends = float(table.end * stream.time_base)
@@ -168,6 +177,8 @@ def missing_seconds(container: Any, stream: Any, table: Table, origin: int, reac
     if "mp4" in container.format.name and len(entries):
         # The index is complete: a file that holds its last sample is whole, whatever the header says.
         return stated - ends if entries[-1].pos + entries[-1].size > container.size else 0.0
+    if cut is not None:
+        return stated - ends if cut else 0.0
     shortfall = max(_MISSING_SHARE * length, _MISSING_FRAMES * frame)
     if stated - ends <= shortfall:
         return 0.0

@@ -41,6 +41,7 @@ class VideoReader:
       name: of the video, for error messages.
       limits: what the file may ask of this machine.
       reopen: opens the same file once more.
+      cut: whether the file is shorter than it states, in bytes; None: not known.
 
     Attributes:
       stream: the stream that is read.
@@ -49,8 +50,8 @@ class VideoReader:
       decoded: number of frames decoded so far.
     """
 
-    def __init__(self, container: Any, name: str, limits: Limits, reopen: Callable[[], Any]):
-        self.container, self.name, self.limits = container, name, limits
+    def __init__(self, container: Any, name: str, limits: Limits, reopen: Callable[[], Any], cut: bool | None = None):
+        self.container, self.name, self.limits, self._cut = container, name, limits, cut
         if _INDIRECT_FORMATS & set(container.format.name.split(",")):
             raise VideoError(f"is a playlist ({container.format.name}), not a video", name)
         self.stream = stream_facts.choose_stream(container, name)
@@ -86,7 +87,7 @@ class VideoReader:
         self._origin = self.first.pts if self.first.pts is not None else (self._stamps or [0])[0]
         self._rate = stream_facts.elementary_rate(self.container, self.stream)  # of a stream without stamps
         self._info = stream_facts.gather(
-            self.container, self.stream, self.first, self._table, self._stamps, self._packets.reached
+            self.container, self.stream, self.first, self._table, self._stamps, self._packets.reached, self._cut
         )
         if self._packets.moved:
             self._rewind()
