@@ -128,6 +128,8 @@ def _text(head: bytes) -> str | None:
     for mark, name in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             head, encoding = head[len(mark) :], name
+    if encoding == "utf-8" and b"\0" in head:
+        return None
     try:
         text = codecs.getincrementaldecoder(encoding)().decode(head)
     except UnicodeDecodeError:

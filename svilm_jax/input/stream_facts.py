@@ -4,7 +4,6 @@ Time stamps and durations come from the packets (see `packets`). What the contai
 where packets cannot know it, and to find out that a file was cut short.
 """
 
-import fractions
 import itertools
 import statistics
 from collections.abc import Callable
@@ -49,8 +48,9 @@ def gather(
     missing = 0.0
     if stamps:
         pictures, origin = len(stamps), stamps[0] if frame.pts is None else frame.pts
-        seconds = float((table.end - origin) * stream.time_base)
-        mean, peak = frame_rates(stamps, stream.time_base)
+        base = float(stream.time_base)
+        seconds = (table.end - origin) * base
+        mean, peak = frame_rates(stamps, base)
         if not mean:
             mean = peak = float(stream.average_rate or stream.guessed_rate or 0)
         missing = missing_seconds(container, stream, table, origin, reached, cut)
@@ -137,8 +137,8 @@ def elementary_rate(container: Any, stream: Any) -> float:
     return float(stated or stream.guessed_rate or UNKNOWN_FPS)
 
 
-def frame_rates(stamps: list[int], time_base: fractions.Fraction) -> tuple[float, float]:
-    """(mean, peak) frames per second of ascending stamps; zeros where they do not tell.
+def frame_rates(stamps: list[int], time_base: float) -> tuple[float, float]:
+    """(mean, peak) frames per second of ascending stamps in ticks of `time_base` seconds; zeros where unknown.
 
     The peak is the rate where pictures follow each other fastest, which loses none of them: a pause does not lower it,
     and rounding or jitter of less than half of the usual distance does not raise it.
@@ -146,13 +146,13 @@ def frame_rates(stamps: list[int], time_base: fractions.Fraction) -> tuple[float
     gaps = [b - a for a, b in itertools.pairwise(stamps) if b > a]
     if not gaps:
         return 0.0, 0.0
-    mean = len(gaps) / float(sum(gaps) * time_base)
+    mean = len(gaps) / (sum(gaps) * time_base)
     usual = statistics.median(gaps)
     fast = [gap for gap in gaps if gap < usual / 2]
     # One freak among many is a fault of the clock; where there are few frames, each counts.
     reference = min(fast) if len(fast) > len(gaps) / 50 else usual
     moving = [gap for gap in gaps if gap <= 1.5 * reference]
-    peak = len(moving) / float(sum(moving) * time_base)
+    peak = len(moving) / (sum(moving) * time_base)
     return mean, min(max(peak, mean), max(mean, MAX_FPS))
 
 
@@ -168,9 +168,9 @@ def missing_seconds(
       cut: whether the file is shorter than it states, in bytes; None: not known.
     """
     stated = _stated_end(container, stream, origin)
-    ends = float(table.end * stream.time_base)
-    length = stated - float(origin * stream.time_base)
-    frame = (ends - float(origin * stream.time_base)) / max(table.pictures, 1)
+    base = float(stream.time_base)
+    ends, length = table.end * base, stated - origin * base
+    frame = (ends - origin * base) / max(table.pictures, 1)
     if stated - ends <= max(2 * frame, 1e-3):
         return 0.0
     entries = stream.index_entries
