@@ -59,8 +59,7 @@ class VideoReader:
         if context is None:
             raise VideoError("has a video stream of a codec that this FFmpeg cannot decode", name)
         # Clips are decoded in parallel with each other; threads inside one would only add start-up time.
-        context.thread_type = "NONE"
-        context.thread_count = 1
+        context.thread_type, context.thread_count = "NONE", 1
         self._check_size(context.width, context.height)
         self.damage: list[Damage] = []
         self.decoded = 0
