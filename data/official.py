@@ -154,7 +154,7 @@ def prepare_official(dataset: Official, args: argparse.Namespace) -> Path | None
         return plan.folder
     videos = VideoFolder(args.videos)
     entries = {split: Found(wanted, videos) for split, wanted in annotated.splits.items() if len(wanted)}
-    return prepare(plan, entries, annotated.notes)
+    return prepare(plan, entries, {**annotated.notes, **videos.left_out.notes()})
 
 
 def told_facts(name: str, annotated: Annotated) -> str:

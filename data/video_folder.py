@@ -1,37 +1,36 @@
-"""Which file of the user's folder is the video that an annotation file names?
+"""Lookup of the video files below a folder by the names that annotation files give them.
 
 People keep the same dataset under several names: `v_abc.mp4`, `abc.mkv`, `train/abc.webm`, `ApplyEyeMakeup/v_...avi`.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+
+from svilm_jax.input.video_folders import SUFFIXES, LeftOut, walk_files
 
 from .errors import PreparationError
 from .videos import path_inside
 
-# By these endings a file counts as a video, where it has to be told from its thumbnail or its JSON file.
-SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".qt", ".avi", ".divx", ".mkv", ".webm", ".flv", ".f4v", ".wmv", ".asf", ".mpg", ".mpeg")
-    + (".m1v", ".m2v", ".mpv", ".vob", ".ts", ".m2ts", ".mts", ".ogv", ".ogg", ".3gp", ".3g2", ".mxf", ".gif", ".rm")
-    + (".rmvb", ".dv", ".nut", ".y4m", ".ivf", ".h264", ".264", ".h265", ".265", ".hevc", ".av1", ".obu", ".mjpeg")
-)
+__all__ = ["SUFFIXES", "VideoFolder", "listed_files", "without_ending"]
 
 
 class VideoFolder:
     """The video files below a folder, by path, by name and by name without ending.
 
     Names are compared with case ignored after the exact ones failed. Held in memory: about 300 bytes a file.
+
+    Attributes:
+      left_out: files that cannot be used.
     """
 
     def __init__(self, folder: Path):
         """Lists `folder`; raises `PreparationError` where it is none."""
         if not folder.is_dir():
             raise PreparationError(f"--videos {folder}: no such folder")
-        self.folder = folder
+        self.folder, self.left_out = folder, LeftOut()
         self._by: dict[str, list[str]] = {}
         self._by_lower: dict[str, list[str]] = {}  # of names that are not in lower case
-        for path, stem, name, name_stem, video in listed_files(folder):
+        for path, stem, name, name_stem, video in listed_files(folder, self.left_out):
             if video:
                 for key in dict.fromkeys((path, stem, name, name_stem)):
                     self._by.setdefault(key, []).append(path)
@@ -76,34 +75,20 @@ class VideoFolder:
         return sorted(set(self._by.get(name) or [*self._by.get(low, ()), *self._by_lower.get(low, ())]))
 
 
-def listed_files(folder: Path) -> Iterator[tuple[str, str, str, str, int]]:
-    """Path below the folder and its parts of every file, hidden ones left out; linked folders are not followed."""
-    for place, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = (Path(place) / name).relative_to(folder).as_posix()
-            if name.startswith(".") or not _encodable(path):
-                continue
-            yield (
-                path,
-                without_ending(path),
-                name,
-                without_ending(name),
-                int(PurePosixPath(name).suffix.lower() in SUFFIXES),
-            )
+def listed_files(folder: Path, left_out: LeftOut | None = None) -> Iterator[tuple[str, str, str, str, int]]:
+    """Path below the folder and its parts of every file, hidden ones left out; linked folders are not followed.
+
+    Args:
+      folder: to list.
+      left_out: receives what cannot be used.
+    """
+    for file, video in walk_files(folder, LeftOut() if left_out is None else left_out, _refuse):
+        path, name = file.relative_to(folder).as_posix(), file.name
+        yield path, without_ending(path), name, without_ending(name), int(video)
 
 
 def _refuse(error: OSError) -> None:
     raise PreparationError(f"--videos: {error.filename} cannot be listed ({error.strerror})")
-
-
-def _encodable(path: str) -> bool:
-    """Whether a file name is text at all: one that is no UTF-8 cannot be named by an annotation file either."""
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def without_ending(path: str) -> str:

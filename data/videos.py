@@ -1,19 +1,17 @@
-"""Is a video file usable? Checked by decoding it as training will, before it becomes a record."""
+"""Check of a video file, by decoding it as training will, before it becomes a record."""
 
+import itertools
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import av
-import av.error
 import numpy as np
 
-from svilm_jax.input.decoding import VideoError, VideoInfo, decode
+from svilm_jax.input.decoding import VideoError, VideoInfo, decode, opened
 
 from .errors import PreparationError
 
 CHECKED_FRAMES = 8  # spread over the whole video
 CHECKED_SIDE = 32  # pixels to which they are scaled
-CHECKED_PACKETS = 300  # from the start, that have to decode without exception
+CHECKED_START = 300  # frames from the start, up to which every packet has to decode without exception
 
 
 def check_video(path: Path) -> tuple[VideoInfo | None, str]:
@@ -23,15 +21,18 @@ def check_video(path: Path) -> tuple[VideoInfo | None, str]:
     until the next key frame, and offline is the time to notice.
 
     Returns:
-      What the file says of itself and "", or None and the reason why it is of no use.
+      The facts of the video and "", or None and the reason why it is of no use.
     """
     if not path.is_file():
         return None, "no such file"
     try:
         info = decode(path, _spread, short_side=CHECKED_SIDE, name=path.name).info
+        damage = _damage(path)
     except VideoError as error:
         return None, error.reason
-    damage = _damage(path)
+    if info.missing:
+        end = info.duration - info.missing
+        return None, f"truncated: its packets end at {end:.2f} s of the {info.duration:.2f} s that the file states"
     return (None, damage) if damage else (info, "")
 
 
@@ -66,21 +67,12 @@ def _spread(info: VideoInfo) -> np.ndarray:
 
 def _damage(path: Path) -> str:
     """What is wrong with the first packets of a file that otherwise decodes; "" where nothing is."""
-    with av.open(f"file:{path}", metadata_errors="ignore", options={"protocol_whitelist": "file"}) as container:
-        stream = picture_stream(container)
-        for number, packet in enumerate(container.demux(stream)):
-            if number == CHECKED_PACKETS:
+    with opened(path) as reader:
+        for _ in itertools.islice(reader.play(), CHECKED_START):
+            if reader.damage:
                 break
-            try:
-                packet.decode()
-            except av.error.FFmpegError as error:
-                at = f" at {float(packet.pts * packet.time_base):.2f} s" if packet.pts is not None else ""
-                return f"damaged: a packet{at} does not decode ({error.strerror})"
-    return ""
-
-
-def picture_stream(container: Any) -> Any:
-    """The video stream of an open file that is no cover picture; decodes in the calling thread."""
-    stream = next(s for s in container.streams.video if "attached_pic" not in (s.disposition.name or ""))
-    stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1  # files in parallel, not frames
-    return stream
+        if not reader.damage:
+            return ""
+        seconds, reason = reader.damage[0]
+        at = "" if seconds is None else f" at {seconds:.2f} s"
+        return f"damaged: a packet{at} does not decode ({reason})"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from svilm_jax.input.schema import Caption, Record
+from svilm_jax.input.video_folders import LeftOut
 
 from ..caption_text import CaptionTexts
 from ..entries import Entry
@@ -59,12 +60,12 @@ class Catalogue:
         """
         if not folder.is_dir():
             raise PreparationError(f"--videos {folder}: no such folder")
-        self.folder = folder
+        self.folder, self._left_out = folder, LeftOut()
         self._texts = CaptionTexts()
         self._table = sqlite3.connect(database, isolation_level=None)
         # Gone with the folder that it is built in: a crash needs no recovery.
         self._table.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {_SCHEMA} BEGIN;")
-        self._table.executemany("INSERT INTO file VALUES (?, ?, ?, ?, ?)", listed_files(folder))
+        self._table.executemany("INSERT INTO file VALUES (?, ?, ?, ?, ?)", listed_files(folder, self._left_out))
         self._table.executescript(
             "CREATE INDEX file_stem ON file(stem); CREATE INDEX file_name ON file(name);"
             "CREATE INDEX file_name_stem ON file(name_stem); CREATE INDEX caption_video ON caption(video);"
@@ -129,7 +130,7 @@ class Catalogue:
 
     def notes(self) -> dict[str, str]:
         """What was left out, and why, for people."""
-        notes = {}
+        notes = self._left_out.notes()
         unnamed = (
             "FROM file WHERE video AND path NOT IN (SELECT v.path FROM video v JOIN caption c ON c.video = v.number)"
         )

@@ -20,7 +20,8 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from ..transcoding import picture_of
+from svilm_jax.input.rendering import encodable
+
 from ..workers import working
 from .grammar import actions, draw_claim, questions, say
 from .rendering import CANVAS, flicker, render
@@ -231,7 +232,7 @@ def encode(path: Path, images: np.ndarray) -> None:
         stream.codec_context.thread_count = 1  # the bytes must not depend on the number of cores
         stream.options = {"preset": "ultrafast", "crf": "18"}
         for image in images:
-            container.mux(stream.encode(picture_of(image)))
+            container.mux(stream.encode(encodable(image)))
         container.mux(stream.encode())
 
 

@@ -1,6 +1,7 @@
 """Runs the parts of the report, each in a process of its own, within a limit of time."""
 
 import argparse
+import collections
 import contextlib
 import dataclasses
 import json
@@ -9,11 +10,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from experiments.accelerator.table import device_name, format_summary
+from experiments.accelerator.table import device_name, format_summary, load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +68,7 @@ def main() -> int:
             else:
                 statuses.append(_run(part.name, args.out, Path(scratch), min(seconds, left), args.smoke, log))
             _write(args.out, statuses, args.smoke)
-    print(format_summary(args.out))
+    print(format_summary(load(args.out)))
     return int(any(status["status"] not in ("ok", "skipped") for status in statuses))
 
 
@@ -82,17 +84,28 @@ def _run(name: str, out: Path, scratch: Path, seconds: float, smoke: bool, log: 
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment(scratch, smoke),
         errors="replace", start_new_session=True,
     )  # fmt: skip
-    tail: list[str] = []
-    reader = _Reader(child.stdout, log, tail)
+    tail: collections.deque[str] = collections.deque(maxlen=60)
+    reader = threading.Thread(target=_copy, args=(child.stdout, log, tail), daemon=True)
+    reader.start()
     try:
         status = "ok" if child.wait(seconds + GRACE) == 0 else "failed"
     except subprocess.TimeoutExpired:
         status = "out of time"
     finally:
         _kill(child)
-    reader.join()
+    reader.join(10.0)  # what outlives the part in a session of its own may hold the pipe open
     told = {"part": name, "status": status, "seconds": round(time.monotonic() - started, 1)}
-    return told if status == "ok" else told | {"returncode": child.returncode, "output": "".join(tail[-60:])}
+    return told if status == "ok" else told | {"returncode": child.returncode, "output": "".join(tail)}
+
+
+def _copy(stream: Any, log: Any, tail: collections.deque[str]) -> None:
+    """Copies the output of a part to the log, keeps its end, and shows the rows of its tables."""
+    for line in stream:
+        log.write(line)
+        log.flush()
+        tail.append(line)
+        if line.startswith("  "):
+            print(line, end="", flush=True)
 
 
 def _environment(scratch: Path, smoke: bool) -> dict[str, str]:
@@ -109,27 +122,6 @@ def _environment(scratch: Path, smoke: bool) -> dict[str, str]:
     return {**os.environ, **added}
 
 
-class _Reader:
-    """Copies the output of a child to the screen and the log, and keeps it."""
-
-    def __init__(self, stream: Any, log: Any, tail: list[str]):
-        import threading
-
-        def copy() -> None:
-            for line in stream:
-                log.write(line)
-                log.flush()
-                tail.append(line)
-                if line.startswith("  "):
-                    print(line, end="", flush=True)
-
-        self._thread = threading.Thread(target=copy, daemon=True)
-        self._thread.start()
-
-    def join(self) -> None:
-        self._thread.join(10.0)  # a grandchild that outlives the part may hold the pipe open
-
-
 def _kill(child: subprocess.Popen) -> None:
     """Ends a child with all that it started."""
     with contextlib.suppress(ProcessLookupError):
@@ -138,7 +130,7 @@ def _kill(child: subprocess.Popen) -> None:
 
 
 def _write(out: Path, statuses: list[dict[str, Any]], smoke: bool) -> None:
-    document = {"device": device_name(out), "smoke": smoke, "parts": statuses}
+    document = {"device": device_name(load(out)), "smoke": smoke, "parts": statuses}
     (out / "summary.json").write_text(json.dumps(document, indent=1) + "\n")
 
 

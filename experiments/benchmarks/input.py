@@ -210,7 +210,7 @@ def prepare(path: Path, frames: int, size: int, rng: np.random.Generator) -> Wor
     shown = decoding.decode(
         video, lambda info: sampling.centre_times(frames, 0.0, info.duration), short_side=32, name=path.name
     )
-    if shown.info.rotation:
+    if shown.info.rotation or shown.info.mirrored:
         raise VideoError("is stored rotated, which the libraries treat differently", path.name)
     if len(set(shown.indices.tolist())) < frames:
         raise VideoError(f"has fewer than {frames} frames", path.name)

@@ -26,6 +26,7 @@ from svilm_jax.inference.video_files import EmbeddingError, VideoFile, list_vide
 from svilm_jax.inference.videos import read_clip
 from svilm_jax.input.clips import decoded_ahead
 from svilm_jax.input.decoding import VideoError, probe
+from svilm_jax.input.video_folders import LeftOut
 from svilm_jax.models.parameters import fingerprint, parameters
 
 __all__ = ["EmbeddingError", "EmbeddingSummary", "embed_files", "window_spans"]
@@ -99,7 +100,8 @@ def embed_files(
         window,
         stride,
     )
-    videos = list_videos(sources)
+    left_out = LeftOut()
+    videos = list_videos(sources, left_out)
     out.parent.mkdir(parents=True, exist_ok=True)
     parts = _Parts(out, origin)
     done = parts.finished()
@@ -113,7 +115,7 @@ def embed_files(
         raise EmbeddingError(_failures(failed, len(videos)))
     bad = {path for path, _ in failed}
     count = parts.merge([video for video in videos if video.path not in bad])
-    return EmbeddingSummary(out, len(videos) - len(failed), count, len(videos) - len(todo), tuple(failed))
+    return EmbeddingSummary(out, len(videos) - len(failed), count, len(videos) - len(todo), (*left_out.files, *failed))
 
 
 def window_spans(duration: float, window: float | None, stride: float | None) -> tuple[tuple[float, float], ...]:

@@ -1,19 +1,16 @@
-"""Which video files does a user mean? Files as they are named, and what lies below folders."""
+"""Resolution of the video files that a user names: files, and what lies below folders."""
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from svilm_jax.errors import UserError
+from svilm_jax.input.video_folders import SUFFIXES, LeftOut, walk_files
 
-# By these endings a file below a folder counts as a video; a file that is named itself may have any. The same as of
-# `svilm_data.video_folder`, which is no part of this package: a test compares them.
-SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".qt", ".avi", ".divx", ".mkv", ".webm", ".flv", ".f4v", ".wmv", ".asf", ".mpg", ".mpeg")
-    + (".m1v", ".m2v", ".mpv", ".vob", ".ts", ".m2ts", ".mts", ".ogv", ".ogg", ".3gp", ".3g2", ".mxf", ".gif", ".rm")
-    + (".rmvb", ".dv", ".nut", ".y4m", ".ivf", ".h264", ".264", ".h265", ".265", ".hevc", ".av1", ".obu", ".mjpeg")
-)
+__all__ = ["SUFFIXES", "EmbeddingError", "VideoFile", "list_videos"]
+
+_NAMED = 3  # files that an error names
 
 
 class EmbeddingError(UserError, ValueError):
@@ -35,21 +32,30 @@ class VideoFile:
     mtime_ns: int
 
 
-def list_videos(sources: Iterable[Path]) -> list[VideoFile]:
+def list_videos(sources: Iterable[Path], left_out: LeftOut | None = None) -> list[VideoFile]:
     """Every video of the files and folders given, once, in their order; folders recursively and sorted.
 
-    Hidden files are left out below folders; linked folders are not followed.
+    Hidden files are passed over below folders; linked folders are not followed.
+
+    Args:
+      sources: files and folders.
+      left_out: receives the files below folders that cannot be used.
 
     Raises:
-      EmbeddingError: nothing there, a folder without a video or that cannot be listed, or a name that is not UTF-8.
+      EmbeddingError: nothing there, a folder without a video or that cannot be listed, or a file named by a name that
+        is not UTF-8.
     """
+    left_out = LeftOut() if left_out is None else left_out
     found: dict[str, VideoFile] = {}
     for source in sources:
         if source.is_dir():
-            paths = list(_below(source))
+            known = len(left_out.files)
+            paths = [path for path, video in walk_files(source, left_out, _refuse) if video and path.is_file()]
             if not paths:
+                unusable = "; ".join(f"{path}: {reason}" for path, reason in left_out.files[known:][:_NAMED])
                 raise EmbeddingError(
                     f"{source}: no video below this folder (files that end in {', '.join(sorted(SUFFIXES)[:6])}, ...)"
+                    + (f"; left out: {unusable}" if unusable else "")
                 )
         elif source.is_file():
             paths = [source]
@@ -66,15 +72,6 @@ def list_videos(sources: Iterable[Path]) -> list[VideoFile]:
     if not found:
         raise EmbeddingError("no videos given: name files or folders")
     return list(found.values())
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(place, name)
-            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
-                yield path
 
 
 def _refuse(error: OSError) -> None:

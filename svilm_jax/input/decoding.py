@@ -1,4 +1,4 @@
-"""Which picture does a video file show at a given time? Encoded bytes to RGB frames, through PyAV.
+"""Decoding of video files to RGB frames, through PyAV: the one way in which this project reads videos.
 
 Frames are asked for by time and never by index, so that a file of variable frame rate is sampled evenly. Time 0 is
 the first frame of the file. A file that cannot give what was asked raises `VideoError`: nothing is replaced by a
@@ -20,9 +20,11 @@ import numpy as np
 
 from svilm_jax.input import rendering
 from svilm_jax.input.augmentation import Geometry
-from svilm_jax.input.video_reader import DEFAULT_LIMITS, Frames, Limits, VideoError, VideoInfo, VideoReader
+from svilm_jax.input.file_signatures import SIGNATURE_BYTES, describe_placeholder, ends_early
+from svilm_jax.input.video_info import DEFAULT_LIMITS, Frames, Limits, VideoError, VideoInfo
+from svilm_jax.input.video_reader import VideoReader
 
-__all__ = ["Frames", "Limits", "VideoError", "VideoInfo", "decode", "probe"]
+__all__ = ["Frames", "Limits", "VideoError", "VideoInfo", "VideoReader", "decode", "opened", "probe"]
 
 # FFmpeg writes to stderr from its own threads; what matters of it comes back as an exception.
 av.logging.set_level(None)
@@ -32,12 +34,12 @@ Times = Sequence[float] | np.ndarray | Callable[[VideoInfo], Sequence[float] | n
 
 
 def probe(source: Source, *, name: str = "", limits: Limits = DEFAULT_LIMITS) -> VideoInfo:
-    """What a file says of itself; decodes one frame, because only frames tell the rotation.
+    """The facts of a video, from its packets and its first frame, which alone tells the rotation.
 
     Raises:
       VideoError: no video stream, unreadable, or beyond `limits`.
     """
-    with _opened(source, name, limits) as reader:
+    with opened(source, name, limits) as reader:
         return reader.info()
 
 
@@ -76,7 +78,7 @@ def decode(
     """
     if size is not None and short_side:
         raise ValueError(f"decode: give short_side={short_side} or size={size}, not both")
-    with _opened(source, name, limits) as reader:
+    with opened(source, name, limits) as reader:
         info = reader.info()
         given = times(info) if callable(times) else times
         wanted = None
@@ -86,14 +88,20 @@ def decode(
                 raise ValueError(f"{name or 'decode'}: expected a list of finite seconds, got {wanted!r}")
         height, width = _target(info, short_side(info) if callable(short_side) else short_side, size)
         geometry = crop(height, width) if crop else None
-        cutter = rendering.Cutter(geometry) if geometry and rendering.cuts(reader.first) else None
+        upright = not info.rotation and not info.mirrored
+        cutter = rendering.Cutter(geometry) if geometry and upright and rendering.cuts(reader.first) else None
         shape = (cutter.size, cutter.size) if cutter else (height, width)
         count = max(info.frames, 1) if wanted is None else len(wanted)
         if count * shape[0] * shape[1] * 3 > limits.max_output_bytes:
+            most = limits.max_output_bytes // (shape[0] * shape[1] * 3)
             raise VideoError(
-                f"{count} frames of {shape[1]}x{shape[0]} exceed the limit of {limits.max_output_bytes} bytes", name
+                f"{count} frames of {shape[1]}x{shape[0]} exceed the limit of {limits.max_output_bytes} bytes: "
+                f"more than {most} frames",
+                name,
             )
-        whole = functools.partial(rendering.whole, height=height, width=width, rotation=info.rotation)
+        whole = functools.partial(
+            rendering.whole, height=height, width=width, rotation=info.rotation, mirrored=info.mirrored
+        )
         frames = reader.read(wanted, cutter or whole, shape, info)
         if geometry and not cutter:
             return dataclasses.replace(frames, images=geometry.frames(frames.images))
@@ -112,31 +120,52 @@ def _target(info: VideoInfo, short_side: int, size: tuple[int, int] | None) -> t
 
 
 @contextlib.contextmanager
-def _opened(source: Source, name: str, limits: Limits) -> Iterator[VideoReader]:
-    """A reader of `source`; every FFmpeg error inside becomes a `VideoError`."""
+def opened(source: Source, name: str = "", limits: Limits = DEFAULT_LIMITS) -> Iterator[VideoReader]:
+    """A reader of `source`, for one pass over its frames (`VideoReader.play`).
+
+    Raises:
+      VideoError: it cannot be read; every FFmpeg error inside becomes one, too.
+    """
     if isinstance(source, (bytes, bytearray, memoryview)):
         size: int = len(source)
-        file: Any = io.BytesIO(source)
+        head = bytes(source[:SIGNATURE_BYTES])
     else:
         path = Path(source)
         name = name or path.name
         if not path.is_file():
             raise VideoError(f"no such file: {path}", name)
         size = path.stat().st_size
-        file = f"file:{path}"  # the prefix keeps FFmpeg from reading a protocol out of the name
+        head = _head(path, name)
     if not size:
         raise VideoError("the file is empty (0 bytes)", name)
     if size > limits.max_bytes:
         raise VideoError(f"{size} bytes exceed the limit of {limits.max_bytes}", name)
-    try:
+    if placeholder := describe_placeholder(head):
+        raise VideoError(f"cannot be read: the file is {placeholder}, not a video", name)
+    containers = contextlib.ExitStack()
+
+    def reopen() -> Any:
         # Only the file itself: a playlist must not make us read other files or addresses.
-        with (
-            av.open(file, metadata_errors="ignore", options={"protocol_whitelist": "file"}) as container,
-            contextlib.closing(VideoReader(container, name, limits)) as reader,
-        ):
-            yield reader
+        options = {"protocol_whitelist": "file"}
+        # The prefix keeps FFmpeg from reading a protocol out of the name.
+        again = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else f"file:{source}"
+        return containers.enter_context(av.open(again, metadata_errors="ignore", options=options))
+
+    try:
+        with containers:
+            reader = VideoReader(reopen(), name, limits, reopen, ends_early(head, size))
+            with contextlib.closing(reader):
+                yield reader
     except av.error.FFmpegError as error:
         reason = error.strerror if isinstance(error.strerror, str) else str(error)
         raise VideoError(f"cannot be read ({reason or type(error).__name__})", name) from error
     except (EOFError, OSError, UnicodeDecodeError) as error:
         raise VideoError(f"cannot be read ({error})", name) from error
+
+
+def _head(path: Path, name: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(SIGNATURE_BYTES)
+    except OSError as error:
+        raise VideoError(f"cannot be read ({error.strerror})", name) from error

@@ -1,4 +1,4 @@
-"""How does a decoded frame become the RGB pixels that are asked for: the whole picture, or one box of it?
+"""Rendering of decoded frames to RGB pixels: the whole picture, or one box of it.
 
 A box is cut out and scaled while the picture still is YUV, and only what results is turned into RGB: a fifth of the
 work of converting the whole picture and resampling that. The chroma of the result has half its width, which is what
@@ -9,6 +9,7 @@ between the two ways; pixels do by about half a level of 255, since this one rou
 import threading
 from typing import Any
 
+import av
 import av.filter
 import av.video.reformatter
 import numpy as np
@@ -20,24 +21,42 @@ from svilm_jax.input.augmentation import Geometry
 SMALL_SIDE = 160
 
 _PLANAR = frozenset({"yuv420p", "yuvj420p"})  # formats whose boxes start at even places
+# Color matrices that swscale knows, as ITU-T H.273 numbers them; it takes others for BT.601, as it does 2.
+_MATRICES, _UNSPECIFIED = frozenset({1, 4, 5, 6, 7, 9}), 2
 _THREAD = threading.local()
 
 
 def cuts(frame: Any) -> bool:
     """Whether boxes are cut out of pictures like this one in one step."""
-    return (
-        min(frame.height, frame.width) >= SMALL_SIDE
-        and frame.format.name in _PLANAR
-        and round(frame.rotation) % 360 == 0
-    )
+    return min(frame.height, frame.width) >= SMALL_SIDE and frame.format.name in _PLANAR
 
 
-def whole(frame: Any, height: int, width: int, rotation: int) -> np.ndarray:
-    """The whole picture, uint8 [height, width, 3] once it is turned upright."""
+def whole(
+    frame: Any, height: int, width: int, rotation: int, mirrored: bool = False, interpolation: str = "BILINEAR"
+) -> np.ndarray:
+    """The whole picture, uint8 [height, width, 3] once it is turned upright.
+
+    Args:
+      frame: as stored.
+      height, width: pixels of the result.
+      rotation, mirrored: see `VideoInfo`.
+      interpolation: of swscale; "AREA" averages where it shrinks by much.
+    """
     stored = (width, height) if rotation % 180 else (height, width)
-    picture = _reformatter().reformat(frame, stored[1], stored[0], "rgb24", interpolation="BILINEAR", threads=1)
+    picture = _reformatter().reformat(frame, stored[1], stored[0], "rgb24", interpolation=interpolation, threads=1)
     image = picture.to_ndarray()
+    if mirrored:
+        image = image[:, ::-1]
     return np.rot90(image, rotation // 90) if rotation else image  # [height, width, 3]
+
+
+def encodable(image: np.ndarray) -> Any:
+    """uint8 [h, w, 3] as the YUV frame that an encoder takes.
+
+    Converted here and not left to the encoder, which would do it in as many threads as there are cores: that takes
+    longer for small pictures, and a busy machine now and then gave other bytes.
+    """
+    return av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p", threads=1)
 
 
 def _reformatter() -> Any:
@@ -52,14 +71,14 @@ class Cutter:
 
     def __init__(self, box: Geometry):
         self._box, self.size = box, box.size
-        self._shape: tuple[int, int, str] | None = None  # of the frames that the graph takes
+        self._shape: tuple[int, int, str, int, int] | None = None  # of the frames that the graph takes
         self._graph: Any = None  # its ends do not keep it alive
         self._ends: tuple[Any, Any] | None = None
 
     def __call__(self, frame: Any) -> np.ndarray:
         """uint8 [size, size, 3]."""
-        shape = (frame.height, frame.width, frame.format.name)
-        if self._ends is None or shape != self._shape:  # the size may change inside a file
+        shape = (frame.height, frame.width, frame.format.name, frame.colorspace, frame.color_range)
+        if self._ends is None or shape != self._shape:  # all of it may change inside a file
             graph, source, sink = self._build(frame)
             self._graph, self._ends = graph, (source, sink)
             self._shape = shape
@@ -81,8 +100,13 @@ class Cutter:
         steps += [scale, ("format", "rgb24"), ("buffersink", "")]
         graph = av.filter.Graph()
         graph.threads = 1
-        source = last = graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        # The color matrix and range of the frames have to be said: with an unspecified one the graph converts between
+        # color matrices in 8 bits on the way, and colors of BT.709 films come out up to 5 levels off.
+        matrix = frame.colorspace if frame.colorspace in _MATRICES else _UNSPECIFIED
+        source = last = graph.add(
+            "buffer",
+            f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={frame.time_base}"
+            f":colorspace={matrix}:range={frame.color_range}",
         )
         for name, arguments in steps:
             step = graph.add(name, arguments)

@@ -1,162 +1,117 @@
-"""How do the frames of one open video file come out, in order of presentation and no more of them than needed?"""
+"""Reader of one open video file: frames in order of presentation, decoding no more of them than needed."""
 
 import bisect
-import dataclasses
+import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import av.error
 import numpy as np
 
-from svilm_jax.errors import UserError
-from svilm_jax.input.packets import Dispensable, Packets, Table
+from svilm_jax.input import stream_facts
+from svilm_jax.input.packets import Packets
+from svilm_jax.input.video_info import DEFAULT_LIMITS, SAME_TIME, Frames, Limits, VideoError, VideoInfo
+
+__all__ = ["DEFAULT_LIMITS", "Frames", "Limits", "VideoError", "VideoInfo", "VideoReader"]
 
 # Demuxers that open further files or addresses named inside the file: not videos, and not to be followed.
 _INDIRECT_FORMATS = frozenset({"hls", "dash", "concat", "concatf", "rtsp", "sdp", "imf", "webm_dash_manifest"})
 
-# A file with more frames than this is worth one pass over its packets, which tells where decoding can be saved: by
+# Where more frames than this lie before the last one wanted, it is worth looking where decoding can be saved: by
 # seeking, and by leaving out frames that nothing else needs.
 _LONG_VIDEO_FRAMES = 24
 # Frames that decoding may run through before a seek (with its flush) is the cheaper way.
 _SEEK_COST_FRAMES = 8
 # Share of the duration for which the last decoded frame may stand in for missing ones.
 _MAX_FROZEN_SHARE = 0.25
-# Seconds by which a time that was computed from a frame's own time may miss it through rounding.
-_SAME_TIME = 1e-6
 
 
-class VideoError(UserError, ValueError):
-    """A video that cannot be used; the message gives the name of the video, where known, and the reason."""
+class Damage(NamedTuple):
+    """A packet that does not decode: when it would appear, in seconds, where known, and FFmpeg's reason."""
 
-    def __init__(self, reason: str, name: str = ""):
-        super().__init__(f"{name}: {reason}" if name else reason)
-        self.reason = reason
-        self.name = name
-
-    def __reduce__(self) -> tuple[Any, ...]:  # crosses process borders
-        return VideoError, (self.reason, self.name)
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What a file may ask of this machine; a small file can unfold into far more than fits in memory."""
-
-    max_bytes: int = 4 << 30  # of the encoded file
-    max_pixels: int = 8192 * 4608  # of one frame
-    max_frames: int = 200_000  # decoded in one call
-    max_seconds: float = 12 * 3600.0  # duration that the file states
-    max_output_bytes: int = 8 << 30  # of the frames returned
-
-
-DEFAULT_LIMITS = Limits()
-
-
-@dataclasses.dataclass(frozen=True)
-class VideoInfo:
-    """What a file says of itself.
-
-    Attributes:
-      duration: seconds from the first frame to the end of the last one.
-      width, height: pixels as displayed, after rotation.
-      fps: mean frames a second; 0 where unknown.
-      rotation: degrees counterclockwise (0, 90, 180, 270) by which stored frames are turned for display.
-      codec: FFmpeg's name of the video codec.
-      frames: what the header claims, 0 where it does not say. May differ from what decodes.
-    """
-
-    duration: float
-    width: int
-    height: int
-    fps: float
-    rotation: int
-    codec: str
-    frames: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Frames:
-    """Decoded frames, in the order of the times asked for.
-
-    Attributes:
-      images: uint8 [T, h, w, 3], RGB.
-      indices: int64 [T], number of the frame in the file in order of presentation.
-      times: float64 [T], seconds at which that frame appears.
-      info: what the file says of itself.
-    """
-
-    images: np.ndarray
-    indices: np.ndarray
-    times: np.ndarray
-    info: VideoInfo
-
-    def at(self, times: Sequence[float] | np.ndarray) -> "Frames":
-        """Those of these frames that are on screen at `times`; for frames in ascending order."""
-        places = np.searchsorted(self.times, np.asarray(times) + _SAME_TIME, side="right") - 1
-        places = np.maximum(places, 0)  # [T]
-        return Frames(self.images[places], self.indices[places], self.times[places], self.info)
+    seconds: float | None
+    reason: str
 
 
 class VideoReader:
-    """Frames of one open file in order of presentation."""
+    """Frames of one open file in order of presentation.
 
-    def __init__(self, container: Any, name: str, limits: Limits):
-        self.container, self.name, self.limits = container, name, limits
+    Args:
+      container: open, at its start.
+      name: of the video, for error messages.
+      limits: what the file may ask of this machine.
+      reopen: opens the same file once more.
+      cut: whether the file is shorter than it states, in bytes; None: not known.
+
+    Attributes:
+      stream: the stream that is read.
+      first: its first frame.
+      damage: packets that did not decode so far.
+      decoded: number of frames decoded so far.
+    """
+
+    def __init__(self, container: Any, name: str, limits: Limits, reopen: Callable[[], Any], cut: bool | None = None):
+        self.container, self.name, self.limits, self._cut = container, name, limits, cut
         if _INDIRECT_FORMATS & set(container.format.name.split(",")):
             raise VideoError(f"is a playlist ({container.format.name}), not a video", name)
-        streams = [s for s in container.streams.video if "attached_pic" not in _disposition(s)]
-        if not streams:
-            kinds = sorted({s.type for s in container.streams}) or ["nothing"]
-            raise VideoError(f"has no video stream, only {', '.join(kinds)}", name)
-        self.stream = streams[0]
+        self.stream = stream_facts.choose_stream(container, name)
         context = self.stream.codec_context
         if context is None:
             raise VideoError("has a video stream of a codec that this FFmpeg cannot decode", name)
         # Clips are decoded in parallel with each other; threads inside one would only add start-up time.
-        context.thread_type = "NONE"
-        context.thread_count = 1
+        context.thread_type, context.thread_count = "NONE", 1
         self._check_size(context.width, context.height)
-        self.errors: list[str] = []  # what packets that do not decode complain of
+        self.damage: list[Damage] = []
         self.decoded = 0
-        self._packets = Packets(container, self.stream)
-        self._dispensable = Dispensable(context)
+        self._packets = Packets(container, self.stream, reopen)
         self._needed: set[int] | None = None  # stamps of the frames that are wanted; None: all of them are
         self._left_out: set[int] = set()  # stamps of what was not decoded, since nothing needs it
         self._frames = self._stream_frames()
         first = next(self._frames, None)
         if first is None:
-            detail = f" ({self.errors[0]})" if self.errors else ""
-            raise VideoError(f"no frame decodes{detail}", name)
+            raise VideoError(self._nothing_decodes(), name)
         self.first: Any = first
+        self._read_table()
+
+    def _read_table(self) -> None:
+        """Reads the facts that packets tell; those before the first frame that decodes are not part of the video."""
+        table = self._packets.scan()
+        if self._packets.encrypted:  # after a clear beginning
+            raise VideoError(self._nothing_decodes(), self.name)
+        self._table, self._stamps, self._keys = table, table.stamps, table.keys
+        if self.first.pts is not None and table.stamps:
+            self._stamps = table.stamps[bisect.bisect_left(table.stamps, self.first.pts) :] or [self.first.pts]
+            self._keys = table.keys[bisect.bisect_left(table.keys, self.first.pts) :]
+        self._base = float(self.stream.time_base)
+        self._origin = self.first.pts if self.first.pts is not None else (self._stamps or [0])[0]
+        self._rate = stream_facts.elementary_rate(self.container, self.stream)  # of a stream without stamps
+        self._info = stream_facts.gather(
+            self.container, self.stream, self.first, self._table, self._stamps, self._packets.reached, self._cut
+        )
+        if self._packets.moved:
+            self._rewind()
+
+    def _nothing_decodes(self) -> str:
+        if self._packets.encrypted:
+            return "is encrypted (DRM); expected a video without copy protection"
+        return "no frame decodes" + (f" ({self.damage[0].reason})" if self.damage else "")
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self.limits.max_pixels:
             raise VideoError(f"{width}x{height} pixels exceed the limit of {self.limits.max_pixels}", self.name)
 
     def info(self) -> VideoInfo:
-        stream, frame = self.stream, self.first
-        turned = frame.rotation % 360 // 90 % 2 == 1
-        rate = stream.average_rate or stream.guessed_rate
-        fps = float(rate) if rate else 0.0
-        # The container's duration counts audio, which may be longer: where the stream has none of its own, look.
-        if stream.duration:
-            duration = float(stream.duration * stream.time_base)
-        elif table := self._scan():
-            duration = float((table.stamps[-1] + table.tail - table.stamps[0]) * stream.time_base)
-        else:
-            duration = (self.container.duration or 0) / 1e6
-        if duration <= 0:
-            duration = stream.frames / fps if stream.frames and fps else 1.0 / (fps or 25.0)
-        if duration > self.limits.max_seconds:
-            raise VideoError(f"{duration:.0f} s exceed the limit of {self.limits.max_seconds:.0f} s", self.name)
-        return VideoInfo(
-            duration=duration,
-            width=frame.height if turned else frame.width,
-            height=frame.width if turned else frame.height,
-            fps=fps,
-            rotation=round(frame.rotation / 90) * 90 % 360,
-            codec=stream.codec_context.name,
-            frames=stream.frames,
-        )
+        """The facts of the stream.
+
+        Raises:
+          VideoError: longer or larger than the limits allow.
+        """
+        if self._info.duration > self.limits.max_seconds:
+            raise VideoError(
+                f"{self._info.duration:.0f} s exceed the limit of {self.limits.max_seconds:.0f} s", self.name
+            )
+        self._check_size(self._info.width, self._info.height)
+        return self._info
 
     def read(
         self,
@@ -168,12 +123,31 @@ class VideoReader:
         """See `decode`; `wanted` None: every frame. `render` makes uint8 [*shape, 3] of a decoded frame."""
         if wanted is None:
             return self._read_all(render, shape, info)
-        if self._expected_frames(wanted.max()) > _LONG_VIDEO_FRAMES and (table := self._scan()):
+        if self._table.seekable and self._number_at(wanted.max()) >= _LONG_VIDEO_FRAMES:
             try:
-                return self._read(wanted, render, info, lambda times: self._walk_needed(times, table))
+                return self._read(wanted, render, info, self._walk_needed)
             except _LostPosition:  # then only counting from the start is right
                 self._rewind()
         return self._read(wanted, render, info, lambda _: self._walk())
+
+    def play(self, start: float = 0.0) -> Iterator[tuple[float, Any]]:
+        """(seconds, frame) in order of presentation to the end, beginning with a frame on screen at or before `start`.
+
+        A start far into the file is reached by seeking. To be called once, before anything else is read.
+        """
+        number = self._number_at(start) if self._table.seekable else 0
+        key, before = self._key_before(number)
+        if before > _SEEK_COST_FRAMES:
+            self._packets.seek(key)
+            self._frames = self._stream_frames()
+            try:
+                first = self._sync(self._frames, before)
+            except _LostPosition:  # then only counting from the start is right
+                self._rewind()
+            else:
+                yield from self._timed(itertools.chain([first], self._frames))
+                return
+        yield from self._timed(self._all_frames())
 
     def _read_all(self, render: Callable[[Any], np.ndarray], shape: tuple[int, int], info: VideoInfo) -> Frames:
         budget = self.limits.max_output_bytes // (shape[0] * shape[1] * 3)
@@ -206,13 +180,12 @@ class VideoReader:
 
         order = np.argsort(wanted, kind="stable")
         ascending = wanted[order].tolist()
-        position, shown, lag = 0, None, 0.0
+        position, shown = 0, None
         for index, time, frame in walk(ascending):
             # What was shown until now is the answer to every time before this frame; the first frame also answers
             # for the time before it.
-            while position < len(ascending) and ascending[position] < time - _SAME_TIME:
+            while position < len(ascending) and ascending[position] < time - SAME_TIME:
                 keep(*(shown or (index, time, frame)))
-                lag = max(lag, ascending[position] - times[-1])
                 position += 1
             if position == len(ascending):
                 break
@@ -222,8 +195,10 @@ class VideoReader:
             self._check_end(shown[1], ascending[-1], info)
         for _ in ascending[position:]:
             keep(*shown)
-        if self.errors and lag > _MAX_FROZEN_SHARE * info.duration:
-            self._refuse(f"has a gap of {lag:.2f} s", info)
+        if self.damage:
+            lag = max(asked - self.leaves(time) for asked, time in zip(ascending, times, strict=True))
+            if lag > _MAX_FROZEN_SHARE * info.duration:
+                self._refuse(f"has a gap of {lag:.2f} s", info)
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return Frames(
@@ -233,59 +208,102 @@ class VideoReader:
             info,
         )
 
+    def leaves(self, time: float) -> float:
+        """Seconds at which the frame that appears at `time` leaves the screen, by the word of its packet."""
+        if not self._stamps:
+            return time + 1.0 / self._rate
+        place = bisect.bisect_right(self._stamps, self._origin + (time + SAME_TIME) / self._base)
+        until = self._stamps[place] if place < len(self._stamps) else self._table.end
+        return (until - self._origin) * self._base
+
     def _check_end(self, last: float, until: float, info: VideoInfo) -> None:
         """Refuses a last frame at `last` seconds that would have to stand still for too long, until `until`."""
-        frame_length = 1.0 / info.fps if info.fps else 0.0
-        if until - last - frame_length > max(_MAX_FROZEN_SHARE * info.duration, 2 * frame_length):
+        frame_length = 1.0 / info.peak_fps if info.peak_fps else 0.0
+        allowed = 2 * frame_length if info.missing else max(_MAX_FROZEN_SHARE * info.duration, 2 * frame_length)
+        if until - self.leaves(last) > allowed:
             self._refuse(f"decodes up to {last:.2f} s, but {until:.2f} s is wanted", info)
 
     def _refuse(self, what: str, info: VideoInfo) -> None:
-        detail = f"; {len(self.errors)} packets do not decode ({self.errors[0]})" if self.errors else ""
-        raise VideoError(f"{what} of the {info.duration:.2f} s that the header states: truncated{detail}", self.name)
+        why = "truncated"
+        if self.damage and not info.missing:
+            seconds, reason = self.damage[0]
+            at = "" if seconds is None else f" at {seconds:.2f} s"
+            why = f"damaged, a packet{at} does not decode ({reason})"
+        raise VideoError(f"{what} of the {info.duration:.2f} s that the file states: {why}", self.name)
 
     def _walk(self) -> Iterator[tuple[int, float, Any]]:
         """(index, time, frame) of every frame in order of presentation."""
-        last = 0.0
-        for index, frame in enumerate(self._all_frames()):
-            if frame.pts is None:
-                time = index / float(self.stream.average_rate or 25)
-            else:
-                time = float(frame.pts - self._origin()) * float(self.stream.time_base)
-            last = max(last, time)  # time stamps that run backwards stand still
-            yield index, last, frame
+        for index, (time, frame) in enumerate(self._timed(self._all_frames())):
+            yield index, time, frame
 
-    def _walk_needed(self, ascending: Sequence[float], table: Table) -> Iterator[tuple[int, float, Any]]:
+    def _timed(self, frames: Iterator[Any]) -> Iterator[tuple[float, Any]]:
+        """(seconds, frame) of frames that follow each other."""
+        last = 0.0
+        for index, frame in enumerate(frames):
+            if not self._table.own and index < len(self._stamps):
+                time = (self._stamps[index] - self._stamps[0]) * self._base
+            elif frame.pts is None or not self._stamps:
+                time = index / self._rate
+            else:
+                time = (frame.pts - self._origin) * self._base
+            last = max(last, time)  # time stamps that run backwards stand still
+            yield last, frame
+
+    def _walk_needed(self, ascending: Sequence[float]) -> Iterator[tuple[int, float, Any]]:
         """The same, of the frames on screen at the times only, decoding what these need."""
-        stamps, base, origin = table.stamps, float(self.stream.time_base), self._origin()
-        indices = [max(bisect.bisect_right(stamps, origin + (t + _SAME_TIME) / base) - 1, 0) for t in ascending]
-        self._needed = {stamps[index] for index in indices} if table.reordered else None
-        at, sought = 0, False  # next index that decoding gives; not known between a seek and its first frame
+        stamps = self._stamps
+        indices = [self._number_at(time) for time in ascending]
+        self._needed = {stamps[index] for index in indices} if self._table.reordered else None
+        at = 0  # next index that decoding gives
         frames = self._all_frames()
         for index in sorted(set(indices)):
-            key = table.keys[max(bisect.bisect_right(table.keys, stamps[index]) - 1, 0)]
-            start = bisect.bisect_left(stamps, key)
+            key, start = self._key_before(index)
+            pending = None
             if start > at + _SEEK_COST_FRAMES:
                 self._packets.seek(key)
-                frames, sought = self._stream_frames(), True
-            for frame in frames:
-                if frame.pts is None:
+                frames = self._stream_frames()
+                pending, at = self._sync(frames, start), start
+            while True:
+                frame = pending if pending is not None else next(frames, None)
+                pending = None
+                if frame is None or frame.pts is None:
                     raise _LostPosition
                 number = bisect.bisect_left(stamps, frame.pts)
                 # A packet lost, time stamps out of order (packed B-frames in AVI), or a container that seeks by
                 # other rules than its packets say.
-                if number > index or stamps[number] != frame.pts:
+                if not at <= number <= index or stamps[number] != frame.pts:
                     raise _LostPosition
-                if not sought and not (number >= at and self._left_out.issuperset(stamps[at:number])):
+                if not self._left_out.issuperset(stamps[at:number]):
                     raise _LostPosition
-                at, sought = number + 1, False
+                at = number + 1
                 if number == index:
-                    yield index, float(frame.pts - origin) * base, frame
+                    yield index, (frame.pts - self._origin) * self._base, frame
                     break
-            else:
-                raise _LostPosition
 
-    def _origin(self) -> int:
-        return self.first.pts if self.first.pts is not None else 0
+    def _sync(self, frames: Iterator[Any], start: int) -> Any:
+        """The frame with number `start`, a random access point to which the packets were moved.
+
+        Pictures before it that are decoded from missing references (the leading ones of an open GOP) are dropped.
+        """
+        for frame in frames:
+            if frame.pts is None or frame.pts > self._stamps[start]:
+                break
+            if frame.pts == self._stamps[start]:
+                if not frame.key_frame:
+                    break
+                return frame
+        raise _LostPosition
+
+    def _number_at(self, time: float) -> int:
+        """Number of the frame on screen at `time`, by the stamps of the packets."""
+        return max(bisect.bisect_right(self._stamps, self._origin + (time + SAME_TIME) / self._base) - 1, 0)
+
+    def _key_before(self, index: int) -> tuple[int, int]:
+        """(stamp, number) of the last random access point at or before frame `index`; number 0: the start."""
+        place = bisect.bisect_right(self._keys, self._stamps[index]) - 1 if self._stamps else -1
+        if place < 0:
+            return 0, 0
+        return self._keys[place], bisect.bisect_left(self._stamps, self._keys[place])
 
     def _all_frames(self) -> Iterator[Any]:
         yield self.first
@@ -293,7 +311,7 @@ class VideoReader:
 
     def _rewind(self) -> None:
         self._packets.rewind()
-        self.errors.clear()
+        self.damage.clear()
         self._needed = None
         self._frames = self._stream_frames()
         self.first = next(self._frames, self.first)
@@ -303,19 +321,16 @@ class VideoReader:
         self._frames.close()
         self._packets.close()
 
-    def _expected_frames(self, until: float) -> float:
-        return min(until * float(self.stream.average_rate or 25), self.stream.frames or float("inf"))
-
     def _stream_frames(self) -> Generator[Any, None, None]:
         """Decoded frames from where the container stands; packets that do not decode are noted and left out."""
         for packet in self._packets:
-            if self._needed is not None and packet.pts not in self._needed and self._dispensable(packet):
+            if self._needed is not None and packet.pts not in self._needed and self._packets.disposable(packet):
                 self._left_out.add(packet.pts)
                 continue
             try:
                 frames = packet.decode()
             except av.error.FFmpegError as error:
-                self.errors.append(str(error.strerror or error))
+                self.damage.append(Damage(self._seconds(packet), str(error.strerror or error)))
                 continue
             for frame in frames:
                 self.decoded += 1
@@ -324,18 +339,12 @@ class VideoReader:
                 self._check_size(frame.width, frame.height)
                 yield frame
 
-    def _scan(self) -> Table | None:
-        """Time stamps of every packet, without decoding; None where the container has none."""
-        if not self._packets.kept and not self._packets.scanned:
-            table = self._packets.scan()
-            self._rewind()
-            return table
-        return self._packets.scan()
+    def _seconds(self, packet: Any) -> float | None:
+        first = getattr(self, "first", None)
+        if packet.pts is None or first is None or first.pts is None:
+            return None
+        return (packet.pts - first.pts) * float(self.stream.time_base)
 
 
 class _LostPosition(Exception):
     """After a seek the decoder gives frames that the packet table does not know."""
-
-
-def _disposition(stream: Any) -> str:
-    return stream.disposition.name or ""

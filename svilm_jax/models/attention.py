@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +81,7 @@ def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array |
     """Flash attention of cuDNN, which takes even lengths alone, and a mask as a bias given in full."""
     batch, queries, keys = query.shape[0], query.shape[1], key.shape[1]
     even = lambda x: jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0)))  # noqa: E731
-    options: dict[str, jax.Array] = {}
+    options: dict[str, Any] = {}
     if mask is not None:
         keep = jnp.pad(mask, ((0, 0), (0, keys % 2)))[:, None, None, :]  # [B, 1, 1, S]
         options["mask"] = jnp.broadcast_to(keep, (batch, 1, queries + queries % 2, keys + keys % 2))

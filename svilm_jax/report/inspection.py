@@ -167,6 +167,13 @@ def _videos(seen: Sequence[Record]) -> list[str]:
             _line("KiB a file", [len(record.video) / 1024 for record in seen]),
             "  codecs: " + ", ".join(f"{codec} {count}" for codec, count in codecs.most_common()),
         ]
+    read = VideoConfig().frames
+    if short := [info.frames for info in infos if info.frames < read]:
+        counts = ", ".join(f"{frames} ({count})" for frames, count in sorted(collections.Counter(short).items())[:6])
+        lines.append(
+            f"  videos with fewer frames than the default model.video.frames of {read}, which the model sees repeated: "
+            f"{len(short)} of {len(infos)}; frames: {counts}"
+        )
     if failed:
         lines.append(f"  {len(failed)} videos cannot be read: " + "; ".join(failed[:5]))
     return lines

@@ -1,23 +1,23 @@
-"""How does a video that a browser cannot play become one that it can? H.264 in MP4, made once and kept in a folder.
+"""Copies of videos for browsers that cannot play the file itself: H.264 in MP4, made once and kept in a folder.
 
 What browsers play as it is: MP4 with H.264 or VP9 or AV1, and WebM with VP8, VP9 or AV1, 4:2:0 and 8 bits.
 """
 
 import fractions
 import hashlib
-import itertools
 import threading
 import time
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import av
 import av.error
+import numpy as np
 
-from svilm_jax.input.decoding import VideoError, probe
-from svilm_jax.input.video_reader import DEFAULT_LIMITS, Limits
+from svilm_jax.input import rendering
+from svilm_jax.input.decoding import VideoError, opened
+from svilm_jax.input.video_info import DEFAULT_LIMITS, Limits, VideoInfo
 from svilm_jax.serving.errors import BusyError
 
 _FORMATS = {"mp4": ("video/mp4", {"h264", "vp9", "av1"}), "webm": ("video/webm", {"vp8", "vp9", "av1"})}
@@ -131,13 +131,15 @@ def media_type(path: Path, limits: Limits = DEFAULT_LIMITS) -> str | None:
     Raises:
       VideoError: it cannot be read.
     """
-    probe(path, limits=limits)  # of our decoder, whose limits hold here too
-    with _opened(path) as container:
-        stream = _video(container, path)
+    with opened(path, limits=limits) as reader:
+        info = reader.info()  # its limits hold here too
+        container, stream = reader.container, reader.stream
+        # A browser may show another one of several tracks than we do, and not all of them mirror.
+        doubtful = info.mirrored or any(s.index != stream.index for s in container.streams.video)
         names = set(container.format.name.split(","))
         # The demuxer of Matroska says "matroska,webm" of both, and only the ending tells them apart.
         family = "mp4" if "mp4" in names else "webm" if "webm" in names and path.suffix.lower() == ".webm" else None
-        if family is None or stream.codec_context.pix_fmt not in _PIXELS:
+        if family is None or doubtful or stream.codec_context.pix_fmt not in _PIXELS:
             return None
         kind, codecs = _FORMATS[family]
         sound = {s.codec_context.name.split("_")[0].removesuffix("float") for s in container.streams.audio}
@@ -154,35 +156,51 @@ def transcode(
     Raises:
       VideoError: nothing of it decodes, or more than `limits` allow, whatever its header says.
     """
-    info = probe(path, limits=limits)
     beside = out.with_name(f".{out.name}.tmp")
     try:
-        with _opened(path) as container, av.open(beside, "w", format="mp4", options={"movflags": "faststart"}) as made:
-            source = _video(container, path)
-            target: Any = made.add_stream("libx264", rate=_rate(info.fps), options={"preset": "veryfast", "crf": "23"})
-            context = source.codec_context  # as stored: the rotation goes along as a note
-            share = min(1.0, _SHORT_SIDE / min(context.width, context.height))
-            target.width, target.height = (max(2, round(n * share / 2) * 2) for n in (context.width, context.height))
+        with (
+            opened(path, limits=limits) as reader,
+            av.open(beside, "w", format="mp4", options={"movflags": "faststart"}) as made,
+        ):
+            info = reader.info()
+            rate = _rate(info.peak_fps)
+            target: Any = made.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
+            share = min(1.0, _SHORT_SIDE / min(info.width, info.height))
+            size = tuple(max(2, round(n * share / 2) * 2) for n in (info.width, info.height))
+            # Browsers turn pictures as a note in the file says; not all of them mirror them.
+            noted = info.rotation if not info.mirrored else 0
+            target.width, target.height = size[::-1] if noted % 180 else size
+            if noted:
+                target.set_display_rotation(noted)
             target.pix_fmt = "yuv420p"
             target.codec_context.time_base = fractions.Fraction(1, _TICKS)
-            if info.rotation:
-                target.set_display_rotation(info.rotation)
-            last = -1
-            for count, (seconds, frame) in enumerate(_frames(container, source, start, info.fps), 1):
+            pending, shown, last = None, -1, None  # the frame at or before `start` is on screen there
+            for count, (seconds, frame) in enumerate(reader.play(start), 1):
                 if count > limits.max_frames or seconds > limits.max_seconds:
                     raise VideoError(f"more than {limits.max_frames} frames or {limits.max_seconds:.0f} s", path.name)
-                if frame.width * frame.height > limits.max_pixels:
-                    raise VideoError(f"{frame.width}x{frame.height} pixels: too many", path.name)
-                if end is not None and seconds >= end and last >= 0:
+                if end is not None and seconds >= end and (shown >= 0 or pending is not None):
                     break
-                ticks = max(round((seconds - start) * _TICKS), 0)
-                if seconds >= start and ticks > last:
-                    picture = frame.reformat(target.width, target.height, "yuv420p")
-                    picture.pts, picture.time_base = ticks, fractions.Fraction(1, _TICKS)
-                    made.mux(target.encode(picture))
-                    last = ticks
-            if last < 0:
+                last = frame
+                ticks = round((seconds - start) * _TICKS)
+                if ticks <= 0:
+                    pending = frame
+                    continue
+                if pending is not None:
+                    _write(made, target, pending, 0, info)
+                    pending, shown = None, 0
+                if ticks > shown:
+                    _write(made, target, frame, ticks, info)
+                    shown = ticks
+            if pending is not None:
+                _write(made, target, pending, 0, info)
+                shown = 0
+            if shown < 0:
                 raise VideoError("nothing of it decodes", path.name)
+            # Once more at the end: MP4 does not know how long the last picture stays.
+            over = info.duration - info.missing
+            ends = round(((over if end is None else min(end, over)) - start - 1 / rate) * _TICKS)
+            if ends > shown + 1.5 * _TICKS / rate:
+                _write(made, target, last, ends, info)
             made.mux(target.encode(None))
         beside.replace(out)
     except (av.error.FFmpegError, OSError) as error:
@@ -191,45 +209,17 @@ def transcode(
         beside.unlink(missing_ok=True)
 
 
-def _frames(container: Any, stream: Any, start: float, fps: float) -> Iterator[tuple[float, Any]]:
-    """(seconds from the first frame, frame), from a key frame before `start` on."""
-    frames = _decoded(container, stream)
-    first = next(frames, None)
-    if first is None:
-        return
-    origin = first.pts  # now: whoever gets the frame may set its time anew
-    if start > 0 and origin is not None:
-        container.seek(origin + int(start / stream.time_base), stream=stream)
-        frames = _decoded(container, stream)
+def _write(made: Any, target: Any, frame: Any, ticks: int, info: VideoInfo) -> None:
+    """Encodes a stored frame in square pixels, and in BT.601 as small untagged videos are understood."""
+    if info.mirrored:
+        image = rendering.whole(frame, target.height, target.width, info.rotation, mirrored=True)
+        picture = rendering.encodable(np.ascontiguousarray(image))  # [h, w, 3]
     else:
-        frames = itertools.chain([first], frames)
-    for number, frame in enumerate(frames):
-        if origin is None:  # a bare stream of H.264 has no times
-            yield number / (fps or 25.0), frame
-        elif frame.pts is not None:
-            yield float((frame.pts - origin) * stream.time_base), frame
-
-
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """Frames from where the container stands; damaged packets are left out, as our decoder does."""
-    for packet in container.demux(stream):
-        try:
-            yield from packet.decode()
-        except av.error.FFmpegError:
-            continue
-
-
-def _opened(path: Path) -> Any:
-    # As `decoding` opens files: only the file itself, and header texts that are not UTF-8.
-    return av.open(f"file:{path}", metadata_errors="ignore", options={"protocol_whitelist": "file"})
-
-
-def _video(container: Any, path: Path) -> Any:
-    for stream in container.streams.video:
-        if "attached_pic" not in (stream.disposition.name or ""):
-            stream.thread_type = "AUTO"
-            return stream
-    raise VideoError("has no video stream", path.name)
+        picture = frame.reformat(
+            target.width, target.height, "yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG", threads=1
+        )
+    picture.pts, picture.time_base = ticks, fractions.Fraction(1, _TICKS)
+    made.mux(target.encode(picture))
 
 
 def _rate(fps: float) -> fractions.Fraction:

@@ -116,6 +116,24 @@ def test_a_name_that_is_no_text_is_passed_over(tmp_path):
     assert [row[0] for row in listed_files(tmp_path)] == ["a.mp4"]
 
 
+def test_what_cannot_be_used_is_counted(tmp_path):
+    folder(tmp_path, "a.mp4", "sub/b.mp4")
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nothing.mp4")
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "nothing.txt")
+    (tmp_path / "sub" / "there.mp4").symlink_to(tmp_path / "a.mp4")
+    for name in (b"/caf\xe9.mp4", b"/sub/\xff.mkv", b"/\xfe.txt"):
+        with open(os.fsencode(tmp_path) + name, "w"):  # noqa: PTH123 (a path of bytes)
+            pass
+    videos = VideoFolder(tmp_path)
+    assert [videos.knows(name) for name in ("a", "b", "there", "gone")] == [True, True, True, False]
+    assert videos.left_out.notes() == {
+        "video files left out, a name that is not UTF-8: rename the file": (
+            f"2 ({tmp_path}/caf\\xe9.mp4, {tmp_path}/sub/\\xff.mkv)"
+        ),
+        "video files left out, a link to a file that is not there": f"1 ({tmp_path}/gone.mp4)",
+    }
+
+
 def test_no_folder(tmp_path):
     for path in (tmp_path / "gone", write(tmp_path, "file.mp4", "")):
         with pytest.raises(PreparationError, match=rf"--videos .*{path.name}: no such folder"):

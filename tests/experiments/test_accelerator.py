@@ -13,7 +13,7 @@ from experiments.accelerator import kernels
 from experiments.accelerator.correctness import error
 from experiments.accelerator.miniature import miniature
 from experiments.accelerator.part import Part
-from experiments.accelerator.table import format_markdown, rows
+from experiments.accelerator.table import format_markdown, keep, load, rows
 from experiments.benchmarks.compiled_step import random_batch
 from svilm_jax.config_file import read_config
 
@@ -49,7 +49,16 @@ def test_the_table_has_the_figures_of_every_part(report):
     for figure in ("matmul bfloat16", "memory bandwidth", "svilm_jax Mini", "time in attention", "end to end: clips"):
         assert figure in table
     assert "demo: retrieval/t2v_R1" in table
-    assert format_markdown(report).count("\n| ") == len(rows(report)) + 1
+    assert format_markdown(load(report)).count("\n| ") == len(rows(load(report))) + 1
+
+
+def test_a_report_is_kept_by_the_name_of_its_device(report, tmp_path):
+    file = keep(report, tmp_path)
+    assert file.name == "cpu.json"
+    assert json.loads(file.read_text()) == load(report)
+    assert "## cpu" in (tmp_path / "README.md").read_text()
+    with pytest.raises(SystemExit, match="no report"):
+        keep(tmp_path)
 
 
 def test_rates_are_measured(report):

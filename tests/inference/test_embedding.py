@@ -231,3 +231,13 @@ def test_two_models_or_windows_are_not_mixed(model, folder, tmp_path):
 
 def test_both_packages_know_the_same_endings():
     assert video_files.SUFFIXES == PREPARED_SUFFIXES
+
+
+def test_names_and_links_that_cannot_be_used_are_counted(model, folder, tmp_path):
+    (folder / "gone.mp4").symlink_to(tmp_path / "nothing.mp4")
+    with open(os.fsencode(folder) + b"/caf\xe9.mp4", "w"):  # noqa: PTH123 (a path of bytes)
+        pass
+    summary = embed_files(model, "runs/tiny", [folder], tmp_path / "features.parquet")
+    assert (summary.videos, summary.rows) == (3, 3)
+    assert [Path(path).name for path, _ in summary.failed] == ["caf\\xe9.mp4", "gone.mp4"]
+    assert "2 of 5 videos could not be read" in str(summary)

@@ -40,10 +40,13 @@ def encode(
     rotation: int = 0,
     path: str | None = None,
     flags: dict[str, str] | None = None,
+    matrix: int = 2,
+    color_range: int = 0,
 ) -> bytes:
     """`frames` uint8 [T, H, W, 3] as a video file; `times` in seconds, where the rate varies.
 
-    With `path` the file goes there; `flags` are options of the container.
+    With `path` the file goes there; `flags` are options of the container; `matrix` and `color_range` are FFmpeg's
+    numbers of the color matrix and range that the file states (the pixels are converted as BT.601 all the same).
     """
     buffer = io.BytesIO()
     with av.open(path or buffer, "w", format=container, options=flags or {}) as out:
@@ -52,6 +55,7 @@ def encode(
         stream.pix_fmt = pix_fmt
         stream.codec_context.gop_size = gop
         stream.thread_count = 1
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, color_range
         if rotation:
             stream.set_display_rotation(rotation)
         if times is not None:

@@ -140,11 +140,32 @@ def test_truncated_file_is_refused_and_not_frozen(tmp_path):
     assert decode(half, [0.0, 1.0]).indices.tolist() == [0, 8]
 
 
+@pytest.mark.parametrize("container", ["matroska", "avi", "flv"])
+def test_a_file_cut_short_is_refused_whatever_the_container(tmp_path, container):
+    frames = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), np.uint8)
+    codec = "mpeg4" if container == "avi" else "libx264"
+    video = encode(frames, container=container, codec=codec, gop=5, path=str(tmp_path / "whole"))
+    assert probe(video).missing == 0
+    for share in (0.3, 0.5, 0.8):
+        cut = video[: int(len(video) * share)]
+        info = probe(cut)
+        assert info.duration == pytest.approx(5.0, abs=0.3)
+        assert 0.5 < info.missing < 5
+        with pytest.raises(VideoError, match="truncated"):
+            decode(cut, lambda info: (np.arange(8) + 0.5) / 8 * info.duration)
+        with pytest.raises(VideoError, match="truncated"):
+            decode(cut, None)
+        assert decode(cut, [0.0, 0.25]).indices.tolist() == [0, 2]
+
+
 def test_truncated_file_without_a_stated_length_is_as_long_as_it_is():
     frames = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), np.uint8)
-    video = encode(frames, container="matroska", gop=5)
-    info = probe(video[: len(video) // 2])
-    assert 2.0 < info.duration < 3.0
+    for container, flags in (("matroska", {"live": "1"}), ("mpegts", {})):
+        video = encode(frames, container=container, gop=5, flags=flags)
+        assert probe(video).duration == pytest.approx(5.0)
+        info = probe(video[: len(video) // 2])
+        assert 2.0 < info.duration < 3.0
+        assert info.missing == 0
 
 
 def test_limits():

@@ -8,8 +8,8 @@ import pytest
 from encoded_videos import encode
 
 from svilm_jax.input import packets, video_reader
+from svilm_jax.input.bitstream import Bitstream
 from svilm_jax.input.decoding import decode, probe
-from svilm_jax.input.packets import Dispensable
 
 B_FRAMES = {"libx264": {"bf": "3", "x264-params": "b-pyramid=normal:scenecut=0"}, "mpeg4": {"bf": "2"}}
 
@@ -69,8 +69,8 @@ def test_the_rest_decodes_without_what_is_dispensable(waves, container):
     for leave_out in (False, True):
         with av.open(io.BytesIO(video)) as file:
             stream = file.streams.video[0]
-            dispensable = Dispensable(stream.codec_context)
-            sent = [packet for packet in file.demux(stream) if not (leave_out and dispensable(packet))]
+            bitstream = Bitstream(stream.codec_context)
+            sent = [packet for packet in file.demux(stream) if not (leave_out and bitstream.disposable(packet))]
             shown.append({f.pts: f.to_ndarray(format="rgb24") for packet in sent for f in packet.decode()})
     every, rest = shown
     assert 20 < len(rest) < 0.7 * len(every)
@@ -81,5 +81,5 @@ def test_nothing_is_dispensable_where_it_cannot_be_told(waves):
     video = encode(waves, container="webm", codec="libvpx")
     with av.open(io.BytesIO(video)) as file:
         stream = file.streams.video[0]
-        dispensable = Dispensable(stream.codec_context)
-        assert not any(dispensable(packet) for packet in file.demux(stream))
+        bitstream = Bitstream(stream.codec_context)
+        assert not any(bitstream.disposable(packet) for packet in file.demux(stream))

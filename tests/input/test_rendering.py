@@ -98,3 +98,14 @@ def test_large_pictures_are_not_kept_and_small_ones_are():
         without = decode_clip(record, config, crop=lambda *_: geometry)
         assert (cache.get(0) is not None) == kept
         assert all(np.array_equal(result.images, without.images) for result in results)
+
+
+@pytest.mark.parametrize("matrix", [1, 4, 5, 7, 9])
+@pytest.mark.parametrize("color_range", [1, 2])
+def test_a_box_has_the_colors_of_the_whole_picture_whatever_the_color_matrix(matrix, color_range):
+    patches = np.repeat([(32, 64, 128), (32, 192, 48), (208, 48, 64), (224, 208, 16)], 60, axis=0).astype(np.uint8)
+    video = encode(np.broadcast_to(patches, (2, 180, 240, 3)), matrix=matrix, color_range=color_range)
+    whole = decode(video, [0.0]).images[0]
+    cut = decode(video, [0.0], crop=lambda *_: Geometry(0, 0, 1, 1, 180)).images[0]
+    middles = [22, 67, 112, 157]  # of the patches, in a picture of 180 pixels
+    assert np.array_equal(cut[90, middles], whole[90, [30, 90, 150, 210]])

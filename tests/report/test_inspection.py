@@ -30,6 +30,8 @@ def test_what_it_says(moving_shapes, tmp_path, capsys):
         "seconds a video: 2 to 2",
         "captions a clip",
         "width: 64 to 64",
+        "videos with fewer frames than the default model.video.frames of 32, which the model sees repeated: 16 of 16; "
+        "frames: 16 (16)",
         str(sheet),
     ):
         assert fact in told

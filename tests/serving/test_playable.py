@@ -1,5 +1,7 @@
 """Does every video come out as something that a browser plays, with the same pictures at the same times?"""
 
+import fractions
+import io
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ from svilm_jax.serving import playable
 from svilm_jax.serving.errors import BusyError
 from svilm_jax.serving.playable import PlayableVideos, media_type
 from tests.input.encoded_videos import encode, encode_sound, numbered_frames, numbers
+from tests.input.films import MATRICES, X264, make, pattern
 
 
 @pytest.fixture
@@ -175,3 +178,45 @@ def test_sound_that_browsers_do_not_know(tmp_path, videos):
             out.mux(stream.encode(None))
     assert media_type(path) is None
     assert media_type(videos.find(path)[0]) == "video/mp4"
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_every_orientation_is_played_as_it_is_seen(tmp_path, videos, matrix):
+    for name, codec in (("a.mp4", "mpeg4"), ("b.mp4", "libx264")):
+        path = tmp_path / name
+        path.write_bytes(make("mp4", codec, matrix=matrix, images=pattern(4, 96, 160)))
+        played, kind = videos.find(path)
+        before, after = (decode(file, None) for file in (path, played))
+        assert (kind, after.info.mirrored) == ("video/mp4", False)  # not every browser mirrors
+        assert np.abs(after.images.astype(int) - before.images).mean() < 10
+
+
+def test_square_pixels_colors_and_true_random_access(tmp_path, videos):
+    wide = tmp_path / "wide.avi"
+    wide.write_bytes(make("avi", "mpeg4", aspect=fractions.Fraction(2), images=pattern(4, 96, 160)))
+    info = probe(videos.find(wide)[0])
+    assert (info.height, info.width) == (96, 320)
+    refreshed = tmp_path / "refresh.mkv"
+    refreshed.write_bytes(make("matroska", options=X264["refresh"]))
+    times = np.arange(10) / 25
+    before, after = decode(refreshed, 1.5 + times), decode(videos.find(refreshed, 1.5, 1.9)[0], times)
+    assert np.abs(after.images.astype(int) - before.images).mean((1, 2, 3)).max() < 12
+    patches = np.repeat([(32, 64, 128), (32, 192, 48), (208, 48, 64), (224, 208, 16)], 40, axis=0).astype(np.uint8)
+    colored = tmp_path / "bt709.mkv"
+    colored.write_bytes(encode(np.broadcast_to(patches, (3, 96, 160, 3)), container="matroska", matrix=1))
+    before, after = (decode(file, [0.0]).images[0, 48, 20::40] for file in (colored, videos.find(colored)[0]))
+    np.testing.assert_allclose(after, before, atol=4)
+
+
+def test_the_last_picture_stays_as_long_as_in_the_original(tmp_path, videos):
+    source, path = encode(numbered_frames(5), container="gif", codec="gif", pix_fmt="rgb8"), tmp_path / "held.gif"
+    with av.open(io.BytesIO(source)) as read, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(read.streams.video[0])
+        packets = [packet for packet in read.demux(read.streams.video[0]) if packet.size]
+        packets[-1].duration = 900
+        for packet in packets:
+            packet.stream = stream
+            out.mux(packet)
+    before, after = (probe(file) for file in (path, videos.find(path)[0]))
+    assert before.duration > 9
+    assert after.duration == pytest.approx(before.duration, abs=0.3)

@@ -1,0 +1,200 @@
+"""Facts of a video stream: which one is shown, its orientation, pixel shape, frame rates and stated length.
+
+Time stamps and durations come from the packets (see `packets`). What the container's header says beside them is used
+where packets cannot know it, and to find out that a file was cut short.
+"""
+
+import itertools
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from av.sidedata.sidedata import Type
+
+from svilm_jax.input.packets import Table
+from svilm_jax.input.video_info import VideoError, VideoInfo
+
+UNKNOWN_FPS = 25.0  # of a stream that does not state its rate, as FFmpeg has it
+MAX_FPS = 60.0  # some headers and some jittering clocks amount to 1,000 and more
+
+# Containers whose header states a length that was written when the file was complete. FFmpeg computes that of others
+# from what it finds: from the last time stamp, or worse, from the bit rate.
+_STATING = frozenset({"mp4", "matroska", "avi", "flv", "asf", "ivf", "mxf"})
+# A file was cut short where its packets end earlier than stated by more than this share of the length, and than so many
+# frames: headers overstate a little.
+_MISSING_SHARE, _MISSING_FRAMES = 0.05, 3
+_STILL_CODECS = frozenset({"mjpeg", "png", "bmp", "webp", "gif", "tiff"})
+_EXTREME_ASPECT = 20  # width to height of one pixel, or the reverse: beyond it the header is wrong
+
+
+def gather(
+    container: Any,
+    stream: Any,
+    frame: Any,
+    table: Table,
+    stamps: list[int],
+    reached: Callable[[], float],
+    cut: bool | None,
+) -> VideoInfo:
+    """The facts of a stream.
+
+    Args:
+      container, stream: open.
+      frame: the first frame that decodes.
+      table: of the packets.
+      stamps: those of the table from the first frame on.
+      reached, cut: see `missing_seconds`.
+    """
+    missing = 0.0
+    if stamps:
+        pictures, origin = len(stamps), stamps[0] if frame.pts is None else frame.pts
+        base = float(stream.time_base)
+        seconds = (table.end - origin) * base
+        mean, peak = frame_rates(stamps, base)
+        if not mean:
+            mean = peak = float(stream.average_rate or stream.guessed_rate or 0)
+        missing = missing_seconds(container, stream, table, origin, reached, cut)
+    else:
+        pictures = max(table.pictures, 1)
+        mean = peak = elementary_rate(container, stream)
+        seconds = pictures / mean
+    width, height = display_size(stream, frame.width, frame.height)
+    rotation, mirrored = orientation(frame)
+    return VideoInfo(
+        duration=seconds + missing,
+        width=height if rotation % 180 else width,
+        height=width if rotation % 180 else height,
+        fps=mean,
+        rotation=rotation,
+        codec=stream.codec_context.name,
+        frames=pictures,
+        mirrored=mirrored,
+        peak_fps=peak,
+        missing=missing,
+    )
+
+
+def choose_stream(container: Any, name: str = "") -> Any:
+    """The stream that players show: the one flagged as default, else the largest; never a cover picture.
+
+    Raises:
+      VideoError: there is none; says what the file holds instead.
+    """
+    covers, streams = 0, []
+    for stream in container.streams.video:
+        disposition = stream.disposition.name or ""
+        if any(flag in disposition for flag in ("attached_pic", "timed_thumbnails", "still_image")):
+            covers += 1
+        else:
+            streams.append(stream)
+    if not streams:
+        kinds = {s.type for s in container.streams if s.type != "video"}
+        held = [*sorted(kinds), *(["cover art"] if covers else [])] or ["nothing"]
+        raise VideoError(f"has no video stream, only {' and '.join(held)}", name)
+    return max(streams, key=_rank)  # the first of equals
+
+
+def _rank(stream: Any) -> tuple[bool, bool, bool, int]:
+    context = stream.codec_context
+    if context is None:
+        return False, False, False, 0
+    still = context.name in _STILL_CODECS and stream.frames == 1  # cover art that is not flagged
+    return True, not still, "default" in (stream.disposition.name or ""), context.width * context.height
+
+
+def orientation(frame: Any) -> tuple[int, bool]:
+    """How a stored frame is shown: (degrees counterclockwise, whether it is mirrored left to right before).
+
+    The display matrix maps the axes of the stored picture to those of the screen; the eight ways that keep a picture
+    straight are told apart, and a slanted matrix is taken for the nearest of them.
+    """
+    data = next((bytes(side) for side in frame.side_data if side.type == Type.DISPLAYMATRIX), b"")
+    if len(data) < 20:
+        return 0, False
+    values = memoryview(data).cast("i")
+    a, b, c, d = values[0], values[1], values[3], values[4]  # x' = a x + c y, y' = b x + d y; y points down
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        if not a and not d:
+            return 0, False
+        return (0 if d >= 0 else 180), (a < 0) != (d < 0)
+    # Transposed: x' runs with y where c > 0, y' with x where b > 0. Turning by 90 counterclockwise takes the right edge
+    # to the top: x' = y, y' = -x.
+    return (90 if c > 0 else 270), (b > 0) == (c > 0)
+
+
+def display_size(stream: Any, width: int, height: int) -> tuple[int, int]:
+    """(width, height) in square pixels of a stored picture: its width is stretched by the sample aspect ratio."""
+    aspect = stream.sample_aspect_ratio
+    if not aspect or aspect <= 0 or not 1 / _EXTREME_ASPECT <= aspect <= _EXTREME_ASPECT:
+        return width, height
+    return max(1, round(width * aspect)), height
+
+
+def elementary_rate(container: Any, stream: Any) -> float:
+    """Frames per second of a stream without time stamps."""
+    # MPEG-1 and MPEG-2 have to state their rate with every sequence; of other streams FFmpeg's rate counts.
+    stated = stream.guessed_rate if container.format.name == "mpegvideo" else stream.average_rate
+    return float(stated or stream.guessed_rate or UNKNOWN_FPS)
+
+
+def frame_rates(stamps: list[int], time_base: float) -> tuple[float, float]:
+    """(mean, peak) frames per second of ascending stamps in ticks of `time_base` seconds; zeros where unknown.
+
+    The peak is the rate where pictures follow each other fastest, which loses none of them: a pause does not lower it,
+    and rounding or jitter of less than half of the usual distance does not raise it.
+    """
+    gaps = [b - a for a, b in itertools.pairwise(stamps) if b > a]
+    if not gaps:
+        return 0.0, 0.0
+    mean = len(gaps) / (sum(gaps) * time_base)
+    usual = statistics.median(gaps)
+    fast = [gap for gap in gaps if gap < usual / 2]
+    # One freak among many is a fault of the clock; where there are few frames, each counts.
+    reference = min(fast) if len(fast) > len(gaps) / 50 else usual
+    moving = [gap for gap in gaps if gap <= 1.5 * reference]
+    peak = len(moving) / (sum(moving) * time_base)
+    return mean, min(max(peak, mean), max(mean, MAX_FPS))
+
+
+def missing_seconds(
+    container: Any, stream: Any, table: Table, origin: int, reached: Callable[[], float], cut: bool | None = None
+) -> float:
+    """Seconds that the container states beyond the end of the packets; 0 unless the file was cut short.
+
+    Args:
+      table: of the packets of `stream`, with stamps.
+      origin: stamp of the first picture.
+      reached: finds out at how many seconds the last packet of any stream ends, which takes a pass over the file.
+      cut: whether the file is shorter than it states, in bytes; None: not known.
+    """
+    stated = _stated_end(container, stream, origin)
+    base = float(stream.time_base)
+    ends, length = table.end * base, stated - origin * base
+    frame = (ends - origin * base) / max(table.pictures, 1)
+    if stated - ends <= max(2 * frame, 1e-3):
+        return 0.0
+    entries = stream.index_entries
+    if "mp4" in container.format.name and len(entries):
+        # The index is complete: a file that holds its last sample is whole, whatever the header says.
+        return stated - ends if entries[-1].pos + entries[-1].size > container.size else 0.0
+    if cut is not None:
+        return stated - ends if cut else 0.0
+    shortfall = max(_MISSING_SHARE * length, _MISSING_FRAMES * frame)
+    if stated - ends <= shortfall:
+        return 0.0
+    # The stated length counts all streams, and sound may be longer.
+    if len(container.streams) > 1 and not stream.duration and stated - reached() <= shortfall:
+        return 0.0
+    return stated - ends
+
+
+def _stated_end(container: Any, stream: Any, origin: int) -> float:
+    """Seconds, as stamps count them, at which the stream ends by the word of the container; 0 where it gives none."""
+    if not _STATING & set(container.format.name.split(",")):
+        return 0.0
+    start = float(origin * stream.time_base)
+    if container.format.name == "avi" and stream.frames and stream.average_rate:
+        return start + float(stream.frames / stream.average_rate)
+    if stream.duration:
+        return start + float(stream.duration * stream.time_base)
+    return (container.duration or 0) / 1e6  # counts from zero, in Matroska and in FLV

@@ -1,0 +1,91 @@
+"""Types that describe videos: stream facts, decoded frames, limits, and the error of an unusable file."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from svilm_jax.errors import UserError
+
+# Seconds by which a time that was computed from a frame's own time may miss it through rounding.
+SAME_TIME = 1e-6
+
+
+class VideoError(UserError, ValueError):
+    """A video that cannot be used; the message gives the name of the video, where known, and the reason."""
+
+    def __init__(self, reason: str, name: str = ""):
+        super().__init__(f"{name}: {reason}" if name else reason)
+        self.reason = reason
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:  # crosses process borders
+        return VideoError, (self.reason, self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a file may ask of this machine; a small file can unfold into far more than fits in memory."""
+
+    max_bytes: int = 4 << 30  # of the encoded file
+    max_pixels: int = 8192 * 4608  # of one frame
+    max_frames: int = 200_000  # decoded in one call
+    max_seconds: float = 12 * 3600.0  # duration
+    max_output_bytes: int = 8 << 30  # of the frames returned
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoInfo:
+    """The facts of a video stream, from its packets and its first frame; the header is a cross-check only.
+
+    Attributes:
+      duration: seconds from the first frame to the end of the last one; of a file that was cut short, what its
+        container states.
+      width, height: pixels as displayed: pixels are square, and the picture is upright.
+      fps: mean frames per second between the first and the last frame; 0 where unknown.
+      rotation: degrees counterclockwise (0, 90, 180, 270) by which stored frames are turned for display.
+      codec: FFmpeg's name of the video codec.
+      frames: number of pictures that the packets hold. May differ from what decodes.
+      mirrored: whether stored frames are mirrored left to right before they are turned.
+      peak_fps: frames per second where they follow each other fastest, equal to `fps` for a constant rate; 0: unknown.
+      missing: seconds of `duration` that the container states and no packet reaches: the file was cut short. 0 for a
+        whole file, and for containers that state no length (MPEG-TS, MPEG-PS, Ogg, elementary streams).
+    """
+
+    duration: float
+    width: int
+    height: int
+    fps: float
+    rotation: int
+    codec: str
+    frames: int
+    mirrored: bool = False
+    peak_fps: float = 0.0
+    missing: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Frames:
+    """Decoded frames, in the order of the times asked for.
+
+    Attributes:
+      images: uint8 [T, h, w, 3], RGB.
+      indices: int64 [T], number of the frame in the file in order of presentation.
+      times: float64 [T], seconds at which that frame appears.
+      info: the facts of the stream.
+    """
+
+    images: np.ndarray
+    indices: np.ndarray
+    times: np.ndarray
+    info: VideoInfo
+
+    def at(self, times: Sequence[float] | np.ndarray) -> "Frames":
+        """Those of these frames that are on screen at `times`; for frames in ascending order."""
+        places = np.searchsorted(self.times, np.asarray(times) + SAME_TIME, side="right") - 1
+        places = np.maximum(places, 0)  # [T]
+        return Frames(self.images[places], self.indices[places], self.times[places], self.info)
