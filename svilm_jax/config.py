@@ -207,6 +207,7 @@ class TrainConfig:
     checkpoint_seconds: float = 0.0  # also save after so many seconds; 0: never
     keep_checkpoints: int = 3
     watchdog_minutes: float = 60.0  # that a step, a save or an evaluation may last before the run ends; 0: no limit
+    lost_process_seconds: float = 100.0  # without a sign of life of a process, after which the others end
     microbatches: int = 1  # parts of a batch that are encoded one after another, for batches beyond memory
     accumulation: str = "gradcache"  # gradcache | mean; a mean of the parts' losses is refused under a contrast
 

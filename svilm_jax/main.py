@@ -39,6 +39,8 @@ def _user_errors() -> tuple[type[Exception], ...]:
     late: list[type[Exception]] = []
     for module, names in {
         "svilm_data.errors": ("PreparationError",),
+        "svilm_jax.locks": ("LockError",),
+        "svilm_jax.output_paths": ("OutputError",),
         "svilm_jax.evaluation.clips": ("EvaluationError",),
         "svilm_jax.input.features": ("FeatureError",),
         "svilm_jax.inference.feature_file": ("IndexFileError",),
@@ -202,12 +204,9 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _train(args: argparse.Namespace, rest: list[str]) -> int | None:
-    from svilm_jax.parallel import join_hosts
-
-    join_hosts(args.coordinator, args.processes, args.process)  # before anything looks for devices
     from svilm_jax.commands import train
 
-    return train(args.config, rest, args.workdir)
+    return train(args.config, rest, args.workdir, args.coordinator, args.processes, args.process)
 
 
 def _compile(args: argparse.Namespace, rest: list[str]) -> int | None:
