@@ -5,6 +5,8 @@ import functools
 import importlib
 from pathlib import Path
 
+from svilm_jax.output_paths import check_output_folder
+
 from .beam import beam_of
 from .errors import PreparationError
 from .official import Official, add_official_arguments, prepare_official
@@ -101,6 +103,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
       PreparationError: a user's mistake.
     """
+    check_output_folder(args.out)
     try:
         folder = args.prepare(args)
     except OSError as error:  # a full disk, a folder that may not be written

@@ -19,7 +19,6 @@ keeps memory small however many there are.
 import collections
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import importlib.metadata
 import itertools
@@ -35,6 +34,7 @@ from tqdm import tqdm
 from svilm_jax.input import schema
 from svilm_jax.input.tokenization import TokenizerError, load_tokenizer
 from svilm_jax.input.vocabulary_training import train_wordpiece
+from svilm_jax.locks import LockError, locked_output
 
 from .beam import Beam, beam_working
 from .checking import Checked, check_videos, told
@@ -234,17 +234,11 @@ def building(out: Path, name: str) -> Iterator[Path]:
     Raises:
       PreparationError: another process is at it, or `out` cannot be written.
     """
-    lock = out / f".{name}.lock"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        handle = lock.open("w")
-    except OSError as error:
-        raise PreparationError(f"{out}: cannot be written ({error.strerror}); give another --out") from error
-    with handle:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system if this process dies
-        except OSError as error:
-            raise PreparationError(f"{out}: another process is preparing {name} here; wait for it") from error
+            stack.enter_context(locked_output(out / name))
+        except LockError as error:
+            raise PreparationError(str(error)) from error
         folder = out / f".{name}.incomplete"
         shutil.rmtree(folder, ignore_errors=True)  # of a preparation that was killed
         folder.mkdir()
@@ -252,7 +246,6 @@ def building(out: Path, name: str) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            lock.unlink(missing_ok=True)
 
 
 def _publish(made: Path, folder: Path) -> None:

@@ -181,5 +181,6 @@ def _tell_failures(failed: Mapping[str, str]) -> int:
 def _write_json(path: Path, document: Mapping[str, object] | Config) -> None:
     """Whole or not at all: written beside, then renamed."""
     beside = path.with_suffix(".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside.write_text(json.dumps(document, indent=1) + "\n")
     beside.replace(path)

@@ -52,9 +52,35 @@ def locked(file: Path, what: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def beside(path: Path) -> Path:
-    """The lock file of something that is written as a whole: hidden, in the same folder."""
-    return path.with_name(f".{path.name}.lock")
+@contextlib.contextmanager
+def locked_output(path: Path) -> Iterator[None]:
+    """Holds the lock of a file or folder that is written as a whole: `.NAME.lock` in the same folder.
+
+    Raises:
+      LockError: another process writes it, or its folder cannot be made or written to.
+    """
+    with folder_made(path.absolute().parent, str(path)), locked(path.with_name(f".{path.name}.lock"), str(path)):
+        yield
+
+
+@contextlib.contextmanager
+def folder_made(folder: Path, what: str) -> Iterator[None]:
+    """Makes a folder and its parents; those it made are removed at the end where nothing was written into them.
+
+    Raises:
+      LockError: it cannot be made.
+    """
+    made = [parent for parent in (folder, *folder.absolute().parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LockError(f"{what}: cannot be written to ({error.strerror}); choose another place") from error
+    try:
+        yield
+    finally:
+        for parent in made:
+            with contextlib.suppress(OSError):  # not empty
+                parent.rmdir()
 
 
 def _acquire(file: Path, what: str) -> int:

@@ -1,6 +1,7 @@
 """Which evaluators does a config ask for? A table of kinds, and the check of their options."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from svilm_jax.config import Config, ConfigError, nearest, resolve_options
@@ -13,6 +14,7 @@ from svilm_jax.evaluation.retrieval import HardRetrieval, HardRetrievalOptions, 
 from svilm_jax.evaluation.scene_cuts import SceneCutOptions, SceneCuts
 from svilm_jax.evaluation.temporal_grouping import GroupingOptions, TemporalGrouping
 from svilm_jax.inference.encoding import Encoder
+from svilm_jax.output_paths import check_output_file
 
 
 class Evaluator(Protocol):
@@ -45,6 +47,7 @@ def build_evaluators(config: Config) -> dict[str, Evaluator]:
     Raises:
       ConfigError: an unknown kind or option, or an option of the wrong type; the message names the nearest.
       DatasetError: a dataset or split that does not exist.
+      OutputError: a file of predictions that cannot be written.
     """
     evaluators = {}
     for name, entry in config.evaluators.items():
@@ -56,5 +59,7 @@ def build_evaluators(config: Config) -> dict[str, Evaluator]:
             raise ConfigError(f"{path}.kind={kind!r}: expected one of {sorted(KINDS)}{nearest(str(kind), KINDS)}")
         options, evaluator = KINDS[kind]
         tree = {key: value for key, value in entry.items() if key != "kind"}
+        if isinstance(file := tree.get("predictions"), str) and file:
+            check_output_file(Path(file), f"--{path}.predictions")
         evaluators[name] = evaluator(resolve_options(options, tree, path), config)
     return evaluators

@@ -158,7 +158,7 @@ def _handle_abort(coordinator: str) -> None:
     A handler of C, since one of Python waits for the main thread, which a lost process may block for ever.
     """
 
-    def on_abort(_: int) -> None:
+    def on_abort(number: int) -> None:
         address, _, port = coordinator.rpartition(":")
         try:
             socket.create_connection((address.strip("[]"), int(port)), timeout=5).close()

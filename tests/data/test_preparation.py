@@ -145,7 +145,7 @@ def test_a_stopped_preparation_leaves_nothing_that_looks_finished(tmp_path, how)
 
 
 def test_one_preparation_at_a_time(tmp_path):
-    with building(tmp_path, "dogs"), pytest.raises(PreparationError, match="another process is preparing dogs"):
+    with building(tmp_path, "dogs"), pytest.raises(PreparationError, match="dogs: in use by process"):
         prepare_entries(plan(tmp_path), {"train": entries(tmp_path / "raw", 1)})
 
 

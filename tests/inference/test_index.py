@@ -84,6 +84,7 @@ def test_the_columns_are_the_documented_ones(tmp_path, origin):
         "format_version": 1,
         "model": origin.model,
         "fingerprint": origin.fingerprint,
+        "model_fingerprint": "",
         "width": WIDTH,
         "windows": {"window": 1.0, "stride": 1.0},
     }
