@@ -176,6 +176,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
         clips = sum(len(split) for split in checked.values())
         size = sum(int(split.bytes.sum()) for split in checked.values())
         captions = dict.fromkeys(checked, 0)
+        _check_room(plan, size + OTHER_BYTES * clips)
         find_phrases(checked, done, workers)
         with tqdm(total=clips, desc="records", unit="clip", disable=None) as bar:
             records = {split: _records(split, checked[split], done, captions, bar) for split in checked}
@@ -246,6 +247,16 @@ def building(out: Path, name: str) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_room(plan: Plan, size: int) -> None:
+    """Raises PreparationError where the disk has less room than the records will take."""
+    usage = shutil.disk_usage(plan.out)
+    if usage.total and usage.free < size:  # some network folders state no sizes
+        raise PreparationError(
+            f"{plan.out}: the records take about {size / 1e6:.1f} MB, and {usage.free / 1e6:.1f} MB are free. What was "
+            "checked is kept: make room, and the same command resumes"
+        )
 
 
 def _publish(made: Path, folder: Path) -> None:
