@@ -7,6 +7,7 @@ taken over. A lock beside the output keeps a second run out.
 """
 
 import collections
+import contextlib
 import dataclasses
 import logging
 import os
@@ -254,10 +255,11 @@ class _Parts:
     def flush(self) -> None:
         """Writes what waits as one more part."""
         if self._waiting:
-            self._folder.mkdir(exist_ok=True)
             taken = [int(file.stem) for file in self._folder.glob("[0-9]*.parquet")]
             part = self._folder / f"{max(taken, default=0) + 1:05d}.parquet"
-            feature_file.write(part, [feature_file.batch(self._waiting, self._origin)], self._origin)
+            with self._kept():
+                self._folder.mkdir(exist_ok=True)
+                feature_file.write(part, [feature_file.batch(self._waiting, self._origin)], self._origin)
         self._waiting, self._since = [], time.monotonic()
 
     def merge(self, videos: Iterable[VideoFile]) -> tuple[int, int]:
@@ -292,9 +294,21 @@ class _Parts:
                     "removed them. The same command embeds them again"
                 )
 
-        feature_file.write(self._out, rows(), self._origin)
+        with self._kept():
+            feature_file.write(self._out, rows(), self._origin)
         shutil.rmtree(self._folder, ignore_errors=True)
         return len(written), count
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        """What goes wrong while writing is told with what is kept."""
+        try:
+            yield
+        except (OSError, IndexFileError) as error:
+            raise IndexFileError(
+                f"{error}. {len(self.finished())} finished videos are kept (in {self._folder}, and in {self._out.name} "
+                "of before); the same command resumes"
+            ) from error
 
     def _files(self) -> list[Path]:
         """Where rows are: an output of before, then the parts."""

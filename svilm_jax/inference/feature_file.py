@@ -136,6 +136,9 @@ def write(path: Path, batches: Iterable[pa.RecordBatch], origin: Origin) -> None
         beside.replace(path)
     except OSError as error:
         raise IndexFileError(f"{path}: cannot be written ({error}); make room or give another --out") from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)  # of what could not be finished
 
 
 def read_origin(path: Path) -> Origin:
