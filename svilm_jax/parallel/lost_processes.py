@@ -54,7 +54,8 @@ class ProcessWatch:
     def leave(self, failure: str = "") -> None:
         """Stops; the others do not wait for beats of this process, or learn at once why it ended."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         with contextlib.suppress(Exception):  # the service may be gone already
             if failure and self._process == 0:
                 self._client.key_value_set(_VERDICT, self._told(0, self._name, f"ended with: {failure}"))
