@@ -1,9 +1,7 @@
 """What does preparation raise for a mistake that its user can mend?"""
 
-
 import errno
 import sqlite3
-
 
 FULL_DISK = "No space left on device. What was checked is kept: make room, and the same command resumes"
 

@@ -12,7 +12,6 @@ from typing import Any, SupportsIndex, overload
 from svilm_jax.config import nearest
 from svilm_jax.input import schema
 
-
 _BLOCK = 1 << 16  # bytes: ArrayRecord fills its files up to whole blocks
 _INDEXES_READ = 1000  # files of a split, at most: some milliseconds each
 _OPENED_AT_ONCE = 16

@@ -1,4 +1,4 @@
-"""One process of two that exchange arrays for ever, until one of them is killed. Arguments: address, number, seconds."""
+"""One of two processes that synchronize until one of them is killed. Arguments: address, number, seconds."""
 
 import sys
 
