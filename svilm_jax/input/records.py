@@ -239,7 +239,7 @@ def _check_shards(shards: Sequence[Path], lengths: Sequence[int], split: str) ->
             found = reader.num_records() if reader.ok() else -1
             reader.close()
         except Exception as error:  # of the C++ library, which knows no other
-            return str(error).splitlines()[0]
+            return (str(error).strip().splitlines() or ["its index cannot be read"])[0]
         return "" if found == length else "no index at its end" if found < 0 else f"{found} records, expected {length}"
 
     with ThreadPoolExecutor(_OPENED_AT_ONCE) as threads:

@@ -36,6 +36,8 @@ def join_hosts(
     Raises:
       ConfigError: flags that are incomplete, or an environment that could not be joined.
     """
+    if not lost_process_seconds > 0:
+        raise ConfigError(f"config.train.lost_process_seconds={lost_process_seconds}: expected seconds above 0")
     known: dict[str, Any] = {}
     if coordinator:
         told, (count, number) = "flags", _counted(processes, process)
