@@ -21,7 +21,7 @@ from jax._src import distributed  # JAX has no public way to its key-value store
 
 EXIT_LOST_PROCESS = 71  # EX_OSERR: another process of the run is gone; the same command resumes
 _BEATS, _VERDICT = "svilm/beat/", "svilm/lost"
-_LEFT = "left"
+_LEFT, _FAILED = "left", "failed "  # states of a process instead of the number of its beat
 
 _watch: "ProcessWatch | None" = None
 
@@ -58,8 +58,8 @@ class ProcessWatch:
             self._thread.join()
         with contextlib.suppress(Exception):  # the service may be gone already
             if failure and self._process == 0:
-                self._client.key_value_set(_VERDICT, self._told(0, self._name, f"ended with: {failure}"))
-            self._beat(f"failed {failure}" if failure else _LEFT)
+                self._client.key_value_set(_VERDICT, self._failed(0, self._name, failure))
+            self._beat(f"{_FAILED}{failure}" if failure else _LEFT)
 
     def wait_for_verdict(self) -> None:
         """Blocks as long as it takes to learn of a lost process, if there is one; then the process ends here."""
@@ -73,11 +73,20 @@ class ProcessWatch:
             with contextlib.suppress(Exception):
                 self._beat(str(count))
                 if verdict := self._look() if self._process == 0 else self._try_get(_VERDICT):
-                    if self._process == 0:
-                        self._client.key_value_set(_VERDICT, verdict)
-                        time.sleep(2 * self._interval)  # the others read it before their service goes
-                    self._end(verdict)
+                    self._obey(verdict)
                     return
+
+    def _obey(self, verdict: str) -> None:
+        """Ends this process, once the others know."""
+        if self._process == 0:
+            self._client.key_value_set(_VERDICT, verdict)
+            time.sleep(2 * self._interval)  # the others read it before their service goes
+        if verdict.startswith(_FAILED):
+            # The one that failed waits at its exit for all the others, and keeps its own status if they come.
+            with contextlib.suppress(Exception):
+                self._client.shutdown()
+            time.sleep(self._interval)
+        self._end(verdict.removeprefix(_FAILED))
 
     def _beat(self, state: str) -> None:
         self._client.key_value_set(f"{_BEATS}{self._process}", f"{self._name}\n{state}", allow_overwrite=True)
@@ -89,13 +98,13 @@ class ProcessWatch:
         for process in range(1, self._processes):
             beat = beats.get(process, "")
             name, _, state = beat.partition("\n")
-            if state.startswith("failed "):
-                return self._told(process, name, f"ended with: {state.removeprefix('failed ')}")
+            if state.startswith(_FAILED):
+                return self._failed(process, name, state.removeprefix(_FAILED))
             if beat != self._seen[process][0]:
                 self._seen[process] = (beat, now)
             silent = now - self._seen[process][1]
             if state != _LEFT and silent > self.seconds:
-                return self._told(process, name, f"has not been heard of for {silent:.0f} s")
+                return self._lost(process, name, silent)
         return ""
 
     def _try_get(self, key: str) -> str:
@@ -106,11 +115,15 @@ class ProcessWatch:
                 return ""
             raise
 
-    def _told(self, process: int, name: str, what: str) -> str:
+    def _lost(self, process: int, name: str, seconds: float) -> str:
         return (
-            f"process {process} of {self._processes} ({name or 'it never spoke'}) is lost: it {what}. The same command "
-            "resumes all processes from the last checkpoint; config.train.lost_process_seconds is the limit"
+            f"process {process} of {self._processes} ({name or 'it never spoke'}) is lost: it has not been heard of "
+            f"for {seconds:.0f} s (config.train.lost_process_seconds={self.seconds:g}). The same command resumes all "
+            "processes from the last checkpoint"
         )
+
+    def _failed(self, process: int, name: str, failure: str) -> str:
+        return f"{_FAILED}process {process} of {self._processes} ({name}) failed, which ends all of them: {failure}"
 
 
 def watch_processes(seconds: float) -> None:

@@ -82,4 +82,4 @@ def test_a_failed_process_is_named_with_its_reason_and_one_that_left_is_not_miss
     assert len(said) == 2
     assert said[0] == said[1]
     assert "process 1 of 3" in said[0]
-    assert "ended with: InputError: no such folder" in said[0]
+    assert "failed, which ends all of them: InputError: no such folder" in said[0]
