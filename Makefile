@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 WORKDIR ?= runs/demo
 DATA ?= runs/data
 WORKERS ?= 2
+REPORT ?= runs/accelerator
+SECONDS ?= 540
 
-.PHONY: demo test lint parity setup setup-dev lock clean
+.PHONY: accelerator demo test lint parity setup setup-dev lock clean
 
 # Large pages for what a step allocates: an eighth faster on two cores (glibc; elsewhere it is not looked at).
 demo: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
@@ -59,6 +61,11 @@ $(VENV)/.installed-dev: requirements-dev.lock setup.py
 
 lock:  ## Resolve the lock files again (needs uv)
 	requirements/lock.sh
+
+# The JAX of the environment decides what is measured: install jax[cuda12] or jax[tpu] into it first.
+accelerator: setup  ## Speed and correctness on the accelerator at hand, in $(SECONDS) seconds
+	$(BIN)/python -m experiments.accelerator --out $(REPORT) --seconds $(SECONDS)
+	$(BIN)/python -m experiments.accelerator.table $(REPORT)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

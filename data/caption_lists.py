@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from svilm_jax.input.schema import Caption
 
+from .caption_text import MAX_CHARACTERS, visible
 from .official import Wanted
 
 
@@ -17,12 +18,13 @@ class CaptionLists:
     Attributes:
       rows: how many were added, empty ones included: the number that papers state.
       empty: of them without a word, which are left out.
+      too_long: of them with more characters than a caption may have, which are left out, too.
       tidied: of them whose white space was changed.
     """
 
     def __init__(self) -> None:
         """Without any caption."""
-        self.rows = self.empty = self.tidied = 0
+        self.rows = self.empty = self.too_long = self.tidied = 0
         self._texts: dict[str, list[str]] = {}
         self._rows_of: dict[str, int] = {}
 
@@ -31,8 +33,11 @@ class CaptionLists:
         self.rows += 1
         self._rows_of[video] = self._rows_of.get(video, 0) + 1
         tidy = " ".join(text.split())
-        if not tidy:
+        if not visible(tidy):
             self.empty += 1
+            return
+        if len(tidy) > MAX_CHARACTERS:
+            self.too_long += 1
             return
         self.tidied += tidy != text
         self._texts.setdefault(video, []).append(tidy)
@@ -55,6 +60,8 @@ class CaptionLists:
         notes = {}
         if self.empty:
             notes["empty captions"] = f"{self.empty:,} left out"
+        if self.too_long:
+            notes[f"captions of more than {MAX_CHARACTERS:,} characters"] = f"{self.too_long:,} left out"
         if self.tidied:
             notes["white space"] = f"stray blanks taken out of {self.tidied:,} captions"
         if bare:

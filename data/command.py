@@ -161,6 +161,12 @@ def _common(parser: argparse.ArgumentParser, required: bool = True) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="prepare again what is already prepared")
     parser.add_argument("--vocab", type=Path, metavar="FILE", help="a vocab.txt to use instead of learning one")
+    parser.add_argument(
+        "--phrases",
+        type=Path,
+        metavar="FILE",
+        help="a JSON file {caption: [noun phrase, ...]} to use instead of spaCy's parser",
+    )
 
 
 def _moving_shapes(args: argparse.Namespace) -> Path:
@@ -180,6 +186,7 @@ def _moving_shapes(args: argparse.Namespace) -> Path:
         workers=args.workers,
         overwrite=args.overwrite,
         vocab=args.vocab,
+        phrases=args.phrases,
         beam=beam_of(args.runner, args.beam_option),
     )
 
@@ -199,6 +206,7 @@ def _captioned_videos(args: argparse.Namespace) -> Path:
         workers=args.workers,
         overwrite=args.overwrite,
         vocab=args.vocab,
+        phrases=args.phrases,
         vocab_size=args.vocab_size,
         beam=beam_of(args.runner, args.beam_option),
     )

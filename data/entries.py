@@ -1,6 +1,8 @@
 """What does the preparation of any dataset start from? Entries: a record without its video, and the video's file."""
 
 import dataclasses
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,7 @@ def read_masks(entry: Entry, frames: int) -> np.ndarray | None:
     try:
         with np.load(entry.masks, allow_pickle=False) as archive:
             masks = archive["masks"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise PreparationError(f"{entry.masks}: no .npz file with an array 'masks' ({error})") from error
     if masks.dtype != np.uint8 or masks.ndim != 3 or (frames and len(masks) != frames):
         raise PreparationError(

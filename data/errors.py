@@ -3,10 +3,12 @@
 import errno
 import sqlite3
 
+from svilm_jax.errors import UserError
+
 FULL_DISK = "No space left on device. What was checked is kept: make room, and the same command resumes"
 
 
-class PreparationError(ValueError):
+class PreparationError(UserError, ValueError):
     """A dataset that cannot be prepared as asked; the message names file, line and field, and what to do."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from svilm_jax.input.schema import Caption
 
+from .caption_text import MAX_CHARACTERS, visible
 from .errors import PreparationError
 from .official import Wanted
 
@@ -55,7 +56,7 @@ def times(
         raise PreparationError(f"{where}: expected [start, end], got {span!r}")
     for name, value in zip(("start", "end"), span, strict=True):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise PreparationError(f"{where}, {name}: expected seconds from 0 on, got {value!r}")
+            raise PreparationError(f"{where}, {name}: expected seconds from 0 on, got {value!r:.80}")
     start, end = float(span[0]), float(span[1])
     if end < start:
         odd.count(f"{split}: segments that end before they start", "start and end changed places")
@@ -76,10 +77,12 @@ def seconds(text: str, where: str, name: str) -> float:
 
 
 def sentence(text: str, where: str) -> str:
-    """A sentence in one line, without blanks around it; raises PreparationError where nothing is left."""
+    """A sentence in one line, without blanks around it; raises PreparationError where nothing, or a book, is left."""
     words = " ".join(text.split())
-    if not words:
+    if not visible(words):
         raise PreparationError(f"{where}: expected a sentence, got {text!r}")
+    if len(words) > MAX_CHARACTERS:
+        raise PreparationError(f"{where}: expected a sentence, got {len(words):,} characters")
     return words
 
 

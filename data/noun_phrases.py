@@ -1,7 +1,12 @@
-"""Which noun phrases does a caption hold? Found once, offline, by spaCy's parser."""
+"""Noun phrases of captions: found once, offline, by spaCy's parser, or read from a file."""
 
 import functools
+import hashlib
+from pathlib import Path
 from typing import Any
+
+from svilm_jax.input import json_reader
+from svilm_jax.input.text_repair import Repairs
 
 from .errors import PreparationError
 
@@ -34,6 +39,48 @@ def noun_phrases(texts: list[str]) -> dict[str, tuple[str, ...]]:
 def phrase_lists(texts: list[str]) -> list[list[str]]:
     """As `noun_phrases`, for each different text in the order of its first mention: JSON values."""
     return [list(phrases) for phrases in noun_phrases(texts).values()]
+
+
+class PhraseTable:
+    """Noun phrases given by a JSON file `{caption: [phrase, ...]}`, for machines without spaCy or from another parser.
+
+    Attributes:
+      versions: identifies the content of the file, for the record of a preparation.
+    """
+
+    def __init__(self, path: Path):
+        """Reads the file.
+
+        Raises:
+          PreparationError: the file cannot be read or has another form.
+        """
+        try:
+            content = path.read_bytes()
+            table = json_reader.parse(content, str(path), repairs=Repairs())  # as captions are repaired
+        except (OSError, json_reader.JsonError) as error:
+            reason = getattr(error, "reason", error)
+            raise PreparationError(
+                f"--phrases {path}: expected a JSON file {{caption: [phrase, ...]}} ({reason})"
+            ) from error
+        lists = table.values() if isinstance(table, dict) else [None]
+        if not all(isinstance(found, list) and all(isinstance(phrase, str) for phrase in found) for found in lists):
+            raise PreparationError(f"--phrases {path}: expected a JSON object {{caption: [phrase, ...]}}")
+        self._path, self._table = path, table
+        self.versions = {"phrases": f"sha256:{hashlib.sha256(content).hexdigest()[:16]}"}
+
+    def __call__(self, texts: list[str]) -> list[list[str]]:
+        """As `phrase_lists`.
+
+        Raises:
+          PreparationError: the file has no entry for a caption.
+        """
+        different = dict.fromkeys(texts)
+        if missing := [text for text in different if text not in self._table]:
+            raise PreparationError(
+                f"--phrases {self._path}: no entry for the caption {missing[0]!r} (missing: {len(missing)} of "
+                f"{len(different)}); add the captions, with an empty list where there is no phrase"
+            )
+        return [self._table[text] for text in different]
 
 
 def parser_versions() -> dict[str, str]:

@@ -121,7 +121,9 @@ def prepare_official(dataset: Official, args: argparse.Namespace) -> Path | None
       PreparationError: annotation files that are missing or do not fit, counts that differ from the published ones
         (unless `--allow-other-counts`), too many missing or unusable videos.
     """
-    annotated = dataset.read(OfficialFiles(args.annotations), args)
+    files = OfficialFiles(args.annotations)
+    annotated = dataset.read(files, args)
+    annotated = dataclasses.replace(annotated, notes={**annotated.notes, **files.notes()})
     print(told_facts(dataset.name, annotated))
     check_facts(dataset.name, annotated, args.allow_other_counts)
     if args.dry_run:
@@ -142,6 +144,7 @@ def prepare_official(dataset: Official, args: argparse.Namespace) -> Path | None
         max_skipped_share=args.max_skipped_share,
         vocab=args.vocab,
         vocab_size=args.vocab_size,
+        phrases=args.phrases,
         encoding=Encoding(args.short_side, args.fps),
         description=dataset.help,
         labels=annotated.labels,

@@ -8,7 +8,6 @@ import dataclasses
 import fnmatch
 import gzip
 import io
-import json
 import lzma
 import tarfile
 import zipfile
@@ -16,6 +15,9 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
+
+from svilm_jax.input import json_reader
+from svilm_jax.input.text_repair import Repairs
 
 from .errors import PreparationError
 
@@ -31,10 +33,12 @@ class OfficialFile:
     Attributes:
       path: on disk; the archive's where `member` is set.
       member: its name in the archive, or "".
+      repairs: counts the strings that were not valid Unicode; all files below one folder share it.
     """
 
     path: Path
     member: str = ""
+    repairs: Repairs = dataclasses.field(default_factory=Repairs, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -65,32 +69,33 @@ class OfficialFile:
         Raises:
           PreparationError: not UTF-8.
         """
-        with self.open() as file:
-            for number, raw in enumerate(file, 1):
-                where = f"{self.where}: line {number}"
-                try:
-                    text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise PreparationError(f"{where}: expected UTF-8 ({error})") from error
+        with self.open() as file, _json_errors():
+            for where, text in json_reader.lines(file, self.where):
                 yield where, text.rstrip("\r\n")
 
     def json(self) -> Any:
-        """The document, held whole.
+        """The document, held whole; strings with half a character are repaired and counted in `repairs`.
 
         Raises:
           PreparationError: not JSON in UTF-8, or an object with a name twice, of which Python would keep one.
         """
-        with self.open() as file:
-            try:
-                return json.loads(file.read().decode("utf-8-sig"), object_pairs_hook=_named_once)
-            except ValueError as error:
-                raise PreparationError(f"{self.where}: expected JSON ({error})") from error
+        with self.open() as file, _json_errors():
+            return json_reader.document(file, self.where, self.repairs)
+
+    def json_lines(self) -> Iterator[tuple[str, Any]]:
+        """(where, value) of every line that is not blank, as a stream; otherwise as `json`."""
+        with self.open() as file, _json_errors():
+            yield from json_reader.json_lines(file, self.where, self.repairs)
 
     def _open(self, stack: contextlib.ExitStack) -> IO[bytes]:
         if not self.member:
             raw: IO[bytes] = stack.enter_context(self.path.open("rb"))
         elif self.path.name.lower().endswith(".zip"):
-            raw = stack.enter_context(stack.enter_context(zipfile.ZipFile(self.path)).open(self.member))
+            archive = stack.enter_context(zipfile.ZipFile(self.path))
+            try:
+                raw = stack.enter_context(archive.open(self.member))
+            except (RuntimeError, NotImplementedError) as error:  # a password, or a compression that zlib does not know
+                raise PreparationError(f"{self.where}: cannot be unpacked ({error}); unpack it by hand") from error
         else:
             member = stack.enter_context(tarfile.open(self.path)).extractfile(self.member)  # noqa: SIM115
             if member is None:
@@ -114,13 +119,19 @@ class OfficialFiles:
         self.root = root
         paths = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
         self._files: list[OfficialFile] = []
+        self._repairs = Repairs()
         for path in paths:
             if path.name.startswith("."):
                 continue
             if path.name.lower().endswith(ARCHIVES):
-                self._files += [OfficialFile(path, member) for member in _members(path)]
+                self._files += [OfficialFile(path, member, self._repairs) for member in _members(path)]
             else:
-                self._files.append(OfficialFile(path))
+                self._files.append(OfficialFile(path, repairs=self._repairs))
+
+    def notes(self) -> dict[str, str]:
+        """What had to be repaired in the files that were read, for the summary."""
+        note = self._repairs.note()
+        return {"text with half a character": note} if note else {}
 
     def find(self, *patterns: str) -> list[OfficialFile]:
         """All files whose published name fits one of the patterns (shell style, case ignored).
@@ -164,12 +175,12 @@ def _effort(file: OfficialFile) -> tuple[bool, bool, int]:
     return bool(file.member), (inner.name or file.path.name).endswith(".gz"), len(file.path.parts) + len(inner.parts)
 
 
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    named = dict(pairs)
-    if len(named) != len(pairs):
-        twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
-        raise ValueError(f"the name {twice!r} occurs twice in one object")
-    return named
+@contextlib.contextmanager
+def _json_errors() -> Iterator[None]:
+    try:
+        yield
+    except json_reader.JsonError as error:
+        raise PreparationError(str(error)) from error
 
 
 def _members(path: Path) -> list[str]:

@@ -1,7 +1,6 @@
 """What does each row of an official file say? CSV, JSON lines and JSON lists, each row with the place it stands at."""
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -50,15 +49,9 @@ def csv_rows(file: OfficialFile, required: Sequence[str]) -> Iterator[tuple[str,
 
 def json_lines(file: OfficialFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(where, object) of each line, as a stream; raises PreparationError for a line that is no JSON object."""
-    for where, text in file.lines():
-        if not text.strip():
-            continue
-        try:
-            entry = json.loads(text)
-        except ValueError as error:
-            raise PreparationError(f"{where}: expected a JSON object ({error})") from error
+    for where, entry in file.json_lines():
         if not isinstance(entry, dict):
-            raise PreparationError(f"{where}: expected a JSON object, got {text[:60]!r}")
+            raise PreparationError(f"{where}: expected a JSON object, got {entry!r:.60}")
         yield where, entry
 
 
@@ -68,5 +61,5 @@ def entries_of(document: Any, where: str) -> Iterator[tuple[str, Mapping[str, An
         raise PreparationError(f"{where}: expected a list of objects, got {type(document).__name__}")
     for number, entry in enumerate(document):
         if not isinstance(entry, dict):
-            raise PreparationError(f"{where}: entry {number}: expected an object, got {entry!r}")
+            raise PreparationError(f"{where}: entry {number}: expected an object, got {entry!r:.60}")
         yield f"{where}: entry {number}", entry

@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,19 +12,24 @@ from svilm_jax.input.schema import Caption
 from .checking import Checked
 from .entries import Entry
 from .journal import Journal, source_of_texts
-from .noun_phrases import CHUNK, parser_versions, phrase_lists
+from .noun_phrases import CHUNK, PhraseTable, parser_versions, phrase_lists
 from .workers import Mapper
 
 Item = tuple[Entry, Path, int]
 
 
-def find_phrases(checked: Mapping[str, Checked], journal: Journal, workers: Mapper) -> None:
-    """Notes the phrases of all captions in the journal, but for those that it knows.
+def find_phrases(
+    checked: Mapping[str, Checked], journal: Journal, workers: Mapper, table: PhraseTable | None = None
+) -> None:
+    """Notes the phrases of all captions in the journal, except those that it knows.
+
+    Args:
+      table: where the phrases come from; None: spaCy.
 
     Raises:
-      PreparationError: no parser.
+      PreparationError: no parser, or a caption that the table lacks.
     """
-    parser, known = parser_versions(), 0
+    parser, known = table.versions if table else parser_versions(), 0
     asked: collections.deque[tuple[bytes, int]] = collections.deque()
     clips = sum(len(split) for split in checked.values())
     with tqdm(total=clips, desc="noun phrases", unit="clip", disable=None) as bar:
@@ -42,7 +47,9 @@ def find_phrases(checked: Mapping[str, Checked], journal: Journal, workers: Mapp
                         asked.append((source, len(batch)))
                         yield texts
 
-        for found in workers.map(phrase_lists, unknown(), doing="noun phrases"):
+        results: Iterable[list[list[str]]]
+        results = map(table, unknown()) if table else workers.map(phrase_lists, unknown(), doing="noun phrases")
+        for found in results:
             source, size = asked.popleft()
             journal.note_phrases(source, found)
             bar.update(size)
@@ -50,9 +57,9 @@ def find_phrases(checked: Mapping[str, Checked], journal: Journal, workers: Mapp
         tqdm.write(f"noun phrases of {known} captions were found before")
 
 
-def with_phrases(checked: Checked, journal: Journal) -> Iterator[Item]:
+def with_phrases(checked: Checked, journal: Journal, table: PhraseTable | None = None) -> Iterator[Item]:
     """The usable entries of a split, as `Checked` gives them, with the phrases that the journal holds."""
-    parser = parser_versions()
+    parser = table.versions if table else parser_versions()
     for batch in _batches(checked):
         texts = _texts(batch)
         found = journal.phrases(source_of_texts(texts, parser)) if texts else []

@@ -37,13 +37,15 @@ from svilm_jax.input.vocabulary_training import train_wordpiece
 from svilm_jax.locks import LockError, locked_output
 
 from .beam import Beam, beam_working
+from .caption_times import TimesOutside
 from .checking import Checked, check_videos, told
 from .entries import Entry, read_masks
 from .errors import PreparationError
 from .journal import Journal, journal
-from .noun_phrases import parser_versions
+from .noun_phrases import PhraseTable, parser_versions
 from .phrasing import find_phrases, with_phrases
 from .transcoding import Encoding
+from .vocabulary_coverage import unknown_share
 from .workers import working
 from .writing import write_records
 
@@ -73,6 +75,7 @@ class Plan:
       max_skipped_share: of the videos that may be unusable before preparation stops.
       vocab: a vocab.txt to use; None trains one.
       vocab_size: of the trained one, at most.
+      phrases: a JSON file with the noun phrases of every caption (`PhraseTable`); None: spaCy finds them.
       encoding: to what videos are re-encoded; by default their bytes are kept.
       description: for dataset_info.json.
       labels: classes of the actions in their order; (): those that occur, sorted.
@@ -89,6 +92,7 @@ class Plan:
     max_skipped_share: float = 0.0
     vocab: Path | None = None
     vocab_size: int = 8000
+    phrases: Path | None = None
     encoding: Encoding = Encoding()
     description: str = ""
     labels: tuple[str, ...] = ()
@@ -112,6 +116,8 @@ class Plan:
             if not self.vocab.is_file():
                 raise PreparationError(f"--vocab {self.vocab}: no such file; leave it out to learn a vocabulary")
             options["vocab"] = f"sha256:{hashlib.sha256(self.vocab.read_bytes()).hexdigest()[:16]}"
+        if self.phrases is not None:
+            options |= PhraseTable(self.phrases).versions
         return dict(json.loads(json.dumps(options)))
 
 
@@ -160,7 +166,9 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
         return plan.folder
     if not any(len(entries) for entries in splits.values()):
         raise PreparationError(f"{plan.name}: no video to prepare")
-    versions = {name: importlib.metadata.version(name) for name in _VERSIONED} | parser_versions()
+    table = PhraseTable(plan.phrases) if plan.phrases else None
+    versions = {name: importlib.metadata.version(name) for name in _VERSIONED}
+    versions |= table.versions if table else parser_versions()
     with (
         building(plan.out, plan.name) as folder,
         journal(plan.out / f".{plan.name}.progress") as done,
@@ -173,13 +181,20 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
         checked = check_videos(splits, plan.encoding, done, workers, plan.max_skipped_share)
         if plan.vocab is None:
             origin = _learned_vocabulary(plan, checked, vocabulary)
+        else:
+            origin += unknown_share(load_tokenizer(vocabulary), checked)
         clips = sum(len(split) for split in checked.values())
         size = sum(int(split.bytes.sum()) for split in checked.values())
-        captions = dict.fromkeys(checked, 0)
+        captions, times = dict.fromkeys(checked, 0), {split: TimesOutside() for split in checked}
         _check_room(plan, size + OTHER_BYTES * clips)
-        find_phrases(checked, done, workers)
+        find_phrases(checked, done, workers, table)
         with tqdm(total=clips, desc="records", unit="clip", disable=None) as bar:
-            records = {split: _records(split, checked[split], done, captions, bar) for split in checked}
+            records = {
+                split: times[split].counted(
+                    _records(split, held, done, table, captions, bar), held.seconds[held.usable].tolist()
+                )
+                for split, held in checked.items()
+            }
             version = write_records(plan.name, records, folder, plan.description, OTHER_BYTES + size / clips)
         made = folder / plan.name
         views = _write_views(plan, checked, version / schema.VIEWS)
@@ -198,7 +213,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
             "unusable": unusable,
             "skipped": skipped,
             "vocabulary": origin,
-            "notes": dict(notes or {}),
+            "notes": dict(notes or {}) | {k: v for split in checked for k, v in times[split].notes(split).items()},
             "versions": versions,
         }
         (made / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -268,10 +283,10 @@ def _publish(made: Path, folder: Path) -> None:
 
 
 def _records(
-    split: str, checked: Checked, notes: Journal, captions: dict[str, int], bar: Any
+    split: str, checked: Checked, notes: Journal, table: PhraseTable | None, captions: dict[str, int], bar: Any
 ) -> Iterator[schema.Record]:
     """Complete records, read from disk one at a time; counts their captions."""
-    for entry, file, frames in with_phrases(checked, notes):
+    for entry, file, frames in with_phrases(checked, notes, table):
         yield dataclasses.replace(entry.record, video=file.read_bytes(), masks=read_masks(entry, frames))
         captions[split] += len(entry.record.captions)
         bar.update()

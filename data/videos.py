@@ -50,7 +50,11 @@ def path_inside(folder: Path, name: str, where: str) -> Path:
     if parts.is_absolute() or ".." in parts.parts or Path(name).drive:
         raise PreparationError(f"{where}: {name!r} leads out of the folder of videos; expected a path inside it")
     path = folder / parts
-    if path.exists() and not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        there = path.exists()
+    except OSError as error:  # a name that no file system takes
+        raise PreparationError(f"{where}: {name[:40]!r}...: no file can have that name ({error.strerror})") from error
+    if there and not path.resolve().is_relative_to(folder.resolve()):
         raise PreparationError(f"{where}: {name!r} leads out of the folder of videos over a link")
     return path
 

@@ -16,6 +16,7 @@ from svilm_jax.config import Config, ConfigError
 from svilm_jax.config_file import apply_overrides, read_config
 from svilm_jax.evaluation import Encoder, build_evaluators, format_table
 from svilm_jax.evaluation import evaluate as run_evaluators
+from svilm_jax.input.json_reader import read_document
 from svilm_jax.models.parameters import Params, bind
 from svilm_jax.parallel import is_first, join_hosts, make_mesh, named_mesh
 from svilm_jax.parallel.lost_processes import leave_processes, wait_for_verdict
@@ -141,7 +142,7 @@ def report(workdir: Path) -> int:
         raise ConfigError(f"{workdir}: a localiser has no page; its metrics are in {workdir / 'metrics.json'}")
     encoder = Encoder(loaded.model, loaded.config, loaded.tokenizer)
     file = workdir / "environment.json"
-    known = json.loads(file.read_text()) if file.is_file() else environment([])
+    known = read_document(file) if file.is_file() else environment([])
     print(write_report(workdir, encoder, loaded.config, known))
     return 0
 

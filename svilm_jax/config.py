@@ -14,10 +14,12 @@ from typing import Any
 
 import ml_collections
 
+from svilm_jax.errors import UserError
+
 Options = Mapping[str, Any]
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """A config that cannot be run; the message names the key, what was expected and what to do."""
 
 

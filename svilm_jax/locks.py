@@ -17,13 +17,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from svilm_jax.errors import UserError
+
 log = logging.getLogger(__name__)
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # of file systems without `flock`
 _held: set[int] = set()  # file descriptors of this process
 
 
-class LockError(Exception):
+class LockError(UserError):
     """Something that another process is writing to, or that cannot be locked; the message names the holder."""
 
 

@@ -5,57 +5,41 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from svilm_jax.config import ConfigError
+from svilm_jax.error_boundary import discard_output, escape_unencodable, failure
 
-EXIT_USER = 2  # a user's mistake, told in one line
 MODEL = "a folder of `svilm export`, a --workdir of `svilm train`, or WORKDIR/checkpoints/STEP"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(argv)
-    args, rest = parser.parse_known_args(argv)
-    if rest and args.command not in ("train", "eval", "compile", "import"):
-        parser.error(f"unknown arguments: {' '.join(rest)}")
-    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the runtime's chatter below warnings
+    escape_unencodable(sys.stdout, sys.stderr)
+    args = argparse.Namespace(command="", verbose=False)
     try:
-        return args.run(args, rest) or 0
-    except _user_errors() as error:
-        print(f"svilm {args.command}: {error}", file=sys.stderr)
-        return EXIT_USER
-
-
-def _user_errors() -> tuple[type[Exception], ...]:
-    """Errors whose message is all that a user needs. Imported late: `svilm --help` need not wait for them."""
-    from svilm_jax.input.decoding import VideoError
-    from svilm_jax.input.records import DatasetError
-    from svilm_jax.input.tokenization import TokenizerError
-
-    late: list[type[Exception]] = []
-    for module, names in {
-        "svilm_data.errors": ("PreparationError",),
-        "svilm_jax.locks": ("LockError",),
-        "svilm_jax.output_paths": ("OutputError",),
-        "svilm_jax.evaluation.clips": ("EvaluationError",),
-        "svilm_jax.input.features": ("FeatureError",),
-        "svilm_jax.inference.feature_file": ("IndexFileError",),
-        "svilm_jax.inference.video_files": ("EmbeddingError",),
-        "svilm_jax.input.stream": ("InputError",),
-        "svilm_jax.interop.folder": ("FolderError",),
-        "svilm_jax.training.checkpoints": ("CheckpointError",),
-        "svilm_jax.training.loop": ("NonFiniteError",),
-        "svilm_jax.report.errors": ("ReportError",),
-        "svilm_jax.serving.errors": ("ServingError",),
-        "svilm_jax.evaluation.score_files": ("ScoreError",),
-    }.items():
-        if module in sys.modules:  # what was never imported was never raised
-            late += [getattr(sys.modules[module], name) for name in names]
-    return (ConfigError, VideoError, DatasetError, TokenizerError, FileNotFoundError, PermissionError, *late)
+        parser = _parser(argv)
+        args, rest = parser.parse_known_args(argv)
+        if rest and args.command not in ("train", "eval", "compile", "import"):
+            parser.error(f"unknown arguments: {' '.join(rest)}")
+        logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the runtime's chatter below warnings
+        status = args.run(args, rest) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk or a reader that has gone shows here, not after the last line of Python
+        return status
+    except (Exception, KeyboardInterrupt) as error:
+        told = failure(error, args.command)
+        if told is None:
+            raise
+        if args.verbose:
+            traceback.print_exception(error)
+        if told.message:
+            print(f"svilm {args.command}".rstrip() + f": {told.message}", file=sys.stderr)
+        discard_output(sys.stdout)
+        return told.status
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -64,7 +48,9 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         description="Structured video-language pre-training: where words are, and when scenes change.",
         epilog="first steps: svilm prepare moving_shapes --out runs/data, then svilm train --help",
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="log more: sharding table, resumption, FLOPs")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="log more: sharding table, resumption, FLOPs, tracebacks"
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     config_help = (
         "--config.KEY=VALUE changes one key of the config, for example --config.train.steps=100; "
@@ -73,6 +59,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
     def add(name: str, help: str, epilog: str, run: Callable[..., int | None]) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", epilog=epilog)
+        command.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         command.set_defaults(run=run)
         return command
 

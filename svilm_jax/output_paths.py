@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
+from svilm_jax.errors import UserError
 
-class OutputError(ValueError):
+
+class OutputError(UserError, ValueError):
     """A path that cannot be written to; the message names the option, the path and what to do."""
 
 

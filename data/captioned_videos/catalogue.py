@@ -13,6 +13,7 @@ from pathlib import Path
 
 from svilm_jax.input.schema import Caption, Record
 
+from ..caption_text import CaptionTexts
 from ..entries import Entry
 from ..errors import PreparationError
 from ..video_folder import listed_files, without_ending
@@ -59,8 +60,7 @@ class Catalogue:
         if not folder.is_dir():
             raise PreparationError(f"--videos {folder}: no such folder")
         self.folder = folder
-        self.empty_captions = 0
-        self.first_empty = ""
+        self._texts = CaptionTexts()
         self._table = sqlite3.connect(database, isolation_level=None)
         # Gone with the folder that it is built in: a crash needs no recovery.
         self._table.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {_SCHEMA} BEGIN;")
@@ -89,7 +89,7 @@ class Catalogue:
             found = True
             name = fields.video_name(row.fields, row.where)
             split = fields.split_name(row.fields, row.where)
-            texts = [c for c in fields.captions(row.fields, row.where) if c[0] or self._count_empty(row.where)]
+            texts = fields.captions(row.fields, row.where, self._texts)
             number = self._video(name, split, row.where)
             self._table.executemany(
                 "INSERT INTO caption (video, text, start, end) VALUES (?, ?, ?, ?)", [(number, *c) for c in texts]
@@ -137,17 +137,10 @@ class Catalogue:
         if count:
             names = [row[0] for row in self._table.execute(f"SELECT path {unnamed} ORDER BY path LIMIT {SHOWN}")]
             notes["videos without a caption"] = f"{count} ({', '.join(names)}{', ...' if count > SHOWN else ''})"
-        if self.empty_captions:
-            notes["empty captions"] = f"{self.empty_captions}, left out (first: {self.first_empty})"
-        return notes
+        return notes | self._texts.tally.notes()
 
     def _entry(self, identity: str, path: str, captions: list[Caption]) -> Entry:
         return Entry(Record(id=identity, video=b"", captions=tuple(captions)), self.folder / path)
-
-    def _count_empty(self, where: str) -> bool:
-        self.empty_captions += 1
-        self.first_empty = self.first_empty or where
-        return False
 
     def _video(self, name: str, split: str, where: str) -> int:
         """Number of the video that a row names, noted when first seen."""

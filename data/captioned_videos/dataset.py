@@ -5,6 +5,8 @@ import math
 import shlex
 from pathlib import Path
 
+from svilm_jax.input.text_repair import Repairs
+
 from ..beam import Beam
 from ..errors import PreparationError
 from ..preparation import Plan, building, finished
@@ -30,6 +32,7 @@ def prepare(
     overwrite: bool = False,
     vocab: Path | None = None,
     vocab_size: int = 8000,
+    phrases: Path | None = None,
     beam: Beam | None = None,
 ) -> Path:
     """Prepares out_dir/name from a folder of videos.
@@ -47,6 +50,7 @@ def prepare(
       overwrite: replaces a dataset of this name.
       vocab: a vocab.txt to use instead of one learned from the training captions.
       vocab_size: of the learned one, at most.
+      phrases: a JSON file with the noun phrases of the captions, instead of spaCy.
       beam: where to do the work instead of in those processes.
 
     Returns:
@@ -65,7 +69,8 @@ def prepare(
         raise PreparationError(f"--fps {fps:g}: expected frames a second, or 0 to keep those of the file")
     if vocab is not None and vocab_size != 8000:
         raise PreparationError("--vocab and --vocab-size: give one of them")
-    rows = read_rows(captions)
+    repairs = Repairs()
+    rows = read_rows(captions, repairs)
     options = {
         "captions": f"sha256:{_digest(captions)}",
         "validation_share": validation_share,
@@ -87,6 +92,7 @@ def prepare(
         max_skipped_share=max_skipped_share,
         vocab=vocab,
         vocab_size=vocab_size,
+        phrases=phrases,
         encoding=Encoding(short_side, fps),
         description=f"Captioned videos, as {captions.name} lists them.",
     )
@@ -96,8 +102,11 @@ def prepare(
         listed.add(rows, validation_share)
         splits = listed.splits()
         notes = listed.notes()
+        if repairs.count:
+            notes["text with half a character"] = repairs.note()
         if not splits:
-            raise PreparationError(f"{captions}: no video has a caption that is not empty")
+            found = "; ".join(f"{what}: {note}" for what, note in notes.items())
+            raise PreparationError(f"{captions}: no video has a caption that is not empty" + (found and f" ({found})"))
         return prepare_entries(plan, splits, notes)
 
 

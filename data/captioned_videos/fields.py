@@ -1,4 +1,4 @@
-"""By which names may the fields of an annotation file go? Video, caption, split and times, and their values."""
+"""Fields of an annotation file (video, caption, split, times): the names that they may have, and their values."""
 
 import dataclasses
 import difflib
@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ..caption_text import CaptionTexts, is_missing, listed_numbers
 from ..errors import PreparationError
 
 
@@ -76,7 +77,7 @@ def video_name(row: Mapping[str, Any], where: str) -> str:
     key = first_of(VIDEO, row, where)
     value = row[key]
     if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
-        raise PreparationError(f"{where}, field {key!r}: {value!r}: expected the name of a video file")
+        raise PreparationError(f"{where}, field {key!r}: {_shown(value)}: expected the name of a video file")
     return str(value).strip()
 
 
@@ -92,51 +93,57 @@ def split_name(row: Mapping[str, Any], where: str) -> str:
         return ""
     split = SPLITS.get(normal(value)) if isinstance(value, str) else None
     if split is None:
-        raise PreparationError(f"{where}, field {key!r}: {value!r}: expected train, validation or test")
+        raise PreparationError(f"{where}, field {key!r}: {_shown(value)}: expected train, validation or test")
     return split
 
 
-def captions(row: Mapping[str, Any], where: str) -> list[tuple[str, float, float]]:
+def captions(row: Mapping[str, Any], where: str, texts: CaptionTexts | None = None) -> list[tuple[str, float, float]]:
     """(text, start, end) of the captions of a row; start and end are -1 where a caption has no times.
 
-    Empty texts are in it, as "", to be counted.
+    Args:
+      texts: cleans the captions, and counts those that it leaves out.
 
     Raises:
       PreparationError: no field for captions, a value of another kind, times that are no times.
     """
+    texts = CaptionTexts() if texts is None else texts
     key = first_of(CAPTION, row, where)
     where_text = f"{where}, field {key!r}"
     value = row[key]
+    if isinstance(value, str):
+        several = texts.members(value, where_text)
+        value = several if len(several) > 1 else several[0]
     members = value if isinstance(value, list) else [value]
     times: list[tuple[float, float]]
     stamps = present(TIMES, row)
-    if stamps is not None and isinstance(value, list):
-        pairs = row[stamps]
+    pairs = row[stamps] if stamps is not None else None
+    if isinstance(pairs, str):
+        pairs = listed_numbers(pairs)
+    if stamps is None or is_missing(pairs):
+        times = [_start_end(row, where)] * len(members)
+    elif isinstance(value, list):
         if not isinstance(pairs, list) or len(pairs) != len(members):
             raise PreparationError(f"{where}, field {stamps!r}: expected {len(members)} [start, end], one a caption")
         times = [_pair(pair, f"{where}, field {stamps!r}, number {i}") for i, pair in enumerate(pairs, start=1)]
-    elif stamps is not None:
-        times = [_pair(row[stamps], f"{where}, field {stamps!r}")]
     else:
-        times = [_start_end(row, where)] * len(members)
+        times = [_pair(pairs, f"{where}, field {stamps!r}")]
     found = []
     for number, (member, (start, end)) in enumerate(zip(members, times, strict=True), start=1):
         place = where_text if len(members) == 1 else f"{where_text}, caption {number}"
         if isinstance(member, dict):
             inner = {normal(name): text for name, text in member.items()}
-            found += captions(inner, place)
-        elif member is None:
-            found.append(("", start, end))
-        elif isinstance(member, str):
-            found.append((" ".join(member.split()), start, end))
+            found += captions(inner, place, texts)
+        elif member is None or isinstance(member, str):
+            text = texts.clean(member or "", place)
+            found += [(text, start, end)] if text is not None else []
         else:
-            raise PreparationError(f"{place}: {member!r}: expected a sentence")
+            raise PreparationError(f"{place}: {_shown(member)}: expected a sentence")
     return found
 
 
 def _start_end(row: Mapping[str, Any], where: str) -> tuple[float, float]:
     start, end = present(START, row), present(END, row)
-    values = [None if key is None or row[key] in (None, "") else row[key] for key in (start, end)]
+    values = [None if key is None or is_missing(row[key]) else row[key] for key in (start, end)]
     if values == [None, None]:
         return -1.0, -1.0
     if None in values:
@@ -147,7 +154,7 @@ def _start_end(row: Mapping[str, Any], where: str) -> tuple[float, float]:
 
 def _pair(pair: Any, where: str) -> tuple[float, float]:
     if not isinstance(pair, list) or len(pair) != 2:
-        raise PreparationError(f"{where}: {pair!r}: expected [start, end] in seconds")
+        raise PreparationError(f"{where}: {_shown(pair)}: expected [start, end] in seconds")
     return _span(pair[0], pair[1], where)
 
 
@@ -159,5 +166,10 @@ def _span(start: Any, end: Any, where: str) -> tuple[float, float]:
     except (TypeError, ValueError):
         first = last = math.nan
     if not (math.isfinite(last) and 0 <= first <= last):
-        raise PreparationError(f"{where}: {start!r} to {end!r}: expected seconds with 0 <= start <= end")
+        raise PreparationError(f"{where}: {_shown(start)} to {_shown(end)}: expected seconds with 0 <= start <= end")
     return first, last
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

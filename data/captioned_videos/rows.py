@@ -1,15 +1,19 @@
-"""What does an annotation file say, row by row? JSON, JSON lines, CSV and TSV, each row with the place it stands at.
+"""Rows of annotation files in JSON, JSON lines, CSV and TSV, each with the place that it stands at.
 
 JSON lines, CSV and TSV are read as a stream and may be of any length; a JSON document is read whole.
 """
 
-import codecs
+import contextlib
 import csv
 import dataclasses
-import json
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from svilm_jax.input import json_reader
+from svilm_jax.input.file_signatures import describe_placeholder
+from svilm_jax.input.text_repair import Repairs
 
 from ..errors import PreparationError
 from .fields import CAPTION, VIDEO, first_of, normal
@@ -30,105 +34,105 @@ class Row:
     fields: Mapping[str, Any]
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of an annotation file, its form told by the ending of its name.
+def read_rows(path: Path, repairs: Repairs | None = None) -> Iterator[Row]:
+    """The rows of an annotation file, its form told by the ending of its name; a gzipped one is unpacked.
+
+    Args:
+      repairs: counts strings of JSON that were not valid Unicode, which are repaired.
 
     Raises:
       PreparationError: no such file, another ending, not UTF-8, or no file of its form; names file and line.
     """
     if not path.is_file():
         raise PreparationError(f"--captions {path}: no such file")
-    form = FORMATS.get(path.suffix.lower())
+    form = FORMATS.get(Path(path.name.removesuffix(".gz")).suffix.lower())
     if form is None:
         raise PreparationError(f"--captions {path}: expected a file ending in {', '.join(FORMATS)}")
+    repairs = Repairs() if repairs is None else repairs
     if form == "csv":
         return _csv(path)
-    return _json_lines(path) if form == "jsonl" or _is_json_lines(path) else _json(path)
+    return _json_lines(path, repairs) if form == "jsonl" or _is_json_lines(path) else _json(path, repairs)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number (from 1) and text of each line, its end included, without a byte order mark."""
-    with path.open("rb") as file:
-        start = file.read(2)
-        if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            raise PreparationError(f"{path}: is UTF-16; expected UTF-8: save it as UTF-8, or convert it with iconv")
-        file.seek(0)
-        for number, line in enumerate(file, start=1):
-            try:
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise PreparationError(
-                    f"{path}: line {number}: byte 0x{line[error.start]:02x} at column {error.start + 1} is not UTF-8: "
-                    "save the file as UTF-8, or convert it with iconv -f ENCODING -t UTF-8"
-                ) from error
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of the file; what is wrong with them or with their JSON becomes a `PreparationError`."""
+    try:
+        with json_reader.opened(path) as stream:
+            yield stream
+    except json_reader.JsonError as error:
+        raise PreparationError(str(error)) from error
 
 
 def _csv(path: Path) -> Iterator[Row]:
-    lines = _lines(path)
-    first = next(lines, (1, ""))[1]
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
-    reader = csv.reader(_chain(first, lines), delimiter=delimiter, strict=True)
-    try:
-        header = [normal(name) for name in next(reader, [])]
-        twice = {name for name in header if name and header.count(name) > 1}
-        if twice:
-            raise PreparationError(f"{path}: line 1: column {sorted(twice)[0]!r} stands twice in the header")
-        if not any(header):
-            raise PreparationError(f"{path}: line 1: expected a header that names the columns, as video,caption")
-        for kind in (VIDEO, CAPTION):
-            first_of(kind, dict.fromkeys(header), f"{path}: line 1 (the header)")
-        while True:
-            number = reader.line_num + 1  # a quoted field may run over several lines: the first is named
-            cells = next(reader, None)
-            if cells is None:
-                return
-            if not any(cells):
-                continue  # an empty line
-            if len(cells) != len(header):
-                raise PreparationError(
-                    f"{path}: line {number}: {len(cells)} fields, but the header has {len(header)}: a field that holds "
-                    f"a {'tab' if delimiter == chr(9) else repr(delimiter)} has to stand in double quotes"
-                )
-            yield Row(f"{path}: line {number}", dict(zip(header, cells, strict=True)))
-    except csv.Error as error:
-        raise PreparationError(f"{path}: line {reader.line_num}: no CSV ({error})") from error
+    with _opened(path) as stream:
+        lines = (text for _, text in json_reader.lines(stream, str(path)))
+        first = next(lines, "")
+        found = describe_placeholder(first.encode())
+        if found is not None and not found.startswith("a text file"):
+            raise PreparationError(f"{path}: expected CSV, found {found}")
+        tabs = path.name.lower().removesuffix(".gz").endswith(".tsv")
+        delimiter = "\t" if tabs else max(",;\t", key=first.count)
+        reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
+        try:
+            yield from _csv_rows(reader, path, delimiter)
+        except csv.Error as error:
+            told = "is a double quote not closed?" if "field limit" in str(error) else error
+            raise PreparationError(f"{path}: line {reader.line_num}: expected CSV ({told})") from error
 
 
-def _chain(first: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
-    yield first
-    for _, line in lines:
-        yield line
+def _csv_rows(reader: Any, path: Path, delimiter: str) -> Iterator[Row]:
+    header = [normal(name) for name in next(reader, [])]
+    twice = {name for name in header if name and header.count(name) > 1}
+    if twice:
+        raise PreparationError(f"{path}: line 1: column {sorted(twice)[0]!r} stands twice in the header")
+    if not any(header):
+        raise PreparationError(f"{path}: line 1: expected a header that names the columns, as video,caption")
+    for kind in (VIDEO, CAPTION):
+        first_of(kind, dict.fromkeys(header), f"{path}: line 1 (the header)")
+    while True:
+        number = reader.line_num + 1  # a quoted field may run over several lines: the first is named
+        cells = next(reader, None)
+        if cells is None:
+            return
+        if not any(cells):
+            continue  # an empty line
+        if len(cells) != len(header):
+            raise PreparationError(
+                f"{path}: line {number}: {len(cells)} fields, but the header has {len(header)}: a field that holds "
+                f"a {'tab' if delimiter == chr(9) else repr(delimiter)} has to stand in double quotes"
+            )
+        yield Row(f"{path}: line {number}", dict(zip(header, cells, strict=True)))
 
 
-def _json_lines(path: Path) -> Iterator[Row]:
-    for number, line in _lines(path):
-        if not line.strip():
-            continue
-        where = f"{path}: line {number}"
-        yield Row(where, _object(_parse(line, where), where))
+def _json_lines(path: Path, repairs: Repairs) -> Iterator[Row]:
+    with _opened(path) as stream:
+        for where, value in json_reader.json_lines(stream, str(path), repairs):
+            yield Row(where, _object(value, where))
 
 
 def _is_json_lines(path: Path) -> bool:
-    """Whether a .json file holds an object a line, as many do: two lines that are complete objects."""
+    """Whether a .json file holds an object per line, as many do: two lines that are complete objects."""
     objects = 0
-    for _, line in _lines(path):
-        if line.strip():
-            try:
-                objects += isinstance(json.loads(line), dict)
-            except ValueError:
-                return False
-            if objects != 1:
-                return objects == 2
+    with _opened(path) as stream:
+        try:
+            for _, value in json_reader.json_lines(stream, str(path)):
+                objects += isinstance(value, dict)
+                if objects != 1:
+                    return objects == 2
+        except json_reader.JsonError:
+            pass
     return False
 
 
-def _json(path: Path) -> Iterator[Row]:
-    document = _parse("".join(line for _, line in _lines(path)), str(path))
+def _json(path: Path, repairs: Repairs) -> Iterator[Row]:
+    with _opened(path) as stream:
+        document = json_reader.document(stream, str(path), repairs)
     yield from _document(document, path)
 
 
 def _document(document: Any, path: Path) -> Iterator[Row]:
-    """Rows of a list of objects, of a mapping from names, or of either below one key."""
+    """Rows of a list of objects, of a mapping from names, of either below one key, or of one object that is a row."""
     if isinstance(document, list):
         for number, item in enumerate(document, start=1):
             where = f"{path}: item {number}"
@@ -139,6 +143,9 @@ def _document(document: Any, path: Path) -> Iterator[Row]:
     inside = _wrapped(document)
     if inside is not None:
         yield from _document(inside, path)
+        return
+    if _is_row(document):
+        yield Row(f"{path}: its one object", _object(document, str(path)))
         return
     for name, value in document.items():
         where = f"{path}: video {name!r}"
@@ -164,6 +171,13 @@ def _wrapped(document: dict[str, Any]) -> Any:
     return None
 
 
+def _is_row(document: Mapping[str, Any]) -> bool:
+    """Whether an object is itself a row, with a video and a caption, and not a mapping from names of videos."""
+    names = {normal(key): value for key, value in document.items()}
+    video = next((name for name in VIDEO.names if name in names), None)
+    return video is not None and isinstance(names[video], (str, int)) and any(name in names for name in CAPTION.names)
+
+
 def _names_video(item: Mapping[str, Any]) -> bool:
     return any(normal(key) in VIDEO.names for key in item)
 
@@ -179,24 +193,4 @@ def _object(item: Any, where: str) -> dict[str, Any]:
         if name in fields:
             raise PreparationError(f"{where}: field {name!r} stands twice")
         fields[name] = value
-    return fields
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, where))
-    except json.JSONDecodeError as error:
-        place = f"{where}: line {error.lineno}, column {error.colno}" if "line" not in where else where
-        raise PreparationError(f"{place}: no JSON ({error.msg})") from error
-    except RecursionError as error:
-        raise PreparationError(f"{where}: no JSON that can be read (nested too deeply)") from error
-
-
-def _unique(pairs: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:
-    """An object whose names are all different: of two equal ones JSON readers drop the first without a word."""
-    fields: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in fields:
-            raise PreparationError(f"{where}: {key!r} stands twice in one object; put its captions into one list")
-        fields[key] = value
     return fields

@@ -9,6 +9,7 @@ import math
 from collections.abc import Collection, Iterator
 
 from ..caption_table import MICROSECONDS, CaptionTable, LeftOut, Said
+from ..caption_text import MAX_CHARACTERS, visible
 from ..errors import PreparationError
 from ..official import Annotated, Fact, Official
 from ..official_files import OfficialFile, OfficialFiles
@@ -50,8 +51,10 @@ def _captions(
         for sentence in sentences:
             text = " ".join(sentence.text.split())
             start = max(0.0, sentence.start)
-            if not text:
+            if not visible(text):
                 left_out.add("empty captions", where)
+            elif len(text) > MAX_CHARACTERS:
+                left_out.add(f"captions of more than {MAX_CHARACTERS:,} characters", where)
             elif start >= sentence.end:
                 left_out.add("captions that end before they begin", where)
             elif seconds:

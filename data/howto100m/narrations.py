@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import ijson
 
+from svilm_jax.input.text_repair import RepairedJson
+
 from ..errors import PreparationError
 from ..official import field
 from ..official_files import OfficialFile, OfficialFiles
@@ -57,11 +59,11 @@ def _from_json(files: Iterable[OfficialFile]) -> Iterator[Narration]:
         seen = False
         with file.open() as stream:
             try:
-                for video, said in ijson.kvitems(stream, "", use_float=True):
+                for video, said in ijson.kvitems(RepairedJson(stream, file.repairs, file.where), "", use_float=True):
                     seen = True
                     where = f"{file.where}: video {video!r}"
                     yield video, where, list(_sentences(said, where))
-            except ijson.JSONError as error:
+            except (ijson.JSONError, UnicodeDecodeError) as error:
                 told = " ".join(str(error).split())
                 raise PreparationError(f"{file.where}: expected JSON, {SHAPE} ({told})") from error
         if not seen:

@@ -1,10 +1,10 @@
 """What do the annotation files of moving shapes say? Raw folder to entries, as for a downloaded dataset."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from svilm_jax.input.json_reader import read_document
 from svilm_jax.input.schema import Action, Caption, Question, Record, SceneObject
 
 from ..entries import Entry
@@ -26,8 +26,8 @@ def read_annotations(raw: Path) -> dict[str, list[Entry]]:
 
 def _read_split(raw: Path, path: Path) -> list[Entry]:
     try:
-        videos = json.loads(path.read_text(encoding="utf-8"))["videos"]
-    except (ValueError, KeyError) as error:
+        videos = read_document(path)["videos"]
+    except (ValueError, KeyError, TypeError) as error:
         raise PreparationError(f'{path}: expected JSON of the form {{"videos": [...]}} ({error})') from error
     entries = []
     for number, video in enumerate(videos):

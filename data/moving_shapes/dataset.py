@@ -22,6 +22,7 @@ def prepare(
     workers: int = 1,
     overwrite: bool = False,
     vocab: Path | None = None,
+    phrases: Path | None = None,
     beam: Beam | None = None,
 ) -> Path:
     """Renders, encodes and prepares moving shapes.
@@ -33,6 +34,7 @@ def prepare(
       workers: processes; the result does not depend on it.
       overwrite: makes it again where it is already there.
       vocab: a vocab.txt to use instead of one trained on the captions.
+      phrases: a JSON file with the noun phrases of the captions, instead of spaCy.
       beam: where to prepare what was rendered; rendering stays here.
 
     Returns:
@@ -52,6 +54,7 @@ def prepare(
         workers=workers,
         overwrite=overwrite,
         vocab=vocab,
+        phrases=phrases,
         beam=beam,
         vocab_size=VOCAB_SIZE,
         description="Rendered clips of moving shapes with captions, masks, cuts, actions and questions.",

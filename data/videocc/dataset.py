@@ -12,6 +12,7 @@ import urllib.parse
 from collections.abc import Iterator
 
 from ..caption_table import CaptionTable, LeftOut, Said
+from ..caption_text import MAX_CHARACTERS, visible
 from ..errors import PreparationError
 from ..official import Annotated, Fact, Official
 from ..official_files import OfficialFile, OfficialFiles
@@ -95,8 +96,11 @@ def _said(row: list[str], where: str, left_out: LeftOut) -> Said | None:
         raise PreparationError(f"{where}, field 'URL': expected the address of a YouTube video, got {row[0]!r}")
     start, end = (_microseconds(row[k], COLUMNS[k], where) for k in (1, 2))
     text = " ".join(row[3].split())
-    if not text:
+    if not visible(text):
         left_out.add("empty captions", where)
+        return None
+    if len(text) > MAX_CHARACTERS:
+        left_out.add(f"captions of more than {MAX_CHARACTERS:,} characters", where)
         return None
     if start >= end:
         left_out.add("parts that end before they begin", where)

@@ -1,11 +1,11 @@
-"""The same model and loss in PyTorch, to be timed beside: nothing else uses it.
+"""S-ViLM and its training step in PyTorch: the baseline of the train-step benchmarks.
 
-Written from the method with what PyTorch offers: `nn.Linear`, `nn.LayerNorm`, `scaled_dot_product_attention`. Names
-of modules are those of the JAX model, so that its parameters can be copied over (`copy_parameters`) and both can be
-held to the same loss and gradients before anything is timed (`experiments/benchmarks/train_step.py` does).
+Written from the method with PyTorch's own parts: `nn.Linear`, `nn.LayerNorm`, `scaled_dot_product_attention`. Modules
+are named as in the JAX model, so that its parameters can be copied (`copy_parameters`) and loss and gradients compared
+before anything is timed (`train_step.py` does).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -176,6 +176,44 @@ class Peer(nn.Module):
         cosine = torch.einsum("imc,jkc->imjk", members, nouns)
         total = total + info_nce(((cosine / 0.07).softmax(dim=1) * cosine).sum(dim=1).mean(dim=2) / 0.07)
         return total + temporal_grouping(tokens.float().mean(dim=2), batch["splice_mask"])
+
+
+def make_train_step(
+    peer: Peer, config: Config, batch: Mapping[str, np.ndarray], device: str, compiled: bool
+) -> Callable[[], Tensor]:
+    """Returns a function that takes one training step and returns the loss, without waiting for the device.
+
+    Cut and paste, forward, backward, clipping and SGD with momentum; bfloat16 autocast and a fused optimizer on CUDA.
+    """
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32 for what stays in float32
+    peer.to(device)
+    model = torch.compile(peer) if compiled else peer
+    inputs = {name: torch.from_numpy(np.array(batch[name])).to(device) for name in ("video", "text", "nouns")}
+    inputs |= {"text": inputs["text"].long(), "nouns": inputs["nouns"].long()}
+    settings, times, rows = config.optimizer, peer.grid[0], len(batch["video"])
+    block = min(config.splice.block, rows)
+    optimizer = torch.optim.SGD(
+        peer.parameters(), 1e-4, settings.momentum, weight_decay=settings.weight_decay, fused=device == "cuda" or None
+    )
+
+    def step() -> Tensor:
+        duration = torch.randint(times // 2 + 1, times, (rows, 1), device=device)
+        start = (torch.rand(rows, 1, device=device) * (times - duration + 1)).long()
+        index = torch.arange(times, device=device)
+        mask = (index >= start) & (index < start + duration)
+        keep = mask.repeat_interleave(peer.tubelet[0], dim=1)[:, :, None, None, None]
+        others = inputs["video"].unflatten(0, (-1, block)).roll(1, dims=1).flatten(0, 1)
+        spliced = torch.where(keep, inputs["video"], others)
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            loss = model({**inputs, "video": spliced, "splice_mask": mask})
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(peer.parameters(), settings.clip_norm)
+        optimizer.step()
+        return loss.detach()
+
+    return step
 
 
 def project(layer: nn.Linear, x: Tensor) -> Tensor:

@@ -1,20 +1,20 @@
-"""How fast is a training step? The real one, with the full objective, beside the same architecture in PyTorch.
+"""Train-step benchmark: the real step with the full objective, beside the same architecture in PyTorch.
 
-    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python experiments/benchmarks/train_step.py --variant S --frames 16 \\
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python -m experiments.benchmarks.train_step --variant S --frames 16 \\
         --size 112 --batch 8 --peer --out experiments/results/train_step_cpu.json
 
 Both sides do the same work in one process: cut and paste, both towers, three losses, gradients, clipping, SGD with
-momentum; float32 on CPUs, bfloat16 with float32 parameters on accelerators. The peer (torch_peer.py) starts from the
-same parameters; before anything is timed its loss and gradients have to be ours. It runs as it is and compiled
-(`torch.compile`), and the faster one is what we are held against. They take turns of three steps each, of which the
-first is not counted: steps of a training follow each other, and the first after a pause gets its memory anew (on CPUs
-without large pages, see the variable above, that takes as long as half a step). Times are medians over all turns.
+momentum; float32 on CPUs. The peer (torch_peer.py) starts from the same parameters; before anything is timed its loss
+and gradients must equal ours. It runs eagerly and compiled (`torch.compile`), and the faster one is the reference.
+The sides take turns of three steps each, of which the first is not counted: steps of a training follow each other, and
+the first after a pause gets its memory anew (on CPUs without large pages, see the variable above, that takes as long
+as half a step). Times are medians over all turns. For GPUs see `experiments/accelerator`.
 
   model FLOPs  matrix products of the method, counted by hand (svilm_jax/models/flops.py); nothing twice
-  MFU          model FLOPs a second, over the rate of a matrix product of the same dtype measured in the same run
-  HFU          the same with what is really computed, rematerialisation included (counted in the jaxpr)
+  MFU          model FLOPs per second, over the rate of a matrix product of the same dtype measured in the same run
+  HFU          the same with what is really computed, rematerialization included (counted in the jaxpr)
 
-`--curve` repeats ours for other frames, sizes, batches and numbers of groups, and draws the cost.
+`--curve` repeats ours for other frames, sizes, batches and numbers of groups, and plots the cost.
 """
 
 import argparse
@@ -31,33 +31,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from svilm_jax.config import Config
+from experiments.benchmarks.compiled_step import VOCAB_SIZE, CompiledStep, compile_step, random_batch
 from svilm_jax.config_file import read_config
-from svilm_jax.input.batch_spec import batch_spec
-from svilm_jax.models.flops import task_flops
 from svilm_jax.models.svilm import compute_dtype
 from svilm_jax.objectives import build_objectives
-from svilm_jax.parallel import make_mesh, matmul_rate, to_global_batch
-from svilm_jax.parallel.arithmetic import product_flops
-from svilm_jax.training.ahead_of_time import planned_bytes
+from svilm_jax.parallel import matmul_rate
 from svilm_jax.training.loss import cut_and_paste, encode, loss_of
-from svilm_jax.training.optimizer import make_optimizer, make_schedule
-from svilm_jax.training.state import init_state, make_structure
-from svilm_jax.training.step import make_step
 
-VOCAB = 30522
 CURVES = {"frames": (4, 8, 16, 32), "size": (64, 96, 128, 160), "batch": (2, 4, 8, 16), "groups": (8, 16, 32, 64)}
 
 
 @dataclasses.dataclass
 class Ours:
-    """A compiled step with its state, and what is known of it."""
+    """Our side of the benchmark: the compiled step, a function that runs it once, and what the peer is checked with."""
 
-    config: Config
+    step: CompiledStep
     run: Callable[[], None]
-    compile_seconds: float
-    peak_bytes: int
-    hardware_flops: float
     params: Any
     batch: dict[str, np.ndarray]
     loss: Callable[..., Any]
@@ -85,7 +74,7 @@ def main() -> None:
     sides = {"svilm_jax": ours.run} | (peers(ours, args.eager) if args.peer else {})
     seconds = timed(sides, args.repeats)
     size = 2048 if jax.default_backend() == "cpu" else 8192
-    rate = matmul_rate(jax.local_devices()[0], compute_dtype(ours.config.model), size, 1.0)
+    rate = matmul_rate(jax.local_devices()[0], compute_dtype(ours.step.config.model), size, 1.0)
     rows = [row(name, taken, ours, rate) for name, taken in seconds.items()]
     for line in rows:
         print(
@@ -116,95 +105,42 @@ def main() -> None:
 
 
 def build(variant: str, shape: dict[str, int], changes: list[str]) -> Ours:
-    """The paper's config at this size, its step compiled, and one batch of noise on the device."""
+    """The paper's config at this size, its step compiled, and one random batch on the device."""
     keys = {"frames": "model.video.frames", "size": "model.video.size", "batch": "train.batch_size"}
     keys["groups"] = "model.grouping.num_groups"
     fixed = ["model.remat=none", "optimizer.name=sgd", "train.steps=1000", f"splice.block={min(8, shape['batch'])}"]
     overrides = [f"--config.{keys[name]}={value}" for name, value in shape.items()]
     overrides += [f"--config.{change}" for change in (*fixed, *changes)]
     config = read_config(f"configs/pretrain/svilm_b.py:variant={variant}", overrides)
-    mesh = make_mesh(config.mesh)
-    optimizer = make_optimizer(config.optimizer, 1000)
-    objectives = build_objectives(config.objectives, config)
-    batch = noise(config)
-    with jax.set_mesh(mesh):
-        structure = make_structure(config, VOCAB, 0, optimizer, mesh)
-        state = init_state(config, VOCAB, optimizer, structure)
-        params = jax.tree.map(np.asarray, state.params)
-        step = make_step(config, structure, objectives, optimizer, make_schedule(config.optimizer, 1000))
-        placed = to_global_batch(batch, mesh)
-        traced = step.trace(state, placed)
-        started = time.perf_counter()
-        compiled = traced.lower().compile()
-        seconds = time.perf_counter() - started
+    step = compile_step(config)
+    batch = random_batch(config)
+    state, placed = step.init_state(), step.place(batch)
+    params = jax.tree.map(np.asarray, state.params)
     kept = [state]
+    objectives = build_objectives(config.objectives, config)
 
     def run() -> None:
-        kept[0], metrics = compiled(kept[0], placed)
-        jax.block_until_ready(metrics["loss/total"])
+        kept[0], _ = step.time(kept[0], placed, 1)
 
     def loss(params: Any, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Of the batch, cut and pasted by `key`; and that batch."""
         rows = cut_and_paste(config, {name: jnp.asarray(array) for name, array in batch.items()}, key)
-        outputs = encode(config, structure, params, rows, key)
+        outputs = encode(config, step.structure, params, rows, key)
         return loss_of(config, objectives, outputs, rows, key)[0], rows
 
-    flops = product_flops(traced.jaxpr)
-    return Ours(config, run, seconds, planned_bytes(compiled), flops, params, batch, loss)
+    return Ours(step, run, params, batch, loss)
 
 
-def noise(config: Config) -> dict[str, np.ndarray]:
-    """A batch of random clips and sentences; every phrase is there."""
-    rng = np.random.default_rng(0)
-    batch = {}
-    for name, (size, kind) in batch_spec(config).items():
-        high = {"video": 256, "text": VOCAB, "nouns": VOCAB}.get(name)
-        batch[name] = rng.integers(1, high, size).astype(kind) if high else np.ones(size, kind)
-    for name in ("text", "nouns"):
-        batch[name][..., batch[name].shape[-1] * 3 // 4 :] = 0
-    return batch | {"text_mask": batch["text"] != 0}
+def peers(ours: Ours, eager: bool) -> dict[str, Callable[[], Any]]:
+    """PyTorch's steps, once their loss and gradients have been found to equal ours."""
+    from experiments.benchmarks.torch_peer import Peer, copy_parameters, make_train_step
 
-
-def peers(ours: Ours, eager: bool) -> dict[str, Callable[[], None]]:
-    """PyTorch's steps, once their loss and gradients have been found to be ours."""
-    import torch
-    from torch_peer import Peer, copy_parameters
-
-    device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
-    peer = Peer(ours.config, VOCAB)
+    config = ours.step.config
+    peer = Peer(config, VOCAB_SIZE)
     copy_parameters(peer, ours.params)
     check(peer, ours)
-    peer.to(device)
-    batch = {name: torch.from_numpy(ours.batch[name]).to(device) for name in ("video", "text", "nouns")}
-    batch |= {"text": batch["text"].long(), "nouns": batch["nouns"].long()}
-    settings, times = ours.config.optimizer, peer.grid[0]
-    optimizer = torch.optim.SGD(peer.parameters(), 1e-4, settings.momentum, weight_decay=settings.weight_decay)
-    half = device == "cuda"
-    blocks = ours.config.splice.block
-
-    def step(model: Any) -> Callable[[], None]:
-        def run() -> None:
-            rows = len(batch["video"])
-            duration = torch.randint(times // 2 + 1, times, (rows, 1), device=device)
-            start = (torch.rand(rows, 1, device=device) * (times - duration + 1)).long()
-            index = torch.arange(times, device=device)
-            mask = (index >= start) & (index < start + duration)
-            keep = mask.repeat_interleave(peer.tubelet[0], dim=1)[:, :, None, None, None]
-            others = batch["video"].unflatten(0, (-1, blocks)).roll(1, dims=1).flatten(0, 1)
-            spliced = torch.where(keep, batch["video"], others)
-            with torch.autocast(device, torch.bfloat16, enabled=half):
-                loss = model({**batch, "video": spliced, "splice_mask": mask})
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(peer.parameters(), settings.clip_norm)
-            optimizer.step()
-            if half:
-                torch.cuda.synchronize()
-
-        return run
-
-    found = {"torch": step(peer)}
-    return found if eager else found | {"torch.compile": step(torch.compile(peer))}
+    found = {"torch": make_train_step(peer, config, ours.batch, "cpu", compiled=False)}
+    return found if eager else found | {"torch.compile": make_train_step(peer, config, ours.batch, "cpu", True)}
 
 
 def check(peer: Any, ours: Ours) -> None:
@@ -217,7 +153,7 @@ def check(peer: Any, ours: Ours) -> None:
     arrays = {name: torch.from_numpy(np.array(rows[name])) for name in ("video", "text", "nouns", "splice_mask")}
     loss = peer({**arrays, "text": arrays["text"].long(), "nouns": arrays["nouns"].long()})
     loss.backward()
-    tolerance = 1e-4 if compute_dtype(ours.config.model) == jnp.float32 else 3e-2
+    tolerance = 1e-4 if compute_dtype(ours.step.config.model) == jnp.float32 else 3e-2
     np.testing.assert_allclose(loss.item(), float(value), rtol=tolerance)
     theirs = float(torch.stack([p.grad.square().sum() for p in peer.parameters()]).sum().sqrt())
     norm = float(jnp.sqrt(sum(jnp.sum(jnp.square(s)) for s in jax.tree.leaves(slopes))))
@@ -225,7 +161,7 @@ def check(peer: Any, ours: Ours) -> None:
     print(f"loss {loss.item():.5f} of the peer, {float(value):.5f} ours; gradient {theirs:.5f} and {norm:.5f}")
 
 
-def timed(sides: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
+def timed(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Median seconds of a step of each, over `repeats` turns."""
     found: dict[str, list[float]] = {name: [] for name in sides}
     for run in sides.values():
@@ -242,13 +178,13 @@ def timed(sides: dict[str, Callable[[], None]], repeats: int) -> dict[str, float
 
 def row(name: str, seconds: float, ours: Ours, rate: float) -> dict[str, Any]:
     """One line of the table."""
-    clips = ours.config.train.batch_size
-    model = task_flops(ours.config) * clips / seconds
+    clips = ours.step.config.train.batch_size
+    model = ours.step.model_flops / seconds
     line: dict[str, Any] = {"side": name, "seconds": seconds, "clips_per_second": clips / seconds}
     line |= {"model_tflops_per_second": model / 1e12, "mfu": model / rate}
     if name == "svilm_jax":
-        line |= {"hfu": ours.hardware_flops / seconds / rate, "compile_seconds": ours.compile_seconds}
-        line["peak_gib"] = ours.peak_bytes / 2**30
+        line |= {"hfu": ours.step.hardware_flops / seconds / rate, "compile_seconds": ours.step.compile_seconds}
+        line["peak_gib"] = ours.step.peak_bytes / 2**30
     return line
 
 
@@ -259,7 +195,7 @@ def curve(variant: str, shape: dict[str, int], changes: list[str], repeats: int)
         for value in values:
             ours = build(variant, {**shape, axis: value}, changes)
             seconds = timed({"svilm_jax": ours.run}, repeats)["svilm_jax"]
-            points.append({"axis": axis, "value": value, "seconds": seconds, "peak_gib": ours.peak_bytes / 2**30})
+            points.append({"axis": axis, "value": value, "seconds": seconds, "peak_gib": ours.step.peak_bytes / 2**30})
             print(f"{axis} {value}: {seconds:.3f} s, {points[-1]['peak_gib']:.2f} GiB", flush=True)
     return points
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from svilm_jax.config import VideoConfig
+from svilm_jax.errors import UserError
 from svilm_jax.input.clips import Clip, clip_masks, evaluation_clips
 from svilm_jax.input.decoding import VideoError, probe
 from svilm_jax.input.records import RecordSource, open_records
@@ -18,7 +19,7 @@ from svilm_jax.input.schema import Record
 log = logging.getLogger(__name__)
 
 
-class EvaluationError(ValueError):
+class EvaluationError(UserError, ValueError):
     """A task that cannot be evaluated on the data given; the message names the split and what it lacks."""
 
 

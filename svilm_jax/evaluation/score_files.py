@@ -1,6 +1,5 @@
 """What does a file of answers or scores hold? JSON, JSON lines or NumPy, and what is wrong with it in one line."""
 
-import gzip
 import json
 import math
 from pathlib import Path
@@ -8,10 +7,14 @@ from typing import Any
 
 import numpy as np
 
-_GZIP = b"\x1f\x8b"
+from svilm_jax.errors import UserError
+from svilm_jax.input import json_reader
+from svilm_jax.input.file_signatures import SIGNATURE_BYTES, describe_placeholder
+
+_NPY = b"\x93NUMPY"
 
 
-class ScoreError(ValueError):
+class ScoreError(UserError, ValueError):
     """A file that cannot be scored; the message names the file, the entry, what was expected and what was found."""
 
 
@@ -21,38 +24,52 @@ def read_json(path: str | Path) -> Any:
     Whether it is gzipped is read from the first bytes and not from the name: downloads lose or gain a `.gz`.
 
     Raises:
-      ScoreError: unreadable, not JSON, not UTF-8.
+      ScoreError: unreadable, damaged, not JSON, not UTF-8, or a name twice in one object.
     """
     path = Path(path)
     try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == _GZIP else raw).decode("utf-8-sig")
-        if ".jsonl" in path.suffixes:
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        return json.loads(text)
-    except (OSError, EOFError) as error:
-        raise ScoreError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    except UnicodeDecodeError as error:
-        raise ScoreError(f"{path}: not a text file: {error}") from error
-    except json.JSONDecodeError as error:
-        hint = "; is it JSON lines? then name it .jsonl" if error.msg == "Extra data" else ""
-        raise ScoreError(f"{path}: not JSON: {error}{hint}") from error
+        if {".jsonl", ".ndjson"} & set(path.suffixes):
+            return [value for _, value in json_reader.read_lines(path)]
+        return json_reader.read_document(path)
+    except json_reader.JsonError as error:
+        raise ScoreError(str(error)) from error
+    except OSError as error:
+        raise ScoreError(f"{path}: {error.strerror or error}") from error
 
 
 def read_array(path: str | Path) -> np.ndarray:
     """The array of an .npy file, never one with pickled objects: such a file can run code when it is opened.
 
     Raises:
-      ScoreError: unreadable, not .npy, pickled, an .npz archive.
+      ScoreError: unreadable, not .npy, an array of objects, an .npz archive, or larger than this machine's memory.
     """
+    path = Path(path)
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise ScoreError(f"{path}: not a NumPy .npy file of numbers: {error}") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise ScoreError(f"{path}: expected one array (.npy), this is an archive of several (.npz)")
-    return array
+        with path.open("rb") as file:
+            start = file.peek(SIGNATURE_BYTES)[:SIGNATURE_BYTES]
+            if not start.startswith(_NPY):
+                raise ScoreError(f"{path}: expected a NumPy array as numpy.save writes it (.npy), found {_kind(start)}")
+            # Not `numpy.load`, which opens archives and pickles too, and advises to unpickle what it does not know.
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise ScoreError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, EOFError, SyntaxError, TypeError) as error:
+        if isinstance(error, ScoreError):
+            raise
+        objects = "Object arrays" in str(error)
+        reason = "holds Python objects, which are never unpickled; save an array of numbers" if objects else error
+        raise ScoreError(f"{path}: {reason if objects else f'damaged NumPy array ({reason})'}") from error
+    except (MemoryError, OverflowError) as error:
+        raise ScoreError(f"{path}: says that it holds more numbers than fit into memory ({error})") from error
+
+
+def _kind(start: bytes) -> str:
+    """What a file is whose first bytes are not those of an array, for errors."""
+    if not start:
+        return "an empty file"
+    if start.startswith(b"PK"):
+        return "an archive of several arrays (.npz) or another ZIP archive"
+    return describe_placeholder(start) or "another kind of file"
 
 
 def table(value: Any, where: str) -> dict[str, Any]:
@@ -96,7 +113,7 @@ def number(value: Any, where: str) -> float:
     """
     try:
         found = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
         raise ScoreError(f"{where}: expected a finite number, found {_shown(value)}")

@@ -17,6 +17,7 @@ from svilm_jax.config import ConfigError
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
 from svilm_jax.inference.encoding import FEATURES, Encoder
 from svilm_jax.input.features import FeatureIndex, VideoFeatures, file_name, window_starts, write_index
+from svilm_jax.input.json_reader import read_document
 from svilm_jax.input.schema import Record
 from svilm_jax.locks import locked_output
 
@@ -135,7 +136,7 @@ def _check_same(path: Path, made_from: dict) -> None:
     """Refuses to mix features of two origins in one folder."""
     now = json.loads(json.dumps(made_from))
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_document(path)
         if before != now:
             changed = [f"{key} was {before.get(key)!r}, is {now[key]!r}" for key in now if before.get(key) != now[key]]
             raise EvaluationError(f"{path.parent}: holds other features ({'; '.join(changed)}): give another --out")

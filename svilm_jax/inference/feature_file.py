@@ -21,12 +21,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from svilm_jax.errors import UserError
+
 FORMAT_VERSION = 1
 _KEY = b"svilm"
 _ROWS_AT_ONCE = 8192  # read or copied at a time: 8 MiB of embeddings of width 256
 
 
-class IndexFileError(ValueError):
+class IndexFileError(UserError, ValueError):
     """A file of embeddings that cannot be used; the message names it and what to do."""
 
 

@@ -3,12 +3,15 @@
 import argparse
 import dataclasses
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from svilm_jax.config import ConfigError
 from svilm_jax.inference.index import FoundClip, open_index
 from svilm_jax.inference.trained import TrainedModel
+from svilm_jax.input.text_repair import repaired
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, load: Callable[[str | Path], TrainedModel]) -> None:
-    """Prints what was found.
+    """Prints what was found, and on stderr what of the sentence was not understood.
 
     Args:
       args: as `add_arguments` says.
@@ -35,17 +38,33 @@ def run(args: argparse.Namespace, load: Callable[[str | Path], TrainedModel]) ->
       ConfigError: an empty sentence, or `--top` below 1.
       IndexFileError: the file cannot be used, or is of another model.
     """
-    if not args.text.strip():
+    text = _argument(args.text)
+    if not text.strip():
         raise ConfigError("TEXT is empty: give a sentence, such as 'a red square'")
     if args.top < 1:
         raise ConfigError(f"--top={args.top}: expected at least 1")
     index, model, path = open_index(args.index, args.model, load)
-    found = index.search(model.embed_text(args.text)[0], args.top)
+    review = model.review_text(text)
+    for note in review.notes:
+        print(f"svilm search: {note}", file=sys.stderr)
+    found = index.search(model.embed_text(text)[0], args.top)
     if args.json:
         answers = [{"rank": rank, **dataclasses.asdict(clip)} for rank, clip in enumerate(found, 1)]
-        print(json.dumps({"text": args.text, "model": str(path), "found": answers}, indent=1))
+        understood = {"unknown_words": review.unknown, "pieces": review.pieces, "pieces_read": review.read}
+        print(json.dumps({"text": text, **understood, "model": str(path), "found": answers}, indent=1))
     else:
         print(lines(found))
+
+
+def _argument(text: str) -> str:
+    """An argument as UTF-8, also where the terminal's encoding is another one; broken characters are replaced."""
+    mended, broken = repaired(text)
+    if not broken:
+        return text
+    try:
+        return os.fsencode(text).decode("utf-8", "replace")  # bytes that the terminal's encoding does not know
+    except UnicodeEncodeError:
+        return mended
 
 
 def lines(found: list[FoundClip]) -> str:

@@ -14,6 +14,7 @@ from svilm_jax.inference.fingerprint import Fingerprint, model_fingerprint
 from svilm_jax.inference.heat_maps import heat_maps, resolve_block, resolve_readout
 from svilm_jax.inference.videos import Video, read_clip
 from svilm_jax.input.clips import decoded_ahead
+from svilm_jax.input.text_review import TextReview, review_text
 from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.parameters import parameters
 from svilm_jax.models.svilm import SVILM
@@ -81,8 +82,21 @@ class TrainedModel:
         return np.stack(rows) if rows else np.zeros((0, self.config.model.embed_dim), np.float32)
 
     def embed_text(self, texts: Sequence[str] | str) -> np.ndarray:
-        """Sentences (or one of them) in the joint space: float32 [N, C], L2-normalised."""
+        """Sentences (or one of them) in the joint space: float32 [N, C], L2-normalised.
+
+        Words that the vocabulary lacks and tokens beyond `config.model.text.length` do not count; `review_text` says
+        which those are.
+        """
         return self.encoder.texts([texts] if isinstance(texts, str) else list(texts))
+
+    def review_text(self, text: str, phrase: bool = False) -> TextReview:
+        """What of a text `embed_text` (or of a phrase, `ground`) reads: unknown words, and tokens that are cut."""
+        lengths = self.config.model.text
+        if phrase:
+            # Those of the prompt are known; only the room that it takes matters.
+            prompt = len(self.tokenizer.pieces(self.config.input.prompts[0].format("")))
+            return review_text(self.tokenizer, text, max(2, (lengths.noun_length or lengths.length) - prompt))
+        return review_text(self.tokenizer, text, lengths.length)
 
     def ground(self, video: Video, phrase: str, block: int | None = None) -> "GroundedPhrase":
         """Where a phrase is in a clip.

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from svilm_jax.errors import UserError
+
 # By these endings a file below a folder counts as a video; a file that is named itself may have any. The same as of
 # `svilm_data.video_folder`, which is no part of this package: a test compares them.
 SUFFIXES = frozenset(
@@ -14,7 +16,7 @@ SUFFIXES = frozenset(
 )
 
 
-class EmbeddingError(ValueError):
+class EmbeddingError(UserError, ValueError):
     """Videos that cannot be embedded as asked; the message names them and what to do."""
 
 

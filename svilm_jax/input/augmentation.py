@@ -2,17 +2,10 @@
 
 import dataclasses
 import math
-import re
-from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
 
-# Words that a mirrored picture makes untrue. Word-wise: "bright" and "leftover" are none.
-_SIDED = re.compile(
-    r"\b(?:left|right)(?:s|wards?|ways?|most|y|ies|-?hand(?:ed)?(?:ly|ness)?)?\b|\b(?:counter|anti|contra)?-?clockwise\b",
-    re.IGNORECASE,
-)
 _CROP_TRIES = 10
 
 
@@ -100,8 +93,3 @@ def random_resized_crop(
             top, left = rng.uniform(0, height - h), rng.uniform(0, width - w)
             return Geometry(top / height, left / width, h / height, w / width, size)
     return centre_crop(height, width, size)
-
-
-def mentions_side(texts: Iterable[str]) -> bool:
-    """Whether a text says left or right (leftwards, right-hand, clockwise, ...): such a clip must not be mirrored."""
-    return any(_SIDED.search(text) for text in texts)

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from svilm_jax.config import LocalizationConfig
+from svilm_jax.errors import UserError
+from svilm_jax.input.json_reader import JsonError, read_document
 from svilm_jax.input.schema import Action
 from svilm_jax.input.segments import localization_targets, resize_features
 from svilm_jax.input.stream import Batch, Reading, Share, Stream
@@ -26,7 +28,7 @@ INDEX = "features.json"
 FORMAT = 1
 
 
-class FeatureError(ValueError):
+class FeatureError(UserError, ValueError):
     """A folder of features that cannot be used; the message names the file and what to do."""
 
 
@@ -97,7 +99,7 @@ def read_index(folder: str | Path) -> FeatureIndex:
     if not str(folder) or not path.is_file():
         raise FeatureError(f"{path}: no such file; expected a folder that `svilm embed` wrote")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_document(path)
         if document.pop("format") != FORMAT:
             raise ValueError("another format")
         videos = tuple(
@@ -108,6 +110,8 @@ def read_index(folder: str | Path) -> FeatureIndex:
         if not min(index.window, index.stride, *(video.duration for video in videos)) > 0:
             raise ValueError("window, stride and durations have to be above 0 seconds")
         return index
+    except JsonError as error:
+        raise FeatureError(f"{path}: cannot be read ({error.reason}); write the features again") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FeatureError(f"{path}: cannot be read ({error}); write the features again") from error
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, SupportsIndex, overload
 
 from svilm_jax.config import nearest
+from svilm_jax.errors import UserError
 from svilm_jax.input import schema
 
 _BLOCK = 1 << 16  # bytes: ArrayRecord fills its files up to whole blocks
@@ -17,7 +18,7 @@ _INDEXES_READ = 1000  # files of a split, at most: some milliseconds each
 _OPENED_AT_ONCE = 16
 
 
-class DatasetError(ValueError):
+class DatasetError(UserError, ValueError):
     """A prepared dataset that cannot be read; the message names the folder or file and what to do."""
 
 

@@ -18,6 +18,7 @@ from svilm_jax.input.decoding import VideoError
 from svilm_jax.input.order import clip_rng
 from svilm_jax.input.records import DamagedRecordError, RecordSource
 from svilm_jax.input.schema import Action, Caption, Record
+from svilm_jax.input.side_words import mentions_side
 from svilm_jax.input.stream import Batch
 from svilm_jax.input.tokenization import Tokenizer
 
@@ -180,7 +181,7 @@ class ClipLoader:
             else:
                 box = augmentation.centre_crop(height, width, size)
             # Drawn last and always: whether a text speaks of sides must not change the other draws.
-            return box.flipped(rng.random() < 0.5 and config.flip and not augmentation.mentions_side(texts))
+            return box.flipped(rng.random() < 0.5 and config.flip and not mentions_side(texts))
 
         frames = decode_clip(record, self._video, start, end, rng, self._cache, index, crop)
         window = sampling.window(frames.info.duration, start, end)

@@ -14,12 +14,13 @@ import numpy as np
 from absl import flags
 
 from svilm_jax.config import ConfigError
+from svilm_jax.errors import UserError
 from svilm_jax.input.order import Order
 
 Batch = dict[str, np.ndarray]
 
 
-class InputError(RuntimeError):
+class InputError(UserError, RuntimeError):
     """Training cannot go on with this input; the message says what was seen and what to do."""
 
 

@@ -3,7 +3,6 @@
 import abc
 import hashlib
 import importlib.resources
-import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,10 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from svilm_jax.config import nearest
+from svilm_jax.errors import UserError
+from svilm_jax.input import json_reader
+from svilm_jax.input.file_signatures import describe_placeholder
+from svilm_jax.input.text_repair import repaired
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # What `Tokenizer.save` writes and `load_tokenizer` looks for in a folder, in this order.
@@ -23,7 +26,7 @@ _SPACE = "\u2581"  # what SentencePiece writes for the space before a word
 _EXPECTED = "a vocab.txt or tokenizer.json (WordPiece), a *.model (SentencePiece), 'dataset' or 'builtin:moving_shapes'"
 
 
-class TokenizerError(ValueError):
+class TokenizerError(UserError, ValueError):
     """A vocabulary that cannot be used; the message names the file, what was expected and what to do."""
 
 
@@ -50,7 +53,7 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def pieces(self, text: str) -> list[int]:
-        """Ids of one sentence without first, end and padding."""
+        """Ids of one sentence without first, end and padding; halves of characters are replaced by U+FFFD."""
 
     @abc.abstractmethod
     def files(self) -> dict[str, bytes]:
@@ -112,6 +115,7 @@ class WordPieceTokenizer(Tokenizer):
         origin = origin or name
         self._file = (name, content)
         self.lowercase = lowercase
+        _check_kind(content, origin)
         text = _utf8(content, origin)
         self._tokenizer = _from_json(text, origin) if name.endswith(".json") else _from_vocab(text, lowercase, origin)
         self._tokenizer.no_padding()
@@ -128,7 +132,7 @@ class WordPieceTokenizer(Tokenizer):
 
     def pieces(self, text: str) -> list[int]:
         # One by one and not encode_batch: its thread pool does not survive the fork of a decoding worker.
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return list(self._tokenizer.encode(repaired(text)[0], add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         special = {self.pad_id, self.first_id, self.end_id}
@@ -159,6 +163,7 @@ class SentencePieceTokenizer(Tokenizer):
         origin = origin or "tokenizer.model"
         self._content = content
         self.lowercase = lowercase
+        _check_kind(content, origin)
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             loaded = self._processor.LoadFromSerializedProto(content) if content else False
@@ -184,6 +189,7 @@ class SentencePieceTokenizer(Tokenizer):
         return self.vocab_size - 1
 
     def pieces(self, text: str) -> list[int]:
+        text = repaired(text)[0]
         if self._of_albert:
             return self._albert(text)
         return list(self._processor.encode(text.lower() if self.lowercase else text))
@@ -296,6 +302,13 @@ def _of_dataset(dataset: str | Path, lowercase: bool) -> Tokenizer:
     )
 
 
+def _check_kind(content: bytes, origin: str) -> None:
+    """Raises TokenizerError where the first bytes are those of another kind of file, such as an HTML page."""
+    found = describe_placeholder(content)
+    if found is not None and "JSON" not in found and not found.startswith("a text file"):
+        raise TokenizerError(f"{origin}: expected a vocabulary, found {found}")
+
+
 def _utf8(content: bytes, origin: str) -> str:
     try:
         return content.decode("utf-8")
@@ -326,8 +339,10 @@ def _wordpiece(vocabulary: dict[str, int], lowercase: bool) -> tokenizers.Tokeni
 
 def _from_json(text: str, origin: str) -> tokenizers.Tokenizer:
     try:
-        kind = json.loads(text)["model"]["type"]
-    except (ValueError, KeyError, TypeError) as error:
+        kind = json_reader.parse(text, origin)["model"]["type"]
+    except json_reader.JsonError as error:
+        raise TokenizerError(f"{origin}: not a tokenizer.json ({error.reason})") from error
+    except (KeyError, TypeError) as error:
         raise TokenizerError(f"{origin}: not a tokenizer.json (no model.type in it)") from error
     if kind != "WordPiece":
         raise TokenizerError(f"{origin}: a {kind} tokenizer; only WordPiece is read from tokenizer.json")

@@ -8,6 +8,7 @@ from typing import Any
 import av.error
 import numpy as np
 
+from svilm_jax.errors import UserError
 from svilm_jax.input.packets import Dispensable, Packets, Table
 
 # Demuxers that open further files or addresses named inside the file: not videos, and not to be followed.
@@ -24,7 +25,7 @@ _MAX_FROZEN_SHARE = 0.25
 _SAME_TIME = 1e-6
 
 
-class VideoError(ValueError):
+class VideoError(UserError, ValueError):
     """A video that cannot be used; the message gives the name of the video, where known, and the reason."""
 
     def __init__(self, reason: str, name: str = ""):

@@ -24,9 +24,13 @@ import safetensors.numpy
 from flax import nnx
 
 from svilm_jax.config import ConfigError, resolve
+from svilm_jax.errors import UserError
 from svilm_jax.inference import TrainedModel
 from svilm_jax.inference.fingerprint import Fingerprint, model_fingerprint
+from svilm_jax.input.json_reader import JsonError
+from svilm_jax.input.json_reader import read_document as read_json_document
 from svilm_jax.input.tokenization import TokenizerError, tokenizer_from_files
+from svilm_jax.interop.placeholders import unreadable
 from svilm_jax.models.parameters import abstract_model, bind, named, parameters, unnamed
 
 log = logging.getLogger(__name__)
@@ -36,7 +40,7 @@ DTYPES = ("float32", "bfloat16")
 _WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "README.md"
 
 
-class FolderError(ValueError):
+class FolderError(UserError, ValueError):
     """A model folder that cannot be read or written; the message names it, and says what to do."""
 
 
@@ -124,8 +128,10 @@ def read_json(file: Path) -> dict[str, Any]:
       FolderError: something else is in the file.
     """
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = read_json_document(file)
+    except JsonError as error:
+        raise FolderError(f"{file}: cannot be read as JSON ({error.reason})") from error
+    except OSError as error:
         raise FolderError(f"{file}: cannot be read as JSON ({error})") from error
     if not isinstance(document, dict):
         raise FolderError(f"{file}: expected an object of JSON, found a {type(document).__name__}")
@@ -153,10 +159,12 @@ def read_document(folder: str | Path) -> dict[str, Any]:
     """
     file = Path(folder) / _CONFIG
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = read_json_document(file)
+    except JsonError as error:
+        raise FolderError(f"{file}: cannot be read ({error.reason}); export the model again") from error
     except FileNotFoundError as error:
         raise FolderError(f"{folder}: holds {_WEIGHTS} but no {_CONFIG}; export the model again") from error
-    except (ValueError, OSError) as error:
+    except OSError as error:
         raise FolderError(f"{file}: cannot be read ({error}); export the model again") from error
     if not isinstance(document, dict) or document.get("model_type") != "svilm":
         raise FolderError(f"{folder}: no model of svilm_jax; `svilm import` makes one from public weights")
@@ -187,7 +195,8 @@ def read_folder(path: str | Path) -> TrainedModel:
     try:
         arrays = safetensors.numpy.load_file(folder / _WEIGHTS)
     except (safetensors.SafetensorError, OSError) as error:
-        raise FolderError(f"{folder / _WEIGHTS}: cannot be read ({error}); copy or export the model again") from error
+        reason = unreadable(folder / _WEIGHTS, error)
+        raise FolderError(f"{folder / _WEIGHTS}: cannot be read ({reason}); copy or export the model again") from error
     _check(folder, named(nnx.to_pure_dict(abstract)), arrays)
     params = unnamed({name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()})
     trained = TrainedModel(bind(graphdef, abstract, params), config, tokenizer, step, block, fresh)

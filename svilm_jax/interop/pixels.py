@@ -1,11 +1,11 @@
 """Which pixels does a tower expect? Their mean and deviation, and how to give it ours instead."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
 
+from svilm_jax.input.json_reader import read_document
 from svilm_jax.interop.folder import FolderError
 from svilm_jax.models.patch_embedding import PIXEL_MEAN, PIXEL_STD
 
@@ -50,7 +50,7 @@ def pixels_of(folder: Path, default: Pixels) -> Pixels:
     if not file.is_file():
         return default
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = read_document(file)
         if not document.get("do_normalize", True):
             # [-1, 1] where zero is moved to the middle, else [0, 1] as they are
             return dataclasses.replace(halves(""), told_by=_FILE) if document.get("offset") else Pixels(*_AS_THEY_ARE)

@@ -15,6 +15,7 @@ from flax import serialization
 from svilm_jax.interop.bert import read_bert
 from svilm_jax.interop.flax_vit import read_flax_vit
 from svilm_jax.interop.folder import FolderError, read_json
+from svilm_jax.interop.placeholders import unreadable
 from svilm_jax.interop.source import TextSource, VideoSource
 from svilm_jax.interop.videomae import read_videomae
 from svilm_jax.interop.vit import read_vit
@@ -87,7 +88,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         return safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
-        raise FolderError(f"{path}: cannot be read as safetensors ({error})") from error
+        raise FolderError(f"{path}: cannot be read as safetensors ({unreadable(path, error)})") from error
 
 
 def _check_file(path: Path) -> None:
@@ -104,8 +105,8 @@ def _read_npz(path: Path) -> dict[str, object]:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("a single array")
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise FolderError(f"{path}: cannot be read as npz ({error})") from error
+    except (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise FolderError(f"{path}: cannot be read as npz ({unreadable(path, error)})") from error
     # NumPy has no bfloat16 and stores two bytes of nothing that it knows.
     return {name: x.view(jnp.bfloat16) if x.dtype == np.dtype("V2") else x for name, x in arrays.items()}
 
@@ -116,10 +117,10 @@ def _read_msgpack(path: Path) -> dict[str, object]:
         tree = serialization.msgpack_restore(path.read_bytes())
         if not isinstance(tree, dict):
             raise ValueError(f"a {type(tree).__name__} where a tree of arrays is expected")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, MemoryError, RecursionError) as error:
         raise FolderError(
-            f"{path}: cannot be read as a checkpoint of Flax in msgpack ({type(error).__name__}: {error}). Other "
-            "weights are a folder with model.safetensors and config.json, or a *.npz"
+            f"{path}: cannot be read as a checkpoint of Flax in msgpack ({unreadable(path, error)}). Other weights are "
+            "a folder with model.safetensors and config.json, or a *.npz"
         ) from error
     flat: dict[str, object] = {}
 

@@ -18,6 +18,8 @@ Axes = tuple[str | None, str | None]
 IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash", "rowwise")
 # Keys from which the flash kernel pays on a TPU; shorter rows (sentences) fit into fast memory as they are [C].
 SPLASH_KEYS = 512
+# Likewise on a GPU: below, XLA's fused softmax is as fast, takes any mask, and compiles without cuDNN's planner [C].
+CUDNN_KEYS = 256
 
 
 def attend(
@@ -69,17 +71,29 @@ def _choose(query: jax.Array, key: jax.Array) -> str:
         return "rowwise"
     if device == "tpu":
         return "splash" if min(query.shape[1], key.shape[1]) >= SPLASH_KEYS else "xla"
-    half = query.dtype in (jnp.bfloat16, jnp.float16)
-    return "cudnn" if device == "gpu" and half and query.shape[-1] % 8 == 0 else "xla"
+    if device == "gpu":
+        half = query.dtype in (jnp.bfloat16, jnp.float16)
+        return "cudnn" if half and query.shape[-1] % 8 == 0 and key.shape[1] >= CUDNN_KEYS else "xla"
+    return "xla"
 
 
-def _library(
-    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None, *, implementation: str
-) -> jax.Array:
-    """JAX's own function."""
+def _xla(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     keep = None if mask is None else mask[:, None, None, :]
-    function = functools.partial(jax.nn.dot_product_attention, mask=keep)
-    return function(query, key, value, implementation=implementation)  # type: ignore[call-overload]
+    return jax.nn.dot_product_attention(query, key, value, mask=keep, implementation="xla")
+
+
+def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """Flash attention of cuDNN, which takes even lengths alone, and a mask as a bias given in full."""
+    batch, queries, keys = query.shape[0], query.shape[1], key.shape[1]
+    even = lambda x: jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0)))  # noqa: E731
+    options: dict[str, jax.Array] = {}
+    if mask is not None:
+        keep = jnp.pad(mask, ((0, 0), (0, keys % 2)))[:, None, None, :]  # [B, 1, 1, S]
+        options["mask"] = jnp.broadcast_to(keep, (batch, 1, queries + queries % 2, keys + keys % 2))
+    elif keys % 2:
+        options["key_value_seq_lengths"] = jnp.full(batch, keys, jnp.int32)
+    mixed = jax.nn.dot_product_attention(even(query), even(key), even(value), implementation="cudnn", **options)
+    return mixed[:, :queries]
 
 
 def _rowwise(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
@@ -104,8 +118,8 @@ def _rowwise(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array
 
 # (query, key, value, mask) -> [B, N, H, d]
 _KERNELS: dict[str, Callable[..., jax.Array]] = {
-    "xla": functools.partial(_library, implementation="xla"),
-    "cudnn": functools.partial(_library, implementation="cudnn"),
+    "xla": _xla,
+    "cudnn": _cudnn,
     "splash": splash,
     "rowwise": _rowwise,
 }
@@ -138,10 +152,11 @@ class Attention(nnx.Module):
         """x [B, N, D], context [B, S, D], mask bool [B, S] of the keys -> [B, N, D]."""
         context = x if context is None else context
         query, key, value = self.query(x), self.key(context), self.value(context)
-        mixed = attend(
-            *(y.reshape(*y.shape[:2], self.heads, -1) for y in (query, key, value)),  # [B, N, H, d]
-            mask=mask,
-            implementation=self.implementation,
-            axes=self.axes,
-        )
+        with jax.named_scope("attend"):
+            mixed = attend(
+                *(y.reshape(*y.shape[:2], self.heads, -1) for y in (query, key, value)),  # [B, N, H, d]
+                mask=mask,
+                implementation=self.implementation,
+                axes=self.axes,
+            )
         return self.out(mixed.reshape(x.shape))

@@ -13,6 +13,8 @@ from svilm_jax.models.svilm import SVILM, build_model
 
 Params = dict[str, Any]
 
+HEAD = "head."  # name prefix of the parameters of a task head
+
 
 def abstract_model(config: Config, vocab_size: int) -> tuple[nnx.GraphDef, nnx.State]:
     """Structure and shapes without memory."""

@@ -104,7 +104,8 @@ def total_loss(
     total = jnp.zeros((), jnp.float32)
     metrics: dict[str, jax.Array] = {}
     for number, (name, objective) in enumerate(sorted(objectives.items())):
-        loss, extra = objective(outputs, batch, jax.random.fold_in(rng, number))
+        with jax.named_scope(name):  # profilers show which objective an operation belongs to
+            loss, extra = objective(outputs, batch, jax.random.fold_in(rng, number))
         total = total + objective.weight * loss
         metrics[f"loss/{name}"] = loss
         metrics.update({f"{name}/{key}": value for key, value in extra.items()})

@@ -12,6 +12,7 @@ from svilm_jax.config import InputConfig, SpliceConfig, TextConfig, VideoConfig
 from svilm_jax.input import decoding
 from svilm_jax.input.records import RecordSource, open_records, splits, version_folder
 from svilm_jax.input.schema import Record
+from svilm_jax.input.text_review import is_unknown, split_words
 from svilm_jax.input.tokenization import Tokenizer, TokenizerError, load_tokenizer
 from svilm_jax.output_paths import check_output_file
 from svilm_jax.report.contact_sheet import write_contact_sheet
@@ -115,11 +116,28 @@ def _text(seen: Sequence[Record], tokenizer: Tokenizer) -> list[str]:
     ]
     if unknown:
         lines.append(f"  pieces unknown to the vocabulary: {unknown / max(sum(map(len, pieces)), 1):.2%}")
+    lines += _unknown_words([caption.text for caption in captions], tokenizer)
+    if cut := sum(count > TextConfig().length for count in tokens):
+        share = f"{cut} of {len(captions)} ({cut / len(captions):.2%})"
+        lines.append(f"  captions cut at the default model.text.length of {TextConfig().length} tokens: {share}")
     phrases = collections.Counter(p.lower() for caption in captions for p in caption.phrases)
     if phrases:
         common = ", ".join(f"{phrase} ({count})" for phrase, count in phrases.most_common(6))
         lines.append(f"  most frequent phrases: {common}")
     return lines
+
+
+def _unknown_words(captions: Sequence[str], tokenizer: Tokenizer) -> list[str]:
+    """A line on the captions with a word that the vocabulary does not know, and the most frequent such words."""
+    words = [split_words(text) for text in captions]
+    unknown = {word for word in set().union(*words) if is_unknown(tokenizer, word)}
+    if not unknown:
+        return []
+    count = sum(not unknown.isdisjoint(row) for row in words)
+    frequent = collections.Counter(word for row in words for word in row if word in unknown).most_common(6)
+    named = ", ".join(f"{word!r} ({times})" for word, times in frequent)
+    share = f"{count} of {len(captions)} ({count / len(captions):.2%})"
+    return [f"  captions with a word unknown to the vocabulary: {share}: {named}"]
 
 
 def _videos(seen: Sequence[Record]) -> list[str]:

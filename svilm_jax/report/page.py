@@ -2,7 +2,6 @@
 
 import base64
 import dataclasses
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +11,10 @@ import jinja2
 import matplotlib.figure
 
 from svilm_jax.config import Config
+from svilm_jax.errors import UserError
 from svilm_jax.evaluation.table import format_value, is_share, with_baselines
 from svilm_jax.inference.encoding import Encoder
+from svilm_jax.input.json_reader import JsonError, read_document
 from svilm_jax.report import curves, figures, wording
 from svilm_jax.report.examples import Examples, collect
 
@@ -28,7 +29,7 @@ HEADLINES = (
 )
 
 
-class ReportError(ValueError):
+class ReportError(UserError, ValueError):
     """A folder of which no report can be made; the message says what to do."""
 
 
@@ -105,9 +106,9 @@ def read_metrics(path: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ReportError(f"{path}: not JSON ({error}); evaluate the run again (`svilm eval`)") from error
+        found = read_document(path)
+    except JsonError as error:
+        raise ReportError(f"{path}: not JSON ({error.reason}); evaluate the run again (`svilm eval`)") from error
     if not isinstance(found, dict) or not all(
         isinstance(v, int | float) and not isinstance(v, bool) for v in found.values()
     ):

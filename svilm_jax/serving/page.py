@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 from svilm_jax.inference.index import FoundClip
+from svilm_jax.input.text_repair import repaired
 from svilm_jax.serving.errors import ServingError
 from svilm_jax.serving.gate import uploaded
 from svilm_jax.serving.service import Service, ShownClip
@@ -94,12 +95,13 @@ def build_page(service: Service, top: int, uploads: Path) -> gr.Blocks:
                 upload = gr.UploadButton(f"Upload a clip of your own (up to {limit} MB)", size="sm", elem_id="upload")
 
         def on_search(text: str) -> list[Any]:
+            text = repaired(text)[0]  # what cannot be encoded cannot be answered either
             try:
                 found = tuple(service.search(text, top))
             except ServingError as error:
                 return [_message(error), gr.skip(), gr.skip(), *[gr.skip()] * (2 * top)]
             held = _Answers(text.strip(), found)
-            said = _note(f"{len(found)} of {len(service.index):,} clips, best first")
+            said = _note(f"{len(found)} of {len(service.index):,} clips, best first") + _doubt(service.notes(text))
             return [_message(None), held, said, *_filled(service, found, top, -1)]
 
         def on_choose(place: int, held: _Answers) -> list[Any]:
@@ -187,6 +189,7 @@ def _card(service: Service, rank: int, clip: FoundClip) -> str:
 
 def _pointed(service: Service, one: _Chosen, phrase: str) -> list[Any]:
     """Updates of the message, the picture and the sentence below it."""
+    phrase = repaired(phrase)[0]
     try:
         clip: ShownClip = service.upload(one.upload) if one.upload else service.clip(one.row)
         answer = service.point(clip, phrase)
@@ -196,7 +199,8 @@ def _pointed(service: Service, one: _Chosen, phrase: str) -> list[Any]:
         return [_message(error), gr.skip(), gr.skip()]
     told = (
         f'<div class="svilm-score">“{html.escape(phrase.strip())}”: cosine <b>{answer.similarity:.3f}</b> with the '
-        f'patches that fit it best.</div><div class="svilm-note">{_READING}</div>'
+        f"patches that fit it best.</div>{_doubt(service.notes(phrase, phrase=True))}"
+        f'<div class="svilm-note">{_READING}</div>'
     )
     return [_message(None), gr.update(value=answer.picture, visible=True), told]
 
@@ -229,6 +233,11 @@ def _message(error: ServingError | None) -> Any:
 
 def _note(text: str) -> str:
     return f'<div class="svilm-note">{html.escape(text)}</div>'
+
+
+def _doubt(text: str) -> str:
+    """A note on what of a text was not understood; nothing where all of it was."""
+    return f'<div class="svilm-note" role="status">{html.escape(text)}</div>' if text else ""
 
 
 def _span(clip: FoundClip) -> str:

@@ -15,6 +15,7 @@ from svilm_jax.inference.trained import TrainedModel
 from svilm_jax.inference.videos import read_clip
 from svilm_jax.input import sampling
 from svilm_jax.input.decoding import Limits, VideoError, VideoInfo, decode, probe
+from svilm_jax.input.text_repair import repaired
 from svilm_jax.input.video_reader import DEFAULT_LIMITS
 from svilm_jax.serving.errors import ServingError
 from svilm_jax.serving.overlay import overlay
@@ -85,6 +86,11 @@ class Service:
         with self._lock:
             embedded = self.model.embed_text(_checked(sentence, "a sentence, such as “a red square is sliding left”"))
             return self.index.search(embedded[0], top)
+
+    def notes(self, text: str, phrase: bool = False) -> str:
+        """What of a sentence or phrase the model does not understand, for the visitor; "" where nothing."""
+        notes = "; ".join(self.model.review_text(" ".join(text.split()), phrase).notes)
+        return f"{notes[0].upper()}{notes[1:]}." if notes else ""
 
     def clip(self, row: int) -> ShownClip:
         """A clip of the index.
@@ -209,7 +215,7 @@ def _told(error: VideoError, path: Path) -> str:
 
 
 def _checked(text: str, expected: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(repaired(text)[0].split())
     if not text:
         raise ServingError(f"Type {expected}.")
     if len(text) > _MAX_CHARACTERS:

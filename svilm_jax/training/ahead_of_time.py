@@ -34,7 +34,7 @@ from svilm_jax.parallel import (
 from svilm_jax.parallel.arithmetic import product_flops
 from svilm_jax.parallel.hlo import collective_bytes
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
-from svilm_jax.training.state import make_structure
+from svilm_jax.training.state import Structure, make_structure
 from svilm_jax.training.step import check_step, make_step
 
 _USED = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
@@ -110,8 +110,12 @@ def forecast_for(config: Config, vocab_size: int, topology: str, devices: Sequen
     """The same for devices that are known, at hand or not; `topology` is only told."""
     mesh = make_mesh(config.mesh, devices)
     started = time.monotonic()
-    sizes, batch_bytes, flops, lowered = _lower(config, vocab_size, mesh)
+    structure, traced = trace_step(config, vocab_size, mesh)
+    sizes, batch_bytes = _sizes(config, vocab_size, structure, mesh)
+    flops = product_flops(traced.jaxpr)
     try:
+        with jax.set_mesh(mesh), targeting(mesh.devices.flat[0].platform):
+            lowered = traced.lower()
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         used = _USED.search(str(error))
@@ -180,14 +184,27 @@ def advice(config: Config, told: Forecast) -> str:
     return f"it does not fit by {over:.1f} GiB a chip. " + "; ".join(options)
 
 
-def _lower(config: Config, vocab_size: int, mesh: Mesh) -> tuple[dict[str, int], int, float, Any]:
-    """Bytes a chip of parameters and optimiser, of the batch, FLOPs on all chips, and the lowered step."""
+def trace_step(config: Config, vocab_size: int, mesh: Mesh, pad_id: int = 0) -> tuple[Structure, Any]:
+    """Traces the train step of a config for the devices of a mesh, without allocating anything.
+
+    Args:
+      config: resolved; `train.steps` = 0 stands for a schedule of 1,000 steps.
+      vocab_size: rows of the token embedding.
+      mesh: of devices that need not be attached.
+      pad_id: padding token.
+
+    Returns:
+      The structure of the state, and the traced step (`jax.stages.Traced`).
+
+    Raises:
+      ConfigError: the config does not fit the mesh.
+    """
     objectives = build_objectives(config.objectives, config)
     check_step(config, objectives, mesh)
     steps = config.train.steps or 1000  # of the schedule: not known without data, and of no matter here
     optimizer = make_optimizer(config.optimizer, steps, None)
     with jax.set_mesh(mesh), targeting(mesh.devices.flat[0].platform):
-        structure = make_structure(config, vocab_size, 0, optimizer, mesh)
+        structure = make_structure(config, vocab_size, pad_id, optimizer, mesh)
         shapes, shardings = structure.shapes, structure.shardings
         check_replication(shapes.params, shardings.params, mesh, config.mesh.max_replicated_share)
         step = make_step(config, structure, objectives, optimizer, make_schedule(config.optimizer, steps))
@@ -197,15 +214,20 @@ def _lower(config: Config, vocab_size: int, mesh: Mesh) -> tuple[dict[str, int],
             name: jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(kind), sharding=rows)
             for name, (shape, kind) in batch_spec(config).items()
         }
-        traced = step.trace(jax.tree.map(place, shapes, shardings), batch)
-        lowered = traced.lower()
+        return structure, step.trace(jax.tree.map(place, shapes, shardings), batch)
+
+
+def _sizes(config: Config, vocab_size: int, structure: Structure, mesh: Mesh) -> tuple[dict[str, int], int]:
+    """Bytes a chip of parameters and optimiser, and of the batch."""
+    shapes, shardings, rows = structure.shapes, structure.shardings, batch_sharding(mesh)
     sizes = {
         "parameters": count(shapes.params),
         "vocab_size": vocab_size,
         "parameter_bytes": _held(shapes.params, shardings.params) + _held(shapes.ema, shardings.ema),
         "optimizer_bytes": _held(shapes.optimizer, shardings.optimizer),
     }
-    return sizes, sum(_bytes(a, rows) for a in batch.values()), product_flops(traced.jaxpr), lowered
+    batch = (jax.ShapeDtypeStruct(shape, kind) for shape, kind in batch_spec(config).values())
+    return sizes, sum(_bytes(array, rows) for array in batch)
 
 
 def _told(

@@ -21,6 +21,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from svilm_jax.config import Config, ConfigError, resolve
+from svilm_jax.errors import UserError
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.tokenization import Tokenizer, tokenizer_from_files
 from svilm_jax.models.parameters import Params, abstract_model, bind, named, path_name, unnamed
@@ -34,7 +35,7 @@ FORMAT_VERSION = 1
 UNREADABLE = Exception
 
 
-class CheckpointError(Exception):
+class CheckpointError(UserError):
     """A folder that holds no usable checkpoint; the message names it and says what to do."""
 
 

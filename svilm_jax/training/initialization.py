@@ -6,25 +6,24 @@ fresh; only a task's head may be either. Positions are resampled where a config 
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 
-from svilm_jax.config import Config, ConfigError, HeadConfig, InitConfig, ModelConfig, resolve_options
+from svilm_jax.config import Config, ConfigError, HeadConfig, ModelConfig, resolve_options
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.features import read_index
 from svilm_jax.input.targets import read_classes
 from svilm_jax.input.tokenization import Tokenizer, load_tokenizer
 from svilm_jax.interop.folder import is_model_folder, read_folder
-from svilm_jax.models.parameters import Params, named, parameters, path_name
+from svilm_jax.models.parameters import HEAD, Params, named, parameters
 from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.models.positions import resample_positions
 from svilm_jax.training.checkpoints import load
 
 log = logging.getLogger(__name__)
 
-HEAD = "head."
 # Tables of positions, and which axes of (time, rows, columns) they have a row for.
 POSITION_AXES = {
     "video_tower.time_position": slice(0, 1),
@@ -120,43 +119,6 @@ def initial_params(fresh: Params, loaded: TrainedModel, config: Config) -> Param
     fresh_names = sorted(name for name in target if filled[name] is target[name])
     log.info("from %s, step %d; fresh: %s", config.init.checkpoint, loaded.step, fresh_names)
     return jax.tree.unflatten(jax.tree.structure(fresh), [filled[name] for name in target])
-
-
-def update_scales(config: InitConfig, fresh: tuple[str, ...] | None) -> Callable[[Params], Any] | None:
-    """Of a run, params -> factors of their updates: 0 where frozen, `learning_rate_scale` where taken over, else 1.
-
-    Args:
-      fresh: starts of the names of what a checkpoint does not fill, beside the head; None: there is no checkpoint.
-
-    Returns:
-      None where every factor is 1.
-    """
-    scale = config.learning_rate_scale if fresh is not None else 1.0
-    if not config.freeze and scale == 1.0:
-        return None
-
-    new = (HEAD, *(fresh or ()))
-
-    def factors(params: Params) -> Any:
-        fully = jax.tree_util.tree_map_with_path(lambda path, _: path_name(path).startswith(new), params)
-        still = frozen(params, config.freeze)
-        return jax.tree.map(lambda f, s: 0.0 if s else 1.0 if f else scale, fully, still)
-
-    return factors
-
-
-def frozen(params: Params, prefixes: tuple[str, ...]) -> Any:
-    """True for every parameter whose name starts with one of the prefixes.
-
-    Raises:
-      ConfigError: a prefix that no parameter starts with.
-    """
-    names = list(named(params))
-    for prefix in prefixes:
-        if not any(name.startswith(prefix) for name in names):
-            known = sorted({name.split(".")[0] for name in names})
-            raise ConfigError(f"config.init.freeze: no parameter starts with {prefix!r}; the first parts are {known}")
-    return jax.tree_util.tree_map_with_path(lambda path, _: path_name(path).startswith(prefixes), params)
 
 
 def _anew(before: HeadConfig, after: HeadConfig) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from svilm_jax.config import Config, ConfigError
+from svilm_jax.errors import UserError
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.parameters import Params, count
@@ -31,7 +32,8 @@ from svilm_jax.parallel import (
     to_global_batch,
 )
 from svilm_jax.training.checkpoints import Checkpoints, check_same_model, check_same_tokenizer, make_meta
-from svilm_jax.training.initialization import initial_params, update_scales
+from svilm_jax.training.freezing import update_scales
+from svilm_jax.training.initialization import initial_params
 from svilm_jax.training.inputs import open_input
 from svilm_jax.training.loss import Metrics
 from svilm_jax.training.metric_writers import MetricWriter
@@ -47,7 +49,7 @@ log = logging.getLogger(__name__)
 CONSOLE = ("loss/total", "loss/global_contrast", "loss/spatial_grounding", "loss/temporal_grouping", "clips_per_second")
 
 
-class NonFiniteError(FloatingPointError):
+class NonFiniteError(UserError, FloatingPointError):
     """A loss or gradient that is not a number; the message names the step and what broke."""
 
 
@@ -159,7 +161,7 @@ def train(
                     signals.agreed = True
                     raise Stopped(f"stopped {by} at step {step}: the same command resumes from it")
                 # 3. Step. Only now does the data advance.
-                with watchdog.phase("waiting for data", step):
+                with pace.waiting(), watchdog.phase("waiting for data", step):
                     rows = next(data)
                 state, metrics = step_function(state, to_global_batch(rows, mesh))
                 # 4. Log, one step late: reading the metrics of the step before does not keep the device waiting.

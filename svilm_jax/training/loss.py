@@ -8,7 +8,7 @@ import jax
 from svilm_jax.config import Config
 from svilm_jax.models.parameters import Params, bind
 from svilm_jax.objectives import Objective, total_loss
-from svilm_jax.training.initialization import frozen
+from svilm_jax.training.freezing import frozen
 from svilm_jax.training.splicing import splice
 from svilm_jax.training.state import Structure
 
@@ -53,7 +53,8 @@ def cut_and_paste(config: Config, batch: Batch, key: jax.Array) -> Batch:
     """
     if config.task == "localization" or not config.splice.enabled:
         return batch
-    video, mask, rows = splice(key, batch["video"], batch["valid"], config.splice, config.model.video.tubelet[0])
+    with jax.named_scope("splice"):
+        video, mask, rows = splice(key, batch["video"], batch["valid"], config.splice, config.model.video.tubelet[0])
     return {**batch, "video": video, "splice_mask": mask, "spliced": rows}
 
 

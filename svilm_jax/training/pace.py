@@ -28,18 +28,27 @@ class Pace:
             log.info("MFU counts %.3g model FLOP a step against %.3g FLOP/s (%s)", self._flops, self._peak, source)
         # Moments after each step; the first is that of the step that compiles, from which time is counted.
         self._moments: collections.deque[float] = collections.deque(maxlen=WINDOW + 1)
-        self._paused = 0.0
+        self._paused = self._waited = 0.0
+        self._waits: collections.deque[float] = collections.deque(maxlen=WINDOW + 1)  # seconds waited, at each moment
 
     def tick(self) -> None:
         """After each step."""
         self._moments.append(time.monotonic() - self._paused)
+        self._waits.append(self._waited)
 
     def scalars(self) -> dict[str, float]:
-        """`clips_per_second` and `mfu`; empty before a few steps are done, since steps are awaited one late."""
+        """Returns `clips_per_second`, `data_wait_fraction` (of the time, between 0 and 1) and `mfu`.
+
+        Empty before a few steps are done, since steps are awaited one late.
+        """
         if len(self._moments) < 4:
             return {}
-        rate = (len(self._moments) - 1) / (self._moments[-1] - self._moments[0])
-        speed = {"clips_per_second": rate * self._batch}
+        seconds = self._moments[-1] - self._moments[0]
+        rate = (len(self._moments) - 1) / seconds
+        speed = {
+            "clips_per_second": rate * self._batch,
+            "data_wait_fraction": (self._waits[-1] - self._waits[0]) / seconds,
+        }
         return speed | {"mfu": rate * self._flops / self._peak} if self._flops else speed
 
     def __str__(self) -> str:
@@ -53,3 +62,10 @@ class Pace:
         start = time.monotonic()
         yield
         self._paused += time.monotonic() - start
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts the time inside as spent waiting for data."""
+        start = time.monotonic()
+        yield
+        self._waited += time.monotonic() - start

@@ -96,7 +96,7 @@ def test_text_that_is_not_utf_8_is_named_with_its_line(tmp_path, form):
     file = OfficialFiles(pack(tmp_path, form, b"first\ncaf\xe9\n")).one("list.txt", what="list")
     with pytest.raises(PreparationError, match=r"list\.txt.*: line 2: expected UTF-8"):
         lines(file)
-    with pytest.raises(PreparationError, match=r"list\.txt.*: expected JSON"):
+    with pytest.raises(PreparationError, match=r"list\.txt.*: line 2: expected UTF-8"):
         file.json()
 
 

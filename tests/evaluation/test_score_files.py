@@ -52,9 +52,9 @@ def test_json_gzipped_or_not_whatever_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"a": ', "not JSON"),
-        (b'{"a": 1}\n{"a": 2}\n', "name it .jsonl"),
-        (b"\xff\xfe\x00", "not a text file"),
+        (b'{"a": ', "expected JSON"),
+        (b'{"a": 1}\n{"a": 2}\n', "named .jsonl"),
+        (b"\xff\xfe\x00", "UTF-16"),
         (b"\x1f\x8b\x08\x00", "file.json"),
         (gzip.compress(b'{"a": 1}' * 50, mtime=0)[:-12], "file.json"),
     ],
@@ -68,7 +68,7 @@ def test_a_broken_file_is_named(tmp_path, content, message):
 def test_an_array_with_objects_is_never_unpickled(tmp_path):
     np.save(tmp_path / "x.npy", np.array([{"a": 1}], object), allow_pickle=True)
     np.savez(tmp_path / "y.npz", a=np.zeros(2))
-    for name, message in (("x.npy", "not a NumPy"), ("y.npz", "archive"), ("z.npy", "z.npy")):
+    for name, message in (("x.npy", "objects, which are never unpickled"), ("y.npz", "archive"), ("z.npy", "z.npy")):
         with pytest.raises(ScoreError, match=message):
             score_files.read_array(tmp_path / name)
 
@@ -232,3 +232,51 @@ def test_the_real_classifier_knows_the_validation_videos(realdata):
     assert classes.keys() >= set(truth.videos.tolist())
     right = [classes[video][0][0] == label for video, label in zip(truth.videos, truth.labels, strict=True)]
     assert np.mean(right) > 0.8
+
+
+def test_lines_may_hold_separators_of_unicode(tmp_path):
+    rows = [{"id": number, "question": "a\u2028b\x85c", "answer": "dog"} for number in range(2)]
+    text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (tmp_path / "q.jsonl").write_text(text, encoding="utf-8")
+    assert [question.id for question in read_questions(tmp_path / "q.jsonl")] == ["0", "1"]
+
+
+def test_a_name_twice_is_refused(written):
+    with pytest.raises(ScoreError, match=r"file\.json: expected JSON \(the name '0' occurs twice in one object\)"):
+        read_predictions(written('{"0": "cat", "0": "dog"}'))
+    with pytest.raises(ScoreError, match="the name 'v0' occurs twice"):
+        read_submission(written('{"results": {"v0": [], "v0": []}}'))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"0.5,0.25\n0.125,1.0\n", r"expected a NumPy array as numpy\.save writes it \(\.npy\), found a text file"),
+        (b"[[0.5, 0.25]]", "found a JSON document"),
+        (b"", "found an empty file"),
+        (b"\x80\x04\x95pickled", "found another kind of file"),
+        (b"\x93NUMPY\x01\x00\x10\x00{'descr': 1", "damaged NumPy array"),
+        (b"\x93NUMPY\x01\x00", "damaged NumPy array"),
+    ],
+)
+def test_another_file_for_an_array_is_told_what_is_expected(tmp_path, content, message):
+    (tmp_path / "s.csv").write_bytes(content)
+    with pytest.raises(ScoreError, match=message) as caught:
+        score_files.read_array(tmp_path / "s.csv")
+    assert "pickle=" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_array_that_promises_more_than_memory_holds(tmp_path):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (999999999, 999999999), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    (tmp_path / "s.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\x00" * 80)
+    with pytest.raises(ScoreError, match=r"s\.npy: "):
+        score_files.read_array(tmp_path / "s.npy")
+
+
+def test_numbers_beyond_every_float_are_not_finite(written):
+    for score in ("9" * 400, "1e999"):
+        text = '{"results": {"b": [{"label": "x", "segment": [0, 1], "score": SCORE}]}}'.replace("SCORE", score)
+        with pytest.raises(ScoreError, match="score: expected a finite number"):
+            read_submission(written(text))

@@ -186,6 +186,15 @@ def test_the_command_prints_ranks(tmp_path, model, origin, capsys):
     assert (answer["text"], answer["model"], len(answer["found"])) == ("a red square", "elsewhere", 10)
     assert answer["found"][0]["video"] == best[0].video
     assert asked == [origin.model, "elsewhere"]
+    assert (answer["unknown_words"], answer["pieces"], answer["pieces_read"]) == ([], 3, 3)
+    search_command.run(command("a red xyzzy \ud83d" + " red" * 40, "--index", file, "--json"), load)
+    answer, told = capsys.readouterr()
+    assert json.loads(answer)["unknown_words"] == ["xyzzy"]
+    assert told.splitlines() == [
+        "svilm search: not in the model's vocabulary: 'xyzzy'",
+        "svilm search: the text has 47 word pieces, of which the model reads the first 26",
+    ]
+    del asked[-1]
     for argv, told in (((" ",), "TEXT is empty"), (("a", "--top", "0"), "--top=0")):
         with pytest.raises(ConfigError, match=told):
             search_command.run(command(*argv, "--index", file), load)

@@ -49,6 +49,14 @@ def test_a_clip_is_what_evaluation_sees(trained, records):
     np.testing.assert_array_equal(read_clip(records[0].video, video, 0.2, 0.6), window)
 
 
+def test_what_is_not_understood_can_be_asked_for(trained, capsys):
+    assert trained.review_text("a red xyzzy").unknown == ("xyzzy",)
+    assert trained.review_text("red " * 50).read == 26
+    assert trained.review_text("red " * 50, phrase=True).read < 12
+    trained.embed_text("a red xyzzy \ud83d" + " red" * 50)
+    assert capsys.readouterr() == ("", "")  # who embeds a million texts is not told of each
+
+
 @pytest.mark.parametrize("frames", [1, 5, 8, 33])
 def test_an_array_may_have_any_number_of_frames_of_any_size(trained, frames):
     clip = np.random.default_rng(0).integers(0, 256, (frames, 20, 36, 3), np.uint8)

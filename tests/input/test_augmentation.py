@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.input import augmentation
-from svilm_jax.input.augmentation import Geometry, centre_crop, mentions_side, random_resized_crop
+from svilm_jax.input.augmentation import Geometry, centre_crop, random_resized_crop
 
 
 def picture(height: int = 40, width: int = 60) -> np.ndarray:
@@ -69,31 +69,6 @@ def test_impossible_crop_falls_back_to_the_middle():
     assert random_resized_crop(10, 1000, 8, (0.9, 1.0), (1.0, 1.0), rng) == centre_crop(10, 1000, 8)
     with pytest.raises(ValueError, match="scale"):
         random_resized_crop(10, 10, 8, (0.0, 1.0), (1.0, 1.0), rng)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "slides left",
-        "moves to the Right.",
-        "leftwards",
-        "drifting rightward",
-        "a left-hand glove",
-        "right-handed",
-        "turns clockwise",
-        "counter-clockwise",
-        "anticlockwise",
-        "upper-left corner",
-        "leftmost",
-    ],
-)
-def test_texts_with_sides(text):
-    assert mentions_side(["nothing here", text])
-
-
-@pytest.mark.parametrize("text", ["a bright star", "leftover food", "an upright post", "copyright", "", "righteous"])
-def test_texts_without_sides(text):
-    assert not mentions_side([text])
 
 
 def test_box_touching_the_border_stays_inside():

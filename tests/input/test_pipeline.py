@@ -135,7 +135,7 @@ def test_flips_only_where_the_texts_allow(make, monkeypatch):
 
     assert 0.25 < flipped(make(random_crop=False, shuffle_block=1)) < 0.75
     assert flipped(make(random_crop=False, flip=False)) == 0
-    monkeypatch.setattr("svilm_jax.input.augmentation.mentions_side", lambda texts: True)
+    monkeypatch.setattr("svilm_jax.input.rows.mentions_side", lambda texts: True)
     assert flipped(make(random_crop=False)) == 0
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from svilm_jax.config import ConfigError
-from svilm_jax.models.attention import attend
+from svilm_jax.models.attention import _choose, attend
 from svilm_jax.models.splash import block, splash
+from svilm_jax.parallel import targeting
 
 
 def slow_attention(query, key, value, mask):
@@ -78,3 +79,41 @@ def test_an_unknown_implementation_is_named():
     arrays, _ = made(2, 2, 8, False)
     with pytest.raises(ConfigError, match="did you mean 'splash'"):
         attend(*arrays, implementation="splah")
+
+
+@pytest.fixture
+def cudnn_without_a_gpu(monkeypatch):
+    """JAX asks for the version of cuDNN where it only lowers; the shapes are checked as on a Hopper GPU."""
+    fused = pytest.importorskip("jax._src.cudnn.fused_attention_stablehlo")
+    monkeypatch.setattr(fused, "check_cudnn_version", lambda: 91_000)
+    monkeypatch.setattr(fused, "check_compute_capability", lambda capability: True)
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(32, 32), (32, 3136), (77, 513), (3168, 3168)])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.usefixtures("cudnn_without_a_gpu")
+def test_cudnn_takes_every_length_and_mask(queries, keys, masked):
+    shapes = [jax.ShapeDtypeStruct((2, n, 12, 64), jnp.bfloat16) for n in (queries, keys, keys)]
+    mask = jnp.ones((2, keys), bool) if masked else None
+    loss = lambda *a: attend(*a, mask=mask, implementation="cudnn").astype(jnp.float32).sum()  # noqa: E731
+    text = jax.jit(jax.grad(loss, (0, 1, 2))).trace(*shapes).lower(lowering_platforms=("cuda",)).as_text()
+    assert "__cudnn$fmha" in text
+    assert "Backward" in text
+
+
+@pytest.mark.parametrize(
+    ("device", "queries", "keys", "dtype", "expected"),
+    [
+        ("gpu", 3168, 3168, jnp.bfloat16, "cudnn"),
+        ("gpu", 32, 3136, jnp.bfloat16, "cudnn"),
+        ("gpu", 32, 32, jnp.bfloat16, "xla"),  # sentences: short, and masked
+        ("gpu", 3168, 3168, jnp.float32, "xla"),
+        ("tpu", 3168, 3168, jnp.bfloat16, "splash"),
+        ("tpu", 32, 32, jnp.bfloat16, "xla"),
+        ("cpu", 3168, 3168, jnp.float32, "rowwise"),
+    ],
+)
+def test_auto_chooses_by_device_and_length(device, queries, keys, dtype, expected):
+    query, key = (jax.ShapeDtypeStruct((2, n, 12, 64), dtype) for n in (queries, keys))
+    with targeting(device):
+        assert _choose(query, key) == expected

@@ -1,10 +1,12 @@
 """Does `svilm inspect` tell what is in a dataset, and leave the picture?"""
 
 import argparse
+import re
 
 import pytest
 
-from svilm_jax.input.records import DatasetError
+from svilm_jax.input.records import DatasetError, open_records
+from svilm_jax.input.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
 from svilm_jax.report import inspection
 
 
@@ -32,6 +34,17 @@ def test_what_it_says(moving_shapes, tmp_path, capsys):
     ):
         assert fact in told
     assert sheet.stat().st_size > 1000
+
+
+def test_unknown_words_and_cut_captions_are_counted(moving_shapes):
+    records = open_records(moving_shapes, "test")
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    vocabulary = [*SPECIAL_TOKENS, *letters, *(f"##{letter}" for letter in letters), "a", "is", "over"]
+    tokenizer = WordPieceTokenizer("vocab.txt", "\n".join(dict.fromkeys(vocabulary)).encode())
+    told = "\n".join(inspection.describe(records, {"test": len(records)}, tokenizer, 8))
+    count = sum(len(record.captions) for record in records)
+    assert f"captions with a word unknown to the vocabulary: {count} of {count} (100.00%): " in told
+    assert re.search(rf"captions cut at the default model\.text\.length of 32 tokens: [1-9] of {count} ", told)
 
 
 def test_mistakes(moving_shapes, tmp_path):

@@ -53,6 +53,15 @@ def test_clips_are_ranked_as_the_index_ranks_them(model, folder, tmp_path):
             service.search(text, 2)
 
 
+def test_a_visitor_learns_what_was_not_understood(model, folder, tmp_path):
+    service = make(model, folder, tmp_path)
+    assert service.notes("a red square") == ""
+    assert service.notes(" a red xyzzy") == "Not in the model's vocabulary: 'xyzzy'."
+    assert "the model reads the first 26" in service.notes("a red square " * 20)
+    assert "the model reads the first 9" in service.notes("a red square " * 20, phrase=True)
+    assert service.search("a red \ud83d square", 2) == service.search("a red square", 2)
+
+
 def test_a_phrase_is_grounded_in_the_clip_of_the_row(model, folder, tmp_path):
     service = make(model, folder, tmp_path, 1.0, 0.5)
     row = next(row for row in range(len(service.index)) if service.index.clip(row).start == 0.5)

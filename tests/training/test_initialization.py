@@ -19,7 +19,8 @@ from svilm_jax.training import loop
 from svilm_jax.training import loss as losses
 from svilm_jax.training import step as steps
 from svilm_jax.training.checkpoints import load
-from svilm_jax.training.initialization import frozen, initial_params, starting_point, update_scales
+from svilm_jax.training.freezing import frozen, update_scales
+from svilm_jax.training.initialization import initial_params, starting_point
 from svilm_jax.training.optimizer import make_optimizer
 from svilm_jax.training.state import TrainState, started_from
 from tests.tiny import tiny_config

@@ -75,7 +75,7 @@ def test_captions_of_one_video_come_together(folder):
     found, notes = collect(folder, rows)
     assert found == {"train": {"a": ("a.mp4", ["one", "three", "one"]), "sub/b": ("sub/b.webm", ["two"])}}
     assert list(found["train"]) == ["a", "sub/b"]
-    assert notes["empty captions"] == "1, left out (first: c.csv: line 5)"
+    assert notes["empty captions"] == "1, left out (first: c.csv: line 5, field 'caption')"
     assert notes["videos without a caption"].startswith("5 (one/c.mp4, sub/panda.18.mp4, two/c.mp4")
 
 

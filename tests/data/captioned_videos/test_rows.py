@@ -73,14 +73,14 @@ BAD = {
     "twice.csv": ("video,video,caption\na,a,b\n", r"line 1: column 'video' stands twice"),
     "empty.csv": ("", r"line 1: expected a header"),
     "too many.csv": ("video,caption\na,one, two\n", r"line 2: 3 fields, but the header has 2.*double quotes"),
-    "open quote.csv": ('video,caption\na,b\nc,"d\n', r"line 3: no CSV"),
+    "open quote.csv": ('video,caption\na,b\nc,"d\n', r"line 3: expected CSV"),
     "after a long field.csv": ('video,caption\na,"b\nb"\nc\n', r"line 4: 1 fields"),
     "no video.csv": ("video,caption\n,b\n", r"line 2, field 'video': ''"),
     "split.csv": ("video,caption,split\na,b,trian\n", r"line 2, field 'split': 'trian': expected train, validation"),
     "times.csv": ("video,caption,start,end\na,b,5,2\n", r"line 2, fields 'start' and 'end': '5' to '2': expected"),
     "words.csv": ("video,caption,start,end\na,b,x,2\n", r"line 2, fields 'start' and 'end'"),
     "one time.csv": ("video,caption,start,end\na,b,5,\n", r"line 2, field 'end': missing"),
-    "syntax.json": ('[{"video": "a",\n "caption": }]', r"line 2, column 13: no JSON"),
+    "syntax.json": ('[{"video": "a",\n "caption": }]', r"expected JSON .*line 2, column 13"),
     "number.json": ("3", r"expected a list of objects"),
     "string.json": ('["a"]', r"item 1: 'a': expected an object"),
     "no caption.json": ('[{"video": "a", "caption": "b"}, {"video": "c"}]', r"item 2: no field for the caption"),
@@ -88,8 +88,8 @@ BAD = {
     "captions.json": ('[{"video": "a", "captions": ["b", 3]}]', r"item 1, field 'captions', caption 2: 3"),
     "video.json": ('[{"video": true, "caption": "b"}]', r"item 1, field 'video': True"),
     "value.json": ('{"a.mp4": 3}', r"video 'a.mp4', field 'captions': 3"),
-    "twice.json": ('{"a.mp4": "b", "a.mp4": "c"}', r"'a.mp4' stands twice in one object"),
-    "syntax.jsonl": ('{"video": "a", "caption": "b"}\n{"video"\n', r"line 2: no JSON"),
+    "twice.json": ('{"a.mp4": "b", "a.mp4": "c"}', r"'a.mp4' occurs twice in one object"),
+    "syntax.jsonl": ('{"video": "a", "caption": "b"}\n{"video"\n', r"line 2: expected JSON"),
     "list.jsonl": ('{"video": "a", "caption": "b"}\n[1]\n', r"line 2: '\[1\]': expected an object"),
     "stamps.json": (
         '[{"video": "a", "sentences": ["b"], "timestamps": [[0, 1], [1, 2]]}]',
@@ -118,10 +118,10 @@ def test_bad_files_are_named_by_line_and_field(tmp_path, name):
 def test_other_encodings_are_errors(tmp_path):
     path = tmp_path / "c.csv"
     path.write_bytes("video,caption\na,caf\u00e9\n".encode("latin-1"))
-    with pytest.raises(PreparationError, match=r"c\.csv: line 2: byte 0xe9 at column 6 is not UTF-8"):
+    with pytest.raises(PreparationError, match=r"c\.csv: line 2: expected UTF-8, found byte 0xe9 at column 6"):
         read(path)
     path.write_bytes("video,caption\na,b\n".encode("utf-16"))
-    with pytest.raises(PreparationError, match="is UTF-16; expected UTF-8"):
+    with pytest.raises(PreparationError, match="is UTF-16 or UTF-32; expected UTF-8"):
         read(path)
     with pytest.raises(PreparationError, match="no such file"):
         read_rows(tmp_path / "none.csv")

@@ -147,3 +147,15 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
             tracemalloc.stop()
 
     assert used(3000) < used(1000) + 100_000  # bytes
+
+
+def test_half_characters_are_replaced_and_counted(tmp_path):
+    text = r'{"a": {"start": [1, 2], "end": [2, 3], "text": ["x \ud83d y", "\ude00 \ud83d\ude00"]}}'
+    (tmp_path / "caption.json").write_text(text)
+    files = OfficialFiles(tmp_path)
+    args = argparse.Namespace(captions="", segment_seconds=0, category=[])
+    (wanted,) = DATASET.read(files, args).splits["train"]
+    assert [caption.text for caption in wanted.record.captions] == ["x \ufffd y", "\ufffd \U0001f600"]
+    assert files.notes() == {
+        "text with half a character": "2 texts, the broken part replaced by U+FFFD (first: caption.json)"
+    }

@@ -110,8 +110,8 @@ def test_what_does_not_fit_is_named(tmp_path, content, message):
     ("name", "content", "message"),
     [
         ("test.jsonl", '{"video_id": "video1"}\n', r"test\.jsonl: line 1, field 'question': is missing"),
-        ("test.jsonl", "[]\n", r"test\.jsonl: line 1: expected a JSON object, got '\[\]'"),
-        ("test.jsonl", "\n{\n", r"test\.jsonl: line 2: expected a JSON object \("),
+        ("test.jsonl", "[]\n", r"test\.jsonl: line 1: expected a JSON object, got \[\]"),
+        ("test.jsonl", "\n{\n", r"test\.jsonl: line 2: expected JSON \("),
         ("test.csv", "video,question\n", r"test\.csv: line 1 \(the header\): expected one column 'answer'"),
         (
             "test.csv",

@@ -1,0 +1,32 @@
+"""Share of the captions of a dataset with a word that a given vocabulary does not know."""
+
+import collections
+import itertools
+from collections.abc import Mapping
+
+from svilm_jax.input.text_review import is_unknown, split_words
+from svilm_jax.input.tokenization import Tokenizer
+
+from .checking import Checked
+
+LOOKED_AT = 10_000  # captions: enough for a share, and some seconds
+_SHOWN = 5
+
+
+def unknown_share(tokenizer: Tokenizer, checked: Mapping[str, Checked]) -> str:
+    """What to add to the description of a vocabulary that does not know words of the captions; "" if it knows all."""
+    texts = (c.text for split in checked.values() for entry, _, _ in split for c in entry.record.captions)
+    known: dict[str, bool] = {}
+    looked_at = lacking = 0
+    frequent: collections.Counter[str] = collections.Counter()
+    for text in itertools.islice(texts, LOOKED_AT):
+        looked_at += 1
+        words = split_words(text)
+        known.update({word: not is_unknown(tokenizer, word) for word in words if word not in known})
+        missing = [word for word in words if not known[word]]
+        lacking += bool(missing)
+        frequent.update(missing)
+    if not lacking:
+        return ""
+    named = ", ".join(repr(word) for word, _ in frequent.most_common(_SHOWN))
+    return f"; {lacking:,} of {looked_at:,} captions looked at have a word that it does not know (most often {named})"

@@ -1,0 +1,59 @@
+"""Installs carried wheels, and this project, into a folder of a machine without network.
+
+    python experiments/accelerator/install.py experiments/accelerator/carried/full /tmp/site
+    export PYTHONPATH=/tmp/site
+
+Wheels of packages that the machine has already, in a version that `requirements/base.in` admits, are left out: what
+belongs to its CUDA stays as it is.
+"""
+
+import argparse
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+ROOT = Path(__file__).parents[2]
+
+
+def main() -> None:
+    """Installs what is missing, and says what that is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wheels", type=Path, help="folder of wheels that wheels.sh collected")
+    parser.add_argument("target", type=Path, help="folder for PYTHONPATH")
+    args = parser.parse_args()
+    wheels = sorted(args.wheels.glob("*.whl"))
+    if not wheels:
+        sys.exit(f"{args.wheels}: no wheels; run experiments/accelerator/wheels.sh where there is a network")
+    missing = [wheel for wheel in wheels if not _present(wheel)]
+    print("installing", *(wheel.name.split("-")[0] for wheel in missing))
+    _pip(args.target, *map(str, missing))
+    _pip(args.target, "--no-build-isolation", str(ROOT))
+
+
+def _present(wheel: Path) -> bool:
+    """Whether the machine has the package of a wheel, in a version that is new enough."""
+    name = parse_wheel_filename(wheel.name)[0]
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    for line in (ROOT / "requirements" / "base.in").read_text().splitlines():
+        text = line.split("#")[0].strip()
+        if text and canonicalize_name(Requirement(text).name) == name:
+            return Requirement(text).specifier.contains(version, prereleases=True)
+    return True
+
+
+def _pip(target: Path, *arguments: str) -> None:
+    if arguments:
+        options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--upgrade"]
+        command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), *arguments]
+        subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Every training config in miniature, and the loss of its first step on random data.
+
+    python -m experiments.accelerator.miniature FILE float32,bfloat16 pretrain/demo.py ...
+
+writes `{"CONFIG DTYPE": {"loss": ..., "gradient": ...}}` to FILE as the losses are found.
+"""
+
+import dataclasses
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import jax
+
+from experiments.benchmarks.compiled_step import compile_traced, random_batch, trace
+from svilm_jax.config import Config, InitConfig
+from svilm_jax.config_file import read_config
+
+CONFIGS = (
+    "pretrain/svilm_b.py",
+    "pretrain/demo.py",
+    "pretrain/captioned_videos.py",
+    "finetune/retrieval.py",
+    "finetune/retrieval.py:data=untrimmed,align=multilevel",
+    "finetune/question_answering.py",
+    "finetune/question_answering.py:data=untrimmed,align=multilevel",
+    "finetune/action_recognition.py",
+    "finetune/localization.py",
+)
+SMOKE_CONFIGS = ("pretrain/svilm_b.py",)  # compiling takes most of a miniature run
+VOCAB_SIZE = 64
+_THREADS = 4  # that compile
+
+
+def miniature(config: Config, dtype: str) -> Config:
+    """Returns the same experiment with towers of width 32, clips of 12 frames of 32x32 and a batch of 8."""
+    model, classes = config.model, ("one", "two", "three")
+    video = dataclasses.replace(
+        model.video, frames=12, size=32, tubelet=(2, 16, 16), layers=1, width=32, heads=2, mlp_ratio=2.0
+    )
+    text = dataclasses.replace(model.text, length=16, noun_length=8, layers=1, width=32, heads=2, positions=16)
+    localization = dataclasses.replace(
+        model.localization, feature_width=16, steps=16, width=32, samples=4, context_samples=2
+    )
+    model = dataclasses.replace(
+        model,
+        variant="Mini",
+        embed_dim=32,
+        compute_dtype=dtype,
+        video=video,
+        text=text,
+        grouping=dataclasses.replace(model.grouping, num_groups=4, after_layers=(1,)),
+        head=dataclasses.replace(model.head, classes=classes if model.head.kind or config.task != "video_text" else ()),
+        localization=localization,
+    )
+    return dataclasses.replace(
+        config,
+        model=model,
+        init=InitConfig(),
+        input=dataclasses.replace(config.input, sentences=min(config.input.sentences, 3)),
+        splice=dataclasses.replace(config.splice, block=2),
+        train=dataclasses.replace(config.train, batch_size=8, steps=10, microbatches=1),
+    )
+
+
+def losses(file: Path, configs: Sequence[str], dtypes: Sequence[str]) -> bool:
+    """Writes the losses as they are found; returns whether all of them were."""
+    found: dict[str, dict[str, float]] = {}
+    jobs: dict[str, tuple[Config, Future]] = {}
+    complete = True
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for name in configs:
+            for dtype in dtypes:
+                try:
+                    config = miniature(read_config(f"configs/{name}", ()), dtype)
+                    # A GPU would round float32 products to TF32; a CPU has one precision, and one compilation.
+                    exact = dtype == "float32" and jax.default_backend() != "cpu"
+                    with jax.default_matmul_precision("highest" if exact else "default"):
+                        mesh, structure, traced = trace(config, VOCAB_SIZE)
+                    jobs[f"{name} {dtype}"] = config, pool.submit(compile_traced, config, mesh, structure, traced, 0.0)
+                except Exception:
+                    complete = False
+                    print(f"{name} {dtype}:\n{traceback.format_exc()}", file=sys.stderr)
+        for key, (config, job) in jobs.items():
+            try:
+                step = job.result()
+                state, batch = step.init_state(VOCAB_SIZE), step.place(random_batch(config, VOCAB_SIZE))
+                _, metrics = step.compiled(state, batch)
+                found[key] = {"loss": float(metrics["loss/total"]), "gradient": float(metrics["norm/gradient"])}
+                file.write_text(json.dumps(found, indent=1) + "\n")
+            except Exception:
+                complete = False
+                print(f"{key}:\n{traceback.format_exc()}", file=sys.stderr)
+    return complete
+
+
+if __name__ == "__main__":
+    sys.exit(not losses(Path(sys.argv[1]), sys.argv[3:], sys.argv[2].split(",")))

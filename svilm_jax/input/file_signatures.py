@@ -1,0 +1,109 @@
+"""Recognition, by their first bytes, of files that stand where a video or a weight file was expected.
+
+Failed downloads leave the server's error page, an unfetched Git LFS checkout leaves pointers, and archives or encrypted
+files keep the name of what they contain. The parser of the expected format can only say that it does not understand
+them; their first bytes say what they are.
+"""
+
+import codecs
+import re
+
+# So many bytes of a file are enough for `describe_placeholder`.
+SIGNATURE_BYTES = 1024
+
+_BINARY = (
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"PK\x05\x06", "an empty ZIP archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"\x1f\x8b", "gzip-compressed data"),
+    (b"BZh", "bzip2-compressed data"),
+    (b"\xfd7zXZ\x00", "xz-compressed data"),
+    (b"\x28\xb5\x2f\xfd", "zstd-compressed data"),
+    (b"%PDF-", "a PDF document"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"\x7fELF", "a program (ELF)"),
+    (b"d8:announce", "a BitTorrent file"),
+    (b"bplist00", "an Apple property list (a Safari download or web archive)"),
+    (b"Salted__", "an encrypted file (OpenSSL)"),
+    (b"age-encryption.org/", "an encrypted file (age)"),
+    (b"-----BEGIN AGE ENCRYPTED FILE", "an encrypted file (age)"),
+    (b"-----BEGIN PGP MESSAGE", "an encrypted file (PGP)"),
+    (b"\x85\x01\x0c\x03", "an encrypted file (PGP)"),
+    (b"\x85\x02\x0c\x03", "an encrypted file (PGP)"),
+    (b"\x8c\x0d\x04", "an encrypted file (PGP)"),
+    (b"$ANSIBLE_VAULT", "an encrypted file (Ansible Vault)"),
+    (b"AES\x02", "an encrypted file (AES Crypt)"),
+    (b"AES\x03", "an encrypted file (AES Crypt)"),
+    (b"LUKS\xba\xbe", "an encrypted file (LUKS)"),
+)
+# Media that begin with readable text: raw video with a text header, and playlists, which have an error of their own.
+_MEDIA_TEXT = ("YUV4MPEG2", "#EXTM3U", "ffconcat", "v=0", "[playlist]", "<MPD", "<smil", "<AssetMap")
+_BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_HTML = re.compile(
+    r"(?:<!--.*?-->\s*|<\?xml[^>]*>\s*)*<(?:!doctype\s+html|html|head|body|title|script|meta)\b", re.I | re.S
+)
+_XML = re.compile(r"<\?xml|<[A-Za-z][\w:.-]*[\s>/]|<!DOCTYPE\b", re.I)
+_JSON = re.compile(r"\{\s*(?:\"|\}|$)|\[\s*(?:[\[{\]\"\d-]|true|false|null|$)")
+_SHOWN = 40  # characters of an unknown text
+
+
+def describe_placeholder(first_bytes: bytes) -> str | None:
+    """What a file is that is neither a video nor a file of weights, as a noun phrase such as "an HTML page".
+
+    Args:
+      first_bytes: of the file; `SIGNATURE_BYTES` of them are enough.
+
+    Returns:
+      The description, fit for "expected a video, found ..."; None where the bytes tell nothing, which includes every
+      format of videos and weights. Nothing is said of an empty file.
+    """
+    head = first_bytes[:SIGNATURE_BYTES]
+    if not head:
+        return None
+    for signature, description in _BINARY:
+        if head.startswith(signature):
+            return description
+    if len(head) >= 21 and head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
+        return "an animated WebP image"
+    if not any(head):
+        return "a file of zero bytes, as an interrupted download leaves it"
+    text = _text(head)
+    return None if text is None else _describe_text(text)
+
+
+def _describe_text(text: str) -> str | None:
+    text = text.lstrip()
+    if text.startswith("version https://git-lfs.github.com/spec/"):
+        return "a Git LFS pointer (`git lfs pull` fetches the file itself)"
+    if text.startswith("/annex/objects/") or ".git/annex/objects/" in text.partition("\n")[0]:
+        return "a git-annex pointer (`git annex get` fetches the file itself)"
+    if text.startswith(_MEDIA_TEXT):
+        return None
+    if _HTML.match(text):
+        return "an HTML page"
+    if _XML.match(text):
+        return None if any(f"<{kind}" in text for kind in ("MPD", "smil", "AssetMap")) else "an XML document"
+    if _JSON.match(text):
+        return "a JSON document"
+    if not text:
+        return "a file of white space"
+    shown = " ".join(text[:_SHOWN].split())
+    return f"a text file that begins with {shown!r}"
+
+
+def _text(head: bytes) -> str | None:
+    """The bytes as text, which may end inside a character; None where they are none."""
+    encoding = "utf-8"
+    for mark, name in _BYTE_ORDER_MARKS:
+        if head.startswith(mark):
+            head, encoding = head[len(mark) :], name
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError:
+        return None
+    # Four characters may be text by chance; control characters never are.
+    if len(text) < 4 or any(character < " " and character not in "\t\n\r\f\x1b" for character in text):
+        return None
+    return text

@@ -1,0 +1,23 @@
+"""Reasons why a file of weights cannot be read, in terms of what the file is instead."""
+
+from pathlib import Path
+
+from svilm_jax.input.file_signatures import SIGNATURE_BYTES, describe_placeholder
+
+
+def unreadable(path: Path, error: Exception) -> str:
+    """Why a file cannot be read: what it is where its first bytes tell (an HTML page, a Git LFS pointer), else `error`.
+
+    Args:
+      path: the file.
+      error: what the reader of the expected format said, such as "header too large".
+    """
+    try:
+        with path.open("rb") as file:
+            found = describe_placeholder(file.read(SIGNATURE_BYTES))
+    except OSError:
+        found = None
+    # A *.npz is a ZIP archive itself, and a damaged one stays so.
+    if found is None or (path.suffix == ".npz" and "ZIP" in found):
+        return " ".join(str(error).split()) or type(error).__name__
+    return f"it is {found}"

@@ -1,0 +1,81 @@
+"""Files that stand where a model or weights were expected: it is said what they are."""
+
+import shutil
+
+import pytest
+
+from svilm_jax.input.tokenization import TokenizerError, load_tokenizer
+from svilm_jax.interop.folder import FolderError, Origin, read_folder, write_folder
+from svilm_jax.interop.reading import read_text_source, read_video_source
+from tests.tiny import tiny_model
+
+PLACEHOLDERS = {
+    "an HTML page": b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head></html>\n",
+    "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 90868376\n",
+    "a JSON document": b'{"error": "Repository not found"}',
+}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    write_folder(folder, tiny_model(), Origin("a test"), "card")
+    return folder
+
+
+@pytest.fixture
+def model(exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("kind", sorted(PLACEHOLDERS))
+def test_an_exported_folder(model, kind):
+    (model / "model.safetensors").write_bytes(PLACEHOLDERS[kind])
+    with pytest.raises(FolderError, match=rf"model\.safetensors: cannot be read \(it is {kind}.*copy or export"):
+        read_folder(model)
+
+
+@pytest.mark.parametrize("kind", ["an HTML page", "a Git LFS pointer"])
+def test_other_files_of_an_exported_folder(model, kind):
+    vocabulary = (model / "vocab.txt").read_bytes()
+    (model / "vocab.txt").write_bytes(PLACEHOLDERS[kind])
+    with pytest.raises(FolderError, match=f"expected a vocabulary, found {kind}"):
+        read_folder(model)
+    (model / "vocab.txt").write_bytes(vocabulary)
+    (model / "config.json").write_bytes(PLACEHOLDERS[kind])
+    with pytest.raises(FolderError, match=rf"config\.json: cannot be read \(expected JSON, found {kind}"):
+        read_folder(model)
+
+
+def test_a_document_that_is_no_config_is_one_line(model):
+    for content in (PLACEHOLDERS["a JSON document"], b"[" * 5000, b"\xff", b"[]", b'{"model_type": "svilm"}', b""):
+        (model / "config.json").write_bytes(content)
+        with pytest.raises(FolderError, match=r"model: |config\.json: ") as caught:
+            read_folder(model)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", sorted(PLACEHOLDERS))
+@pytest.mark.parametrize("name", ["model.safetensors", "weights.npz", "checkpoint_3"])
+def test_public_weights(tmp_path, kind, name):
+    (tmp_path / name).write_bytes(PLACEHOLDERS[kind])
+    with pytest.raises(FolderError, match=rf"{name}: cannot be read as .*\(it is {kind}"):
+        read_video_source(tmp_path / name)
+    if name == "model.safetensors":
+        with pytest.raises(FolderError, match=f"it is {kind}"):
+            read_text_source(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["an HTML page", "a Git LFS pointer"])
+@pytest.mark.parametrize("name", ["vocab.txt", "tokenizer.json", "tokenizer.model"])
+def test_vocabularies(tmp_path, kind, name):
+    (tmp_path / name).write_bytes(PLACEHOLDERS[kind])
+    with pytest.raises(TokenizerError, match=f"{name}: expected a vocabulary, found {kind}"):
+        load_tokenizer(tmp_path / name)
+
+
+def test_a_tokenizer_that_is_nested_too_deeply(tmp_path):
+    (tmp_path / "tokenizer.json").write_text('{"model": ' + "[" * 5000)
+    with pytest.raises(TokenizerError, match=r"not a tokenizer\.json \(nested deeper than 100 levels\)"):
+        load_tokenizer(tmp_path / "tokenizer.json")
