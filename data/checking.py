@@ -15,7 +15,7 @@ from tqdm import tqdm
 from svilm_jax.input.decoding import VideoError, VideoInfo, probe
 
 from .entries import Entry
-from .errors import PreparationError
+from .errors import FULL_DISK, PreparationError, is_full_disk
 from .journal import Journal, Result, source_of_video
 from .transcoding import Encoding, Window, transcode
 from .videos import check_video
@@ -199,6 +199,8 @@ def check_file(job: Job) -> Result:
                     os.fsync(made.fileno())
                 begun.rename(file)
         except VideoError as error:
+            if is_full_disk(error.__cause__):  # no fault of the video, which the next preparation shall try again
+                raise PreparationError(f"{file.parent}: {FULL_DISK}") from error
             info, reason = None, error.reason
         finally:
             begun.unlink(missing_ok=True)

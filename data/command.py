@@ -3,10 +3,13 @@
 import argparse
 import functools
 import importlib
+import sqlite3
 from pathlib import Path
 
+from svilm_jax.output_paths import check_output_folder
+
 from .beam import beam_of
-from .errors import PreparationError
+from .errors import FULL_DISK, PreparationError, is_full_disk
 from .official import Official, add_official_arguments, prepare_official
 from .preparation import describe
 
@@ -104,10 +107,13 @@ def run(args: argparse.Namespace) -> None:
     for name in ("validation_share", "max_skipped_share"):
         if not 0 <= (share := getattr(args, name, 0.0)) <= 1:
             raise PreparationError(f"--{name.replace('_', '-')} {share:g}: expected a share between 0 and 1")
+    check_output_folder(args.out)
     try:
         folder = args.prepare(args)
-    except OSError as error:  # a full disk, a folder that may not be written
-        raise PreparationError(f"{error.filename or args.out}: {error.strerror or error}") from error
+    except (OSError, sqlite3.OperationalError) as error:  # a full disk, a folder that may not be written
+        place = getattr(error, "filename", None) or args.out
+        reason = FULL_DISK if is_full_disk(error) else getattr(error, "strerror", None) or error
+        raise PreparationError(f"{place}: {reason}") from error
     if folder is not None:
         print(describe(folder))
 

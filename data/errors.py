@@ -1,7 +1,19 @@
 """What does preparation raise for a mistake that its user can mend?"""
 
+import errno
+import sqlite3
+
 from svilm_jax.errors import UserError
+
+FULL_DISK = "No space left on device. What was checked is kept: make room, and the same command resumes"
 
 
 class PreparationError(UserError, ValueError):
     """A dataset that cannot be prepared as asked; the message names file, line and field, and what to do."""
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether an error of the system, of FFmpeg or of SQLite says that a disk or a quota is full."""
+    if isinstance(error, sqlite3.Error):
+        return "disk is full" in str(error)
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)

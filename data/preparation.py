@@ -19,7 +19,6 @@ keeps memory small however many there are.
 import collections
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import importlib.metadata
 import itertools
@@ -35,6 +34,7 @@ from tqdm import tqdm
 from svilm_jax.input import schema
 from svilm_jax.input.tokenization import TokenizerError, load_tokenizer
 from svilm_jax.input.vocabulary_training import train_wordpiece
+from svilm_jax.locks import LockError, locked_output
 
 from .beam import Beam, beam_working
 from .caption_times import TimesOutside
@@ -186,6 +186,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
         clips = sum(len(split) for split in checked.values())
         size = sum(int(split.bytes.sum()) for split in checked.values())
         captions, times = dict.fromkeys(checked, 0), {split: TimesOutside() for split in checked}
+        _check_room(plan, size + OTHER_BYTES * clips)
         find_phrases(checked, done, workers, table)
         with tqdm(total=clips, desc="records", unit="clip", disable=None) as bar:
             records = {
@@ -249,17 +250,11 @@ def building(out: Path, name: str) -> Iterator[Path]:
     Raises:
       PreparationError: another process is at it, or `out` cannot be written.
     """
-    lock = out / f".{name}.lock"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        handle = lock.open("w")
-    except OSError as error:
-        raise PreparationError(f"{out}: cannot be written ({error.strerror}); give another --out") from error
-    with handle:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the system if this process dies
-        except OSError as error:
-            raise PreparationError(f"{out}: another process is preparing {name} here; wait for it") from error
+            stack.enter_context(locked_output(out / name))
+        except LockError as error:
+            raise PreparationError(str(error)) from error
         folder = out / f".{name}.incomplete"
         shutil.rmtree(folder, ignore_errors=True)  # of a preparation that was killed
         folder.mkdir()
@@ -267,7 +262,16 @@ def building(out: Path, name: str) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            lock.unlink(missing_ok=True)
+
+
+def _check_room(plan: Plan, size: int) -> None:
+    """Raises PreparationError where the disk has less room than the records will take."""
+    usage = shutil.disk_usage(plan.out)
+    if usage.total and usage.free < size:  # some network folders state no sizes
+        raise PreparationError(
+            f"{plan.out}: the records take about {size / 1e6:.1f} MB, and {usage.free / 1e6:.1f} MB are free. What was "
+            "checked is kept: make room, and the same command resumes"
+        )
 
 
 def _publish(made: Path, folder: Path) -> None:

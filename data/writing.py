@@ -1,5 +1,6 @@
 """How do records become files? A TFDS dataset of ArrayRecord files, written as a stream."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -53,10 +54,15 @@ def write_records(
     writer = tfds.core.SequentialWriter(info, max_examples_per_shard=shard, file_format="array_record")
     writer._serializer = SameBytes(info.features.get_serialized_info())  # the writer takes none as an argument
     writer.initialize_splits(list(splits))
-    for split, records in splits.items():
-        for batch in _batches(records):
-            writer.add_examples({split: batch})
-        writer.close_splits([split])
+    try:
+        for split, records in splits.items():
+            for batch in _batches(records):
+                writer.add_examples({split: batch})
+            writer.close_splits([split])
+    except RuntimeError as error:  # all that ArrayRecord raises
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(made)) from error
+        raise
     return made
 
 

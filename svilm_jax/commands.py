@@ -26,12 +26,14 @@ from svilm_jax.evaluation import Encoder, build_evaluators, format_table
 from svilm_jax.evaluation import evaluate as run_evaluators
 from svilm_jax.input.json_reader import read_document
 from svilm_jax.models.parameters import Params, bind
-from svilm_jax.parallel import is_first, make_mesh, named_mesh
+from svilm_jax.parallel import is_first, join_hosts, make_mesh, named_mesh
+from svilm_jax.parallel.lost_processes import leave_processes, wait_for_verdict
 from svilm_jax.training.compilation_cache import set_compilation_cache
 from svilm_jax.training.initialization import starting_point
-from svilm_jax.training.loop import Stopped
 from svilm_jax.training.loop import train as run_training
+from svilm_jax.training.signals import Stopped, StopSignals
 from svilm_jax.training.state import Structure
+from svilm_jax.training.workdir import held_workdir
 
 EXIT_STOPPED = 75  # a signal stopped the run after a save; the same command goes on (EX_TEMPFAIL)
 BERT_WORDS = 30_522  # what a plan counts with where a config names no vocabulary [A]
@@ -42,35 +44,72 @@ DECIDED = (
 EXIT_FAILED = 1  # an evaluator failed; the others' metrics are written
 
 
-def train(config_file: str, overrides: Sequence[str], workdir: Path) -> int:
-    """Trains, evaluates at the end, and writes `metrics.json` as the very last thing."""
-    config = read_config(config_file, overrides)
+def train(
+    config_file: str,
+    overrides: Sequence[str],
+    workdir: Path,
+    coordinator: str = "",
+    processes: int = 0,
+    process: int = -1,
+) -> int:
+    """Trains, evaluates at the end, and writes `metrics.json` as the very last thing.
+
+    Args:
+      coordinator, processes, process: see `join_hosts`.
+    """
+    with StopSignals() as signals:
+        try:
+            config = read_config(config_file, overrides)
+            # Before anything looks for devices.
+            join_hosts(coordinator, processes, process, config.train.lost_process_seconds)
+            command = ["svilm", "train", f"--config={config_file}", *overrides]
+            status = _train(config, overrides, command, workdir, signals)
+        except Stopped as stopped:
+            # One of several processes may be alone with its signal, outside of training.
+            leave_processes("" if signals.agreed else str(stopped))
+            print(stopped, file=sys.stderr)
+            return EXIT_STOPPED
+        except jax.errors.JaxRuntimeError as error:
+            wait_for_verdict()  # a collective fails at once where a process is lost, and says less about it
+            leave_processes(str(error))
+            raise
+        except BaseException as error:
+            leave_processes(str(error) or type(error).__name__)
+            raise
+        leave_processes()
+        return status
+
+
+def _train(
+    config: Config, overrides: Sequence[str], command: Sequence[str], workdir: Path, signals: StopSignals
+) -> int:
     start = starting_point(config)
     check_overrides_hold(overrides, config, start.config, DECIDED)
     config, tokenizer = start.config, start.tokenizer
     set_compilation_cache(config.train.compilation_cache)
     mesh = make_mesh(config.mesh)
     evaluators = build_evaluators(config)
-    if is_first():
-        _open_workdir(workdir, config, ["svilm", "train", f"--config={config_file}", *overrides])
     started = time.monotonic()
 
     def measure(params: Params, structure: Structure) -> Mapping[str, float]:
         model = bind(structure.graphdef, structure.abstract, params)
         return run_evaluators(Encoder(model, config, tokenizer, mesh), evaluators).metrics
 
-    try:
-        result = run_training(config, workdir, tokenizer, mesh, measure, start.loaded)
-    except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        return EXIT_STOPPED
-    model = bind(result.structure.graphdef, result.structure.abstract, result.params)
-    evaluation = run_evaluators(Encoder(model, config, tokenizer, mesh), evaluators)
-    if not is_first():
-        return EXIT_FAILED if evaluation.failed else 0
-    print(format_table(evaluation.metrics))
-    seconds = time.monotonic() - started
-    _write_json(workdir / "metrics.json", {**evaluation.metrics, "train/steps": result.step, "train/seconds": seconds})
+    def accepted() -> None:
+        if is_first():
+            _open_workdir(workdir, config, command)
+
+    with held_workdir(workdir):
+        with signals.deferred():
+            result = run_training(config, workdir, tokenizer, mesh, measure, start.loaded, signals, accepted)
+        signals.check()
+        model = bind(result.structure.graphdef, result.structure.abstract, result.params)
+        evaluation = run_evaluators(Encoder(model, config, tokenizer, mesh), evaluators)
+        if not is_first():
+            return EXIT_FAILED if evaluation.failed else 0
+        print(format_table(evaluation.metrics))
+        measured = {**evaluation.metrics, "train/steps": result.step, "train/seconds": time.monotonic() - started}
+        _write_json(workdir / "metrics.json", measured)
     return _tell_failures(evaluation.failed)
 
 
@@ -144,14 +183,13 @@ def environment(command: Sequence[str]) -> dict[str, str]:
 
 
 def _open_workdir(workdir: Path, config: Config, command: Sequence[str]) -> None:
-    """Makes the folder of a run and writes down what runs in it.
+    """Writes down what runs in a workdir, once nothing speaks against the run any more.
 
     Raises:
       ConfigError: it cannot be written to.
     """
     try:
         (workdir / "metrics.json").unlink(missing_ok=True)  # of an earlier run: it says that all is done
-        workdir.mkdir(parents=True, exist_ok=True)
         _write_json(workdir / "config.json", dataclasses.asdict(config))
         _write_json(workdir / "environment.json", environment(command))
     except OSError as error:
@@ -167,5 +205,6 @@ def _tell_failures(failed: Mapping[str, str]) -> int:
 def _write_json(path: Path, document: Mapping[str, object] | Config) -> None:
     """Whole or not at all: written beside, then renamed."""
     beside = path.with_suffix(".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside.write_text(json.dumps(document, indent=1) + "\n")
     beside.replace(path)

@@ -124,6 +124,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         choices=("clip", "time"),
         help="a window of a dataset is the mean over all its tokens, or its time indices side by side (default: clip)",
     )
+    embed.add_argument("--prune", action="store_true", help="remove rows of files that are there, but not named")
     embed.add_argument("--random", action="store_true", help="fresh parameters instead of the trained ones: a baseline")
 
     bring = add(
@@ -191,24 +192,25 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _train(args: argparse.Namespace, rest: list[str]) -> int | None:
-    from svilm_jax.parallel import join_hosts
-
-    join_hosts(args.coordinator, args.processes, args.process)  # before anything looks for devices
     from svilm_jax.commands import train
 
-    return train(args.config, rest, args.workdir)
+    return train(args.config, rest, args.workdir, args.coordinator, args.processes, args.process)
 
 
 def _compile(args: argparse.Namespace, rest: list[str]) -> int | None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # no accelerator is looked for: the one that is meant is elsewhere
     from svilm_jax.commands import compile_step
+    from svilm_jax.output_paths import check_output_file
 
+    check_output_file(args.out)
     return compile_step(args.config, rest, args.topology, args.mesh, args.slices, args.out)
 
 
 def _eval(args: argparse.Namespace, rest: list[str]) -> int | None:
     from svilm_jax.commands import evaluate
+    from svilm_jax.output_paths import check_output_file
 
+    check_output_file(args.out)
     return evaluate(args.workdir, args.config, rest, args.out)
 
 

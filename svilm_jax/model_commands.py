@@ -18,8 +18,10 @@ from svilm_jax.interop.importing import Imported, import_towers
 from svilm_jax.interop.model_card import model_card
 from svilm_jax.interop.precision import rounding_error
 from svilm_jax.interop.reading import read_text_source, read_video_source
+from svilm_jax.locks import locked_output
 from svilm_jax.models.parameters import fingerprint, parameters
 from svilm_jax.models.svilm import build_model
+from svilm_jax.output_paths import check_output_file, check_output_folder
 
 
 def import_weights(args: argparse.Namespace, overrides: list[str]) -> int:
@@ -29,6 +31,13 @@ def import_weights(args: argparse.Namespace, overrides: list[str]) -> int:
     for option, value in (("--inflate", args.inflate), ("--class-token", args.class_token)):
         if value is not None and args.video is None:
             raise ConfigError(f"{option} is about a video tower: give --video, or leave it out")
+    check_output_folder(args.out)
+    check_free(args.out)
+    with locked_output(args.out):
+        return _import_weights(args, overrides)
+
+
+def _import_weights(args: argparse.Namespace, overrides: list[str]) -> int:
     config = read_config(args.config, overrides)
     check_overrides_used(overrides, config, USED_BY_IMPORT, "import")
     text = read_text_source(args.text) if args.text else None
@@ -50,7 +59,13 @@ def export(args: argparse.Namespace) -> int:
     """A checkpoint as a folder that needs nothing of training, and programs of its towers where asked for."""
     if args.dtype != "float32" and (args.onnx or args.saved_model):
         raise ConfigError(f"--dtype={args.dtype}: ONNX and SavedModel are written in float32 alone; export twice")
+    check_output_folder(args.out)
     check_free(args.out)
+    with locked_output(args.out):
+        return _export(args)
+
+
+def _export(args: argparse.Namespace) -> int:
     trained = load(args.workdir)
     origin, notes = _origin(args, trained), []
     if args.dtype != "float32":
@@ -63,7 +78,6 @@ def export(args: argparse.Namespace) -> int:
             notes.append(f"The StableHLO programs compute in {args.dtype}, too, which costs more than that.")
     metrics = format_table(origin.metrics) if origin.metrics else ""
     card = model_card(args.out.name, trained.config, origin, metrics, args.dtype, notes, len(trained.fresh))
-    args.out.absolute().parent.mkdir(parents=True, exist_ok=True)
     # Programs first: what stops them (a missing library, a model too large) leaves nothing half done.
     with tempfile.TemporaryDirectory(dir=args.out.absolute().parent, prefix=f".{args.out.name}.") as staging:
         told = list(_programs(args, trained, Path(staging)))
@@ -120,6 +134,7 @@ def embed(args: argparse.Namespace) -> int:
     if args.offset is not None:
         check_number("--offset", args.offset, Range(0, 1e6))
     if args.videos:
+        check_output_file(args.out)
         if args.split or args.dataset or args.random or args.pool is not None or args.offset is not None:
             names = "--split, --dataset, --random, --pool and --offset"
             raise ConfigError(f"{names} go with a dataset: name that, or files, not both")
@@ -128,6 +143,9 @@ def embed(args: argparse.Namespace) -> int:
         raise ConfigError("nothing to embed: name video files or folders, or the --split of a dataset")
     if args.window is None:
         raise ConfigError("a dataset is embedded by windows: give --window SECONDS")
+    if args.prune:
+        raise ConfigError("--prune removes rows of files: it does not go with a dataset")
+    check_output_folder(args.out)
     # Late: what reads datasets is not where a model is only exported (requirements/onnx.in).
     from svilm_jax.evaluation.window_features import Windows, embed_windows
     from svilm_jax.inference.encoding import Encoder
@@ -155,7 +173,7 @@ def _embed_files(args: argparse.Namespace) -> int:
     if model.warning:
         print(f"{args.model}: {model.warning}", file=sys.stderr)
     stride = args.window if args.stride is None else args.stride  # side by side unless said otherwise
-    print(embed_files(model, args.model, args.videos, args.out, args.window, stride))
+    print(embed_files(model, args.model, args.videos, args.out, args.window, stride, args.prune))
     return 0
 
 

@@ -25,7 +25,7 @@ SIZES = {
     "actions_train": 18,
     "actions_test": 9,
 }
-_PATIENCE = 120.0  # seconds for the process that makes the dataset
+_PATIENCE = 1800.0  # seconds for the process that makes the dataset; if it fails, it is known at once
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Do `svilm import`, `export`, `embed` and `search` do what a user types, one after the other?"""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ import svilm_jax
 from svilm_jax.input.records import open_records
 from svilm_jax.input.tokenization import load_tokenizer
 from svilm_jax.interop.folder import Origin, write_folder
+from svilm_jax.locks import locked_output
 from svilm_jax.main import main
 from tests.tiny import tiny_model
 
@@ -200,3 +202,38 @@ def test_an_export_needs_a_place_of_its_own(tmp_path, capsys):
     write_folder(tmp_path / "model", model, Origin("a test"), "")
     assert main(["export", str(tmp_path / "model"), "--out", str(tmp_path / "model")]) == 2
     assert "give another --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        (["export", "nowhere"], "folder"),
+        (["import", "--text=nowhere", f"--config={TINY}"], "folder"),
+        (["embed", "--split=test", "--window=1", "--model=nowhere"], "folder"),
+        (["embed", "nowhere.mp4", "--model=nowhere"], "file"),
+        (["eval", "nowhere"], "file"),
+        (["compile", f"--config={TINY}", "--topology=v5e:2x2"], "file"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_all_else(command, kind, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    outs = {tmp_path / "file" / "below": f"{tmp_path / 'file'} is a file, expected a folder"}
+    if kind == "file":
+        outs[tmp_path / "folder"] = "is a folder, expected the name of a file"
+    else:
+        outs[tmp_path / "file"] = "is a file, expected a folder"
+    for out, message in outs.items():
+        assert main([*command, "--out", str(out)]) == 2
+        told = capsys.readouterr().err
+        assert message in told
+        assert told.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("command", [["export", "nowhere"], ["import", "--text=nowhere", f"--config={TINY}"]])
+def test_a_folder_that_is_being_written_is_refused(command, tmp_path, capsys):
+    with locked_output(tmp_path / "out"):
+        assert main([*command, "--out", str(tmp_path / "out")]) == 2
+        assert f"out: in use by process {os.getpid()} on " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -241,6 +241,8 @@ class TrainConfig:
     keep_checkpoints: Count = 3
     # that a step, a save or an evaluation may last before the run ends; 0: no limit
     watchdog_minutes: PositiveOrZero = 60.0
+    # without a sign of life of a process, after which the other processes of the run end with status 71
+    lost_process_seconds: Annotated[float, Range(1, 1e6)] = 100.0
     microbatches: Count = 1  # parts of a batch that are encoded one after another, for batches beyond memory
     accumulation: Literal["gradcache", "mean"] = "gradcache"  # a mean of the parts' losses is refused under a contrast
     # folder of compiled programs, from which a resumed run takes them; "": none; "auto": in the user's cache folder

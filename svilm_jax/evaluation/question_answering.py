@@ -98,6 +98,7 @@ class QuestionAnswering:
                 kinds.append(question.kind or question_kind(question.question))
                 rows.append({"id": question.id or f"{name}:{place}", "video": name, "answer": prediction or ""})
         if self.options.predictions:
+            Path(self.options.predictions).parent.mkdir(parents=True, exist_ok=True)
             Path(self.options.predictions).write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
         yield f"{prefix}/accuracy", accuracy(answers, predictions)
         for kind, (share, _) in accuracy_by_kind(answers, predictions, kinds).items():

@@ -1,6 +1,7 @@
 """Which evaluators does a config ask for? A table of kinds, and the check of their options."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from svilm_jax.config import Config, ConfigError, nearest, resolve_options, shown
@@ -13,6 +14,7 @@ from svilm_jax.evaluation.retrieval import HardRetrieval, HardRetrievalOptions, 
 from svilm_jax.evaluation.scene_cuts import SceneCutOptions, SceneCuts
 from svilm_jax.evaluation.temporal_grouping import GroupingOptions, TemporalGrouping
 from svilm_jax.inference.encoding import Encoder
+from svilm_jax.output_paths import check_output_file
 
 
 class Evaluator(Protocol):
@@ -45,10 +47,13 @@ def build_evaluators(config: Config) -> dict[str, Evaluator]:
     Raises:
       ConfigError: an unknown kind or option, or an option of the wrong type; the message names the nearest.
       DatasetError: a dataset or split that does not exist.
+      OutputError: a file of predictions that cannot be written.
     """
     evaluators = {}
     for name, entry in config.evaluators.items():
         kind, options = resolve_evaluator(name, entry)
+        if file := getattr(options, "predictions", ""):
+            check_output_file(Path(file), f"--config.evaluators.{name}.predictions")
         evaluators[name] = KINDS[kind][1](options, config)
     return evaluators
 

@@ -109,6 +109,7 @@ def write_submission(
     }
     raw = json.dumps(content, allow_nan=False).encode()
     # Without a time in the header: the same predictions are the same bytes.
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes(gzip.compress(raw, mtime=0) if str(path).endswith(".gz") else raw)
 
 

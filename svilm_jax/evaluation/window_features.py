@@ -19,6 +19,7 @@ from svilm_jax.inference.encoding import FEATURES, Encoder
 from svilm_jax.input.features import FeatureIndex, VideoFeatures, file_name, window_starts, write_index
 from svilm_jax.input.json_reader import read_document
 from svilm_jax.input.schema import Record
+from svilm_jax.locks import locked_output
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,22 @@ def embed_windows(
 
     Raises:
       EvaluationError: no video that decodes, or a folder that holds features of something else.
+      LockError: another process writes `out`.
     """
+    with locked_output(out):
+        return _embed_windows(encoder, dataset, split, labels, windows, out, origin, pool)
+
+
+def _embed_windows(
+    encoder: Encoder,
+    dataset: str,
+    split: str,
+    labels: tuple[str, ...],
+    windows: Windows,
+    out: Path,
+    origin: str,
+    pool: str,
+) -> FeatureIndex:
     clips = EvaluationClips(dataset, split, 0, encoder.config.model.video)
     out.mkdir(parents=True, exist_ok=True)
     made_from = {

@@ -3,12 +3,14 @@
 Rows of finished videos go to OUT.parts/00001.parquet and so on, a part every some seconds; the output is written from
 them at the end, whole, and the parts removed. A run that was killed goes on with the same command, and so does one
 over a folder that has grown: rows of files that have not changed, in the parts or in an output that is there, are
-taken over.
+taken over. A lock beside the output keeps a second run out.
 """
 
 import collections
+import contextlib
 import dataclasses
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +29,8 @@ from svilm_jax.inference.videos import read_clip
 from svilm_jax.input.clips import decoded_ahead
 from svilm_jax.input.decoding import VideoError, probe
 from svilm_jax.input.video_folders import LeftOut
-from svilm_jax.models.parameters import fingerprint, parameters
+from svilm_jax.locks import locked_output
+from svilm_jax.output_paths import check_output_file
 
 __all__ = ["EmbeddingError", "EmbeddingSummary", "embed_files", "window_spans"]
 
@@ -49,6 +52,7 @@ class EmbeddingSummary:
       rows: in the file.
       kept: videos of an earlier run, whose rows were taken over.
       failed: (path, reason) of videos that could not be read.
+      removed: paths of videos of an earlier run whose rows were taken out.
     """
 
     out: Path
@@ -56,10 +60,13 @@ class EmbeddingSummary:
     rows: int
     kept: int
     failed: tuple[tuple[str, str], ...]
+    removed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         kept = f", {self.kept} of them from an earlier run" if self.kept else ""
         told = f"{self.out}: {self.videos} videos{kept}, {self.rows} rows"
+        if self.removed:
+            told += f"\nrows of {len(self.removed)} videos of an earlier run removed: {_some(self.removed)}"
         return told + (f"\n{_failures(self.failed, self.videos + len(self.failed))}" if self.failed else "")
 
 
@@ -70,6 +77,7 @@ def embed_files(
     out: Path,
     window: float | None = None,
     stride: float | None = None,
+    prune: bool = False,
 ) -> EmbeddingSummary:
     """Embeds videos into one Parquet file (`feature_file`), which `svilm search` and `svilm serve` read.
 
@@ -77,17 +85,21 @@ def embed_files(
       model: of `svilm_jax.load`.
       model_path: from where it was loaded; the file names it.
       sources: video files, and folders with some at any depth.
-      out: the file to write; one that is there is brought up to date: rows of unchanged videos are taken over, those of
-        videos that are not among `sources` leave.
+      out: the file to write; one that is there is brought up to date: rows of unchanged videos are taken over, and
+        those of files that are gone are removed.
       window, stride: seconds; a row is a window of a video, [k · stride, k · stride + window), the last one cut where
         the video ends, so that moments of long videos are found. None, both: a row is a whole video.
+      prune: also remove rows of videos that are still there, but not among `sources`.
 
     Returns:
       What was done. Videos that cannot be read are in `failed` and in the log, and have no row.
 
     Raises:
-      EmbeddingError: no videos, none that can be read, or a window or stride that is not above 0.
+      EmbeddingError: no videos, none that can be read, a window or stride that is not above 0, or rows that would have
+        to be removed without `prune`.
       IndexFileError: `out` or its parts are of another model or of other windows, or cannot be written.
+      OutputError: `out` is a folder or below a file.
+      LockError: another process writes `out`.
     """
     if (window is None) != (stride is None):
         raise EmbeddingError("give both a window and a stride, or none of them for whole videos")
@@ -95,16 +107,25 @@ def embed_files(
         raise EmbeddingError(f"a window of {window:g} s every {stride:g} s: expected both above 0")
     origin = Origin(
         str(Path(model_path).absolute()),
-        fingerprint(parameters(model.model)),
+        model.fingerprint.parameters,
         model.config.model.embed_dim,
         window,
         stride,
+        str(model.fingerprint),
     )
+    check_output_file(out)
     left_out = LeftOut()
     videos = list_videos(sources, left_out)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    with locked_output(out):
+        return _embed(model, origin, videos, left_out, out, prune)
+
+
+def _embed(
+    model: TrainedModel, origin: Origin, videos: list[VideoFile], left_out: LeftOut, out: Path, prune: bool
+) -> EmbeddingSummary:
     parts = _Parts(out, origin)
     done = parts.finished()
+    removed = _left_out({path for path, _, _ in done}, videos, out, prune)
     todo = [video for video in videos if (video.path, video.size, video.mtime_ns) not in done]
     failed: list[tuple[str, str]] = []
     with tqdm(total=len(videos), initial=len(videos) - len(todo), desc="embed", unit="video", disable=None) as bar:
@@ -114,8 +135,24 @@ def embed_files(
     if len(failed) == len(videos):
         raise EmbeddingError(_failures(failed, len(videos)))
     bad = {path for path, _ in failed}
-    count = parts.merge([video for video in videos if video.path not in bad])
-    return EmbeddingSummary(out, len(videos) - len(failed), count, len(videos) - len(todo), (*left_out.files, *failed))
+    written, count = parts.merge([video for video in videos if video.path not in bad])
+    return EmbeddingSummary(out, written, count, len(videos) - len(todo), (*left_out.files, *failed), removed)
+
+
+def _left_out(done: set[str], videos: Iterable[VideoFile], out: Path, prune: bool) -> tuple[str, ...]:
+    """Paths of videos of an earlier run that are not among `videos`, whose rows are to be removed.
+
+    Raises:
+      EmbeddingError: some of them are still there, and `prune` is not set.
+    """
+    others = sorted(done - {video.path for video in videos})
+    there = [path for path in others if os.path.lexists(path)]
+    if there and not prune:
+        raise EmbeddingError(
+            f"{out}: holds rows of {len(there)} videos that are not among those named: {_some(there)}. Name them, too, "
+            "give another --out, or remove their rows by --prune"
+        )
+    return tuple(others)
 
 
 def window_spans(duration: float, window: float | None, stride: float | None) -> tuple[tuple[float, float], ...]:
@@ -222,20 +259,25 @@ class _Parts:
     def flush(self) -> None:
         """Writes what waits as one more part."""
         if self._waiting:
-            self._folder.mkdir(exist_ok=True)
             taken = [int(file.stem) for file in self._folder.glob("[0-9]*.parquet")]
             part = self._folder / f"{max(taken, default=0) + 1:05d}.parquet"
-            feature_file.write(part, [feature_file.batch(self._waiting, self._origin)], self._origin)
+            with self._kept():
+                self._folder.mkdir(exist_ok=True)
+                feature_file.write(part, [feature_file.batch(self._waiting, self._origin)], self._origin)
         self._waiting, self._since = [], time.monotonic()
 
-    def merge(self, videos: Iterable[VideoFile]) -> int:
-        """Writes the output from the parts and removes them; returns its number of rows."""
+    def merge(self, videos: Iterable[VideoFile]) -> tuple[int, int]:
+        """Writes the output from the parts and removes them; returns the videos and rows that are in it.
+
+        Raises:
+          IndexFileError: rows of some of the videos are nowhere; the parts are kept.
+        """
         wanted = {(video.path, video.size, video.mtime_ns) for video in videos}
+        written: set[tuple[str, int, int]] = set()
         count = 0
 
         def rows() -> Iterator[pa.RecordBatch]:
             nonlocal count
-            written: set[tuple[str, int, int]] = set()
             for file in self._files():
                 here: set[tuple[str, int, int]] = set()
                 for some in feature_file.batches(file):
@@ -249,11 +291,28 @@ class _Parts:
                     count += chosen.num_rows
                     if chosen.num_rows:
                         yield chosen
-                written |= here
+                written.update(here & wanted)
+            if missing := sorted(path for path, _, _ in wanted - written):
+                raise IndexFileError(
+                    f"{self._folder}: rows of {len(missing)} videos are missing: {_some(missing)}; something else "
+                    "removed them. The same command embeds them again"
+                )
 
-        feature_file.write(self._out, rows(), self._origin)
+        with self._kept():
+            feature_file.write(self._out, rows(), self._origin)
         shutil.rmtree(self._folder, ignore_errors=True)
-        return count
+        return len(written), count
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        """What goes wrong while writing is told with what is kept."""
+        try:
+            yield
+        except (OSError, IndexFileError) as error:
+            raise IndexFileError(
+                f"{error}. {len(self.finished())} finished videos are kept (in {self._folder}, and in {self._out.name} "
+                "of before); the same command resumes"
+            ) from error
 
     def _files(self) -> list[Path]:
         """Where rows are: an output of before, then the parts."""
@@ -266,6 +325,11 @@ class _Parts:
                 f"{file}: holds videos as {found.parameters} sees them, not {mine.parameters}: give another --out, or "
                 "remove it"
             )
+        if found.model_fingerprint not in ("", mine.model_fingerprint):
+            raise IndexFileError(
+                f"{file}: made by a model with the same parameters, but another model config or tokenizer (fingerprint "
+                f"{found.model_fingerprint}, now {mine.model_fingerprint}): give another --out, or remove it"
+            )
         if (found.window, found.stride) != (mine.window, mine.stride):
             raise IndexFileError(f"{file}: holds {_kind(found)}, not {_kind(mine)}: give another --out, or remove it")
 
@@ -275,6 +339,11 @@ _IDENTITY = ("video", "size", "mtime_ns")
 
 def _kind(origin: Origin) -> str:
     return "whole videos" if origin.window is None else f"windows of {origin.window:g} s every {origin.stride:g} s"
+
+
+def _some(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return ", ".join(paths[:_NAMED]) + more
 
 
 def _failures(failed: Sequence[tuple[str, str]], videos: int) -> str:

@@ -41,6 +41,8 @@ class Origin:
       fingerprint: of its parameters (`svilm_jax.models.parameters.fingerprint`).
       width: C.
       window, stride: seconds of a row and between rows; None where a row is a whole video.
+      model_fingerprint: of parameters, model config and tokenizer together (`inference.fingerprint`); "" in files of
+        earlier versions, whose models are known by their parameters alone.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Origin:
     width: int
     window: float | None = None
     stride: float | None = None
+    model_fingerprint: str = ""
 
     @property
     def parameters(self) -> str:
@@ -79,6 +82,7 @@ def schema(origin: Origin) -> pa.Schema:
         "format_version": FORMAT_VERSION,
         "model": origin.model,
         "fingerprint": origin.fingerprint,
+        "model_fingerprint": origin.model_fingerprint,
         "width": origin.width,
         "windows": None if origin.window is None else {"window": origin.window, "stride": origin.stride},
     }
@@ -134,6 +138,9 @@ def write(path: Path, batches: Iterable[pa.RecordBatch], origin: Origin) -> None
         beside.replace(path)
     except OSError as error:
         raise IndexFileError(f"{path}: cannot be written ({error}); make room or give another --out") from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)  # of what could not be finished
 
 
 def read_origin(path: Path) -> Origin:
@@ -184,7 +191,8 @@ def _origin(path: Path, found: pa.Schema) -> Origin:
         if version == FORMAT_VERSION:
             windows = document["windows"] or {"window": None, "stride": None}
             texts, width = (str(document["model"]), str(document["fingerprint"])), int(document["width"])
-            origin = Origin(*texts, width, windows["window"], windows["stride"])
+            whole = str(document.get("model_fingerprint", ""))
+            origin = Origin(*texts, width, windows["window"], windows["stride"], whole)
     except (ValueError, KeyError, TypeError) as error:
         raise IndexFileError(f"{path}: metadata that cannot be read ({error!r}); embed the videos again") from error
     if version != FORMAT_VERSION:

@@ -17,7 +17,6 @@ import pyarrow as pa
 from svilm_jax.inference import feature_file
 from svilm_jax.inference.feature_file import IndexFileError, Origin
 from svilm_jax.inference.trained import TrainedModel
-from svilm_jax.models.parameters import fingerprint, parameters
 
 _UNIT = 1e-2  # by which the length of an embedding may miss 1, in bfloat16 too
 
@@ -148,11 +147,17 @@ class ClipIndex:
         """Refuses a model that did not compute these embeddings: its cosines with them would be noise.
 
         Raises:
-          IndexFileError: other parameters; the message names both models.
+          IndexFileError: other parameters, another model config or another tokenizer; the message names both models.
         """
-        found = fingerprint(parameters(model.model))
-        if found != self.origin.fingerprint:
+        found = model.fingerprint
+        if found.parameters != self.origin.fingerprint:
             raise IndexFileError(
-                f"{self.path}: holds clips as {self.origin.parameters} sees them, not {path} (parameters {found}): "
-                "give the --model that made it, or embed the videos again"
+                f"{self.path}: holds clips as {self.origin.parameters} sees them, not {path} (parameters "
+                f"{found.parameters}): give the --model that made it, or embed the videos again"
+            )
+        if self.origin.model_fingerprint not in ("", str(found)):
+            raise IndexFileError(
+                f"{self.path}: made by {self.origin.model} (fingerprint {self.origin.model_fingerprint}); {path} "
+                f"(fingerprint {found}) has the same parameters, but another model config or tokenizer: give the "
+                "--model that made it, or embed the videos again"
             )

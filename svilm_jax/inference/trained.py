@@ -10,11 +10,13 @@ import numpy as np
 
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.inference.encoding import Encoder
+from svilm_jax.inference.fingerprint import Fingerprint, model_fingerprint
 from svilm_jax.inference.heat_maps import heat_maps, resolve_block, resolve_readout
 from svilm_jax.inference.videos import Video, read_clip
 from svilm_jax.input.clips import decoded_ahead
 from svilm_jax.input.text_review import TextReview, review_text
 from svilm_jax.input.tokenization import Tokenizer
+from svilm_jax.models.parameters import parameters
 from svilm_jax.models.svilm import SVILM
 
 BATCH_SIZE = 16  # clips at once, at most
@@ -47,6 +49,11 @@ class TrainedModel:
         if self.config.task != "video_text":
             raise ConfigError(f"a model of task {self.config.task!r} has no towers: load the one that it was made from")
         return Encoder(self.model, self.config, self.tokenizer, batch_size=BATCH_SIZE, fill=False)
+
+    @functools.cached_property
+    def fingerprint(self) -> Fingerprint:
+        """What tells this model from every other: of its parameters, its model config and its tokenizer."""
+        return model_fingerprint(parameters(self.model), self.config, self.tokenizer)
 
     @property
     def warning(self) -> str:

@@ -5,12 +5,17 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, SupportsIndex, overload
 
 from svilm_jax.config import nearest
 from svilm_jax.errors import UserError
 from svilm_jax.input import schema
+
+_BLOCK = 1 << 16  # bytes: ArrayRecord fills its files up to whole blocks
+_INDEXES_READ = 1000  # files of a split, at most: some milliseconds each
+_OPENED_AT_ONCE = 16
 
 
 class DatasetError(UserError, ValueError):
@@ -41,9 +46,7 @@ class RecordSource(Sequence[schema.Record]):
         self._shard_lengths = [int(n) for n in info.shard_lengths]
         self._count = int(info.num_examples)
         self.num_bytes = int(info.num_bytes)
-        for path in self._shards:
-            if not path.is_file():
-                raise DatasetError(f"{path}: a file of split {split!r} is missing; copy or prepare the dataset again")
+        _check_shards(self._shards, self._shard_lengths, split)
         self._lock = threading.Lock()
         self._source: Any = None
 
@@ -212,6 +215,47 @@ def splits(dataset: str | Path) -> dict[str, int]:
     """Names of the splits, then of the views, and how many records each has; raises as `open_records` does."""
     folder = version_folder(dataset)
     return _stored(folder) | {name: len(rows) for name, rows in _views(folder).items()}
+
+
+def _check_shards(shards: Sequence[Path], lengths: Sequence[int], split: str) -> None:
+    """Refuses files that are missing or cut off, whose records would all be damaged.
+
+    The index at the end of a file is read where there are not too many of them; beyond that, a cut shows in the size.
+
+    Raises:
+      DatasetError: naming the file.
+    """
+    for path in shards:
+        if not path.is_file():
+            raise DatasetError(f"{path}: a file of split {split!r} is missing; copy or prepare the dataset again")
+
+    def check(path: Path, length: int) -> str:
+        size = path.stat().st_size
+        if not size or size % _BLOCK:
+            return f"{size} bytes, no multiple of {_BLOCK}"
+        if len(shards) > _INDEXES_READ:
+            return ""
+        try:
+            reader = _reader(path)
+            found = reader.num_records() if reader.ok() else -1
+            reader.close()
+        except Exception as error:  # of the C++ library, which knows no other
+            return (str(error).strip().splitlines() or ["its index cannot be read"])[0]
+        return "" if found == length else "no index at its end" if found < 0 else f"{found} records, expected {length}"
+
+    with ThreadPoolExecutor(_OPENED_AT_ONCE) as threads:
+        for path, wrong in zip(shards, threads.map(check, shards, lengths), strict=True):
+            if wrong:
+                raise DatasetError(
+                    f"{path}: a file of split {split!r} is cut off or damaged ({wrong}); copy or prepare the dataset "
+                    "again"
+                )
+
+
+def _reader(path: Path) -> Any:
+    from array_record.python.array_record_module import ArrayRecordReader  # here: not every command reads records
+
+    return ArrayRecordReader(str(path))
 
 
 def _stored(folder: Path) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """What is a model outside of training? A folder that plain NumPy reads.
 
-    config.json          the config, the tokenizer's file, where it comes from, what it reached
+    config.json          the config, the tokenizer's file, where it comes from, what it reached, and the fingerprint of
+                         parameters, model config and tokenizer, which is checked when the folder is read
     model.safetensors    every parameter under its name, float32 or bfloat16
     vocab.txt, tokenizer.json or tokenizer.model
     README.md            the model card
@@ -10,6 +11,7 @@
 
 import dataclasses
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,11 +26,14 @@ from flax import nnx
 from svilm_jax.config import ConfigError, resolve
 from svilm_jax.errors import UserError
 from svilm_jax.inference import TrainedModel
+from svilm_jax.inference.fingerprint import Fingerprint, model_fingerprint
 from svilm_jax.input.json_reader import JsonError
 from svilm_jax.input.json_reader import read_document as read_json_document
 from svilm_jax.input.tokenization import TokenizerError, tokenizer_from_files
 from svilm_jax.interop.placeholders import unreadable
 from svilm_jax.models.parameters import abstract_model, bind, named, parameters, unnamed
+
+log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 DTYPES = ("float32", "bfloat16")
@@ -94,6 +99,7 @@ def write_folder(out: str | Path, trained: TrainedModel, origin: Origin, card: s
             "grounding_block": trained.grounding_block,
             "fresh": list(trained.fresh),
             "dtype": dtype,
+            "fingerprint": dataclasses.asdict(_fingerprint(arrays, trained)),
             "origin": dataclasses.asdict(origin),
         }
         (beside / _CONFIG).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -193,7 +199,41 @@ def read_folder(path: str | Path) -> TrainedModel:
         raise FolderError(f"{folder / _WEIGHTS}: cannot be read ({reason}); copy or export the model again") from error
     _check(folder, named(nnx.to_pure_dict(abstract)), arrays)
     params = unnamed({name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()})
-    return TrainedModel(bind(graphdef, abstract, params), config, tokenizer, step, block, fresh)
+    trained = TrainedModel(bind(graphdef, abstract, params), config, tokenizer, step, block, fresh)
+    _check_fingerprint(folder, document, trained)
+    return trained
+
+
+def _fingerprint(arrays: Mapping[str, np.ndarray], trained: TrainedModel) -> Fingerprint:
+    """Of the model as it will be read: with the arrays as they are rounded in the file."""
+    read = unnamed({name: array.astype(np.float32) for name, array in arrays.items()})
+    return model_fingerprint(read, trained.config, trained.tokenizer)
+
+
+def _check_fingerprint(folder: Path, document: Mapping[str, Any], trained: TrainedModel) -> None:
+    """Raises FolderError where parameters, model config and tokenizer are not those that were written together."""
+    if "fingerprint" not in document:
+        log.warning(
+            "%s: written by an earlier version, without a fingerprint: whether its %s, %s and tokenizer belong "
+            "together is not checked; export the model again",
+            *(folder, _WEIGHTS, _CONFIG),
+        )
+        return
+    try:
+        stored = Fingerprint(**document["fingerprint"])
+    except TypeError as error:
+        raise FolderError(f"{folder / _CONFIG}: no fingerprint of this version ({error}); export again") from error
+    if wrong := stored.differing(trained.fingerprint):
+        tokenizer = ", ".join(sorted(trained.tokenizer.files()))
+        files = {
+            "parameters": _WEIGHTS,
+            "config": f"config.model in {_CONFIG}",
+            "tokenizer": f"the tokenizer ({tokenizer} and its entry in {_CONFIG})",
+        }
+        raise FolderError(
+            f"{folder}: {' and '.join(files[part] for part in wrong)} changed after the model was written (fingerprint "
+            f"{stored} stored, {trained.fingerprint} computed): restore the file, or export the model again"
+        )
 
 
 def _check(folder: Path, wanted: Mapping[str, Any], found: Mapping[str, np.ndarray]) -> None:

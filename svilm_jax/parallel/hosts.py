@@ -17,14 +17,18 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from svilm_jax.config import ConfigError
+from svilm_jax.parallel.lost_processes import watch_processes
 
 
-def join_hosts(coordinator: str = "", processes: int = 0, process: int = -1) -> str:
+def join_hosts(
+    coordinator: str = "", processes: int = 0, process: int = -1, lost_process_seconds: float = 100.0
+) -> str:
     """Makes this process one of many, if it is. To be called before anything asks JAX for devices.
 
     Args:
       coordinator: HOST:PORT of process 0; "": as the environment says.
       processes, process: how many there are and which one this is; 0 and -1: as the environment says.
+      lost_process_seconds: without a sign of life of a process after which the others end with `EXIT_LOST_PROCESS`.
 
     Returns:
       who told: `flags`, `SLURM`, `Open MPI`, `Kubernetes`, `TPU`, or "" for a process on its own.
@@ -43,12 +47,15 @@ def join_hosts(coordinator: str = "", processes: int = 0, process: int = -1) -> 
     # CPUs exchange arrays by gloo; other devices do not look at this.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
-        jax.distributed.initialize(**known)
+        # JAX aborts when its own heartbeats stop; what names the lost process (`lost_processes`) has to be quicker.
+        limit = int(2 * lost_process_seconds) + 10
+        jax.distributed.initialize(**known, heartbeat_timeout_seconds=limit)
     except (RuntimeError, ValueError, OSError) as error:
         raise ConfigError(
             f"could not join the other processes ({told}): {error}. All of them have to be started alike, and process "
             "0 has to be reachable; --coordinator, --processes and --process say it by hand"
         ) from error
+    watch_processes(lost_process_seconds)
     return told
 
 

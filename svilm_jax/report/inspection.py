@@ -15,6 +15,7 @@ from svilm_jax.input.records import RecordSource, open_records, splits, version_
 from svilm_jax.input.schema import Record
 from svilm_jax.input.text_review import is_unknown, split_words
 from svilm_jax.input.tokenization import Tokenizer, TokenizerError, load_tokenizer
+from svilm_jax.output_paths import check_output_file
 from svilm_jax.report.contact_sheet import write_contact_sheet
 
 _NUMBERS = {
@@ -50,13 +51,14 @@ def run(args: argparse.Namespace) -> None:
     """
     for name, numbers in _NUMBERS.items():
         check_number(f"--{name}", getattr(args, name), numbers)
+    sheet = args.sheet or args.dataset / "contact_sheet.png"
     counts = splits(args.dataset)
+    check_output_file(sheet, "--sheet")
     split = args.split or ("train" if "train" in counts else next(iter(counts), "train"))
     records = open_records(args.dataset, split)
     tokenizer = _tokenizer(args.tokenizer, args.dataset)
     for line in describe(records, counts, tokenizer, args.sample):
         print(line)
-    sheet = args.sheet or args.dataset / "contact_sheet.png"
     # Two frames a tubelet, as everywhere here; one where so few frames are asked for that no splice would fit.
     tubelet = 2 if args.frames % 2 == 0 and args.frames >= 6 else 1
     write_contact_sheet(

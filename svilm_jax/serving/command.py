@@ -126,6 +126,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen()  # binding alone does not keep a second server from the same port
     except OSError as error:
         raise ServingError(
             f"--host={host} --port={port}: cannot be listened on ({error.strerror}): give another --port"

@@ -9,6 +9,7 @@ A checkpoint is complete or not there: Orbax writes into a temporary folder and 
 import base64
 import contextlib
 import dataclasses
+import hashlib
 import json
 import logging
 import time
@@ -50,24 +51,49 @@ def make_meta(config: Config, tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 class Checkpoints:
-    """The checkpoints of one workdir. Saving returns at once; `wait` blocks until everything is on disk."""
+    """The checkpoints of one workdir. Saving returns at once; `wait` blocks until everything is on disk.
 
-    def __init__(self, workdir: Path, keep: int):
+    Nothing of the workdir is changed before `begin`, so that reading one does not disturb a run that writes to it.
+    """
+
+    def __init__(self, workdir: Path, keep: int | None):
+        """`keep`: how many of the newest are kept; None: all."""
         self.folder = workdir.resolve() / "checkpoints"
         self._broken = workdir.resolve() / "broken_checkpoints"
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
-        self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=("state", "meta"))
+        self._keep = keep
+        self._writing = False
+        self._unreadable: dict[int, str] = {}  # step -> reason
+        self._manager = self._open(create=False, cleanup_tmp_directories=False) if self.folder.is_dir() else None
+
+    def begin(self) -> None:
+        """Makes the workdir ready for saving: sets unreadable checkpoints aside and removes half-written ones.
+
+        `save` calls it, too.
+        """
+        if self._writing:
+            return
+        for step, reason in self._unreadable.items():
+            self._set_aside(step, reason)
+        if self._manager is not None:
+            self._manager.close()
+        self._manager = self._open(max_to_keep=self._keep, cleanup_tmp_directories=True)
+        self._writing = True
+
+    def _open(self, **options: Any) -> ocp.CheckpointManager:
+        chosen = ocp.CheckpointManagerOptions(**options)
+        return ocp.CheckpointManager(self.folder, options=chosen, item_names=("state", "meta"))
 
     def latest(self) -> int | None:
         """The newest checkpoint's step."""
-        return self._manager.latest_step()
+        return None if self._manager is None else self._manager.latest_step()
 
     def restore_newest(
         self, structure: Structure, check: Callable[[dict[str, Any]], None]
     ) -> tuple[int, TrainState] | None:
         """The newest checkpoint that can be read, and its step; None where there is none at all.
 
-        One that cannot be read (a disk that was full, a copy that was cut off) is set aside with a warning.
+        One that cannot be read (a disk that was full, a copy that was cut off) is passed over with a warning, and set
+        aside by `begin`.
 
         Args:
           check: is given the meta dictionary, and raises where this run must not go on from it.
@@ -75,14 +101,14 @@ class Checkpoints:
         Raises:
           CheckpointError: there are checkpoints, and none can be read; or a state of another shape than this run's.
         """
-        steps = sorted(self._manager.all_steps(), reverse=True)
+        steps = [] if self._manager is None else sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
             try:
                 meta = self.meta(step)
             except CheckpointError:
                 raise
             except UNREADABLE as error:
-                self._set_aside(step, error)
+                self._pass_over(step, error)
                 continue
             check(meta)  # what it raises is no fault of the files
             try:
@@ -93,21 +119,17 @@ class Checkpoints:
             except CheckpointError:
                 raise
             except UNREADABLE as error:
-                self._set_aside(step, error)
+                self._pass_over(step, error)
         if steps:
             raise CheckpointError(
-                f"{self.folder}: none of the checkpoints {sorted(steps)} can be read; they now lie in {self._broken}. "
-                "Restore them from a copy, or start in a new --workdir"
+                f"{self.folder}: none of the checkpoints {sorted(steps)} can be read "
+                f"({self._unreadable[steps[0]]}). Restore them from a copy, or start in a new --workdir"
             )
         return None
 
     def _check_shapes(self, step: int, structure: Structure) -> None:
         """Raises CheckpointError where the run's state is another one than the saved, whatever the files hold."""
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            metadata = checkpointer.metadata(self.folder / str(step) / "state").item_metadata
-        if metadata is None:
-            raise ValueError("the list of its arrays is missing")
-        names = _shapes_by_name(metadata.tree)
+        names = _shapes_by_name(_saved_tree(self.folder / str(step)))
         wanted = _shapes_by_name(_tree(structure.shapes))
         differ = sorted(n for n in names.keys() | wanted.keys() if names.get(n) != wanted.get(n))
         if differ:
@@ -117,19 +139,21 @@ class Checkpoints:
                 "or start in a new --workdir"
             )
 
-    def _set_aside(self, step: int, error: Exception) -> None:
-        reason = _reason(error)
+    def _pass_over(self, step: int, error: Exception) -> None:
+        self._unreadable[step] = reason = _reason(error)
         if jax.process_count() > 1:
             # All have to agree on the step that they go on from; what one of them cannot read, a person looks at.
             raise CheckpointError(
                 f"{self.folder / str(step)}: cannot be read ({reason}); move it away, and the run goes on from the "
                 "one before"
             ) from error
-        log.warning("checkpoint %s cannot be read (%s): set aside in %s", self.folder / str(step), reason, self._broken)
-        self._broken.mkdir(exist_ok=True)
+        log.warning("checkpoint %s cannot be read (%s): the one before it is tried", self.folder / str(step), reason)
+
+    def _set_aside(self, step: int, reason: str) -> None:
         target = self._broken / f"{step}-{time.time_ns()}"
+        log.warning("checkpoint %s cannot be read (%s): moved to %s", self.folder / str(step), reason, target)
+        self._broken.mkdir(exist_ok=True)
         (self.folder / str(step)).rename(target)
-        self._manager.reload()
 
     def save(self, step: int, state: TrainState, position: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
         """Starts writing a checkpoint, with the data position that belongs to it.
@@ -138,9 +162,11 @@ class Checkpoints:
           CheckpointError: this one, or the one before that was still being written, cannot be saved.
         """
         told = {**meta, "data": dict(position), "checksums": checksums(_tree(state))}
+        told["fingerprint"] = meta_fingerprint(told)
         items = ocp.args.Composite(state=ocp.args.StandardSave(_tree(state)), meta=ocp.args.JsonSave(told))
         with self._told():
-            self._manager.save(step, args=items)
+            self.begin()
+            self._existing().save(step, args=items)
 
     def restore(self, step: int, structure: Structure) -> TrainState:
         """The state, laid on the mesh of `structure` whatever mesh wrote it."""
@@ -149,26 +175,33 @@ class Checkpoints:
             _tree(structure.shapes),
             _tree(structure.shardings),
         )
-        restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted)))
+        restored = self._existing().restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted)))
         return _state(restored["state"])
 
     def meta(self, step: int) -> dict[str, Any]:
         """The meta dictionary alone."""
-        restored = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+        restored = self._existing().restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
         return check_meta(restored["meta"], self.folder / str(step))
+
+    def _existing(self) -> ocp.CheckpointManager:
+        if self._manager is None:
+            raise CheckpointError(f"{self.folder}: no such folder")
+        return self._manager
 
     def wait(self) -> None:
         """Until the last save is whole."""
-        with self._told():
-            self._manager.wait_until_finished()
+        if self._manager is not None:
+            with self._told():
+                self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits, then stops Orbax's threads."""
         try:
             self.wait()
         finally:
-            with self._told():
-                self._manager.close()
+            if self._manager is not None:
+                with self._told():
+                    self._manager.close()
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -182,12 +215,26 @@ class Checkpoints:
             ) from error
 
 
+def meta_fingerprint(meta: Mapping[str, Any]) -> str:
+    """16 hex digits over all of the meta dictionary but the fingerprint itself.
+
+    It binds config, tokenizer and data position to the checksums of the arrays.
+    """
+    rest = {key: value for key, value in meta.items() if key != "fingerprint"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def check_meta(meta: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Refuses a checkpoint of another format."""
+    """Refuses a checkpoint of another format, and raises ValueError where the parts do not belong together."""
     if meta.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
             f"{folder}: checkpoint format {meta.get('format_version')!r}, this version reads {FORMAT_VERSION}: "
             "use the version of svilm_jax that wrote it"
+        )
+    if meta.get("fingerprint", found := meta_fingerprint(meta)) != found:  # none in checkpoints of before
+        raise ValueError(
+            f"its config, tokenizer or checksums were changed after it was saved: fingerprint {meta['fingerprint']} "
+            f"stored, {found} computed"
         )
     return meta
 
@@ -211,6 +258,26 @@ def check_same_model(saved: Mapping[str, Any], config: Config, folder: Path) -> 
         log.warning("resuming with a changed config: %s", line)
 
 
+def check_same_tokenizer(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """Refuses to resume with another tokenizer, whose tokens have other numbers; takes two meta dictionaries.
+
+    Raises:
+      ConfigError: files or spelling differ.
+    """
+    if saved["tokenizer"] != now["tokenizer"]:
+        raise ConfigError(
+            f"{folder} was trained with another tokenizer ({_tokenizer_told(saved)}, now {_tokenizer_told(now)}): "
+            "restore config.tokenizer and its file, or choose a new --workdir"
+        )
+
+
+def _tokenizer_told(meta: Mapping[str, Any]) -> str:
+    names = ", ".join(sorted(meta["tokenizer"]["files"]))
+    case = "lower case" if meta["tokenizer"]["lowercase"] else "cased"
+    digest = hashlib.sha256(json.dumps(meta["tokenizer"], sort_keys=True).encode()).hexdigest()[:8]
+    return f"{names} of {meta['vocab_size']} tokens, {case}, {digest}"
+
+
 def load(path: str | Path) -> TrainedModel:
     """Rebuilds a model from a workdir (its newest checkpoint) or from one checkpoint's folder.
 
@@ -228,7 +295,7 @@ def load(path: str | Path) -> TrainedModel:
         raise CheckpointError(
             f"{path}: no checkpoint here; expected a --workdir of `svilm train`, or WORKDIR/checkpoints/STEP"
         )
-    checkpoints = Checkpoints(workdir, keep=None)  # type: ignore[arg-type]
+    checkpoints = Checkpoints(workdir, keep=None)
     try:
         found = checkpoints.latest() if step < 0 else step
         if found is None:
@@ -277,10 +344,21 @@ def _reason(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
 
 
+def _saved_tree(folder: Path) -> Any:
+    """Shapes and dtypes of the saved arrays.
+
+    Asked of the handler, as a checkpointer also looks for metadata that Orbax keeps one folder above, and warns.
+    """
+    metadata = ocp.PyTreeCheckpointHandler().metadata(folder / "state")
+    if metadata is None:
+        raise ValueError("the list of its arrays is missing")
+    return metadata.tree
+
+
 def _read_params(folder: Path, saved: dict[str, int]) -> Params:
     """Parameters alone, whole, on the default device; optimiser statistics are not read."""
+    tree = _saved_tree(folder)
     with ocp.PyTreeCheckpointer() as checkpointer:
-        tree = checkpointer.metadata(folder / "state").item_metadata
         name = "ema" if tree.get("ema") else "params"
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         wanted = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=device), tree[name])

@@ -31,7 +31,7 @@ from svilm_jax.parallel import (
     sharding_table,
     to_global_batch,
 )
-from svilm_jax.training.checkpoints import Checkpoints, check_same_model, make_meta
+from svilm_jax.training.checkpoints import Checkpoints, check_same_model, check_same_tokenizer, make_meta
 from svilm_jax.training.freezing import update_scales
 from svilm_jax.training.initialization import initial_params
 from svilm_jax.training.inputs import open_input
@@ -39,7 +39,7 @@ from svilm_jax.training.loss import Metrics
 from svilm_jax.training.metric_writers import MetricWriter
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
 from svilm_jax.training.pace import Pace
-from svilm_jax.training.signals import StopSignals
+from svilm_jax.training.signals import Stopped, StopSignals
 from svilm_jax.training.state import Structure, TrainState, init_state, make_structure, started_from
 from svilm_jax.training.step import check_batch, check_step, make_step
 from svilm_jax.training.watchdog import Watchdog
@@ -51,10 +51,6 @@ CONSOLE = ("loss/total", "loss/global_contrast", "loss/spatial_grounding", "loss
 
 class NonFiniteError(UserError, FloatingPointError):
     """A loss or gradient that is not a number; the message names the step and what broke."""
-
-
-class Stopped(Exception):
-    """A signal asked the run to end; the state is saved and a restart goes on from it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,18 +69,25 @@ def train(
     mesh: Mesh,
     evaluate: Callable[[Params, Structure], Mapping[str, float]] | None = None,
     loaded: TrainedModel | None = None,
+    signals: StopSignals | None = None,
+    accepted: Callable[[], None] = lambda: None,
 ) -> Result:
     """Trains until `config.train` says stop, from the newest checkpoint of `workdir` if it holds one.
 
     Args:
       loaded: what a run starts from whose `workdir` holds no checkpoint; None: fresh parameters.
       evaluate: what to measure every `config.train.eval_every` steps.
+      signals: of the caller, inside its `deferred`; None: watched here.
+      accepted: called once nothing speaks against the run any more, before anything is written to `workdir`.
 
     Raises:
       ConfigError, InputError, CheckpointError: see there.
       NonFiniteError: the loss or a gradient stopped being finite; nothing of that step is saved.
-      Stopped: after SIGTERM or SIGINT, once the state is on disk.
+      Stopped: after a stop signal, once the state is on disk.
     """
+    if signals is None:
+        with StopSignals() as signals, signals.deferred():
+            return train(config, workdir, tokenizer, mesh, evaluate, loaded, signals, accepted)
     settings = config.train
     objectives = build_objectives(config.objectives, config)
     check_step(config, objectives, mesh)
@@ -101,7 +104,7 @@ def train(
     checkpoints = Checkpoints(workdir, settings.keep_checkpoints)
     meta = make_meta(config, tokenizer)
     pace = Pace(config)  # before the mesh is set: it may time a device on its own
-    with jax.set_mesh(mesh), StopSignals() as signals, Watchdog(settings.watchdog_minutes) as watchdog:
+    with jax.set_mesh(mesh), Watchdog(settings.watchdog_minutes) as watchdog:
         structure = make_structure(config, tokenizer.vocab_size, tokenizer.pad_id, optimizer, mesh)
         shapes, shardings = structure.shapes.params, structure.shardings.params
         replicated = check_replication(shapes, shardings, mesh, config.mesh.max_replicated_share)
@@ -110,11 +113,18 @@ def train(
 
         def check(saved: dict[str, Any]) -> None:
             check_same_model(saved["config"], config, workdir)
+            check_same_tokenizer(saved, meta, workdir)
             data.check_state(saved["data"])
 
         start, found = 0, checkpoints.restore_newest(structure, check)
         if found is not None:
             start, state = found
+            if start > total:
+                raise ConfigError(
+                    f"{workdir} is at step {start}, beyond the {total} steps of this config (config.train.steps, or "
+                    "config.train.epochs): ask for more steps, or choose a new --workdir"
+                )
+            signals.kept = f"the checkpoint of step {start} is whole"
             data.close()
             data = open_input(config, tokenizer, start, mesh)
             log.info("resuming from step %d", start)
@@ -122,11 +132,13 @@ def train(
             state = init_state(config, tokenizer.vocab_size, optimizer, structure)
             if loaded is not None:
                 state = started_from(state, initial_params(state.params, loaded, config))
+        accepted()
+        checkpoints.begin()
         step_function = make_step(config, structure, objectives, optimizer, schedule)
         writer = MetricWriter(workdir, start, CONSOLE) if is_first() else None
         agreement = Agreement(mesh)
         pending: Metrics | None = None
-        saved_at = time.monotonic()
+        saved, saved_at = None, time.monotonic()
         bar = tqdm(total=total, initial=start, desc="training", unit="step", mininterval=1.0, disable=not is_first())
         try:
             for step in range(start, total + 1):
@@ -144,12 +156,15 @@ def train(
                     _check_finite(pending, step - 1, state.params)
                     with pace.paused(), watchdog.phase("saving", step):
                         checkpoints.save(step, state, {**data.state(), "step": step}, meta)
-                    saved_at = time.monotonic()
+                    if saved is not None:  # which is whole, or this save would not have begun
+                        signals.kept = f"the checkpoint of step {saved} is whole"
+                    saved, saved_at = step, time.monotonic()
                 if step == total:
                     break
                 if asked is Ask.STOP:
                     by = f"by {signals.received.name}" if signals.received else "by a signal to another process"
-                    raise Stopped(f"stopped {by} at step {step}: the same command goes on from it")
+                    signals.agreed = True
+                    raise Stopped(f"stopped {by} at step {step}: the same command resumes from it")
                 # 3. Step. Only now does the data advance.
                 with pace.waiting(), watchdog.phase("waiting for data", step):
                     rows = next(data)
@@ -172,6 +187,7 @@ def train(
                 checkpoints.close()
             if writer:
                 writer.close()
+    signals.kept = f"training is done, and the checkpoint of step {total} is whole"
     if data.failures:
         log.warning("%d clips could not be used: %s", len(data.failures), "; ".join(data.failures.values()))
     return Result(total, _shown(state), structure)

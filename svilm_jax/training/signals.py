@@ -1,26 +1,92 @@
-"""How does a run end when it is asked to? Signals are remembered, and the loop stops between two steps."""
+"""Stop signals of a run: remembered during training, which then saves and ends between two steps."""
 
+import contextlib
+import multiprocessing
+import os
 import signal
 import threading
+import time
+from collections.abc import Callable, Iterator
 from types import FrameType
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+EXIT_INTERRUPTED = 130  # what a shell reports after Ctrl-C
+_SAME_PRESS = 1.0  # seconds: one Ctrl-C reaches a process twice where a wrapper forwards what the terminal sends
+
+
+class Stopped(Exception):
+    """A signal asked the run to end; the message says what is saved. The same command resumes."""
+
+
+def _leave(message: str) -> None:
+    """Ends the process without saving, and its decoding processes."""
+    os.write(2, f"\nsvilm train: {message}\n".encode())
+    for process in multiprocessing.active_children():
+        process.kill()
+    os._exit(EXIT_INTERRUPTED)
 
 
 class StopSignals:
-    """A context that remembers SIGTERM and SIGINT; a second one kills as usual."""
+    """A context that turns stop signals into an orderly end.
 
-    received: signal.Signals | None = None
+    Inside `deferred` they are only remembered, in `received`; elsewhere the first one raises `Stopped`. Further ones
+    change nothing, so that a save under way is never killed, except a second Ctrl-C (SIGINT), which ends the process
+    at once. A signal that was ignored when the process started (nohup) stays ignored.
+
+    Attributes:
+      received: the first signal; None before.
+      kept: what a restart finds, in words.
+      agreed: whether every process of the run ends here.
+    """
+
+    def __init__(self, leave: Callable[[str], None] = _leave):
+        """`leave` is called at the second Ctrl-C, with a message, and does not return."""
+        self.received: signal.Signals | None = None
+        self.kept = "nothing is saved yet"
+        self.agreed = False
+        self._leave = leave
+        self._deferred = False
+        self._interrupted = 0.0  # when Ctrl-C was pressed first
 
     def __enter__(self) -> "StopSignals":
-        self._main = threading.current_thread() is threading.main_thread()  # only there may handlers be set
-        if self._main:
-            self._before = {s: signal.signal(s, self._remember) for s in (signal.SIGTERM, signal.SIGINT)}
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():  # only there may handlers be set
+            for number in STOPPING:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._main:
-            for number, handler in self._before.items():
-                signal.signal(number, handler)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
-    def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number)
-        signal.signal(number, self._before[self.received])
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Signals are remembered and interrupt nothing; whoever opens this looks at `received`."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def check(self) -> None:
+        """Raises `Stopped` if a signal was received."""
+        if self.received is not None:
+            raise Stopped(self._told())
+
+    def _told(self) -> str:
+        by = "a signal" if self.received is None else self.received.name
+        return f"stopped by {by}: {self.kept}; the same command resumes"
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        first = self.received is None
+        self.received = self.received or signal.Signals(number)
+        if number == signal.SIGINT:
+            now = time.monotonic()
+            if self._interrupted and now - self._interrupted > _SAME_PRESS:
+                self._leave(f"interrupted twice, ended at once: {self.kept}")
+            if not self._interrupted and self._deferred:
+                os.write(2, b"\nsvilm train: saving, then ending; Ctrl-C again ends at once without that\n")
+            self._interrupted = self._interrupted or now
+        if first and not self._deferred:
+            raise Stopped(self._told())

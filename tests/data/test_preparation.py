@@ -1,22 +1,30 @@
 """Is a prepared dataset the same whoever prepares it, whole or not there, and never replaced unasked?"""
 
+import argparse
+import errno
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
-from svilm_data import preparation, writing
-from svilm_data.errors import PreparationError
+from svilm_data import checking, preparation, writing
+from svilm_data.command import run as run_command
+from svilm_data.errors import PreparationError, is_full_disk
+from svilm_data.journal import Journal
 from svilm_data.moving_shapes import prepare
-from svilm_data.preparation import Entry, Plan, building, finished
+from svilm_data.preparation import Encoding, Entry, Plan, building, finished
 from svilm_data.preparation import prepare as prepare_entries
 
+from svilm_jax.input.decoding import VideoError
 from svilm_jax.input.records import open_records, splits
 from svilm_jax.input.schema import Action, Caption, Question, Record
+from svilm_jax.output_paths import OutputError
 
 from .weird_videos import write_video
 
@@ -124,14 +132,14 @@ def test_a_stopped_preparation_leaves_nothing_that_looks_finished(tmp_path, how)
     with subprocess.Popen(
         [sys.executable, str(script)], stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        end = time.monotonic() + 40
-        while not list(tmp_path.glob(".moving_shapes_raw.incomplete/raw/videos/train/*")) and time.monotonic() < end:
+        while not list(tmp_path.glob(".moving_shapes_raw.incomplete/raw/videos/train/*")):
+            assert process.poll() is None, "it ended by itself"
             time.sleep(0.05)
         if how == signal.SIGINT:
             os.killpg(process.pid, how)  # as Ctrl-C does: the workers get it too, and have to leave it to the parent
         else:
             os.kill(process.pid, how)  # the parent alone: its workers have to follow
-        process.wait(20)
+        process.wait()
         assert process.stderr is not None
         said = process.stderr.read()  # ends when the workers have gone, too
     assert process.returncode != 0
@@ -145,8 +153,62 @@ def test_a_stopped_preparation_leaves_nothing_that_looks_finished(tmp_path, how)
 
 
 def test_one_preparation_at_a_time(tmp_path):
-    with building(tmp_path, "dogs"), pytest.raises(PreparationError, match="another process is preparing dogs"):
+    with building(tmp_path, "dogs"), pytest.raises(PreparationError, match="dogs: in use by process"):
         prepare_entries(plan(tmp_path), {"train": entries(tmp_path / "raw", 1)})
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere")
+
+
+def test_a_disk_that_is_too_small_is_refused_before_records_are_written(tmp_path, monkeypatch):
+    usage = types.SimpleNamespace(total=1 << 30, free=100)
+    monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(PreparationError, match="the records take about 0.0 MB, and 0.0 MB are free.* is kept.*resumes"):
+        prepare_entries(plan(tmp_path), {"train": entries(tmp_path / "raw", 1)})
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".dogs.progress", "raw"]
+
+
+def test_a_full_disk_makes_no_video_unusable(tmp_path, monkeypatch):
+    """What FFmpeg cannot write is no fault of the video, which is tried again."""
+
+    def transcode(source, *_):
+        try:
+            full_disk()
+        except OSError as error:
+            raise VideoError("cannot be re-encoded", source.name) from error
+
+    items = {"train": entries(tmp_path / "raw", 2)}
+    encoding = Encoding(short_side=32)
+    with monkeypatch.context() as patch:
+        patch.setattr(checking, "transcode", transcode)
+        with pytest.raises(PreparationError, match=r"\.dogs\.progress.*No space left on device.*is kept.*resumes"):
+            prepare_entries(plan(tmp_path, encoding=encoding), items)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "note_checked", full_sqlite)
+        with pytest.raises(sqlite3.OperationalError) as full:
+            prepare_entries(plan(tmp_path, encoding=encoding), items)
+        assert is_full_disk(full.value)
+    assert splits(prepare_entries(plan(tmp_path, encoding=encoding), items)) == {"train": 2}
+
+
+def full_sqlite(*_):
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+@pytest.mark.parametrize("error", [full_disk, full_sqlite])
+def test_the_command_tells_a_full_disk_in_one_line(tmp_path, capsys, error):
+    args = argparse.Namespace(out=tmp_path, prepare=error)
+    with pytest.raises(PreparationError, match=r"No space left on device\. What was checked is kept") as told:
+        run_command(args)
+    assert "\n" not in str(told.value)
+
+
+def test_an_output_that_cannot_be_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match="is a file, expected a folder"):
+            run_command(argparse.Namespace(out=out, prepare=lambda _: pytest.fail("it began")))
 
 
 def test_vocabularies(tmp_path):

@@ -1,6 +1,7 @@
 """Does a sentence find its clips, and is a file that cannot be trusted refused by name?"""
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from svilm_jax.config import ConfigError
 from svilm_jax.inference import feature_file, search_command
 from svilm_jax.inference.feature_file import IndexFileError, Origin, VideoRows
 from svilm_jax.inference.index import ClipIndex
+from svilm_jax.input.tokenization import load_tokenizer
 from svilm_jax.models.parameters import fingerprint, parameters
 from tests.tiny import tiny_model
 
@@ -84,6 +86,7 @@ def test_the_columns_are_the_documented_ones(tmp_path, origin):
         "format_version": 1,
         "model": origin.model,
         "fingerprint": origin.fingerprint,
+        "model_fingerprint": "",
         "width": WIDTH,
         "windows": {"window": 1.0, "stride": 1.0},
     }
@@ -96,6 +99,27 @@ def test_another_model_is_refused_and_both_are_named(tmp_path, model, origin):
     both = f"{origin.model}.*{origin.fingerprint}.*runs/other.*{fingerprint(parameters(other.model))}"
     with pytest.raises(IndexFileError, match=both):
         index.check_model(other, "runs/other")
+
+
+def test_the_same_parameters_with_another_config_or_tokenizer_are_refused(tmp_path, model, origin):
+    whole = dataclasses.replace(origin, model_fingerprint=str(model.fingerprint))
+    index = ClipIndex.read(write(tmp_path / "features.parquet", unit(2), whole))
+    assert index.origin == whole
+    index.check_model(model, "runs/tiny")
+    video = dataclasses.replace(model.config.model.video, activation="gelu")
+    config = dataclasses.replace(model.config, model=dataclasses.replace(model.config.model, video=video))
+    cased = load_tokenizer("builtin:moving_shapes", lowercase=False)
+    for other in (dataclasses.replace(model, config=config), dataclasses.replace(model, tokenizer=cased)):
+        with pytest.raises(IndexFileError, match=f"{model.fingerprint}.*runs/other.*another model config or tokenizer"):
+            index.check_model(other, "runs/other")
+        # An index of an earlier version knows parameters alone.
+        ClipIndex.read(write(tmp_path / "old.parquet", unit(2), origin)).check_model(other, "runs/other")
+
+
+def test_how_a_model_is_computed_does_not_change_its_fingerprint(model):
+    fast = dataclasses.replace(model.config.model, attention="splash", compute_dtype="bfloat16", remat="full")
+    same = dataclasses.replace(model, config=dataclasses.replace(model.config, model=fast))
+    assert same.fingerprint == model.fingerprint
 
 
 def test_files_that_are_no_index_are_refused(tmp_path, origin):

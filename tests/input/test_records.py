@@ -1,6 +1,7 @@
 """Are records found by number, and is what is missing or damaged named?"""
 
 import json
+import os
 import pickle
 import shutil
 
@@ -85,6 +86,21 @@ def test_damage_is_named(numbered, tmp_path):
     (copy / "dataset_info.json").write_text("{")
     with pytest.raises(DatasetError, match=r"dataset_info\.json"):
         open_records(copy, "train")
+
+
+@pytest.mark.parametrize("length", [0.5, 0.9, 65536, 0], ids=str)
+def test_a_file_that_is_cut_off_is_refused_when_a_dataset_is_opened(numbered, tmp_path, length):
+    """Also at the border of a block, where the size looks right."""
+    copy = tmp_path / "copy" / "1.0.0"
+    shutil.copytree(numbered, copy)
+    (shard,) = copy.glob("*-validation.*")
+    size = shard.stat().st_size
+    os.truncate(shard, int(size * length) if 0 < length < 1 else length)
+    if shard.stat().st_size == size:
+        pytest.skip("the file has a single block")
+    with pytest.raises(DatasetError, match=r"-validation\..* is cut off or damaged \(.*copy or prepare"):
+        open_records(copy, "validation")
+    assert len(open_records(copy, "train")) == 24
 
 
 def test_a_view_gives_stored_records_in_its_own_order_with_some_of_their_captions(viewed):

@@ -14,6 +14,7 @@ from svilm_jax.input.pipeline import InputError, TrainInput
 from svilm_jax.input.shared_memory import FOLDER, check_shared_memory, shared_bytes
 from svilm_jax.input.tokenization import load_tokenizer
 
+_PATIENCE = 600.0  # seconds for workers on a busy machine
 VIDEO = VideoConfig(frames=16, size=64)
 ROWS, WORKERS, PREFETCH = 7, 2, 3
 CLIPS = ROWS * 16 * 64 * 64 * 3  # bytes of a batch
@@ -35,13 +36,16 @@ def held():
 
 def test_the_bound_holds_however_slow_training_is(data):
     bound = shared_bytes(VIDEO, ROWS, WORKERS, PREFETCH)
-    most = 0
+    most, deadline = 0, time.monotonic() + _PATIENCE
     for _ in range(6):
         batch = next(data)
-        deadline = time.monotonic() + 1.0
-        while time.monotonic() < deadline:  # workers fill up whatever they may
-            most = max(most, held())
-            time.sleep(0.02)
+        most = max(most, held())
+    while most < 0.8 * bound and time.monotonic() < deadline:  # workers fill up whatever they may
+        most = max(most, held())
+        time.sleep(0.02)
+    for _ in range(50):  # and no more than that
+        most = max(most, held())
+        time.sleep(0.02)
     assert batch["video"].nbytes == CLIPS
     assert 0.8 * bound <= most <= bound
 

@@ -142,6 +142,57 @@ def test_a_damaged_folder_is_refused_with_its_reason(copy):
         read_folder(copy)
 
 
+def extend(file):
+    file.write_text(file.read_text() + "one more\n")
+
+
+def cut(file):
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+
+
+def swap(file):
+    lines = file.read_text().splitlines()
+    lines[-1], lines[-2] = lines[-2], lines[-1]
+    file.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("change", [extend, cut, swap])
+def test_another_vocabulary_is_refused(copy, change):
+    change(copy / "vocab.txt")
+    with pytest.raises(FolderError, match=r"the tokenizer \(vocab\.txt .*changed after the model was written"):
+        read_folder(copy)
+
+
+def test_an_edited_config_is_refused(copy):
+    config = json.loads((copy / "config.json").read_text())["config"]
+    config["model"]["video"]["activation"] = "gelu"
+    changed(copy, config=config)
+    with pytest.raises(FolderError, match=r"config\.model in config\.json changed after the model was written"):
+        read_folder(copy)
+
+
+def test_other_parameters_of_the_same_shapes_are_refused(copy):
+    arrays = safetensors.numpy.load_file(copy / "model.safetensors")
+    arrays["text_projection.kernel"] = arrays["text_projection.kernel"][::-1].copy()
+    safetensors.numpy.save_file(arrays, copy / "model.safetensors")
+    with pytest.raises(FolderError, match=r"model\.safetensors changed after the model was written"):
+        read_folder(copy)
+
+
+def test_a_folder_of_an_earlier_version_is_read_with_a_warning(copy, caplog):
+    document = json.loads((copy / "config.json").read_text())
+    del document["fingerprint"]
+    (copy / "config.json").write_text(json.dumps(document))
+    read_folder(copy)
+    assert "without a fingerprint" in caplog.text
+
+
+def test_an_export_has_the_fingerprint_of_its_model_unless_it_is_rounded(trained, folder, tmp_path):
+    assert read_folder(folder).fingerprint == trained.fingerprint
+    write_folder(tmp_path / "half", trained, ORIGIN, "", "bfloat16")
+    assert read_folder(tmp_path / "half").fingerprint.differing(trained.fingerprint) == ("parameters",)
+
+
 def test_other_formats_and_other_models_are_refused(copy):
     changed(copy, format_version=9)
     with pytest.raises(FolderError, match="format 9, this version reads 1"):

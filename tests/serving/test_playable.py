@@ -17,6 +17,8 @@ from svilm_jax.serving.playable import PlayableVideos, media_type
 from tests.input.encoded_videos import encode, encode_sound, numbered_frames, numbers
 from tests.input.films import MATRICES, X264, make, pattern
 
+_PATIENCE = 600.0  # seconds for threads on a busy machine
+
 
 @pytest.fixture
 def videos(tmp_path):
@@ -126,7 +128,7 @@ def test_one_slow_video_holds_up_no_other(tmp_path, videos, monkeypatch):
         made.append(path.name)
         if path == slow:
             begun.set()
-            assert go_on.wait(60)
+            assert go_on.wait(_PATIENCE)
         transcode(path, out, *args)
 
     transcode = playable.transcode
@@ -134,10 +136,10 @@ def test_one_slow_video_holds_up_no_other(tmp_path, videos, monkeypatch):
     with ThreadPoolExecutor(playable._WAITING) as threads:
         try:
             first = [threads.submit(videos.find, slow)]
-            assert begun.wait(60)
-            assert threads.submit(videos.find, quick).result(60)[0].is_file()
+            assert begun.wait(_PATIENCE)
+            assert threads.submit(videos.find, quick).result(_PATIENCE)[0].is_file()
             first += [threads.submit(videos.find, slow) for _ in range(playable._WAITING - 1)]
-            until = time.monotonic() + 60
+            until = time.monotonic() + _PATIENCE
             while videos._waiting.acquire(blocking=False):  # until all of them wait
                 videos._waiting.release()
                 assert time.monotonic() < until
@@ -147,7 +149,7 @@ def test_one_slow_video_holds_up_no_other(tmp_path, videos, monkeypatch):
             assert videos.find(quick)[0].is_file()  # there already
         finally:
             go_on.set()
-        assert len({call.result(60) for call in first}) == 1
+        assert len({call.result(_PATIENCE) for call in first}) == 1
     assert made == ["slow.avi", "quick.avi"]  # once each
 
 

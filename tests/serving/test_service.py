@@ -186,6 +186,13 @@ def arguments(*argv: str) -> argparse.Namespace:
     return parser.parse_args(["--index", "features.parquet", *argv])
 
 
+def test_a_port_that_another_server_has_is_refused():
+    with command.listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ServingError, match=f"--port={port}: cannot be listened on .*in use.*another --port"):
+            command.listen("127.0.0.1", port)
+
+
 def test_the_command_says_what_is_missing(monkeypatch):
     def load(path):
         pytest.fail("no model is needed to say so")

@@ -1,5 +1,6 @@
 """A checkpoint that cannot be read is set aside, and the run goes on from the one before; nothing is thrown away."""
 
+import json
 import os
 import resource
 import shutil
@@ -16,6 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from svilm_jax.config import ConfigError, MeshConfig
 from svilm_jax.parallel import make_mesh
 from svilm_jax.training.checkpoints import FORMAT_VERSION, CheckpointError, Checkpoints, _pointing_block
+from svilm_jax.training.checkpoints import _read_params as read_params
 from svilm_jax.training.state import Structure, TrainState
 
 ROOT = Path(__file__).parents[2]
@@ -50,12 +52,20 @@ def workdir(whole, tmp_path):
     return Path(shutil.copytree(whole, tmp_path / "run"))
 
 
-def restore(workdir, rows=64, check=lambda meta: None):
+def restore(workdir, rows=64, check=lambda meta: None, begin=False):
     checkpoints = Checkpoints(workdir, 5)
     try:
-        return checkpoints.restore_newest(structure(rows), check)
+        found = checkpoints.restore_newest(structure(rows), check)
+        if begin:
+            checkpoints.begin()
+        return found
     finally:
         checkpoints.close()
+
+
+def digest(folder):
+    """Every file with its content, and every folder."""
+    return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
 
 
 def files(checkpoint):
@@ -103,8 +113,11 @@ def flipped(checkpoint):
 @pytest.mark.parametrize("damage", [cut, empty, without_data, without_meta, without_state, zeroed, flipped])
 def test_a_broken_checkpoint_is_set_aside(workdir, caplog, damage):
     damage(workdir / "checkpoints" / "6")
+    before = digest(workdir)
     step, restored = restore(workdir)
     assert step == 4
+    assert digest(workdir) == before  # until the run is accepted
+    restore(workdir, begin=True)
     np.testing.assert_array_equal(restored.params["tower"]["kernel"], state(4).params["tower"]["kernel"])
     assert "checkpoints/6 cannot be read" in caplog.text
     assert len(list((workdir / "broken_checkpoints").glob("6-*"))) == 1
@@ -112,6 +125,31 @@ def test_a_broken_checkpoint_is_set_aside(workdir, caplog, damage):
     checkpoints.save(6, state(6), {"step": 6}, {"format_version": FORMAT_VERSION})
     checkpoints.close()
     assert restore(workdir)[0] == 6
+
+
+@pytest.mark.parametrize("key", ["config", "tokenizer", "data", "checksums"])
+def test_a_changed_meta_file_counts_as_broken(workdir, caplog, key):
+    """Config, tokenizer, data position and arrays of a checkpoint belong together."""
+    file = workdir / "checkpoints" / "6" / "meta" / "metadata"
+    document = json.loads(file.read_text())
+    document[key] = {"other": 1}
+    file.write_text(json.dumps(document))
+    assert restore(workdir)[0] == 4
+    assert "were changed after it was saved" in caplog.text
+
+
+def test_reading_leaves_a_save_under_way_alone(workdir):
+    """`svilm eval` of a workdir that another process trains in."""
+    unfinished = workdir / "checkpoints" / "8.orbax-checkpoint-tmp"
+    (unfinished / "state").mkdir(parents=True)
+    assert restore(workdir)[0] == 6
+    assert unfinished.is_dir()
+
+
+def test_orbax_warns_of_nothing(workdir, caplog):
+    restore(workdir)
+    read_params(workdir / "checkpoints" / "6", {})
+    assert caplog.text == ""
 
 
 def test_the_newest_whole_one_is_used(workdir):
@@ -128,9 +166,11 @@ def test_without_any_there_is_nothing(tmp_path):
 def test_where_all_are_broken_nothing_starts_anew_in_silence(workdir):
     for step in STEPS:
         empty(workdir / "checkpoints" / str(step))
-    with pytest.raises(CheckpointError, match=r"none of the checkpoints \[2, 4, 6\] can be read"):
-        restore(workdir)
-    assert len(list((workdir / "broken_checkpoints").iterdir())) == 3
+    before = digest(workdir)
+    for _ in range(2):  # the second run does not start anew either
+        with pytest.raises(CheckpointError, match=r"none of the checkpoints \[2, 4, 6\] can be read"):
+            restore(workdir)
+    assert digest(workdir) == before
 
 
 def test_another_state_is_refused_and_not_taken_for_broken(workdir):
@@ -159,7 +199,6 @@ def train(dataset, workdir, limit=None):
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
         preexec_fn=None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
 
@@ -176,7 +215,7 @@ def test_a_workdir_that_cannot_be_written_to_is_told(moving_shapes, tmp_path):
     (tmp_path / "file").write_text("")
     done = train(moving_shapes, tmp_path / "file" / "run")
     assert done.returncode == 2
-    assert "cannot be written to" in done.stderr
+    assert f"{tmp_path / 'file'} is a file, expected a folder" in done.stderr
     assert "Traceback" not in done.stderr
 
 

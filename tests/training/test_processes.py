@@ -51,7 +51,7 @@ def start(dataset, workdir, processes, devices, *more, environments=None):
 
 def finish(running, status=0):
     for process, log in running:
-        assert process.wait(timeout=400) == status, log.read_text()[-3000:]
+        assert process.wait() == status, log.read_text()[-3000:]
     return running
 
 
@@ -86,9 +86,8 @@ def test_two_processes_have_the_losses_of_one(moving_shapes, whole, tmp_path):
 def test_a_run_that_one_signal_stops_goes_on_with_other_processes(moving_shapes, whole, tmp_path):
     """SIGTERM reaches one of two; both save the same step and end. One with four devices goes on."""
     running = start(moving_shapes, tmp_path, 2, 2)
-    lines, deadline = tmp_path / "metrics.jsonl", time.monotonic() + 300
+    lines = tmp_path / "metrics.jsonl"
     while not (lines.is_file() and lines.read_text().count("\n") >= 1):
-        assert time.monotonic() < deadline
         assert all(process.poll() is None for process, _ in running), running[0][1].read_text()[-3000:]
         time.sleep(0.01)
     running[1][0].send_signal(signal.SIGTERM)

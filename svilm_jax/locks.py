@@ -1,0 +1,143 @@
+"""Exclusive lock files: one process at a time writes to a workdir, an index, an exported model or a dataset.
+
+The operating system holds the lock (`flock`) and releases it when the process ends, however it ends, so that a lock
+file left behind by a killed process never blocks the next run. The file says who holds the lock; that text is for the
+error message alone.
+"""
+
+import contextlib
+import datetime as dt
+import errno
+import fcntl
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from svilm_jax.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # of file systems without `flock`
+_held: set[int] = set()  # file descriptors of this process
+
+
+class LockError(UserError):
+    """Something that another process is writing to, or that cannot be locked; the message names the holder."""
+
+
+@contextlib.contextmanager
+def locked(file: Path, what: str) -> Iterator[None]:
+    """Holds the lock `file` while the context is open. The folder of the file has to exist.
+
+    Args:
+      file: the lock file; it is removed at the end.
+      what: what is locked, as the error message shall name it.
+
+    Raises:
+      LockError: another process holds the lock, or the file cannot be written.
+    """
+    descriptor = _acquire(file, what)
+    _held.add(descriptor)
+    try:
+        yield
+    finally:
+        _held.discard(descriptor)
+        # Removed before it is unlocked: whoever opened it meanwhile sees that it is gone and makes a new one.
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # explicitly: a forked child may share the open file
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked_output(path: Path) -> Iterator[None]:
+    """Holds the lock of a file or folder that is written as a whole: `.NAME.lock` in the same folder.
+
+    Raises:
+      LockError: another process writes it, or its folder cannot be made or written to.
+    """
+    with folder_made(path.absolute().parent, str(path)), locked(path.with_name(f".{path.name}.lock"), str(path)):
+        yield
+
+
+@contextlib.contextmanager
+def folder_made(folder: Path, what: str) -> Iterator[None]:
+    """Makes a folder and its parents; those it made are removed at the end where nothing was written into them.
+
+    Raises:
+      LockError: it cannot be made.
+    """
+    made = [parent for parent in (folder, *folder.absolute().parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LockError(f"{what}: cannot be written to ({error.strerror}); choose another place") from error
+    try:
+        yield
+    finally:
+        for parent in made:
+            with contextlib.suppress(OSError):  # not empty
+                parent.rmdir()
+
+
+def _acquire(file: Path, what: str) -> int:
+    while True:
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise LockError(f"{what}: cannot be written to ({error.strerror}); choose another place") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                holder = _holder(descriptor)
+                os.close(descriptor)
+                raise LockError(f"{what}: in use by {holder}; wait until it ends, or choose another place") from error
+            log.warning("%s: this file system has no locks; nothing else may write there meanwhile", what)
+        if _is_at(descriptor, file):
+            break
+        os.close(descriptor)  # the holder before removed the file after it was opened here
+    _sign(descriptor)
+    return descriptor
+
+
+def _is_at(descriptor: int, file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), file.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _sign(descriptor: int) -> None:
+    """Writes down who holds the lock."""
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    since = dt.datetime.now().astimezone().isoformat(timespec="seconds")
+    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": since})
+    with contextlib.suppress(OSError):  # of a full disk: the lock holds all the same
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{text}\n".encode(errors="replace"), 0)
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds the lock, in words."""
+    try:
+        said = json.loads(os.pread(descriptor, 1 << 16, 0))
+        return f"process {said['pid']} on {said['host']} ({said['command']}) since {said['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"  # which has not written its name yet
+
+
+def _forget_in_child() -> None:
+    """A forked child does not keep the locks of its parent alive."""
+    for descriptor in _held:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

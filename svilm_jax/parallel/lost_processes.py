@@ -1,0 +1,192 @@
+"""Detection of lost processes of a distributed run, which end the others with a status and a message of their own.
+
+Every process beats through the coordination service of JAX; process 0 watches the beats and tells all processes which
+one is lost. JAX has heartbeats, too, but aborts the process when they stop, with a native stack and without a name, so
+its limit is set beyond this one. Process 0 hosts that service: when it dies, JAX aborts the others at once, and a
+handler of SIGABRT turns that into the same status.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from jax._src import distributed  # JAX has no public way to its key-value store; Orbax takes the same one
+
+EXIT_LOST_PROCESS = 71  # EX_OSERR: another process of the run is gone; the same command resumes
+_BEATS, _VERDICT = "svilm/beat/", "svilm/lost"
+_LEFT, _FAILED = "left", "failed "  # states of a process instead of the number of its beat
+
+_watch: "ProcessWatch | None" = None
+
+
+def _end(message: str) -> None:
+    """Prints the message and ends the process without waiting for collectives that never complete."""
+    with contextlib.suppress(OSError):
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"svilm train: {message}\n".encode())
+    os._exit(EXIT_LOST_PROCESS)
+
+
+class ProcessWatch:
+    """A thread that beats for this process and learns of lost ones."""
+
+    def __init__(self, client: Any, process: int, processes: int, seconds: float, end: Callable[[str], None] = _end):
+        """`client`: of the coordination service; `seconds` without a beat after which a process counts as lost; `end`
+        is given the message and does not return."""
+        self._client, self._process, self._processes, self._end = client, process, processes, end
+        self.seconds = seconds
+        self._interval = min(5.0, max(0.1, seconds / 10))
+        self._name = f"{socket.gethostname()}, pid {os.getpid()}"
+        self._seen = dict.fromkeys(range(processes), ("", time.monotonic()))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="process watch", daemon=True)
+
+    def start(self) -> None:
+        """Starts to beat and to watch."""
+        self._thread.start()
+
+    def leave(self, failure: str = "") -> None:
+        """Stops; the others do not wait for beats of this process, or learn at once why it ended."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with contextlib.suppress(Exception):  # the service may be gone already
+            if failure and self._process == 0:
+                self._client.key_value_set(_VERDICT, self._failed(0, self._name, failure))
+            self._beat(f"{_FAILED}{failure}" if failure else _LEFT)
+
+    def wait_for_verdict(self) -> None:
+        """Blocks as long as it takes to learn of a lost process, if there is one; then the process ends here."""
+        time.sleep(self.seconds + 4 * self._interval)
+
+    def _run(self) -> None:
+        count = 0
+        while not self._stop.wait(self._interval if count else 0):
+            count += 1
+            # A failing call is no proof: the limit of JAX's own heartbeats holds for the service itself.
+            with contextlib.suppress(Exception):
+                self._beat(str(count))
+                if verdict := self._look() if self._process == 0 else self._try_get(_VERDICT):
+                    self._obey(verdict)
+                    return
+
+    def _obey(self, verdict: str) -> None:
+        """Ends this process, once the others know."""
+        if self._process == 0:
+            self._client.key_value_set(_VERDICT, verdict)
+            time.sleep(2 * self._interval)  # the others read it before their service goes
+        if verdict.startswith(_FAILED):
+            # The one that failed waits at its exit for all the others, and keeps its own status if they come.
+            with contextlib.suppress(Exception):
+                self._client.shutdown()
+            time.sleep(self._interval)
+        self._end(verdict.removeprefix(_FAILED))
+
+    def _beat(self, state: str) -> None:
+        self._client.key_value_set(f"{_BEATS}{self._process}", f"{self._name}\n{state}", allow_overwrite=True)
+
+    def _look(self) -> str:
+        """The message about a lost process; "" where all beat."""
+        beats = {int(key.rpartition("/")[2]): value for key, value in self._client.key_value_dir_get(_BEATS)}
+        now = time.monotonic()
+        for process in range(1, self._processes):
+            beat = beats.get(process, "")
+            name, _, state = beat.partition("\n")
+            if state.startswith(_FAILED):
+                return self._failed(process, name, state.removeprefix(_FAILED))
+            if beat != self._seen[process][0]:
+                self._seen[process] = (beat, now)
+            silent = now - self._seen[process][1]
+            if state != _LEFT and silent > self.seconds:
+                return self._lost(process, name, silent)
+        return ""
+
+    def _try_get(self, key: str) -> str:
+        try:
+            return str(self._client.key_value_try_get(key))
+        except Exception as error:
+            if "NOT_FOUND" in str(error):
+                return ""
+            raise
+
+    def _lost(self, process: int, name: str, seconds: float) -> str:
+        return (
+            f"process {process} of {self._processes} ({name or 'it never spoke'}) is lost: it has not been heard of "
+            f"for {seconds:.0f} s (config.train.lost_process_seconds={self.seconds:g}). The same command resumes all "
+            "processes from the last checkpoint"
+        )
+
+    def _failed(self, process: int, name: str, failure: str) -> str:
+        return f"{_FAILED}process {process} of {self._processes} ({name}) failed, which ends all of them: {failure}"
+
+
+def watch_processes(seconds: float) -> None:
+    """Starts the watch of this process, once it has joined the others."""
+    global _watch
+    state = distributed.global_state
+    _watch = ProcessWatch(state.client, state.process_id, state.num_processes, seconds)
+    _watch.start()
+    if state.process_id:
+        _handle_abort(str(state.coordinator_address))
+
+
+def leave_processes(failure: str = "") -> None:
+    """Ends the watch of this process where there is one; see `ProcessWatch.leave`."""
+    if _watch is not None:
+        _watch.leave(failure)
+
+
+def wait_for_verdict() -> None:
+    """After a collective failed: ends this process if another one is lost, and returns otherwise."""
+    if _watch is not None:
+        _watch.wait_for_verdict()
+
+
+def agree_on(name: str, mine: str, timeout: float = 600.0) -> str:
+    """The text that process 0 gives under a name, for every process; alone, one's own.
+
+    Args:
+      name: used once in a run.
+      mine: of process 0; what others give does not matter.
+      timeout: seconds to wait for process 0.
+    """
+    client = distributed.global_state.client
+    if client is None:
+        return mine
+    if distributed.global_state.process_id == 0:
+        client.key_value_set(f"svilm/{name}", mine or "-")
+        return mine
+    said = str(client.blocking_key_value_get(f"svilm/{name}", int(1000 * timeout)))
+    return "" if said == "-" else said
+
+
+def _handle_abort(coordinator: str) -> None:
+    """SIGABRT ends with the status of a lost process if the coordinator is gone, and as before otherwise.
+
+    A handler of C, since one of Python waits for the main thread, which a lost process may block for ever.
+    """
+
+    def on_abort(number: int) -> None:
+        address, _, port = coordinator.rpartition(":")
+        try:
+            socket.create_connection((address.strip("[]"), int(port)), timeout=5).close()
+        except (OSError, ValueError) as error:
+            _end(
+                f"process 0, the coordinator at {coordinator}, is lost ({error}). The same command resumes all "
+                "processes from the last checkpoint"
+            )
+
+    global _on_abort
+    _on_abort = ctypes.CFUNCTYPE(None, ctypes.c_int)(on_abort)
+    library = ctypes.CDLL(None)
+    library.signal.argtypes, library.signal.restype = (ctypes.c_int, type(_on_abort)), ctypes.c_void_p
+    library.signal(signal.SIGABRT, _on_abort)
+
+
+_on_abort: Any = None  # kept alive as long as the process

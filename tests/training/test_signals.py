@@ -1,0 +1,75 @@
+"""Stop signals: remembered where a save follows, one press of Ctrl-C however often it arrives, ignored as at start."""
+
+import os
+import signal
+
+import pytest
+
+from svilm_jax.training import signals as module
+from svilm_jax.training.signals import STOPPING, Stopped, StopSignals
+
+
+class Left(BaseException):
+    """Stands for the end of the process."""
+
+
+def leave(message):
+    raise Left(message)
+
+
+def send(*numbers):
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+
+@pytest.fixture(autouse=True)
+def python_handles_ctrl_c():
+    """A test run started in the background ignores it."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOPPING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_is_remembered_and_further_ones_change_nothing(number):
+    with StopSignals(leave) as signals:
+        signals.kept = "step 4 is whole"
+        with signals.deferred():
+            send(number, signal.SIGTERM, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+            assert signals.received is number
+        with pytest.raises(Stopped, match=f"stopped by {number.name}: step 4 is whole; the same command resumes"):
+            signals.check()
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_outside_of_training_a_signal_stops_at_once():
+    with StopSignals(leave) as signals:
+        with pytest.raises(Stopped, match="stopped by SIGUSR1: nothing is saved yet"):
+            send(signal.SIGUSR1)
+        send(signal.SIGTERM)  # while it ends
+        assert signals.received is signal.SIGUSR1
+
+
+def test_only_a_second_ctrl_c_ends_without_saving(monkeypatch, capfd):
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    with StopSignals(leave) as signals, signals.deferred():
+        signals.kept = "step 4 is whole"
+        send(signal.SIGTERM)
+        now[0] += 10
+        send(signal.SIGINT)
+        now[0] += 0.3
+        send(signal.SIGINT)  # a wrapper passes on what the terminal sent to all
+        assert "Ctrl-C again ends at once" in capfd.readouterr().err
+        now[0] += 10
+        with pytest.raises(Left, match="interrupted twice, ended at once: step 4 is whole"):
+            send(signal.SIGINT)
+
+
+def test_what_nohup_ignores_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with StopSignals(leave) as signals, signals.deferred():
+        send(signal.SIGHUP)
+        assert signals.received is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
