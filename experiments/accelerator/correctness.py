@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +16,11 @@ import numpy as np
 
 from experiments.accelerator.miniature import CONFIGS, SMOKE_CONFIGS
 from experiments.accelerator.part import Part, run_part
+from svilm_jax.config import MeshConfig
 from svilm_jax.models.attention import attend
 from svilm_jax.objectives.contrast import Pairing, info_nce, streamed_info_nce
 from svilm_jax.objectives.spatial_grounding import clip_noun_scores, phrase_shares
-from svilm_jax.parallel import EXCHANGES, make_mesh
+from svilm_jax.parallel import Exchange, make_mesh
 
 # Kernels of each platform; `xla` in bfloat16 is the yardstick of the others there.
 KERNELS = {"cpu": ("xla", "rowwise"), "gpu": ("xla", "rowwise", "cudnn"), "tpu": ("xla", "splash")}
@@ -123,7 +124,7 @@ def contrasts(part: Part) -> None:
     with jax.set_mesh(make_mesh_of_all()):
         for name, (score, left, right) in cases.items():
             dense = _contrast(lambda *s, score=score: info_nce(score(*s), valid, valid), left, right)
-            for exchange in EXCHANGES:
+            for exchange in get_args(Exchange):
                 for chunk in (rows // 8 + 1,) if part.smoke else (rows // 8 + 1, rows):
                     with part.attempt(f"{name} {exchange} {chunk}"):
                         streamed = _contrast(
@@ -141,8 +142,6 @@ def contrasts(part: Part) -> None:
 
 def make_mesh_of_all() -> jax.sharding.Mesh:
     """Returns a mesh of all attached devices, the batch over all of them."""
-    from svilm_jax.config import MeshConfig
-
     return make_mesh(MeshConfig())
 
 

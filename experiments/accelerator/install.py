@@ -9,8 +9,10 @@ belongs to its CUDA stays as it is.
 
 import argparse
 import importlib.metadata
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -31,7 +33,12 @@ def main() -> None:
     missing = [wheel for wheel in wheels if not _present(wheel)]
     print("installing", *(wheel.name.split("-")[0] for wheel in missing))
     _pip(args.target, *map(str, missing))
-    _pip(args.target, "--no-build-isolation", str(ROOT))
+    with tempfile.TemporaryDirectory() as copy:  # a build leaves files beside the sources
+        for name in ("setup.py", "pyproject.toml", "README.md"):
+            shutil.copy(ROOT / name, copy)
+        for name in ("requirements", "svilm_jax", "data"):
+            shutil.copytree(ROOT / name, Path(copy) / name, ignore=shutil.ignore_patterns("__pycache__"))
+        _pip(args.target, "--no-build-isolation", copy)
 
 
 def _present(wheel: Path) -> bool:
