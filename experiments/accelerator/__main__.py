@@ -38,7 +38,7 @@ PARTS = (
     Entry("correctness", 40, 130),
     Entry("train_step", 60, 230),
     Entry("kernels", 30, 90),
-    Entry("end_to_end", 60, 130),
+    Entry("end_to_end", 60, 140),
     Entry("demo", 50, 200),
 )
 GRACE = 10.0  # seconds past its limit after which a part is killed
@@ -114,6 +114,7 @@ def _environment(scratch: Path, smoke: bool) -> dict[str, str]:
         "JAX_COMPILATION_CACHE_DIR": str(scratch / "compilations"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.92",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "PYTHONUNBUFFERED": "1",
     }

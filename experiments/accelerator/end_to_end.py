@@ -1,15 +1,20 @@
 """Part 5: `svilm train` from mp4 files, beside the step alone, and the cores that decoding needs."""
 
+import dataclasses
 import os
 import shutil
 import time
-from typing import Any
 
 from experiments.accelerator.commands import svilm, svilm_until
 from experiments.accelerator.films import Form, prepare_arguments, write_films
 from experiments.accelerator.kernels import best_step
+from experiments.accelerator.miniature import VOCAB_SIZE as MINIATURE_WORDS
+from experiments.accelerator.miniature import overrides_of
 from experiments.accelerator.part import Part, run_part
-from experiments.accelerator.train_step import CONFIG
+from experiments.accelerator.train_step import CONFIG, step_config
+from experiments.benchmarks.compiled_step import VOCAB_SIZE
+from svilm_jax.config import VideoConfig
+from svilm_jax.config_file import read_config
 from svilm_jax.input.shared_memory import shared_bytes
 from svilm_jax.training.metric_writers import read_lines
 
@@ -24,7 +29,8 @@ def run(part: Part) -> None:
     cores = os.cpu_count() or 1
     films, form = (12, Form(96, 72, 8, 3.0)) if part.smoke else (96, Form())
     started = time.monotonic()
-    written = write_films(part.scratch / "films", films, form, min(cores, WORKERS))
+    words = MINIATURE_WORDS if part.smoke else VOCAB_SIZE
+    written = write_films(part.scratch / "films", films, form, min(cores, WORKERS), words)
     sizes = [file.stat().st_size for file in written[0].iterdir()]
     svilm(prepare_arguments(written, part.scratch / "data", min(cores, WORKERS)), part.seconds_left)
     part.note(films=films, form=vars(form), mean_film_bytes=sum(sizes) / films, cores=cores)
@@ -40,8 +46,6 @@ def run(part: Part) -> None:
 
 def _workers(batch: int, cores: int) -> int:
     """Returns as many decoding processes as cores and /dev/shm have room for."""
-    from svilm_jax.config import VideoConfig
-
     workers = min(WORKERS, max(cores - 2, 1))
     try:
         free = shutil.disk_usage("/dev/shm").free
@@ -53,30 +57,22 @@ def _workers(batch: int, cores: int) -> int:
 
 
 def _overrides(part: Part, batch: int, remat: str, workers: int) -> list[str]:
-    values: dict[str, Any] = {
+    """Returns the overrides of `svilm train`: the program is that of part 3, so that it need not be compiled again."""
+    base, config = read_config(CONFIG, ()), step_config(part.smoke, "B", batch, remat)
+    values = {
         "input.dataset": part.scratch / "data" / "films",
         "input.workers": workers,
         "input.prefetch": PREFETCH,
         "input.threads": 1,
         "tokenizer.path": "dataset",
-        "train.batch_size": batch,
-        "train.steps": 1000,
-        "train.log_every": 5,
-        "model.remat": remat,
+        "train.log_every": 1 if part.smoke else 5,
     }
-    if part.smoke:
-        values |= {"model.variant": "Mini", "model.embed_dim": 32, "splice.block": 2, "train.log_every": 1}
-        video = {"frames": 12, "size": 32, "layers": 1, "width": 32, "heads": 2}
-        text = {"length": 16, "noun_length": 8, "layers": 1, "width": 32, "heads": 2, "positions": 16}
-        values |= {f"model.video.{name}": value for name, value in video.items()}
-        values |= {f"model.text.{name}": value for name, value in text.items()}
-        values |= {"model.grouping.num_groups": 4, "model.grouping.after_layers": "(1,)", "train.batch_size": 4}
-    return [f"--config.{name}={value}" for name, value in values.items()]
+    changed = overrides_of(dataclasses.asdict(base), dataclasses.asdict(config))
+    return [*changed, *(f"--config.{name}={value}" for name, value in values.items())]
 
 
 def input_rate(part: Part, overrides: list[str]) -> float:
     """Returns the clips per second that the input gives when nothing waits for anything else."""
-    from svilm_jax.config_file import read_config
     from svilm_jax.input.tokenization import load_tokenizer
     from svilm_jax.parallel import make_mesh
     from svilm_jax.training.inputs import open_input

@@ -7,6 +7,7 @@ MSR-VTT: a panned texture with film grain and moving shapes, about 150 KB.
 import dataclasses
 import json
 import multiprocessing
+import string
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -28,11 +29,11 @@ class Form:
     seconds: float = 10.0
 
 
-def write_films(folder: Path, count: int, form: Form, workers: int) -> tuple[Path, Path, Path]:
-    """Writes `count` films with captions.
+def write_films(folder: Path, count: int, form: Form, workers: int, words: int) -> tuple[Path, Path, Path, Path]:
+    """Writes `count` films with captions, and a WordPiece vocabulary of `words` lines.
 
     Returns:
-      the folder of videos, the captions (JSON), and the noun phrases of the captions (JSON).
+      The folder of videos, the captions (JSON), the noun phrases of the captions (JSON), and the vocabulary.
     """
     videos = folder / "videos"
     videos.mkdir(parents=True)
@@ -42,7 +43,11 @@ def write_films(folder: Path, count: int, form: Form, workers: int) -> tuple[Pat
     rows = [{"video": f"film{i:04d}.mp4", "caption": caption} for i, caption in enumerate(captions)]
     (folder / "captions.json").write_text(json.dumps(rows))
     (folder / "phrases.json").write_text(json.dumps(phrases))
-    return videos, folder / "captions.json", folder / "phrases.json"
+    known = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.ascii_lowercase]
+    known += [f"##{letter}" for letter in string.ascii_lowercase]
+    known += [f"[unused{i}]" for i in range(words - len(known))]
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in known))
+    return videos, folder / "captions.json", folder / "phrases.json", folder / "vocab.txt"
 
 
 def _write_film(path: Path, number: int, form: Form) -> str:
@@ -83,6 +88,6 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 def prepare_arguments(films: Sequence[Path], out: Path, workers: int) -> list[str]:
     """Returns the arguments of `svilm` that prepare the films of `write_films`."""
-    videos, captions, phrases = films
+    videos, captions, phrases, vocabulary = films
     command = ["prepare", "captioned_videos", f"--videos={videos}", f"--captions={captions}", f"--phrases={phrases}"]
-    return [*command, f"--out={out}", f"--workers={workers}", "--name=films"]
+    return [*command, f"--vocab={vocabulary}", f"--out={out}", f"--workers={workers}", "--name=films"]

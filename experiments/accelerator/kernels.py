@@ -13,8 +13,8 @@ from pathlib import Path
 import jax
 
 from experiments.accelerator.part import Part, run_part
-from experiments.accelerator.train_step import step_config
-from experiments.benchmarks.compiled_step import VOCAB_SIZE, compile_step, random_batch
+from experiments.accelerator.train_step import step_config, words
+from experiments.benchmarks.compiled_step import compile_step, random_batch
 
 STEPS = 3
 CONTRASTS = ("global_contrast", "spatial_grounding", "temporal_grouping", "multilevel_alignment")
@@ -51,8 +51,8 @@ class Event:
 def run(part: Part) -> None:
     """Traces the step that part 3 found fastest, its batch transferred each time."""
     batch_size, remat = best_step(part)
-    step = compile_step(step_config(part.smoke, "B", batch_size, remat), 64 if part.smoke else VOCAB_SIZE)
-    vocab_size = 64 if part.smoke else VOCAB_SIZE
+    vocab_size = words(part.smoke)
+    step = compile_step(step_config(part.smoke, "B", batch_size, remat), vocab_size)
     state, host_batch = step.init_state(vocab_size), random_batch(step.config, vocab_size)
     state, _ = step.time(state, step.place(host_batch), 2)
     folder = part.scratch / "trace"
@@ -63,7 +63,9 @@ def run(part: Part) -> None:
     if not files:
         part.fail("trace", f"the profiler wrote no trace to {folder}")
         return
-    program = read_program(step.compiled.as_text())
+    program: dict[str, Instruction] = {}
+    with part.attempt("text of the program"):  # without it, kernels are told apart by their names alone
+        program = read_program(step.compiled.as_text())
     events = device_events(files[-1], jax.default_backend())
     part.note(batch=batch_size, remat=remat, steps=STEPS, events=len(events))
     if not events:

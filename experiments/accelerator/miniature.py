@@ -7,11 +7,13 @@ writes `{"CONFIG DTYPE": {"loss": ..., "gradient": ...}}` to FILE as the losses 
 
 import dataclasses
 import json
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -31,8 +33,8 @@ CONFIGS = (
     "finetune/localization.py",
 )
 SMOKE_CONFIGS = ("pretrain/svilm_b.py",)  # compiling takes most of a miniature run
-VOCAB_SIZE = 64
-_THREADS = 4  # that compile
+VOCAB_SIZE = 64  # room for the letters
+_THREADS = max(2, min(8, (os.cpu_count() or 1) // 2))  # that compile
 
 
 def miniature(config: Config, dtype: str) -> Config:
@@ -54,8 +56,9 @@ def miniature(config: Config, dtype: str) -> Config:
         text=text,
         grouping=dataclasses.replace(model.grouping, num_groups=4, after_layers=(1,)),
         head=dataclasses.replace(model.head, classes=classes if model.head.kind or config.task != "video_text" else ()),
-        localization=localization,
     )
+    if config.task == "localization":
+        model = dataclasses.replace(model, localization=localization)
     return dataclasses.replace(
         config,
         model=model,
@@ -64,6 +67,13 @@ def miniature(config: Config, dtype: str) -> Config:
         splice=dataclasses.replace(config.splice, block=2),
         train=dataclasses.replace(config.train, batch_size=8, steps=10, microbatches=1),
     )
+
+
+def overrides_of(base: Any, changed: Any, path: str = "--config") -> list[str]:
+    """Returns the command-line overrides that turn one resolved config into another."""
+    if isinstance(base, dict):
+        return [item for key in changed for item in overrides_of(base.get(key), changed[key], f"{path}.{key}")]
+    return [] if base == changed else [f"{path}={changed}"]
 
 
 def losses(file: Path, configs: Sequence[str], dtypes: Sequence[str]) -> bool:

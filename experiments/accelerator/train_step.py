@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from experiments.accelerator.miniature import VOCAB_SIZE as MINIATURE_WORDS
 from experiments.accelerator.miniature import miniature
 from experiments.accelerator.part import Part, run_part
 from experiments.accelerator.peer import Peer
@@ -88,6 +89,11 @@ def step_config(smoke: bool, variant: str, batch: int, remat: str) -> Config:
     return config
 
 
+def words(smoke: bool) -> int:
+    """Returns the vocabulary size of the steps."""
+    return MINIATURE_WORDS if smoke else VOCAB_SIZE
+
+
 def device_memory() -> float:
     """Returns the bytes that a process may allocate on the device; infinity where that is not known."""
     stats = jax.local_devices()[0].memory_stats() or {}
@@ -104,7 +110,7 @@ def _rate(part: Part) -> float:
 
 def _compile(part: Part, variant: str, candidates: Any) -> list[CompiledStep]:
     """Compiles the candidates side by side; in their order."""
-    vocab_size = 64 if part.smoke else VOCAB_SIZE
+    vocab_size = words(part.smoke)
     flops: dict[str, float] = {}
     with ThreadPoolExecutor(len(candidates)) as pool:
         jobs = []
@@ -140,7 +146,7 @@ class _Runner:
     """A compiled step with its state and batch on the device."""
 
     def __init__(self, step: CompiledStep, smoke: bool):
-        vocab_size = 64 if smoke else VOCAB_SIZE
+        vocab_size = words(smoke)
         self.step, self.state = step, step.init_state(vocab_size)
         self.batch = step.place(random_batch(step.config, vocab_size))
         self.time(2)  # what is still to be loaded or tuned
