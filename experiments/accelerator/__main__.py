@@ -68,6 +68,9 @@ def main() -> int:
             else:
                 statuses.append(_run(part.name, args.out, Path(scratch), min(seconds, left), args.smoke, log))
             _write(args.out, statuses, args.smoke)
+            if not args.smoke and load(args.out)["environment"].get("platform") == "cpu":
+                print("JAX finds no accelerator: install jax[cuda12] or jax[tpu], or run --smoke", file=sys.stderr)
+                return 1
     print(format_summary(load(args.out)))
     return int(any(status["status"] not in ("ok", "skipped") for status in statuses))
 

@@ -120,6 +120,18 @@ def test_a_part_that_fails_keeps_its_traceback_and_the_others_go_on(tmp_path, mo
     assert second["status"] == "ok"
 
 
+def test_a_machine_without_an_accelerator_is_refused_after_the_first_part(tmp_path, monkeypatch, capsys):
+    def run(name, out, *rest):
+        (out / f"{name}.json").write_text(json.dumps({"platform": "cpu"}))
+        return {"part": name, "status": "ok", "seconds": 1.0}
+
+    monkeypatch.setattr(runner, "_run", run)
+    monkeypatch.setattr(sys, "argv", ["accelerator", f"--out={tmp_path}"])
+    assert runner.main() == 1
+    assert "JAX finds no accelerator" in capsys.readouterr().err
+    assert [s["part"] for s in json.loads((tmp_path / "summary.json").read_text())["parts"]] == ["environment"]
+
+
 def test_a_part_writes_as_it_goes_and_remembers_failures(tmp_path):
     part = Part(tmp_path / "p.json", 60, True, tmp_path)
     part.add("rows", value=1.5)
