@@ -7,7 +7,7 @@ import time
 
 from experiments.accelerator.commands import svilm, svilm_until
 from experiments.accelerator.films import Form, prepare_arguments, write_films
-from experiments.accelerator.kernels import best_step
+from experiments.accelerator.kernels import Best, best_step
 from experiments.accelerator.miniature import VOCAB_SIZE as MINIATURE_WORDS
 from experiments.accelerator.miniature import overrides_of
 from experiments.accelerator.part import Part, run_part
@@ -35,13 +35,13 @@ def run(part: Part) -> None:
     svilm(prepare_arguments(written, part.scratch / "data", min(cores, WORKERS)), part.seconds_left)
     part.note(films=films, form=vars(form), mean_film_bytes=sum(sizes) / films, cores=cores)
     part.note(preparation_seconds=time.monotonic() - started)
-    batch, remat = best_step(part)
-    workers = 1 if part.smoke else _workers(batch, cores)
-    overrides = _overrides(part, batch, remat, workers)
+    best = best_step(part)
+    workers = 1 if part.smoke else _workers(best.batch, cores)
+    overrides = _overrides(part, best, workers)
     with part.attempt("input alone"):
         rate = input_rate(part, overrides)
         part.note(input_alone_clips_per_second=rate, input_alone_clips_per_second_per_worker=rate / workers)
-    _train(part, batch, remat, workers, overrides)
+    _train(part, best, workers, overrides)
 
 
 def _workers(batch: int, cores: int) -> int:
@@ -56,9 +56,9 @@ def _workers(batch: int, cores: int) -> int:
     return workers
 
 
-def _overrides(part: Part, batch: int, remat: str, workers: int) -> list[str]:
+def _overrides(part: Part, best: Best, workers: int) -> list[str]:
     """Returns the overrides of `svilm train`: the program is that of part 3, so that it need not be compiled again."""
-    base, config = read_config(CONFIG, ()), step_config(part.smoke, "B", batch, remat)
+    base, config = read_config(CONFIG, ()), step_config(part.smoke, "B", *best)
     values = {
         "input.dataset": part.scratch / "data" / "films",
         "input.workers": workers,
@@ -91,7 +91,7 @@ def input_rate(part: Part, overrides: list[str]) -> float:
         data.close()
 
 
-def _train(part: Part, batch: int, remat: str, workers: int, overrides: list[str]) -> None:
+def _train(part: Part, best: Best, workers: int, overrides: list[str]) -> None:
     """Trains until the rate is steady, then ends the run by SIGTERM, as a scheduler would."""
     workdir = part.scratch / "train"
     wanted = 6 if part.smoke else 90
@@ -113,12 +113,12 @@ def _train(part: Part, batch: int, remat: str, workers: int, overrides: list[str
         part.fail("SIGTERM", f"exit status {status}, expected {EXIT_STOPPED}")
     last = lines()[-1]
     rate = last["clips_per_second"]
-    part.note(batch=batch, remat=remat, workers=workers, steps=last["step"], clips_per_second=rate)
+    part.note(**best._asdict(), workers=workers, steps=last["step"], clips_per_second=rate)
     part.note(data_wait_fraction=last["data_wait_fraction"], mfu=last.get("mfu"))
     alone = [
         row
         for row in part.read("train_step").get("rows", [])
-        if row["side"] == "svilm_jax" and row["batch"] == batch and row["remat"] == remat
+        if row["side"] == "svilm_jax" and Best(row["batch"], row["remat"], row["unroll"]) == best
     ]
     if alone and not part.smoke:
         part.note(share_of_step_alone=rate / alone[0]["clips_per_second"])

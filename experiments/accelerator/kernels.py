@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 
@@ -50,9 +51,9 @@ class Event:
 
 def run(part: Part) -> None:
     """Traces the step that part 3 found fastest, its batch transferred each time."""
-    batch_size, remat = best_step(part)
+    best = best_step(part)
     vocab_size = words(part.smoke)
-    step = compile_step(step_config(part.smoke, "B", batch_size, remat), vocab_size)
+    step = compile_step(step_config(part.smoke, "B", *best), vocab_size)
     state, host_batch = step.init_state(vocab_size), random_batch(step.config, vocab_size)
     state, _ = step.time(state, step.place(host_batch), 2)
     folder = part.scratch / "trace"
@@ -67,7 +68,7 @@ def run(part: Part) -> None:
     with part.attempt("text of the program"):  # without it, kernels are told apart by their names alone
         program = read_program(step.compiled.as_text())
     events = device_events(files[-1], jax.default_backend())
-    part.note(batch=batch_size, remat=remat, steps=STEPS, events=len(events))
+    part.note(**best._asdict(), steps=STEPS, events=len(events))
     if not events:
         part.fail("trace", "the trace holds no event of the device")
         return
@@ -81,14 +82,22 @@ def run(part: Part) -> None:
     part.note(attributed=attributed)
 
 
-def best_step(part: Part) -> tuple[int, str]:
-    """Returns batch size and rematerialization of the fastest step of S-ViLM-B in part 3."""
+class Best(NamedTuple):
+    """Batch size, rematerialization and unrolled layers of a step."""
+
+    batch: int
+    remat: str
+    unroll: int
+
+
+def best_step(part: Part) -> Best:
+    """Returns the fastest step of S-ViLM-B in part 3."""
     rows = [row for row in part.read("train_step").get("rows", []) if row["side"] == "svilm_jax"]
     rows = [row for row in rows if part.smoke or row["variant"] == "B"]
     if not rows:
-        return (8, "full") if part.smoke else (16, "none")
+        return Best(8, "full", 1) if part.smoke else Best(16, "none", 1)
     best = max(rows, key=lambda row: row["clips_per_second"])
-    return best["batch"], best["remat"]
+    return Best(best["batch"], best["remat"], best["unroll"])
 
 
 def read_program(text: str) -> dict[str, Instruction]:

@@ -75,7 +75,10 @@ def _step(row: Mapping[str, Any]) -> tuple[str, str]:
     figures += [f"MFU {row['mfu']:.1%}"] + ([f"HFU {row['hfu']:.1%}"] if "hfu" in row else [])
     figures += [f"{row['peak_gib']:.1f} GiB"] if row.get("peak_gib") else []
     figures += [f"compiled in {row['compile_seconds']:.0f} s"]
-    return f"{row['side']} {row['variant']}, batch {row['batch']}, remat {row['remat']}", ", ".join(figures)
+    return (
+        f"{row['side']} {row['variant']}, batch {row['batch']}, remat {row['remat']}, unroll {row['unroll']}",
+        ", ".join(figures),
+    )
 
 
 def _failures(report: Report, status: Mapping[str, Any]) -> list[dict[str, str]]:

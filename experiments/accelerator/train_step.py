@@ -31,11 +31,12 @@ from svilm_jax.config_file import read_config
 from svilm_jax.models.svilm import compute_dtype
 from svilm_jax.parallel import matmul_rate
 
-# (batch, remat) in the order of worth; the first is what the peer takes turns with. A round is compiled together.
+# (batch, remat, layers unrolled, 0 for all) in the order of worth; the first is what the peer takes turns with. A round
+# is compiled together.
 ROUNDS = (
-    ((16, "none"), (32, "none"), (64, "dots"), (64, "full")),
-    ((48, "none"), (64, "none"), (128, "dots"), (128, "full")),
-    ((8, "none"), (256, "full"), (96, "dots")),
+    ((16, "none", 1), (32, "none", 1), (32, "none", 0), (64, "full", 1)),
+    ((64, "none", 1), (64, "none", 0), (64, "dots", 1), (128, "full", 1)),
+    ((8, "none", 1), (128, "dots", 1), (256, "full", 1)),
 )
 PEER_BATCHES = (32, 48, 64)  # beside the first; as far as memory goes
 STEPS = 8  # of a turn
@@ -59,7 +60,7 @@ def run(part: Part) -> None:
 
 
 def _measure(part: Part, peer: Peer, rate: float) -> None:
-    rounds = (((8, "full"),),) if part.smoke else ROUNDS  # the miniature of part 2, compiled before
+    rounds = (((8, "full", 1),),) if part.smoke else ROUNDS  # the miniature of part 2, compiled before
     limit = device_memory()
     for number, candidates in enumerate(rounds):
         if number and part.seconds_left < 1.5 * _compiling(part):
@@ -76,13 +77,14 @@ def _measure(part: Part, peer: Peer, rate: float) -> None:
         _peer_alone(part, peer, rate)
         for variant in OTHERS:
             if part.seconds_left > 2 * _compiling(part):
-                for step in _compile(part, variant, ((16, "none") if variant == "S" else (32, "full"),)):
+                for step in _compile(part, variant, ((16, "none", 1) if variant == "S" else (32, "full", 1),)):
                     _alone(part, step, rate)
 
 
-def step_config(smoke: bool, variant: str, batch: int, remat: str) -> Config:
-    """Returns the paper's config at a batch size and rematerialization policy."""
+def step_config(smoke: bool, variant: str, batch: int, remat: str, unroll: int = 1) -> Config:
+    """Returns the paper's config at a batch size, rematerialization policy and number of unrolled layers."""
     overrides = [f"--config.train.batch_size={batch}", f"--config.model.remat={remat}", "--config.train.steps=1000"]
+    overrides.append(f"--config.model.scan_unroll={unroll}")
     config = read_config(f"{CONFIG}:variant={variant}", overrides)
     if smoke:
         config = dataclasses.replace(miniature(config, "float32"), train=dataclasses.replace(config.train, steps=10))
@@ -114,9 +116,9 @@ def _compile(part: Part, variant: str, candidates: Any) -> list[CompiledStep]:
     flops: dict[str, float] = {}
     with ThreadPoolExecutor(len(candidates)) as pool:
         jobs = []
-        for batch, remat in candidates:
-            with part.attempt(f"trace {variant} {batch} {remat}"):
-                config = step_config(part.smoke, variant, batch, remat)
+        for batch, remat, unroll in candidates:
+            with part.attempt(f"trace {variant} {batch} {remat} {unroll}"):
+                config = step_config(part.smoke, variant, batch, remat, unroll)
                 mesh, structure, traced = trace(config, vocab_size)
                 if remat not in flops:  # proportional to the batch
                     flops[remat] = hardware_flops(config, traced, vocab_size) / batch
@@ -131,6 +133,7 @@ def _compile(part: Part, variant: str, candidates: Any) -> list[CompiledStep]:
             variant=variant,
             batch=step.config.train.batch_size,
             remat=step.config.model.remat,
+            unroll=step.config.model.scan_unroll,
             seconds=step.compile_seconds,
             planned_gib=step.peak_bytes / 2**30,
         )
@@ -219,6 +222,7 @@ def _row(part: Part, side: str, step: CompiledStep, seconds: float, rate: float,
         "variant": step.config.model.variant,
         "batch": batch,
         "remat": "none" if peer else step.config.model.remat,
+        "unroll": 0 if peer else step.config.model.scan_unroll,
         "seconds_per_step": seconds,
         "clips_per_second": batch / seconds,
         "model_tflops_per_second": step.model_flops / seconds / 1e12,
