@@ -1,4 +1,4 @@
-"""How do tokens attend to tokens? One function with several implementations, and the multi-head module around it."""
+"""Dot-product attention with several implementations, and the multi-head attention module."""
 
 import functools
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""How much arithmetic does a model need? Counted by hand from a config: two operations a multiply-add.
+"""Analytic FLOP count of a model config: one multiply-add is two operations.
 
-Matrix products only. Norms, softmax and activations are a few percent of a step and are left out, as is usual where
-model FLOPs utilisation (MFU) is quoted; what rematerialisation computes twice is not counted either.
+Matrix products only. Norms, softmax and activations are a few percent of a step and are left out, as is customary for
+model FLOPs utilization (MFU); recomputation by rematerialization is not counted either.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""How do video tokens gather into groups? The grouping block: k-means-style attention (METHOD 1.1).
+"""Grouping block: assigns video tokens to group tokens by k-means-style attention (METHOD 1.1).
 
-In the manner of GroupViT (arXiv 2202.11094): every video token is assigned to one group, and every group becomes the
-mean of its tokens.
+As in GroupViT (arXiv 2202.11094), every video token is assigned to one group, and every group becomes the mean of its
+tokens.
 """
 
 import jax

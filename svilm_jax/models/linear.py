@@ -1,4 +1,4 @@
-"""What is a linear layer here? One matrix product over flattened rows, whatever the leading axes."""
+"""Linear layer: one matrix product over flattened leading axes."""
 
 import jax
 import jax.numpy as jnp

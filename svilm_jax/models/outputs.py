@@ -1,4 +1,4 @@
-"""What do the towers return? One frozen pytree each, which objectives, evaluators and reports read."""
+"""Outputs of the towers: one frozen pytree each, read by objectives, evaluators and reports."""
 
 import dataclasses
 from collections.abc import Collection

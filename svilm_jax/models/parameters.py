@@ -1,4 +1,4 @@
-"""How do a module and its parameters come apart? Parameters are a nested dict of arrays everywhere outside models."""
+"""Separation of modules and parameters: outside the models, parameters are a nested dict of arrays."""
 
 import hashlib
 from collections.abc import Mapping

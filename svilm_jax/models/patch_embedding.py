@@ -1,10 +1,10 @@
-"""How does a clip become tokens? Tubelets cut from the pixels and one linear map, or a convolutional stem.
+"""Patch embedding of a clip: tubelets with one linear map, or a convolutional stem.
 
-In place of the linear map the stem has some convolutions over the frames of a tubelet at once, as in arXiv 2106.14881
-without its norms: first small squares side by side, then kernels of twice their stride. What lies across the border of
-two patches, and most outlines and motions do, is then seen before attention has to find it: a model trained from
-nothing on few clips learns shapes and motions sooner (experiments/README.md). Tokens keep their places: with strides
-(4, 2, 2) one sees 12 pixels beyond its patch of 16, on every side.
+The stem replaces the linear map by several convolutions over the frames of a tubelet at once, as in arXiv 2106.14881
+without its norms: first non-overlapping small patches, then kernels of twice their stride. It sees across the borders
+of patches, where most outlines and motions lie, before attention has to: a model trained from scratch on few clips
+learns shapes and motions sooner (experiments/README.md). The positions of tokens are unchanged: with strides (4, 2, 2)
+a token sees 12 pixels beyond its patch of 16 on every side.
 """
 
 import math

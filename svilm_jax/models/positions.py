@@ -1,4 +1,4 @@
-"""Where and when is a token? Tables of positions: how they start, and how one grid's become another's."""
+"""Position embeddings: sinusoidal initialization, and resampling from one grid to another."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""How is attention computed on a TPU? By JAX's splash kernel, rows filled up to its blocks and the filling masked."""
+"""Attention on TPU by JAX's splash kernel, with rows padded to its block size and the padding masked."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""How do video and text meet? Two towers and their projections into one space (METHOD 1)."""
+"""S-ViLM: video and text towers with projections into a joint embedding space (METHOD 1)."""
 
 import math
 from typing import Any

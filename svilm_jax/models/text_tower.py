@@ -1,4 +1,4 @@
-"""What does the model read in a sentence? BERT's encoder, exactly, so that its public weights fit (METHOD 1.2)."""
+"""Text tower: the BERT encoder, with an identical architecture so that public weights can be loaded (METHOD 1.2)."""
 
 import jax
 import jax.numpy as jnp

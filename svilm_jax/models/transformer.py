@@ -1,4 +1,4 @@
-"""What is one layer, and how are many run? Pre-norm for video, post-norm (BERT) for text; stacked and scanned."""
+"""Transformer layers, pre-norm for video and post-norm (BERT) for text, stacked and scanned."""
 
 import functools
 from collections.abc import Callable

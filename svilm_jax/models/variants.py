@@ -1,4 +1,4 @@
-"""How large is each tower? One table; a config may override any number of it."""
+"""Table of tower sizes; a config may override each of them."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What does the model see in a clip? Joint space-time attention over tubelets, with group tokens beside them."""
+"""Video tower: joint space-time attention over tubelet tokens and group tokens."""
 
 import itertools
 from typing import Any

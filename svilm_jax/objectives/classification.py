@@ -1,4 +1,4 @@
-"""Is the class right? Cross-entropy of a task head's scores: answers of questions, labels of actions (METHOD 1.7)."""
+"""Classification objective: cross-entropy of a task head's logits for answers or action labels (METHOD 1.7)."""
 
 import dataclasses
 

@@ -1,7 +1,8 @@
-"""How is a match told from a mismatch? InfoNCE in both directions and the sigmoid form, over all pairs of a batch.
+"""InfoNCE and sigmoid contrastive losses over all pairs of a batch.
 
-`info_nce` takes a matrix of scores, which is the formula as it stands and fits small batches; what is streamed takes a
-function that gives the scores of some rows and columns, and never holds the matrix (`svilm_jax/parallel/pairs.py`).
+`info_nce` takes a matrix of scores and follows the formula literally, which fits small batches; the streamed variants
+take a function that returns the scores of some rows and columns, and never materialize the matrix
+(`svilm_jax/parallel/pairs.py`).
 """
 
 import dataclasses

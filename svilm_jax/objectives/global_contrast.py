@@ -1,4 +1,4 @@
-"""Does the clip fit the sentence? Symmetric contrast over the global batch (METHOD 1.5)."""
+"""Global contrastive objective: symmetric video-text contrast over the global batch (METHOD 1.5)."""
 
 import dataclasses
 from typing import Annotated, Any, Literal

@@ -1,11 +1,11 @@
-"""Where does something start and end, and what is it? The losses of G-TAD and of its class branch (METHOD 1.7).
+"""Losses of G-TAD and of its classification branch (METHOD 1.7).
 
 L = BCE(start) + BCE(end) + 10 · MSE(tIoU) + BCE(tIoU > 0.9) [P: BMN, arXiv 1907.09702, section 4; G-TAD] + CE(class)
-[C]. "Balanced" means two things in the authors' code [A]. A balanced BCE weighs the n⁺ positives by n / 2n⁺ and the
-n⁻ negatives by n / 2n⁻, which makes it half of the mean over the positives plus half of that over the negatives; so it
-is written here, and a side without members adds nothing. The balanced MSE draws among anchors of middle and of low
-tIoU as many as there are of high; here each has the weight of its probability to be drawn instead: the same in
-expectation, without the noise.
+[C]. "Balanced" means two things in the authors' code [A]. A balanced BCE weights the n⁺ positives by n / 2n⁺ and the n⁻
+negatives by n / 2n⁻, which equals half of the mean over the positives plus half of that over the negatives; it is
+implemented in that form, and an empty side contributes nothing. The balanced MSE samples as many anchors of medium and
+of low tIoU as there are of high tIoU; here each anchor is weighted by its sampling probability instead: the same in
+expectation, without the sampling noise.
 """
 
 import dataclasses

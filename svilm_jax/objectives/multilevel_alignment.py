@@ -1,8 +1,8 @@
-"""Which part of the video does each sentence speak of? Alignment of wholes and of segments (METHOD 2).
+"""Multi-level video-text alignment of whole videos and of segments (METHOD 2).
 
-From the abstract of arXiv 2204.10938 [P]: pairs are contrasted at a global and at a segment level, beside the loss of
-the task. The construction is ours [C]: segment a of a video is the part that sentence a is about; the targets of the
-contrast between segments and sentences are graded by how much their times overlap.
+From the abstract of arXiv 2204.10938 [P]: contrastive losses at the global and the segment level, in addition to the
+task loss. The construction is ours [C]: segment a of a video is the part that sentence a describes; the targets of
+the segment-level contrast are graded by the temporal overlap of segments.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
-"""Which objectives does a config name, and what is their sum?
+"""Objective registry: construction from the config, and the weighted sum.
 
-An objective is a frozen dataclass: its fields are its options in the config, `weight` among them, and calling it gives
-`(loss, metrics)`. A new one is a new file and a line in `OBJECTIVES`.
+An objective is a frozen dataclass: its fields are its options in the config, including `weight`, and calling it returns
+`(loss, metrics)`. To add one, add a file and a line in `OBJECTIVES`.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Where in the picture is the noun? Inter-clip spatial grounding (METHOD 1.4)."""
+"""Inter-clip spatial grounding objective: contrastive alignment of noun phrases with group tokens (METHOD 1.4)."""
 
 import dataclasses
 from typing import Any, Literal

@@ -1,13 +1,13 @@
-"""When does the scene change? Intra-clip temporal grouping of spliced clips (METHOD 1.3).
+"""Intra-clip temporal grouping objective: separates foreground from background of spliced clips (METHOD 1.3).
 
-The formula as it stands (`centers="all"`) can be pleased without looking at the clip. Every z_j is part of the centre
-that it is compared with: tokens that say nothing but their time index, at right angles to each other, have a cosine of
-1/√n to their own centre of n members and 0 to the other. With `centers="others"` z_j is left out of its own centre,
-and such tokens earn nothing. Either way clips need at least five time indices: with three or four only one duration
-can be drawn, the ones in the middle are always foreground, and opposite vectors for the first and the last fit every
-mask. With five the index still goes far: one span for all, (1, 4), is right about 76 % of the indices, and a model that
-is paid for that learns just that (experiments/README.md). With `centered` what all clips of the batch have in common
-at a time index is taken off first: tokens that know only their index are then zero, and earn nothing.
+The literal formula (`centers="all"`) can be minimized without looking at the clip. Every z_j is part of the center
+that it is compared with: tokens that encode only their temporal index, orthogonal to each other, have a cosine of 1/√n
+to their own center of n members and 0 to the other. With `centers="others"` z_j is excluded from its own center, and
+such tokens gain nothing. In both cases clips need at least five temporal indices: with three or four only one duration
+can be drawn, the middle indices are always foreground, and opposite vectors for the first and the last index fit every
+mask. Even with five the index carries much information: one constant span, (1, 4), is right about 76 % of the indices,
+and a model that is rewarded for it learns just that (experiments/README.md). With `centered` the mean over all clips of
+the batch at each temporal index is subtracted first: tokens that encode only their index become zero, and gain nothing.
 """
 
 import dataclasses

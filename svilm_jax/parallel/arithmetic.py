@@ -1,6 +1,6 @@
-"""How much arithmetic does a traced function hold? Matrix products counted in its jaxpr, loops as often as they run.
+"""FLOP count of a traced function: matrix products in its jaxpr, with loop bodies counted once per iteration.
 
-XLA's own count (`cost_analysis`) takes the body of a loop once and knows nothing of custom kernels.
+XLA's own count (`cost_analysis`) counts the body of a loop once and does not cover custom kernels.
 """
 
 import math

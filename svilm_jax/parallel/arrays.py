@@ -1,4 +1,4 @@
-"""How does a host's batch become one array over all devices?"""
+"""Conversion of per-host batches into global arrays over all devices."""
 
 import functools
 from collections.abc import Mapping

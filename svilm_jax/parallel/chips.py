@@ -1,4 +1,4 @@
-"""What can a chip do? Figures that their makers publish, and a rate of matrix products that is measured."""
+"""Device specifications published by vendors, and measurement of the matrix-product rate."""
 
 import dataclasses
 import time

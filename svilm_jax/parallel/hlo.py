@@ -1,7 +1,7 @@
-"""What does a compiled program send? Traffic between devices, counted in the compiler's own text.
+"""Communication volume between devices of a compiled program, from its HLO text.
 
-XLA's `cost_analysis` says nothing of it. Every computation counts as often as it is reached from the entry, the body of
-a loop as often as the loop runs.
+XLA's `cost_analysis` does not report it. Each computation counts as often as it is executed from the entry; a loop
+body counts once per iteration.
 """
 
 import collections

@@ -1,7 +1,7 @@
-"""How do the processes of a run find each other, and agree on what to do next?
+"""Distributed initialization, and agreement between the processes of a run on what to do next.
 
-On TPU pods, under SLURM, on GKE and under Open MPI the environment says who takes part; elsewhere three flags do. JAX
-does the rest (`jax.distributed`).
+On TPU pods, under SLURM, on GKE and under Open MPI the environment describes the processes; elsewhere three flags do.
+JAX does the rest (`jax.distributed`).
 """
 
 import enum

@@ -1,9 +1,9 @@
-"""Detection of lost processes of a distributed run, which end the others with a status and a message of their own.
+"""Detection of lost processes in a distributed run; the remaining ones exit with a distinct status and message.
 
-Every process beats through the coordination service of JAX; process 0 watches the beats and tells all processes which
-one is lost. JAX has heartbeats, too, but aborts the process when they stop, with a native stack and without a name, so
-its limit is set beyond this one. Process 0 hosts that service: when it dies, JAX aborts the others at once, and a
-handler of SIGABRT turns that into the same status.
+Every process sends heartbeats through JAX's coordination service; process 0 monitors them and announces a lost process
+to all others. JAX has heartbeats as well, but aborts the process when they stop, with a native stack trace and without
+naming the lost one, so its timeout is set beyond this one. Process 0 hosts that service: when it dies, JAX aborts the
+others at once, and a SIGABRT handler turns that into the same status.
 """
 
 import contextlib

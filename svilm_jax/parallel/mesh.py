@@ -1,8 +1,8 @@
-"""Which devices, in which arrangement? One mesh with five axes for every preset.
+"""Device mesh with five axes, shared by all presets.
 
-`dcn` counts slices, which have nothing but the data centre's network between them; `data` replicates parameters, `fsdp`
-shards them along with the batch, `seq` shards the tokens of a clip, `tensor` the inside of layers. A preset says how
-many devices each axis gets; an axis of one device costs nothing, so the code never asks which preset runs.
+`dcn` counts slices, which are connected only by the data center network; `data` replicates parameters, `fsdp` shards
+them along with the batch, `seq` shards the tokens of a clip, `tensor` shards the inner dimension of layers. A preset
+gives the number of devices per axis; an axis of one device costs nothing, so the code never branches on the preset.
 """
 
 import dataclasses

@@ -1,15 +1,15 @@
-"""How are all pairs of a global batch compared without ever holding them? Chunk by chunk, on each device for its rows.
+"""Chunked pairwise reductions over a global batch, without materializing all pairs.
 
-A contrast over B pairs reads B x B scores, and grounding B x B x M x K cosines. Here a device holds its own rows
-against one chunk of columns at a time, forward and backward (scores are computed again and not kept), so that memory
-grows with B·chunk. Columns come from the other devices in one of two ways:
+A contrastive loss over B pairs reads B x B scores, and grounding B x B x M x K cosines. Here each device compares its
+own rows with one chunk of columns at a time, forward and backward (scores are recomputed and not stored), so that
+memory grows with B·chunk. Columns come from the other devices in one of two ways:
 
-- `gather`: all of them at once, B x C numbers a device;
-- `ring`: from neighbour to neighbour, so that a device never holds more than its own share of them; what was found out
-  about a column travels with it and is complete when it is home again.
+- `gather`: all of them at once, B x C numbers per device;
+- `ring`: passed from neighbor to neighbor, so that a device never holds more than its own shard of them; the partial
+  results of a column travel with it and are complete when it is back on its device.
 
-The idea of both is in open_clip's losses and in SigLIP (arXiv 2303.15343, section 3.3); which is faster where is
-measured in experiments/benchmarks/contrast.py.
+Both follow open_clip's losses and SigLIP (arXiv 2303.15343, section 3.3); experiments/benchmarks/contrast.py compares
+their speed.
 """
 
 import dataclasses

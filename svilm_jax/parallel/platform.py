@@ -1,4 +1,4 @@
-"""For which kind of device is code made? The one at hand, unless it is compiled for another that is not there."""
+"""Target platform of generated code: the present backend, or another one that code is compiled for ahead of time."""
 
 import contextlib
 import contextvars

@@ -1,8 +1,8 @@
-"""Where does each parameter and activation lie? Logical axis names, and one rule table that maps them to the mesh.
+"""Sharding of parameters and activations: logical axis names, and one rule table that maps them to the mesh.
 
 A parameter carries the names of its axes in its NNX metadata (`axes=("embed", "mlp")`), set where it is created; a
-stacked layer has one more axis in front. Rules are the same for all presets, since an axis of the mesh that has one
-device shards nothing.
+stacked layer has an additional leading axis. The rules are the same for all presets, since a mesh axis of one device
+shards nothing.
 """
 
 import logging

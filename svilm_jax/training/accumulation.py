@@ -1,11 +1,11 @@
-"""How is a batch beyond memory trained on? In parts: GradCache where a contrast spans the batch, else a plain mean.
+"""Gradient accumulation over microbatches: GradCache where a contrast spans the batch, otherwise a plain mean.
 
-A contrast over the parts of a batch is not the contrast over the batch: each clip would meet the captions of its own
-part alone, and the negatives, which larger batches are taken for, would be as few as before. GradCache (arXiv
-2101.06983) computes the real thing: (1) all parts are encoded, and of each only what objectives read is kept; (2) the
-loss of the whole batch and its gradient by those outputs; (3) every part is encoded again and the gradient by the
-parameters pulled through. It costs one more forward pass; what a part needs for its backward pass is held for one part
-at a time.
+A contrastive loss over the parts of a batch is not that over the whole batch: each clip would be compared only with the
+captions of its own part, and the number of negatives, the reason for large batches, would not grow. GradCache (arXiv
+2101.06983) computes the exact gradient: (1) all parts are encoded, keeping only the outputs that objectives read;
+(2) the loss of the whole batch and its gradient with respect to those outputs are computed; (3) each part is encoded
+again and the gradient is propagated to the parameters. It costs one more forward pass; activations for the backward
+pass are held for one part at a time.
 """
 
 from collections.abc import Callable, Mapping

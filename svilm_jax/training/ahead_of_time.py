@@ -1,8 +1,8 @@
-"""Does a config fit machines that are not here, and how fast could it go? The real train step, compiled for them.
+"""Ahead-of-time compilation of the train step for a device topology without hardware, with memory and time estimates.
 
-`jax.experimental.topologies` and libtpu describe a pod on any Linux machine; what is compiled is the step that
-`svilm train` would run there, and the memory is the compiler's own plan. Times are estimates: a roofline of published
-figures, which says that a step takes no less, and not how long it takes.
+`jax.experimental.topologies` and libtpu describe a pod on any Linux machine; the step that `svilm train` would run
+there is compiled, and the memory is that of the compiler's plan. Times are roofline estimates from published figures: a
+lower bound on the duration of a step, not a prediction.
 """
 
 import contextlib

@@ -1,9 +1,9 @@
-"""What is kept of a run, and how is it found again? One wrapper around Orbax.
+"""Checkpoints of a run: a wrapper around Orbax.
 
-    <workdir>/checkpoints/<step>/state   parameters, optimiser statistics, step; sharded arrays
+    <workdir>/checkpoints/<step>/state   parameters, optimizer state, step; sharded arrays
     <workdir>/checkpoints/<step>/meta    JSON: format version, data position, config, tokenizer, checksums
 
-A checkpoint is complete or not there: Orbax writes into a temporary folder and renames it.
+Saving is atomic: Orbax writes into a temporary folder and renames it.
 """
 
 import base64

@@ -1,7 +1,7 @@
-"""Are these the numbers that were saved? A sum over the bits of every array, the same on any mesh.
+"""Checksums of saved arrays, independent of the mesh: a sum over the bits of every array.
 
-Orbax's files notice most damage, but not a bit that flips in what was not compressed. Sums of integers modulo 2^32 do
-not depend on the order, so that devices may add up their own parts; a single wrong bit always shows.
+Orbax's files detect most corruption, but not a flipped bit in uncompressed data. Sums of integers modulo 2^32 do not
+depend on the order of summation, so that devices may sum their own shards; a single wrong bit is always detected.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
-"""The folder of compiled programs: a run that is resumed or repeated takes them from there and does not compile again.
+"""Persistent compilation cache: a resumed or repeated run loads compiled programs instead of compiling them again.
 
-This is JAX's persistent compilation cache. What decides whether a program is found is its content, the devices and the
-versions of JAX and its compiler, so that runs may share one folder; programs that took less than a second are not kept.
+This is JAX's persistent compilation cache. Its key is the program's content, the devices and the versions of JAX and
+its compiler, so that runs may share one folder; programs that compile in less than a second are not stored.
 """
 
 import importlib.util

@@ -1,7 +1,8 @@
-"""Where do parameters start? Fresh, or from a checkpoint whose towers a task goes on with.
+"""Parameter initialization: random, or from a checkpoint whose towers are fine-tuned for a task.
 
-Every parameter of the checkpoint is used or named as dropped, every parameter of the model is filled or named as
-fresh; only a task's head may be either. Positions are resampled where a config asks for other frames or another size.
+Every parameter of the checkpoint is mapped or reported as skipped, and every parameter of the model is filled or
+reported as newly initialized; only a task's head may be either. Position embeddings are resampled where the config has
+a different number of frames or image size.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Which input does a task train from? Clips with texts or classes, or features of sliding windows with segments."""
+"""Training input of a task: clips with texts or classes, or sliding-window features with segments."""
 
 from typing import Any, Protocol
 

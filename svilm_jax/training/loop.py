@@ -1,7 +1,7 @@
-"""In what order does training go? Evaluate, save, step, log: each pass through the loop, always in this order.
+"""Training loop: evaluate, save, step and log, in this order in every iteration.
 
-Evaluation and saving see the state before the step, so that both speak of the same number of steps, and a save holds
-the data position that belongs to its parameters: a run stopped anywhere goes on as if it had not been.
+Evaluation and saving see the state before the step, so that both refer to the same number of steps, and a checkpoint
+holds the data position that belongs to its parameters: a run interrupted anywhere resumes exactly.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""What is minimised? Cut and paste, towers, objectives: from parameters and a batch to the loss over all of it."""
+"""Training loss of a batch: splicing, towers and objectives, as a function of the parameters."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,6 +1,6 @@
-"""Where do numbers go? JSON lines, TensorBoard and the console, behind one class.
+"""Metric writer for JSON lines, TensorBoard and the console.
 
-Its methods are named as those of clu's writers, which import TensorFlow; TensorBoard files come from tensorboardX.
+Its methods are named as those of clu's writers, which import TensorFlow; TensorBoard files are written by tensorboardX.
 """
 
 import json

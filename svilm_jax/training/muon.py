@@ -1,8 +1,8 @@
-"""How are matrices moved by Muon? Orthogonal steps, from a chosen step of the training on; Adam before and beside.
+"""Muon optimizer for matrices, active from a configurable step; Adam before that and for all other parameters.
 
 Muon (arXiv 2502.16982) replaces the momentum of a matrix by the nearest matrix whose singular values are all one, so
-that rare directions move as fast as common ones. Scaled as section 2.2 of that report has it (`rms` 0.2), its entries
-are as large as those of an AdamW update, and one learning rate serves both.
+that rare directions are updated as fast as common ones. Scaled as in section 2.2 of that report (`rms` 0.2), its
+entries are as large as those of an AdamW update, and one learning rate serves both.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How are parameters moved? Optimiser, schedule and weight-decay mask of a config (METHOD 1.6)."""
+"""Optimizer, learning-rate schedule and weight-decay mask of a config (METHOD 1.6)."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How fast does training go? Clips a second and model FLOPs utilisation (MFU)."""
+"""Training throughput: clips per second and model FLOPs utilization (MFU)."""
 
 import collections
 import contextlib

@@ -1,4 +1,4 @@
-"""Stop signals of a run: remembered during training, which then saves and ends between two steps."""
+"""Stop signals of a run: recorded during training, which then saves a checkpoint and exits between two steps."""
 
 import contextlib
 import multiprocessing

@@ -1,6 +1,6 @@
-"""How is a scene cut made? Cut and paste of clips on device, inside the step (METHOD 1.3).
+"""Splicing (cut and paste) of clips on device, inside the train step (METHOD 1.3).
 
-Partners are drawn inside fixed blocks of rows. A block never straddles a device, so pasting moves nothing between
+Partners are drawn within fixed blocks of rows. A block never spans two devices, so splicing moves no data between
 devices, and the result does not depend on the mesh.
 """
 

@@ -1,4 +1,4 @@
-"""What does a training run carry from step to step, and how does it come to lie on the mesh?"""
+"""Train state carried from step to step, and its placement on the mesh."""
 
 import dataclasses
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is one training step? Cut and paste, towers, objectives, gradients, update: one jitted function of arrays."""
+"""Train step: splicing, towers, objectives, gradients and update in one jitted function of arrays."""
 
 import logging
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""What if nothing moves any more? A thread that names the step and the phase in which a run is stuck, and ends it.
+"""Watchdog thread that reports the step and phase in which a run is stuck, and ends the process.
 
-A process that waits for ever (for a host that is gone, a dead file system, a worker that was killed) costs as much as
-one that trains, and a cluster restarts only what has ended.
+A process that waits forever (for a lost host, a dead file system, a killed worker) costs as much as one that trains,
+and a cluster restarts only processes that have exited.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Which class is a clip of? A linear layer on the mean of its final video tokens (METHOD 1.7, action recognition)."""
+"""Classification head: a linear layer on the mean of a clip's final video tokens (METHOD 1.7, action recognition)."""
 
 import jax
 import jax.numpy as jnp

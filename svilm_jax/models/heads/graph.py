@@ -1,7 +1,7 @@
-"""Which moments of a video speak to each other? The convolutions of G-TAD over time and over a graph of likeness.
+"""GCNeXt block of G-TAD: convolutions over time and over a nearest-neighbor graph of the features.
 
-GCNeXt of G-TAD (arXiv 1911.11462, section 3.2 and the authors' code [A]): every step hears its neighbours in time and
-the steps whose features are nearest to its own, wherever in the video they are.
+From G-TAD (arXiv 1911.11462, section 3.2 and the authors' code [A]): every step receives input from its neighbors in
+time and from the steps with the most similar features, anywhere in the video.
 """
 
 import jax

@@ -1,15 +1,15 @@
-"""Where in a video does something happen, and what? The head of G-TAD (METHOD 1.7) over features of T steps.
+"""G-TAD temporal action localization head over features of T steps (METHOD 1.7).
 
-Time is cut into T steps; step t covers [t, t + 1) · duration / T seconds. An anchor (s, d) is the d + 1 steps from s:
-[s, s + d + 1) · duration / T. All maps over anchors have the start first and the duration second; anchors that end
-beyond the video are no anchors (`LocalizationOutputs.valid`).
+Time is divided into T steps; step t covers [t, t + 1) · duration / T seconds. An anchor (s, d) is the d + 1 steps from
+s: [s, s + d + 1) · duration / T. All maps over anchors have the start first and the duration second; anchors that end
+beyond the video are invalid (`LocalizationOutputs.valid`).
 
-Memory, float32, B = 16, T = 100, width 256, 36 samples: aligning literally holds B · T² anchors · 36 · 256 numbers,
-5.9 GB, four times that in training. Since alignment is linear over time and the layer after it linear over channels,
-they change places here: the layer first (B · 36 · T · 512 numbers, 118 MB), then the sampling, a product with a matrix
-that is made for `chunk` anchors at a time (512 · 36 · T numbers, 7 MB) and only for the T (T + 1) / 2 that exist.
-The backward pass keeps that matrix (5050 · 36 · T, 73 MB) and what it gives (B · 5050 · 512, 165 MB). A training step
-of these sizes takes 1.0 GB beside the parameters, as the compiler counts for a CPU.
+Memory, float32, B = 16, T = 100, width 256, 36 samples: a literal alignment holds B · T² anchors · 36 · 256 numbers,
+5.9 GB, four times that in training. Since alignment is linear over time and the following layer is linear over
+channels, they are swapped here: the layer first (B · 36 · T · 512 numbers, 118 MB), then the sampling, a product with a
+matrix that is built for `chunk` anchors at a time (512 · 36 · T numbers, 7 MB) and only for the T (T + 1) / 2 valid
+anchors. The backward pass keeps that matrix (5050 · 36 · T, 73 MB) and its product (B · 5050 · 512, 165 MB). A training
+step of these sizes takes 1.0 GB in addition to the parameters, according to the compiler's memory plan for a CPU.
 """
 
 import dataclasses

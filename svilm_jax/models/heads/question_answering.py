@@ -1,4 +1,4 @@
-"""What is the answer? The question's tokens look at the clip's tokens and groups; its first token names the answer.
+"""Question answering head: fuses question tokens with video and group tokens, and classifies by the first token.
 
 METHOD 1.7 [C]: a classification over the answers of the training split, on a fusion of both towers' outputs.
 """
