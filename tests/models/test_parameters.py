@@ -1,4 +1,4 @@
-"""Parameter counts derived by hand, stacked layers that equal separate ones, and batch rows that do not mix."""
+"""Tests of parameter counts, of stacked against separate layers, and of independent batch rows."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""A process that is killed ends the others with a status of their own and its name. Real processes on loopback."""
+"""Tests that a killed process ends the others with a distinct status and its name, with real processes on loopback."""
 
 import os
 import signal

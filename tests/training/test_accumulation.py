@@ -1,4 +1,4 @@
-"""What is refused of training in parts; that GradCache is exact is shown on eight devices (tests/parallel)."""
+"""Tests of rejected microbatch setups; tests/parallel shows on eight devices that GradCache is exact."""
 
 import dataclasses
 

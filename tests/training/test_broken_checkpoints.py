@@ -1,4 +1,4 @@
-"""A checkpoint that cannot be read is set aside, and the run goes on from the one before; nothing is thrown away."""
+"""Tests of unreadable checkpoints: set aside, never deleted, and the run resumes from the previous one."""
 
 import json
 import os

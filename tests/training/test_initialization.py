@@ -1,4 +1,4 @@
-"""A run that starts from a checkpoint: what is taken over, what is fresh, what stands still, and what is refused."""
+"""Tests of a run that starts from a checkpoint: mapped, newly initialized and frozen parameters; rejected setups."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The head of G-TAD against its formulas written as loops; neighbours, sampling, masks and the size of the original."""
+"""Tests of the G-TAD head against loops: neighbors, sampling, masks and the size of the original."""
 
 import functools
 import math
