@@ -1,4 +1,4 @@
-"""Tests that a run stopped by SIGTERM resumes exactly: same data, bit-identical parameters; real processes and signals."""
+"""Tests that a run stopped by SIGTERM resumes exactly: same data, bit-identical parameters, with real processes."""
 
 import json
 import os
