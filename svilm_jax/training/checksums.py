@@ -12,7 +12,7 @@ import numpy as np
 
 
 def checksums(tree: Any) -> dict[str, int]:
-    """Name -> sum of the bits of every array, taken as unsigned integers of its width, modulo 2^32."""
+    """Returns name -> sum of the bits of every array, as unsigned integers of its width, modulo 2^32."""
     named = jax.tree_util.tree_leaves_with_path(tree)
     sums = np.asarray(_sums([leaf for _, leaf in named]))
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in named]
@@ -20,14 +20,14 @@ def checksums(tree: Any) -> dict[str, int]:
 
 
 def differing(tree: Any, saved: dict[str, int]) -> list[str]:
-    """Names of the arrays that are not those of the sums; what only one side has is no matter here."""
+    """Returns the names of arrays that do not match their sums; names on one side only are ignored."""
     return sorted(name for name, value in checksums(tree).items() if saved.get(name, value) != value)
 
 
 def check_sums(tree: Any, saved: dict[str, int]) -> None:
-    """Raises ValueError naming arrays that are not those of the sums."""
+    """Raises ValueError naming arrays that do not match their sums."""
     if wrong := differing(tree, saved):
-        raise ValueError(f"other numbers than were saved in {', '.join(wrong[:4])}")
+        raise ValueError(f"values differ from the saved ones in {', '.join(wrong[:4])}")
 
 
 @jax.jit
