@@ -1,1 +1,1 @@
-"""How are raw downloads turned into prepared datasets? Run offline by `svilm prepare`, never imported by training."""
+"""Offline preparation of datasets from raw downloads, run by `svilm prepare` and never imported by training."""

@@ -1,7 +1,7 @@
-"""How is the work of a preparation spread over a cluster? As Apache Beam pipelines, with the result of a local run.
+"""Distributed preparation as Apache Beam pipelines, with the same result as a local run.
 
-Workers read the videos and write re-encoded files under the paths that the launching process knows them by, and hand
-their results back through files in OUT: both have to lie on storage that all of them mount.
+Workers read the videos and write re-encoded files under the paths that the launching process uses, and return their
+results through files in OUT: both must be on storage that all workers mount.
 """
 
 import contextlib

@@ -1,7 +1,8 @@
-"""Which sentences belong to which video? Collected in the order of their file, white space put in order.
+"""Captions per video, collected in file order, with normalized whitespace.
 
-White space says nothing in a caption, but the official files are full of stray blanks (1,266 sentences of MSR-VTT begin
-or end with one, and more hold two in a row), which split noun phrases and make equal sentences look different.
+Whitespace carries no information in a caption, but the official files are full of stray blanks (1,266 sentences of
+MSR-VTT begin or end with one, and more contain two in a row), which split noun phrases and make equal sentences look
+different.
 """
 
 from collections.abc import Iterable

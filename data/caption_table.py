@@ -1,4 +1,4 @@
-"""How are millions of captions brought together by video and part? In a table on disk that nobody has to clean up."""
+"""On-disk table that groups millions of captions by video and segment, and needs no cleanup."""
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator

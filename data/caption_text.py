@@ -1,7 +1,7 @@
-"""Cleaning of captions that people's own files hold; what is changed or left out is counted with its first place.
+"""Cleaning of captions from user-supplied files; changes and omissions are counted with their first location.
 
-Tables that were written by pandas hold lists as text and missing values as words, captions that were taken from web
-pages hold HTML entities, and broken exports hold texts of a whole book. A caption that says nothing is left out.
+Tables written by pandas hold lists as text and missing values as words, captions from web pages hold HTML entities,
+and broken exports hold texts as long as a book. An empty caption is left out.
 """
 
 import html

@@ -1,8 +1,8 @@
-"""Counts of captions and actions whose times lie outside their video, by the length that its check measured.
+"""Counts of captions and actions whose times lie outside their video, given its measured duration.
 
-Official files state lengths of their own, and other files none: only the video itself tells whether its captions fit.
-Times are kept as they are, since published numbers were measured with them, and sampling takes the part of a segment
-that exists; a segment behind the end is then shown by the last frame, which is worth knowing before training.
+Official files state durations of their own or none at all: only the video itself tells whether its captions fit. Times
+are kept unchanged, since published numbers were measured with them, and sampling uses the part of a segment that
+exists; a segment after the end is represented by the last frame, which is worth knowing before training.
 """
 
 from collections.abc import Iterable, Iterator

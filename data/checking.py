@@ -1,4 +1,4 @@
-"""Which videos of a dataset can be used? Each is decoded as training will, and re-encoded where that is asked for."""
+"""Video checks of a dataset: decodes each file as training would, and re-encodes it where requested."""
 
 import collections
 import dataclasses

@@ -1,4 +1,4 @@
-"""Which dataset shall be prepared? The `svilm prepare` command."""
+"""The `svilm prepare` command."""
 
 import argparse
 import functools

@@ -1,4 +1,4 @@
-"""What does the preparation of any dataset start from? Entries: a record without its video, and the video's file."""
+"""Entries, the input of every preparation: a record without its video, and the path of the video file."""
 
 import dataclasses
 import zipfile

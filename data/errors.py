@@ -1,4 +1,4 @@
-"""What does preparation raise for a mistake that its user can mend?"""
+"""Errors of a preparation that its user can resolve."""
 
 import errno
 import sqlite3

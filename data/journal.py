@@ -1,8 +1,8 @@
-"""What had a stopped preparation already done? A journal on disk, so that the next one does not do it again.
+"""On-disk journal of completed work, from which an interrupted preparation resumes.
 
-A result is found again by what it was made from: the path, size and time stamp of a video with all that decides its
-re-encoding, the texts that were parsed together. Changed input is therefore done anew, and whether a preparation was
-ever stopped cannot be told from what it writes.
+A result is keyed by its inputs: the path, size and modification time of a video with everything that determines its
+re-encoding, or the texts that were parsed together. Changed inputs are therefore processed again, and the output of an
+interrupted preparation equals that of an uninterrupted one.
 """
 
 import contextlib

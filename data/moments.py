@@ -1,7 +1,7 @@
-"""When does a sentence or an action hold? Times of official files checked, and captions gathered video by video.
+"""Validation of official segment times, and captions grouped by video.
 
-Official times are kept, since published numbers were measured with them: evaluation and sampling cut a segment that
-ends after its video. What is odd is counted and told, never mended in silence.
+Official times are kept, since published numbers were measured with them: evaluation and sampling clip a segment that
+ends after its video. Irregular values are counted and reported, never corrected silently.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Noun phrases of captions: found once, offline, by spaCy's parser, or read from a file."""
+"""Noun phrases of captions: extracted once, offline, by spaCy's parser, or read from a file."""
 
 import functools
 import hashlib

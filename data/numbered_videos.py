@@ -1,6 +1,6 @@
-"""Which number has a video whose name is a word and a number? MSR-VTT's `video7020`, MSVD's `vid1429`.
+"""Numbers of videos whose name is a word and a number, such as MSR-VTT's `video7020` and MSVD's `vid1429`.
 
-Files of the same dataset give it as 7020, "7020", "video7020" or "video7020.mp4"; all of them are one video.
+Files of the same dataset write it as 7020, "7020", "video7020" or "video7020.mp4"; all of them are one video.
 """
 
 from pathlib import PurePosixPath

@@ -1,7 +1,7 @@
-"""What does every published dataset have in common? Annotation files read whole, videos looked for, then one path.
+"""Shared preparation of published datasets: reads annotation files, finds the videos, and checks the counts.
 
 A dataset's module turns `OfficialFiles` into `Annotated`; `prepare_official` finds the videos, checks the counts and
-hands entries to `preparation.prepare`. What a dataset adds of its own is its `Official` description.
+passes entries to `preparation.prepare`. The specifics of a dataset are in its `Official` description.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""Where is an official annotation file? Found by its published name below one folder: plain, gzipped, or in an archive.
+"""Lookup of official annotation files by published name below one folder: plain, gzipped, or inside an archive.
 
-Archives are read member by member and never unpacked, so that no name in them can lead out of a folder.
+Archives are read member by member and never unpacked, so that no member name can point outside a folder.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""What does each row of an official file say? CSV, JSON lines and JSON lists, each row with the place it stands at."""
+"""Rows of official CSV, JSON lines and JSON list files, each with its location in the file."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence

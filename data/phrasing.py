@@ -1,4 +1,4 @@
-"""Which noun phrases belong to the captions of a dataset? Found once for all splits, then read beside the entries."""
+"""Noun phrases for the captions of a dataset: extracted once for all splits, then read along with the entries."""
 
 import collections
 import dataclasses

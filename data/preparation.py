@@ -1,19 +1,19 @@
-"""How does any dataset become records? The one path that all take, rendered and real.
+"""Preparation pipeline from entries to records, shared by all datasets, rendered and real.
 
 Entries (an annotation and the path of a video file) -> videos checked, unusable ones skipped and counted -> noun
-phrases -> records -> TFDS with ArrayRecord, and beside them:
+phrases -> records -> TFDS with ArrayRecord, and in the same folder:
 
     OUT/NAME/<version>/          dataset_info.json, features.json, NAME-train.array_record-*, views.json
     OUT/NAME/preparation.json    options, counts, skipped files with reasons, versions
-    OUT/NAME/skipped.jsonl       all skipped files, where they are too many for that
-    OUT/NAME/vocab.txt           a WordPiece vocabulary, learned from training captions (or else questions), or given
-    OUT/NAME/labels.json         classes of the actions, in the order that numbers them
+    OUT/NAME/skipped.jsonl       all skipped files, where there are too many for preparation.json
+    OUT/NAME/vocab.txt           a WordPiece vocabulary, trained on training captions (or else questions), or given
+    OUT/NAME/labels.json         action classes in the order of their class indices
     OUT/NAME/answers.json        answers of the training questions with their counts, most frequent first
 
-Everything is written into a folder of another name first, which is renamed at the end: what stops half-way leaves
-nothing that looks finished, and what took long (checks, re-encoded files, phrases) in a journal, from which the next
-preparation goes on. Entries are only iterated over, several times, so that a collection that reads them from disk
-keeps memory small however many there are.
+All output is written to a temporary folder, which is renamed at the end: an interrupted preparation leaves nothing that
+looks finished, and its expensive results (checks, re-encoded files, phrases) are in a journal, from which the next
+preparation resumes. Entries are only iterated over, several times, so that a collection that reads them from disk keeps
+memory small for any number of entries.
 """
 
 import collections

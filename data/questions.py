@@ -1,13 +1,13 @@
-"""Which questions are asked about which video? The file forms of MSRVTT-QA and MSVD-QA, and what all QA sets share.
+"""Questions about videos: readers of the file formats of MSRVTT-QA and MSVD-QA, and what all QA datasets share.
 
-Each form is one question a row:
+Each format has one question per row:
 
     train_qa.json   [{"answer": "couch", "id": 158581, "question": "what ... on?", "video_id": 6513}, ...]  (official)
     train.jsonl     {"answer": "couch", "question": "what ... on?", "video_id": "video6513", "answer_type": "what"}
     train.csv       video,question,answer,qid,type      without question marks; `type` is the category of the video
 
-One of them is read a split. The question mark, which the CSV files lost, is put back: what a model is asked shall not
-depend on who packed the files, nor differ between the training and the test file of a mixed download.
+One of them is read per split. Question marks, which the CSV files lack, are restored, so that the model's input depends
+neither on who packaged the files nor on the split in a mixed download.
 """
 
 import collections

@@ -1,6 +1,6 @@
-"""Which official file holds which split, and does a video stand in one split alone?
+"""Official files of each split, with a check that every video is in one split only.
 
-Datasets are often held in part: what is missing is noted, and only nothing at all is an error.
+Partial downloads are common: missing files are noted, and only a complete absence is an error.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Which video does the name of a television clip mean, and which clips come from the same episode?"""
+"""Video names and episodes of television clips."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Re-encoding of videos, and of parts of videos, as H.264 small enough to train from, a frame at a time."""
+"""Re-encoding of videos, and of segments of videos, to H.264 files small enough for training, frame by frame."""
 
 import dataclasses
 import fractions

@@ -1,6 +1,6 @@
-"""Lookup of the video files below a folder by the names that annotation files give them.
+"""Lookup of the video files in a folder by the names in annotation files.
 
-People keep the same dataset under several names: `v_abc.mp4`, `abc.mkv`, `train/abc.webm`, `ApplyEyeMakeup/v_...avi`.
+The same dataset is kept under various names: `v_abc.mp4`, `abc.mkv`, `train/abc.webm`, `ApplyEyeMakeup/v_...avi`.
 """
 
 from collections.abc import Iterable, Iterator

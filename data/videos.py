@@ -1,4 +1,4 @@
-"""Check of a video file, by decoding it as training will, before it becomes a record."""
+"""Check of a video file before it becomes a record, by decoding it as training would."""
 
 import itertools
 from pathlib import Path, PurePosixPath

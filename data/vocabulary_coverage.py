@@ -1,4 +1,4 @@
-"""Share of the captions of a dataset with a word that a given vocabulary does not know."""
+"""Fraction of a dataset's captions that contain an out-of-vocabulary word."""
 
 import collections
 import itertools

@@ -1,4 +1,4 @@
-"""How is work spread over processes, with the same result for any number of them?"""
+"""Process pool with results that do not depend on the number of processes."""
 
 import collections
 import concurrent.futures

@@ -1,4 +1,4 @@
-"""How do records become files? A TFDS dataset of ArrayRecord files, written as a stream."""
+"""Streaming writer of records into a TFDS dataset of ArrayRecord files."""
 
 import errno
 import os

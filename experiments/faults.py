@@ -1,11 +1,11 @@
-"""Does a run survive what clusters do? One training, killed at random moments and started again, beside one in peace.
+"""Fault-injection study: one training run, killed at random times and restarted, compared with an undisturbed one.
 
     python experiments/faults.py --dataset runs/data/moving_shapes --kills 50 --out experiments/results/faults.json
 
-Every kill is SIGKILL or SIGTERM, drawn from a seed. A third of them come at a random moment after the start, most of
-which is start-up; the others at a random moment after the first new step, between and inside steps and saves. The final
-parameters have to be those of the undisturbed run to the last bit. Compiled programs are cached between starts
-(JAX_COMPILATION_CACHE_DIR). An undisturbed run that is there already is not repeated.
+Every kill is SIGKILL or SIGTERM, drawn from a seed. A third of them come at a random time after the start, most of
+which is startup; the others at a random time after the first new step, between and inside steps and saves. The final
+parameters must equal those of the undisturbed run bit for bit. Compiled programs are cached between starts
+(JAX_COMPILATION_CACHE_DIR). An existing undisturbed run is not repeated.
 """
 
 import argparse

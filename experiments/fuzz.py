@@ -1,16 +1,16 @@
-"""What happens to damaged input? Mutated videos, records and files, read as training reads them, every one counted.
+"""Fuzzing study: mutated videos, records and files, read as in training, with every one accounted for.
 
     python experiments/fuzz.py --dataset runs/data/moving_shapes --count 1000 --out experiments/results/fuzz.json
 
-Bits are flipped, bytes cut off, repeated, removed or overwritten at places drawn from a seed, in three ways:
+Bits are flipped, bytes truncated, repeated, removed or overwritten at places drawn from a seed, at three levels:
 
-  videos   of the bytes of a video, in a record that is whole otherwise
-  records  of a serialised record, whatever it hits: lengths, names of fields, captions, masks
-  files    of a file of records; each file is opened and every record asked for
+  videos   bytes of a video, in an otherwise intact record
+  records  bytes of a serialized record: lengths, field names, captions, masks
+  files    bytes of a file of records; each file is opened and every record requested
 
-All go through `TrainInput`, the input of training, for one epoch. Reading takes place in processes of its own: one that
-crashes, hangs or raises anything but what training tells its user is a failure of the study, and so is a file out of
-which comes a record that was not in it.
+All go through `TrainInput`, the input of training, for one epoch. Reading takes place in separate processes: one that
+crashes, hangs or raises anything but a training error meant for the user is a failure of the study, and so is a file
+that yields a record that was not in it.
 """
 
 import argparse

@@ -1,11 +1,12 @@
-"""What does multi-level alignment add to the loss of a task? Retrieval and question answering on untrimmed videos.
+"""Ablation of multi-level alignment as an auxiliary loss: retrieval and question answering on untrimmed videos.
 
     svilm prepare moving_shapes --out runs/untrimmed --size untrimmed_train=600 --size untrimmed_test=200
     python experiments/multilevel.py --dataset runs/untrimmed/moving_shapes --checkpoint runs/demo \\
         --out experiments/results/multilevel
 
-Each task is fine-tuned from the same checkpoint with its own loss alone and with the alignment beside it, several seeds
-each; paragraphs are the mean of their sentences either way. Writes one JSON file a run, and a summary for each task.
+Each task is fine-tuned from the same checkpoint with its own loss alone and with the alignment loss added, several
+seeds each; paragraphs are the mean of their sentences in both cases. Writes one JSON file per run, and a summary for
+each task.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""What do the two structural losses add? The demo with all objectives and with the contrast alone, several seeds each.
+"""Ablation of the two structural losses: the demo with all objectives and with the contrast alone, several seeds each.
 
     python experiments/objectives.py --dataset runs/data/moving_shapes --out experiments/results/objectives
 
-Runs one training after another (an hour on two CPU cores for three seeds), keeps each run's metrics beside its
-command, and writes summary.md. A run whose metrics are there already is not repeated.
+Runs one training after another (an hour on two CPU cores for three seeds), stores each run's metrics with its command,
+and writes summary.md. A run whose metrics exist is not repeated.
 """
 
 import argparse

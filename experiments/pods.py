@@ -1,11 +1,11 @@
-"""What do the paper's models need on TPU pods? The real train step compiled for each, on any Linux machine.
+"""Resource plans of the paper's models on TPU pods: the real train step compiled for each, on any Linux machine.
 
     python experiments/pods.py --out experiments/pods
 
-Every entry is one `svilm compile` in a process of its own, with the command kept beside its figures. A step that does
-not fit is cut into twice as many parts (GradCache, `config.train.microbatches`) until it does; a large batch starts
-with the parts that it needs if a row takes what it takes in the plan of the smaller one. Entries that are there already
-are not compiled again; the table is written from all of them.
+Every entry is one `svilm compile` in a separate process, with its command stored next to its figures. A step that does
+not fit is divided into twice as many microbatches (GradCache, `config.train.microbatches`) until it does; a large batch
+starts with the number that it needs if memory per row is that of the smaller batch's plan. Existing entries are not
+compiled again; the table is written from all of them.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Do four processes train what one trains? 4 processes of 2 devices on loopback beside 1 process of 8, step by step.
+"""Multi-process parity: 4 processes of 2 devices on loopback compared with 1 process of 8, step by step.
 
     python experiments/processes.py --dataset runs/data/moving_shapes --out experiments/results/processes.json
 
-Real processes, which find each other by `jax.distributed` and exchange arrays by gloo. The smallest config that has
-every part of the method (tests/tiny.py), with the paper's optimiser (SGD with momentum, learning rate 0.1): on two
+Real processes, which find each other by `jax.distributed` and exchange arrays by gloo. The config is the smallest one
+with every part of the method (tests/tiny.py), with the paper's optimizer (SGD with momentum, learning rate 0.1): on two
 cores a step of four processes takes about two seconds, nearly all of it waiting for each other. Sums over devices are
-rounded in another order by gloo than inside a process. SGD leaves that as small as it is; AdamW divides by it where a
-gradient is next to nothing, and the losses part by what `--optimizer adamw` shows.
+rounded in a different order by gloo than inside a process. With SGD the difference stays that small; AdamW divides by
+it where a gradient is almost zero, and the losses diverge as `--optimizer adamw` shows.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How is a study run? `svilm` commands one after another, each one's metrics kept beside its command, and a summary."""
+"""Runner of studies: `svilm` commands in sequence, with metrics stored per command, and a summary."""
 
 import dataclasses
 import json

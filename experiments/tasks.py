@@ -1,9 +1,9 @@
-"""What can the demo's model be used for? The four downstream tasks on moving shapes, from its checkpoint.
+"""The four downstream tasks on moving shapes, from the demo's checkpoint.
 
     python experiments/tasks.py --dataset runs/data/moving_shapes --checkpoint runs/demo --out experiments/results/tasks
 
-Zero-shot retrieval comes with the demo. Here: the linear probe and full fine-tuning on action labels, question
-answering, and localisation on features of the trained and of a random tower. Each result is kept beside its command.
+Zero-shot retrieval is part of the demo. Here: the linear probe and full fine-tuning on action labels, question
+answering, and localization on features of the trained and of a random tower. Each result is stored with its command.
 """
 
 import argparse

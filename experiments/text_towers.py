@@ -1,12 +1,12 @@
-"""What does a text tower that has read before add? The demo with a fresh one, and with MiniLM frozen and tuned.
+"""Effect of a pre-trained text tower: the demo with a randomly initialized one, and with MiniLM frozen and fine-tuned.
 
     svilm import --text MINILM --config=configs/pretrain/demo.py --out runs/minilm
-    python experiments/text_towers.py --dataset runs/data/moving_shapes --start runs/minilm \
+    python experiments/text_towers.py --dataset runs/data/moving_shapes --start runs/minilm \\
         --out experiments/results/text_towers
 
 MINILM: the folder of all-MiniLM-L6-v2 (22.6 M parameters; the demo's own text tower has 0.4 M). Runs one training
-after another, keeps each run's metrics beside its command, and writes summary.md. A run whose metrics are there already
-is not repeated; that of the fresh tower is the demo's own.
+after another, stores each run's metrics with its command, and writes summary.md. A run whose metrics exist is not
+repeated; that of the randomly initialized tower is the demo's own.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Are sentences numbered as by the tokenizers that public weights were trained with? 10,000 real captions.
+"""Tokenizer parity: token ids compared with the tokenizers of public weights, on 10,000 real captions.
 
 Command: python experiments/token_parity.py --realdata FOLDER --write tests/input/reference/token_ids.json
 Needs:   transformers (`requirements/parity.in`), and the official annotation files and vocabularies. ALBERT's own
-         preparation of text is in the SentencePiece tokenizer of transformers up to 4; transformers 5 splits otherwise
+         text normalization is in the SentencePiece tokenizer of transformers up to 4; transformers 5 splits differently
          ("sub-floor" there has a space before "floor"), so ALBERT is compared with 4 alone.
 """
 

@@ -1,4 +1,4 @@
-"""Stops `make` with one sentence when the interpreter is not one that the lock was resolved for."""
+"""Version check for `make`: stops with one sentence if the lock file was not resolved for this interpreter."""
 
 import sys
 

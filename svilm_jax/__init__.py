@@ -1,4 +1,4 @@
-"""Structured video-language pre-training: where words are, and when scenes change.
+"""S-ViLM: structured video-language pre-training with spatial grounding and temporal grouping.
 
 model = svilm_jax.load("runs/demo")
 model.embed_video(["a.mp4", "b.mp4"]) @ model.embed_text("a red square").T

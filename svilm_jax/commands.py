@@ -1,4 +1,4 @@
-"""What happens behind `svilm train`, `eval` and `report`? Config, mesh, model and evaluators brought together."""
+"""Implementations of `svilm train`, `eval`, `compile` and `report`, built on config, mesh, model and evaluators."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Configs from a file and from a checkpoint, with overrides of the command line: `--config=FILE[:ARG]`."""
+"""Loading of configs from files and checkpoints, with command-line overrides: `--config=FILE[:ARG]`."""
 
 import dataclasses
 import importlib.util

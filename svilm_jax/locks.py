@@ -1,8 +1,8 @@
 """Exclusive lock files: one process at a time writes to a workdir, an index, an exported model or a dataset.
 
-The operating system holds the lock (`flock`) and releases it when the process ends, however it ends, so that a lock
-file left behind by a killed process never blocks the next run. The file says who holds the lock; that text is for the
-error message alone.
+The operating system holds the lock (`flock`) and releases it when the process ends for any reason, so that a lock file
+left behind by a killed process never blocks the next run. The content of the file names the holder of the lock and is
+used only for the error message.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""What can a user do? The `svilm` command, from preparing videos to serving a model."""
+"""Entry point of the `svilm` command: parser and dispatch of its subcommands."""
 
 import argparse
 import importlib

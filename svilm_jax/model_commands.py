@@ -1,4 +1,4 @@
-"""What happens behind `svilm import`, `export` and `embed`? Weights in, models and features out."""
+"""Implementations of `svilm import`, `svilm export` and `svilm embed`."""
 
 import argparse
 import dataclasses

@@ -1,4 +1,4 @@
-"""Checks of output paths before the work: what cannot be written is refused in one line, and nothing is created."""
+"""Early checks of output paths: rejects an unwritable path with a one-line error before any work, creating nothing."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Overrides of config keys on the command line, `--config.KEY=VALUE`, read by the types of the schema."""
+"""Command-line overrides of config keys, `--config.KEY=VALUE`, parsed by the types of the schema."""
 
 import ast
 import dataclasses

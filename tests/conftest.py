@@ -1,4 +1,4 @@
-"""What do all tests share? A tiny prepared dataset, made once, and the folder of real files where there is one."""
+"""Fixtures shared by all tests: a tiny prepared dataset, created once, and the folder of real files if present."""
 
 import os
 import shutil

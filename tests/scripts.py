@@ -1,4 +1,4 @@
-"""How does a test get at a script of experiments/, which is no package?"""
+"""Loader of scripts in experiments/, which is not a package."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""The `svilm` command as a user types it: help, mistakes told in one line, train to report on a tiny dataset."""
+"""Tests of the `svilm` command line: help, one-line errors, and train to report on a tiny dataset."""
 
 import json
 import os

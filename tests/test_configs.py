@@ -1,6 +1,6 @@
-"""Every config of the project: it resolves, it builds, and a change of it shows in a golden file.
+"""Tests of every config in the project: it resolves and builds, and changes show in a golden file.
 
-After a change that is meant: SVILM_UPDATE_GOLDEN=1 python -m pytest tests/test_configs.py
+After an intended change: SVILM_UPDATE_GOLDEN=1 python -m pytest tests/test_configs.py
 """
 
 import dataclasses

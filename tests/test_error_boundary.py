@@ -1,4 +1,4 @@
-"""Error boundary of the command line: which failures are one line, with which status."""
+"""Tests of the error boundary of the command line: failures reported in one line, and their exit status."""
 
 import ast
 import errno

@@ -1,4 +1,4 @@
-"""Locks and output paths: one writer at a time, who is named, and refusals that leave nothing behind."""
+"""Tests of locks and output paths: one writer at a time, its name in the error, and no files left by a refusal."""
 
 import os
 import signal

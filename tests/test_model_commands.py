@@ -1,4 +1,4 @@
-"""Do `svilm import`, `export`, `embed` and `search` do what a user types, one after the other?"""
+"""Tests of `svilm import`, `export`, `embed` and `search`, run in sequence as a user would."""
 
 import json
 import os

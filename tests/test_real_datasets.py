@@ -1,4 +1,4 @@
-"""Do real clips go from the official lists through each task? Real names, codecs and lists; too few clips to score."""
+"""Tests of every task on real clips with official lists: real names and codecs, too few clips to score."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A table of (command, kind of argument): what a command will not use it refuses, in one line and before it writes."""
+"""Tests of arguments that a command does not use: refused in one line, before anything is written."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Do the tasks follow one another as a user types them? Pre-train, fine-tune each, embed, localise; and mistakes."""
+"""Tests of the tasks in sequence: pre-train, fine-tune each, embed, localize, and user errors."""
 
 import json
 import math

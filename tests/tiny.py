@@ -1,4 +1,4 @@
-"""The smallest config that still has every part: for tests of the model and of training; also a --config file."""
+"""Smallest config with every part of the method, for tests of model and training; also a --config file."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Temporal action localisation: G-TAD on frozen features of sliding windows (METHOD 1.7).
+"""Temporal action localization: G-TAD on frozen features of sliding windows (METHOD 1.7).
 
 Command:   svilm embed --model runs/pretrained --dataset runs/data/activitynet --split train --window 2 --stride 1 \\
                --out runs/features/train                     (and --split validation)

@@ -1,4 +1,4 @@
-"""S-ViLM on a folder of captioned videos of one's own: a small model that fits what it is given.
+"""S-ViLM on a user's folder of captioned videos: a small model sized for a small dataset.
 
 Command:   svilm prepare captioned_videos --videos VIDEOS --captions captions.json --out runs/data \\
                --short-side 96 --fps 8

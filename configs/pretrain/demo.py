@@ -1,4 +1,4 @@
-"""S-ViLM in miniature on moving shapes: every part of the method, on two CPU cores.
+"""Miniature S-ViLM on moving shapes: every part of the method, on two CPU cores.
 
 Command:   svilm prepare moving_shapes --out runs/data
            svilm train --config=configs/pretrain/demo.py --workdir=runs/demo

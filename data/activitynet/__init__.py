@@ -1,4 +1,4 @@
-"""How is ActivityNet prepared? Untrimmed videos with labelled segments, releases 1.3 and 1.2."""
+"""ActivityNet: untrimmed videos with labeled segments, releases 1.3 and 1.2."""
 
 from .annotations import DATASET
 

@@ -1,7 +1,7 @@
-"""Which actions happen when in a video of ActivityNet? Splits, segments and counts of the release that was asked for.
+"""ActivityNet annotations: splits, action segments and expected counts of the requested release.
 
-Official segments are stored as they are, also those without length and those that end after the video: the official
-evaluator computes with them, so that a mended segment would make another number.
+Official segments are stored unchanged, including those of zero length and those that end after the video: the official
+evaluator computes with them, so that corrected segments would change the numbers.
 """
 
 import argparse

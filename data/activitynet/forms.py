@@ -1,8 +1,8 @@
-"""What do the files of ActivityNet say, in each of the three forms in which they go round?
+"""Readers of the three published file formats of ActivityNet.
 
 - official: `activity_net.v1-3.min.json`, `{"version", "taxonomy", "database": {id: {duration, subset, annotations}}}`;
-- TSP: `activitynet_v1-3_{train,valid}_tsp_groundtruth.csv`, a row a segment, with rows for the gaps between them, and
-  `activitynet_v1-3_{train,valid,test}_metadata.csv`, a row a video;
+- TSP: `activitynet_v1-3_{train,valid}_tsp_groundtruth.csv`, one row per segment, with rows for the gaps between them,
+  and `activitynet_v1-3_{train,valid,test}_metadata.csv`, one row per video;
 - BSN: `anet_anno_action.json` with the segments and `video_info_new.csv` with the subsets.
 """
 

@@ -1,4 +1,4 @@
-"""How is ActivityNet Captions prepared? Every event of 15,000 untrimmed videos in a sentence, with its time."""
+"""ActivityNet Captions: 15,000 untrimmed videos with a timed sentence for every event."""
 
 from .sentences import DATASET
 

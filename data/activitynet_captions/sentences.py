@@ -1,8 +1,8 @@
-"""What happens when in a video of ActivityNet, in sentences?
+"""Timed sentences of ActivityNet Captions.
 
 `train.json`, `val_1.json`, `val_2.json`: `{id: {duration, timestamps: [[start, end], ...], sentences: [...]}}`. The two
-validation files describe the same videos, by two people: these are stored once, with the captions of `val_1` before
-those of `val_2`, and the views `val_1` and `val_2` pick each person's by number.
+validation files describe the same videos, by two annotators: the videos are stored once, with the captions of `val_1`
+before those of `val_2`, and the views `val_1` and `val_2` select each annotator's captions by number.
 """
 
 import argparse

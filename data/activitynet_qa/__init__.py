@@ -1,4 +1,4 @@
-"""How is ActivityNet-QA prepared? Ten human questions about each of 5,800 long videos of ActivityNet."""
+"""ActivityNet-QA: ten human-written questions about each of 5,800 long videos of ActivityNet."""
 
 from .dataset import DATASET
 

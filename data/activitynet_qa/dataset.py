@@ -1,9 +1,9 @@
-"""What do the files of ActivityNet-QA say? Questions and, in a file beside, their answers with a numbered type.
+"""ActivityNet-QA annotations: questions, and their answers with a numbered type in a separate file.
 
     train_q.json    [{"video_name": "1QIUV7WYKXg", "question": "is ...", "question_id": "v_1QIUV7WYKXg_3"}, ...]
     train_a.json    [{"answer": "no", "type": 3, "question_id": "v_1QIUV7WYKXg_3"}, ...]
 
-and the same for val and test. The files have no question marks, and none are added: no other form has them.
+and the same for val and test. The files have no question marks, and none are added, since no other format has them.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How is a folder of captioned videos prepared? Any codec that FFmpeg reads, any usual form of annotation file."""
+"""Captioned videos: a user's folder of videos in any codec that FFmpeg reads, with any common annotation format."""
 
 from .dataset import NAME, prepare
 

@@ -1,7 +1,6 @@
-"""Which file does each name mean, and which captions belong to it? A table on disk, for any number of rows.
+"""On-disk catalog of video files and their captions, for any number of rows.
 
-Rows of one video may stand anywhere in an annotation file, so they have to be brought together; in an SQLite file this
-takes no memory to speak of.
+Rows of one video may be anywhere in an annotation file and must be grouped; an SQLite file does that in little memory.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""How is a folder of captioned videos prepared? An annotation file and the files that it names become one dataset."""
+"""Preparation of a folder of captioned videos from an annotation file and the files that it names."""
 
 import hashlib
 import math

@@ -1,4 +1,4 @@
-"""Fields of an annotation file (video, caption, split, times): the names that they may have, and their values."""
+"""Fields of an annotation file (video, caption, split, times): their accepted names, and parsing of their values."""
 
 import dataclasses
 import difflib

@@ -1,4 +1,4 @@
-"""Rows of annotation files in JSON, JSON lines, CSV and TSV, each with the place that it stands at.
+"""Rows of annotation files in JSON, JSON lines, CSV and TSV, each with its location in the file.
 
 JSON lines, CSV and TSV are read as a stream and may be of any length; a JSON document is read whole.
 """

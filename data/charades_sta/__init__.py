@@ -1,4 +1,4 @@
-"""How is Charades-STA prepared? Sentences about moments of home videos, for moment retrieval."""
+"""Charades-STA: sentences about moments of home videos, for moment retrieval."""
 
 from .sentences import DATASET
 

@@ -1,7 +1,7 @@
-"""Which moment of a Charades video does a sentence of Charades-STA describe?
+"""Timed sentences of Charades-STA.
 
-`charades_sta_train.txt` and `charades_sta_test.txt` hold `VIDEO START END##SENTENCE`, seconds. The lengths in
-`Charades_v1_train.csv` and `Charades_v1_test.csv`, where these are there, only serve to count what does not fit.
+`charades_sta_train.txt` and `charades_sta_test.txt` contain `VIDEO START END##SENTENCE`, in seconds. The durations in
+`Charades_v1_train.csv` and `Charades_v1_test.csv`, if present, only serve to count times that do not fit.
 """
 
 import argparse

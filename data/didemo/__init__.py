@@ -1,4 +1,4 @@
-"""How is DiDeMo prepared? Descriptions of moments in the first half minute of Flickr videos."""
+"""DiDeMo: descriptions of moments in the first half minute of Flickr videos."""
 
 from .descriptions import DATASET
 

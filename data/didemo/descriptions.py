@@ -1,10 +1,10 @@
-"""Which moment of a Flickr video does a description of DiDeMo mean?
+"""Timed descriptions of DiDeMo.
 
 `train_data.json`, `val_data.json`, `test_data.json`: a list of `{annotation_id, video, description, num_segments,
-times}`. People marked times in segments of five seconds, of the first 30 seconds: `[1, 4]` is from second 5 to second
-25. Four people or more did so for every description, and a caption has one time: the one that most of them marked; of
-several such, the one with the highest score of the official evaluation (the mean of its three highest IoU with all that
-were marked); of several such, the one named first.
+times}`. Annotators marked times in segments of five seconds, within the first 30 seconds: `[1, 4]` is from second 5 to
+second 25. Every description has the marks of four annotators or more, and a caption has a single time: the one that
+most of them marked; among ties, the one with the highest score of the official evaluation (the mean of its three
+highest IoU with all marks); among further ties, the one listed first.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How is HMDB51 prepared? 6,766 clips of 51 actions, three official splits into training and test."""
+"""HMDB51: 6,766 clips of 51 actions, with three official splits into training and test."""
 
 from .splits import DATASET
 

@@ -1,7 +1,7 @@
-"""Which clip of HMDB51 shows which action, and which of the three splits trains or tests on it?
+"""Action labels and official train/test splits of HMDB51.
 
-`CLASS_test_splitK.txt`, one a class and split, holds `CLIP.avi FLAG`: 1 trains, 2 tests, 0 is not used by this split.
-All clips are stored once, also those that no split uses; each split is two views.
+`CLASS_test_splitK.txt`, one per class and split, contains `CLIP.avi FLAG`: 1 for training, 2 for test, 0 for clips that
+this split does not use. All clips are stored once, including those that no split uses; each split is two views.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How is HowTo100M prepared? Narrated videos with the speech in them, whole or in pieces."""
+"""HowTo100M: instructional videos with their transcribed speech, whole or in segments."""
 
 from .dataset import DATASET
 

@@ -1,7 +1,7 @@
-"""Which records does HowTo100M make? A whole video with all that is said in it, or pieces of even length.
+"""HowTo100M records: whole videos with all of their transcript, or segments of equal length.
 
-HowTo100M_v1.csv (video_id, category_1, category_2, rank, task_id) says what the videos are about; it is needed only to
-choose among them.
+HowTo100M_v1.csv (video_id, category_1, category_2, rank, task_id) gives the topics of the videos; it is needed only to
+select among them.
 """
 
 import argparse

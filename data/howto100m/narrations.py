@@ -1,4 +1,4 @@
-"""What is said in each video of HowTo100M, and when? Read as a stream, one video at a time.
+"""Streaming reader of HowTo100M transcripts, one video at a time.
 
 raw_caption.json, caption.json   {video_id: {"start": [s, ...], "end": [s, ...], "text": ["...", ...]}}
 <video_id>.csv                   start,end,text, the same for one video

@@ -1,4 +1,4 @@
-"""What is moving shapes? A small rendered world that trains and tests a video-language model in minutes."""
+"""Moving shapes: a small rendered dataset on which a video-language model trains in minutes."""
 
 from .dataset import NAME, prepare
 from .generator import SPLITS, generate

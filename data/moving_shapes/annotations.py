@@ -1,4 +1,4 @@
-"""What do the annotation files of moving shapes say? Raw folder to entries, as for a downloaded dataset."""
+"""Reader of the moving-shapes annotation files: raw folder to entries, as for a downloaded dataset."""
 
 from collections.abc import Mapping
 from pathlib import Path

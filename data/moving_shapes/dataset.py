@@ -1,4 +1,4 @@
-"""How is moving shapes prepared? Rendered into a raw folder, then read back as if it had been downloaded."""
+"""Preparation of moving shapes: rendered into a raw folder, then read back like a downloaded dataset."""
 
 import shutil
 from collections.abc import Mapping

@@ -1,10 +1,10 @@
-"""Which clips make up moving shapes? Writes real mp4 files and annotation files, as a downloaded dataset would look.
+"""Generator of the moving-shapes clips, as mp4 and annotation files in the layout of a downloaded dataset.
 
-    <raw>/videos/<split>/<video_id>.mp4     H.264, 64x64, 8 frames a second
-    <raw>/masks/<split>/<video_id>.npz      uint8 [F, 64, 64], all splits but the training ones
+    <raw>/videos/<split>/<video_id>.mp4     H.264, 64x64, 8 frames per second
+    <raw>/masks/<split>/<video_id>.npz      uint8 [F, 64, 64], all splits except the training splits
     <raw>/annotations/<split>.json          videos, sentences, objects, actions, questions, cuts
 
-Every group of look-alikes has its own random stream, so the result depends on the seed alone and not on the number of
+Every group of look-alikes has its own random stream, so the result depends only on the seed and not on the number of
 processes.
 """
 

@@ -1,7 +1,7 @@
-"""What can be said of a scene? Sentences, questions and answers, and whether a sentence is true of a scene.
+"""Grammar of moving shapes: sentences, questions and answers, with truth conditions on scenes.
 
-A sentence is drawn in two steps: a `Claim` (which objects and which of their attributes are mentioned), then words for
-it. Claims can be tested against other scenes, which keeps the hard galleries unambiguous.
+A sentence is drawn in two steps: a `Claim` (the mentioned objects and attributes), then its wording. Claims can be
+tested against other scenes, which keeps the hard galleries unambiguous.
 """
 
 import dataclasses

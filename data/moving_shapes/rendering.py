@@ -1,4 +1,4 @@
-"""How does a scene look? Signed distances, antialiased, for all frames of a clip at once."""
+"""Renderer of scenes: antialiased signed distance functions, for all frames of a clip at once."""
 
 import colorsys
 

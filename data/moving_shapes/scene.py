@@ -1,4 +1,4 @@
-"""What happens in a clip of moving shapes? Scenes drawn at random, alone or as look-alikes of each other."""
+"""Random scenes of moving shapes, single or as look-alikes of each other."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""How is MSR-VTT prepared? From its official JSON files and the usual lists of the 7k, 9k and 1k-A protocols."""
+"""MSR-VTT: official JSON files, and the common split lists of the 7k, 9k and 1k-A protocols."""
 
 from .dataset import DATASET
 from .names import record_id, video_names

@@ -1,12 +1,12 @@
-"""What do the annotation files of MSR-VTT say? Videos, sentences and the full split; the protocols are in `protocols`.
+"""MSR-VTT annotations: videos, sentences and the full split; the protocols are in `protocols`.
 
     train_val_videodatainfo.json    7,010 videos, 140,200 sentences (in train_val_annotation.zip)
     test_videodatainfo.json         2,990 videos, 59,800 sentences (in test_videodatainfo.json.zip)
-    MSRVTT_data.json                both in one, as many share it
+    MSRVTT_data.json                both in one, a widely shared form
 
 each {"videos": [{"video_id", "split", "url", ...}], "sentences": [{"video_id", "caption", "sen_id"}]}. The videos are
-cut already: "start time" and "end time" are those in the film on YouTube. Clips of one film carry one group; no film is
-in two splits. Categories are not kept: nothing here uses them.
+already cut: "start time" and "end time" refer to the source video on YouTube. Clips of one source video share a group;
+no source video is in two splits. Categories are not kept, since nothing here uses them.
 """
 
 import argparse

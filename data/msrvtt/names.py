@@ -1,4 +1,4 @@
-"""How are the videos of MSR-VTT called? `video0` to `video9999`, here and in MSRVTT-QA."""
+"""Names of the MSR-VTT videos, `video0` to `video9999`, as used here and in MSRVTT-QA."""
 
 from typing import Any
 

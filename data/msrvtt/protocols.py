@@ -1,12 +1,12 @@
-"""Which videos and captions does a retrieval protocol of MSR-VTT use? The lists of 7k, 9k and 1k-A as views.
+"""Retrieval protocols of MSR-VTT: the lists of 7k, 9k and 1k-A as views.
 
     MSRVTT_train.7k.csv         video_id                        train_7k: training and validation of the full split
-    MSRVTT_train.9k.csv         video_id                        train_9k: all videos that 1k-A does not test
+    MSRVTT_train.9k.csv         video_id                        train_9k: all videos outside the 1k-A test set
     MSRVTT_JSFUSION_test.csv    key,vid_key,video_id,sentence   test_1ka: one given sentence for each of 1,000 videos
 
 The 1,990 test videos of the full split that 1k-A does not use are training videos in the 9k list: a model trained on
-train_9k must not be tested on the full test split. Some sentences of 1k-A stand for two videos: 995 are distinct.
-The lists of the full split (MSRVTT_train.full.csv, ...) say what the JSON files say; that is checked where they are.
+train_9k must not be tested on the full test split. Some sentences of 1k-A belong to two videos: 995 are distinct.
+The lists of the full split (MSRVTT_train.full.csv, ...) are checked against the JSON files where they exist.
 """
 
 import collections

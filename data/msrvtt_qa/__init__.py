@@ -1,4 +1,4 @@
-"""How is MSRVTT-QA prepared? Questions about the videos of MSR-VTT, generated from their captions."""
+"""MSRVTT-QA: questions about the videos of MSR-VTT, generated from their captions."""
 
 from .dataset import DATASET
 

@@ -1,7 +1,7 @@
-"""What do the files of MSRVTT-QA say? Questions of one answer about the videos of MSR-VTT, on its full split.
+"""MSRVTT-QA annotations: single-answer questions about the videos of MSR-VTT, on its full split.
 
-One file a split in any form of `questions`; officially train_qa.json, val_qa.json and test_qa.json. Splits without a
-file are left out: the test questions alone make a dataset that can be evaluated on.
+One file per split in any format of `questions`; officially train_qa.json, val_qa.json and test_qa.json. Splits without
+a file are left out: the test questions alone make a dataset for evaluation.
 """
 
 import argparse

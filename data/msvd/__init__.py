@@ -1,4 +1,4 @@
-"""How is MSVD prepared? From its captions, as corpus or as JSON, and the usual lists of 1,200, 100 and 670 clips."""
+"""MSVD: captions as corpus or as JSON, and the common lists of 1,200, 100 and 670 clips."""
 
 from .dataset import DATASET
 from .names import ClipNumbers, read_mapping, record_number

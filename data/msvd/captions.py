@@ -1,11 +1,11 @@
-"""Which English captions has a clip of MSVD? Three forms of the same corpus, of which one is read.
+"""English captions of MSVD clips, read from one of three formats of the same corpus.
 
-    captions_msvd.json          {"-4wsuPCjDBc_5_15": ["a squirrel is eating a peanut", ...]}    as results are published
-    AllVideoDescriptions.txt    -4wsuPCjDBc_5_15 a squirrel is eating a peanut                  lines with # are remarks
+    captions_msvd.json          {"-4wsuPCjDBc_5_15": ["a squirrel is eating a peanut", ...]}    used in publications
+    AllVideoDescriptions.txt    -4wsuPCjDBc_5_15 a squirrel is eating a peanut                  # starts a comment line
     video_corpus.csv            VideoID,Start,End,...,Language,Description                      in all languages
 
-Of the corpus every English sentence is kept, those that its authors marked as unverified included: the other two forms
-do not say which those are.
+All English sentences of the corpus are kept, including those that its authors marked as unverified: the other two
+formats do not identify them.
 """
 
 import math

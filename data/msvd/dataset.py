@@ -1,8 +1,9 @@
-"""What do the annotation files of MSVD say? The clips of the usual lists with their English captions.
+"""MSVD annotations: the clips of the common lists with their English captions.
 
-Captions come in one of three forms, the first that is there being read (`captions`). train_list.txt, val_list.txt and
-test_list.txt name a clip a line. val_list.txt is often missing: validation then is what has captions and stands in
-neither of the other two; with youtube_mapping.txt beside them only of those 1,970 clips, since the corpus has more.
+Captions come in one of three formats, of which the first present is read (`captions`). train_list.txt, val_list.txt and
+test_list.txt name one clip per line. val_list.txt is often missing: the validation split then consists of the clips
+with captions that are in neither of the other two; with youtube_mapping.txt present, only of those among its 1,970
+clips, since the corpus has more.
 """
 
 import argparse

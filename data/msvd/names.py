@@ -1,6 +1,6 @@
-"""How are the clips of MSVD called? `-4wsuPCjDBc_5_15` (film, start, end), or `vid1` where they were renumbered.
+"""Names of the MSVD clips: `-4wsuPCjDBc_5_15` (source video, start, end), or `vid1` in the renumbered form.
 
-youtube_mapping.txt says which is which, a line each: "-4wsuPCjDBc_5_15 vid1". The videos come under either name.
+youtube_mapping.txt maps one to the other, one per line: "-4wsuPCjDBc_5_15 vid1". Video files use either name.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""How is MSVD-QA prepared? Questions about the clips of MSVD, generated from their captions, on a split of its own."""
+"""MSVD-QA: questions about the clips of MSVD, generated from their captions, with a split of their own."""
 
 from .dataset import DATASET
 

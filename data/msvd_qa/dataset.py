@@ -1,8 +1,8 @@
-"""What do the files of MSVD-QA say? Questions of one answer about the clips of MSVD, on a split that is not MSVD's.
+"""MSVD-QA annotations: single-answer questions about the clips of MSVD, on a split that differs from MSVD's.
 
-One file a split in any form of `questions`; officially train_qa.json, val_qa.json and test_qa.json with
-youtube_mapping.txt beside them. Clips are split by number: 1 to 1200, 1201 to 1450 and 1451 to 1970. vid1301 to vid1450
-are test clips of the caption split and validation clips here, which is why the two are two datasets.
+One file per split in any format of `questions`; officially train_qa.json, val_qa.json and test_qa.json with
+youtube_mapping.txt. Clips are split by number: 1 to 1200, 1201 to 1450 and 1451 to 1970. vid1301 to vid1450 are test
+clips of the caption split and validation clips here, which is why these are two datasets.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How are TVQA and TVQA+ prepared? Questions about television clips, with their right answers."""
+"""TVQA and TVQA+: questions about television clips, with their correct answers."""
 
 from .questions import DATASET
 

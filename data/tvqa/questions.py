@@ -1,9 +1,9 @@
-"""Which answer to a question about a television clip is right?
+"""Questions and correct answers of TVQA and TVQA+.
 
 TVQA (`tvqa_train.jsonl`, `tvqa_val.jsonl`, `tvqa_test_public.jsonl`) has `{q, a0, ..., a4, answer_idx, vid_name, qid}`
-a line, TVQA+ (`tvqa_plus_train.json`, ...) the same in a list. The record keeps the question with the text of the right
-answer; in test files, which have none, the answer is empty. The four wrong answers, the times (`ts`) and the boxes of
-TVQA+ are not stored: answers are open-ended here.
+per line, TVQA+ (`tvqa_plus_train.json`, ...) the same in a list. The record keeps the question with the text of the
+correct answer; in test files, which have none, the answer is empty. The four wrong answers, the times (`ts`) and the
+boxes of TVQA+ are not stored: answers are open-ended here.
 """
 
 import argparse

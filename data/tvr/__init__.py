@@ -1,4 +1,4 @@
-"""How is TVR prepared? Queries about moments of television clips."""
+"""TVR: queries about moments of television clips."""
 
 from .queries import DATASET
 

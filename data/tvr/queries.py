@@ -1,8 +1,8 @@
-"""Which moment of a television clip does a query of TVR mean?
+"""Timed queries of TVR.
 
 `tvr_train_release.jsonl`, `tvr_val_release.jsonl`: `{vid_name, duration, ts: [start, end], desc, type, desc_id}`.
-`tvr_test_public_release.jsonl` has the queries alone, without the clip that they are about, so that no record can be
-made of them; they are counted. The clips are those of TVQA.
+`tvr_test_public_release.jsonl` has only the queries, without their clips, so that no records can be made of them; they
+are counted. The clips are those of TVQA.
 """
 
 import argparse

@@ -1,7 +1,8 @@
-"""Which clip of UCF101 shows which action, and which of the three splits trains or tests on it?
+"""Action labels and official train/test splits of UCF101.
 
-`classInd.txt` numbers the classes; `trainlist0K.txt` holds `Class/v_Class_gGG_cCC.avi NUMBER` and `testlist0K.txt` the
-same without the number. The three splits divide the same clips, so that these are stored once, with a view a list.
+`classInd.txt` numbers the classes; `trainlist0K.txt` contains `Class/v_Class_gGG_cCC.avi NUMBER` and `testlist0K.txt`
+the same without the number. The three splits divide the same clips, so the clips are stored once, with one view per
+list.
 """
 
 import argparse

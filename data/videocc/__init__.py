@@ -1,4 +1,4 @@
-"""How is VideoCC prepared? Parts of web videos, each with the captions of the picture that it was found by."""
+"""VideoCC: segments of web videos, each with the captions of the image that it was retrieved by."""
 
 from .dataset import DATASET
 

@@ -1,8 +1,8 @@
-"""What does VideoCC's one CSV file say? A part of a YouTube video and a caption in each line; no header.
+"""VideoCC annotations: one CSV file with a segment of a YouTube video and a caption per line, without a header.
 
     https://www.youtube.com/watch?v=abcdefghijk,12000000,22000000,"a dog, running"
 
-Times are microseconds. Lines with the same part are further captions of one record.
+Times are microseconds. Lines with the same segment are further captions of one record.
 """
 
 import argparse

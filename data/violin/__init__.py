@@ -1,4 +1,4 @@
-"""How is VIOLIN prepared? Statements about clips of films and series that are true or false."""
+"""VIOLIN: true and false statements about clips of films and series."""
 
 from .statements import DATASET
 

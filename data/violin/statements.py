@@ -1,8 +1,8 @@
-"""Which statements about a clip of VIOLIN are true?
+"""True and false statements of VIOLIN.
 
-`violin_train_release.jsonl`, `violin_val_release.jsonl`, `violin_test_release.jsonl`, as the VALUE benchmark has them:
-`{paired_id, vid_name, statement, answer}` a line, 1 for true and 0 for false. A statement becomes a question that is
-answered "true" or "false"; most statements come in pairs that differ in a few words.
+`violin_train_release.jsonl`, `violin_val_release.jsonl`, `violin_test_release.jsonl`, as in the VALUE benchmark:
+`{paired_id, vid_name, statement, answer}` per line, 1 for true and 0 for false. A statement becomes a question with the
+answer "true" or "false"; most statements come in pairs that differ in a few words.
 """
 
 import argparse

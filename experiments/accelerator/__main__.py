@@ -1,4 +1,4 @@
-"""Runs the parts of the report, each in a process of its own, within a limit of time."""
+"""Runs the parts of the report, each in a separate process, within a time limit."""
 
 import argparse
 import collections

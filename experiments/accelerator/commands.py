@@ -1,4 +1,4 @@
-"""`svilm` commands run as a user would, in processes of their own."""
+"""`svilm` commands run in subprocesses, as a user would run them."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Part 5: `svilm train` from mp4 files, beside the step alone, and the cores that decoding needs."""
+"""Part 5: `svilm train` from mp4 files, compared with the step alone, and the number of cores that decoding needs."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""Part 1: devices, driver, versions, and the measured rates that everything else is compared with."""
+"""Part 1: devices, driver, versions, and the measured rates that all other results are compared with."""
 
 import importlib.metadata
 import os

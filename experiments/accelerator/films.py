@@ -1,7 +1,7 @@
-"""Captioned H.264 films of realistic size and bit rate, made on the machine that is measured.
+"""Captioned H.264 films of realistic size and bit rate, generated on the measured machine.
 
-A film is ten seconds of 340x256 at 12 frames per second, as `svilm prepare --short-side 256 --fps 12` leaves a clip of
-MSR-VTT: a panned texture with film grain and moving shapes, about 150 KB.
+A film is ten seconds of 340x256 at 12 frames per second, the result of `svilm prepare --short-side 256 --fps 12` for a
+clip of MSR-VTT: a panned texture with film grain and moving shapes, about 150 KB.
 """
 
 import dataclasses

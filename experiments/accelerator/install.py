@@ -3,8 +3,8 @@
     python experiments/accelerator/install.py experiments/accelerator/carried/full /tmp/site
     export PYTHONPATH=/tmp/site
 
-Wheels of packages that the machine has already, in a version that `requirements/base.in` admits, are left out: what
-belongs to its CUDA stays as it is.
+Wheels of packages that the machine already has, in a version that `requirements/base.in` admits, are skipped: the
+machine's CUDA packages stay unchanged.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Part 4: where the time of a training step goes, by kernel category, from a profiler trace of three steps.
+"""Part 4: time of a training step by kernel category, from a profiler trace of three steps.
 
 Kernels are attributed through the compiled program: the trace names the HLO instruction of each kernel, and the
 program names the scope (`attend`, `optimizer`, an objective) and the opcode of each instruction.

@@ -1,4 +1,4 @@
-"""PyTorch peer in a process of its own, driven by lines of JSON over its standard input and output.
+"""PyTorch peer in a separate process, driven by lines of JSON over its standard input and output.
 
 `Peer` is the side of the benchmark; run as a module this file is the other process.
 """

@@ -1,8 +1,8 @@
-"""Tables of reports: on the screen at the end of a run, and as Markdown of all devices that were measured.
+"""Tables of reports: on the terminal at the end of a run, and as Markdown for all measured devices.
 
     python -m experiments.accelerator.table runs/accelerator
 
-keeps the report of a run as experiments/results/accelerator/DEVICE.json, and rewrites the table beside it.
+stores the report of a run as experiments/results/accelerator/DEVICE.json, and rewrites the table next to it.
 """
 
 import json

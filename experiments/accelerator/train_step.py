@@ -1,9 +1,10 @@
-"""Part 3: speed and memory of the full training step, beside the same architecture in PyTorch.
+"""Part 3: speed and memory of the full training step, compared with the same architecture in PyTorch.
 
 S-ViLM-B, 32 frames of 224x224, bfloat16, full objective, SGD. MFU counts the matrix products of the method once,
-against the matmul rate that part 1 measured on this device; HFU counts what is computed, rematerialization included.
-The peer is PyTorch with `torch.compile`, flash attention, bfloat16 autocast and a fused optimizer, in a process of its
-own; at a batch that both hold at once the two take turns, at larger ones each has the device to itself.
+relative to the matmul rate that part 1 measured on this device; HFU counts all computed products, including
+rematerialization. The peer is PyTorch with `torch.compile`, flash attention, bfloat16 autocast and a fused optimizer,
+in a separate process; at a batch size that fits for both at once the two take turns, at larger ones each has the device
+to itself.
 """
 
 import dataclasses

@@ -1,13 +1,13 @@
-"""What do the pairwise losses cost? Memory and time of their three forms, on 8 devices.
+"""Benchmark of the pairwise losses: memory and time of their three implementations, on 8 devices.
 
     XLA_FLAGS=--xla_force_host_platform_device_count=8 \\
         python experiments/benchmarks/contrast.py --out experiments/results/contrast.json
 
 Value and gradient of the global contrast (C=256) and of spatial grounding (M=32 groups, K=2 phrases), where `dense`
-holds the scores of all pairs, and `gather` and `ring` go through them in chunks (svilm_jax/parallel/pairs.py). Memory
-is the compiler's own figure, temporary buffers a device; nothing of that size is run. Times are of batches that fit,
-the median over repeats taken in turn. On devices that are forced on one CPU they only say what the arithmetic costs:
-there is no network between them.
+holds the scores of all pairs, and `gather` and `ring` process them in chunks (svilm_jax/parallel/pairs.py). Memory is
+the compiler's figure for temporary buffers per device; nothing of that size is run. Times are for batches that fit, the
+median over interleaved repeats. On devices that are forced on one CPU they only reflect the cost of arithmetic: there
+is no network between them.
 """
 
 import argparse

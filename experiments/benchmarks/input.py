@@ -1,33 +1,34 @@
-"""How many clips a second does one core decode, sample and augment, beside decord and torchcodec doing the same work?
+"""Input benchmark: clips per second decoded, sampled and augmented by one core, compared with decord and torchcodec.
 
     pip install -r requirements/bench.in
     python experiments/benchmarks/input.py --videos VIDEOS --short-side 0 256 --out experiments/results/input.json
 
-The work: from the bytes of a video file to uint8 [T, size, size, 3]; T frames in the middle of equal segments of the
+The task: from the bytes of a video file to uint8 [T, size, size, 3]; T frames at the centers of equal segments of the
 clip's duration, one box of every frame (the same for all libraries, drawn as in training, on even pixels), scaled to a
-square and mirrored or not. Which frames, as numbers in the file, is told to decord and torchcodec for nothing; this
-project works them out from the times.
+square and optionally mirrored. The indices of the frames in the file are given to decord and torchcodec at no cost;
+this project computes them from the times.
 
-Every library works on one core with one thread (the process is pinned), in several forms, and the fastest on a table
-counts. All of decord's, which has nothing but whole pictures:
+Every library runs on one core with one thread (the process is pinned), in several variants, of which the fastest on a
+table counts. Variants of decord, which only returns whole pictures:
   - `scaled while decoding`: VideoReader(width, height) such that the box becomes `size` pixels, then a slice; the box
-    comes out up to half a pixel off;
-  - `OpenCV`: pictures as stored from get_batch, cut and resized by cv2 (INTER_AREA where both sides shrink).
-All of torchcodec's:
-  - `transforms`: crop and torchcodec.transforms.Resize inside the decoder. RandomCrop draws its own place, so a
-    transform of the same kind says where;
-  - `transforms, approximate`: the same with seek_mode="approximate", which saves the scan and promises less;
-  - `PyTorch`: get_frames_at, then cut and interpolated (bilinear, antialias) as uint8;
+    is up to half a pixel off;
+  - `OpenCV`: pictures as stored from get_batch, cropped and resized by cv2 (INTER_AREA where both sides shrink).
+Variants of torchcodec:
+  - `transforms`: crop and torchcodec.transforms.Resize inside the decoder. RandomCrop draws its own position, so a
+    transform of the same kind sets it;
+  - `transforms, approximate`: the same with seek_mode="approximate", which saves the scan and guarantees less;
+  - `PyTorch`: get_frames_at, then cropped and interpolated (bilinear, antialias) as uint8;
   - `OpenCV`: the same with cv2.
 
-A clip counts where all libraries show the same: where a library's pictures, resized outside its decoder, differ from
-ours by more than 2 levels of 255 on average, they are others. One frame early or late is 3 to 60. AVI with B-frames,
-whose frames the libraries number differently, and files with several video streams drop out this way, and are named.
+A clip counts if all libraries return the same frames: where a library's pictures, resized outside its decoder, differ
+from ours by more than 2 levels of 255 on average, they are different frames. One frame early or late is 3 to 60. AVI
+with B-frames, whose frames the libraries number differently, and files with several video streams are excluded this
+way, and are listed.
 
 Libraries take turns clip by clip, in an order that changes with every repeat, and a clip's time is the median of its
-repeats. CPU seconds of the process are the measure, since other programs on the machine hardly touch them; seconds on
-the wall stand beside them, and mean something on a quiet machine only: a busy core gives more turns to libraries that
-decode in a thread of their own. The load is written down.
+repeats. The measure is CPU seconds of the process, which other programs on the machine hardly affect; wall-clock
+seconds are reported as well, and are meaningful on a quiet machine only: a busy core favors libraries that decode in a
+thread of their own. The load is recorded.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""How long does a sentence wait for its clips? One core searches 100,000 embeddings of width 256, exactly.
+"""Search benchmark: latency of an exact text query over 100,000 embeddings of width 256 on one core.
 
     python experiments/benchmarks/search.py --out experiments/results/search.json
 
-Random unit vectors go into a file as `svilm embed` writes it, which `ClipIndex` loads and searches; the text tower is
-not part of the time. The process holds itself to one core before FAISS is imported, and FAISS to one thread.
+Random unit vectors are written to a file in the format of `svilm embed`, which `ClipIndex` loads and searches; the text
+tower is not included. The process pins itself to one core before FAISS is imported, and FAISS to one thread.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """S-ViLM and its training step in PyTorch: the baseline of the train-step benchmarks.
 
-Written from the method with PyTorch's own parts: `nn.Linear`, `nn.LayerNorm`, `scaled_dot_product_attention`. Modules
-are named as in the JAX model, so that its parameters can be copied (`copy_parameters`) and loss and gradients compared
-before anything is timed (`train_step.py` does).
+Written from the method with standard PyTorch components: `nn.Linear`, `nn.LayerNorm`, `scaled_dot_product_attention`.
+Modules are named as in the JAX model, so that its parameters can be copied (`copy_parameters`) and loss and gradients
+compared before anything is timed (`train_step.py` does).
 """
 
 from collections.abc import Callable, Mapping

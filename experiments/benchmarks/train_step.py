@@ -1,20 +1,21 @@
-"""Train-step benchmark: the real step with the full objective, beside the same architecture in PyTorch.
+"""Train-step benchmark: the real step with the full objective, compared with the same architecture in PyTorch.
 
     GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python -m experiments.benchmarks.train_step --variant S --frames 16 \\
         --size 112 --batch 8 --peer --out experiments/results/train_step_cpu.json
 
-Both sides do the same work in one process: cut and paste, both towers, three losses, gradients, clipping, SGD with
+Both sides do the same work in one process: splicing, both towers, three losses, gradients, clipping, SGD with
 momentum; float32 on CPUs. The peer (torch_peer.py) starts from the same parameters; before anything is timed its loss
 and gradients must equal ours. It runs eagerly and compiled (`torch.compile`), and the faster one is the reference.
-The sides take turns of three steps each, of which the first is not counted: steps of a training follow each other, and
-the first after a pause gets its memory anew (on CPUs without large pages, see the variable above, that takes as long
-as half a step). Times are medians over all turns. For GPUs see `experiments/accelerator`.
+The sides take turns of three steps each, of which the first is not counted: in training, steps follow each other
+without a pause, and the first step after a pause allocates its memory anew (on CPUs without large pages, see the
+variable above, that takes as long as half a step). Times are medians over all turns. For GPUs see
+`experiments/accelerator`.
 
-  model FLOPs  matrix products of the method, counted by hand (svilm_jax/models/flops.py); nothing twice
+  model FLOPs  matrix products of the method, counted analytically (svilm_jax/models/flops.py); nothing twice
   MFU          model FLOPs per second, over the rate of a matrix product of the same dtype measured in the same run
-  HFU          the same with what is really computed, rematerialization included (counted in the jaxpr)
+  HFU          the same with all computed products, including rematerialization (counted in the jaxpr)
 
-`--curve` repeats ours for other frames, sizes, batches and numbers of groups, and plots the cost.
+`--curve` repeats ours for other numbers of frames, image sizes, batch sizes and groups, and plots the cost.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Checks between config fields that no declaration of a single field can hold."""
+"""Consistency checks that span several config fields."""
 
 from svilm_jax.config.errors import ConfigError
 from svilm_jax.config.schema import SHORTEST_TEXT, Config, ModelConfig, TextConfig

@@ -1,4 +1,4 @@
-"""The error of a config that cannot be run, and the nearest known name for a misspelt one."""
+"""Config errors, and suggestions for misspelled names."""
 
 import difflib
 import typing

@@ -1,6 +1,6 @@
-"""The one place that decides which paths can be read and written: folders and files of this machine.
+"""Validation of input and output paths: only files and folders of the local file system are supported.
 
-Object stores and URLs would be added here.
+Support for object stores and URLs would be added here.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Config fields that only count in some mode of another field, so that nothing on the command line is ignored."""
+"""Checks for config fields that take effect only in a certain mode of another field, so that no override is ignored."""
 
 import functools
 from collections.abc import Iterable

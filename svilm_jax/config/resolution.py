@@ -1,4 +1,4 @@
-"""From the nested table of a config file to frozen dataclasses: each value checked against its field's declaration."""
+"""Resolution of a nested config table into frozen dataclasses, checking each value against its field's declaration."""
 
 import dataclasses
 import functools

@@ -1,7 +1,8 @@
-"""The schema of an experiment: every field with its default, its range or choices, and where the default comes from.
+"""Experiment config schema: every field with its default, its range or choices, and the source of the default.
 
-A config file returns a locked `ConfigDict` made by `default_config()` and changed field by field; `resolve` checks it
-against this schema and turns it once, at start, into the frozen dataclasses below, which is all that the code reads.
+A config file returns a locked `ConfigDict` that `default_config()` creates and the file modifies field by field.
+`resolve` validates it against this schema and converts it once, at startup, into the frozen dataclasses below; no other
+code reads the `ConfigDict`.
 Grades as in the method notes: [P] stated by the paper, [A] attributed to it, [C] this project's choice.
 """
 

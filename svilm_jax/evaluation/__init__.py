@@ -1,6 +1,6 @@
-"""Evaluators, one a task, on metrics, one file each; run during training and alone.
+"""Evaluators, one per task, and the metrics they compute; run during training and on their own.
 
-What needs JAX is imported when it is asked for: `svilm score` reads files and compares numbers, at once.
+Modules that need JAX are imported lazily: `svilm score` only reads files and compares numbers, and starts at once.
 """
 
 import importlib

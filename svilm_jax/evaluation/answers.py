@@ -1,8 +1,8 @@
-"""How many questions were answered right, over all that were asked, and over each kind of question?
+"""Accuracy metrics of open-ended video question answering, overall and per question type.
 
-Open-ended question answering as MSVD-QA, MSRVTT-QA and ActivityNet-QA score it (METHOD 1.7): an answer is right when it
-is the same string, one point a question, and the whole test set counts. A question without an answer is wrong, and so
-is one whose right answer the model cannot say.
+Scoring follows MSVD-QA, MSRVTT-QA and ActivityNet-QA (METHOD 1.7): an answer is correct if it equals the reference
+string, each question counts one point, and the accuracy is over the whole test set. A question without a prediction
+counts as wrong, and so does a question whose reference answer is not in the model's answer vocabulary.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""Which clips does an evaluator see, and what happens to those that do not decode?
+"""Evaluation clips of a split, with accounting of those that cannot be decoded.
 
-They are left out, named in the log, and counted in `<prefix>/failed_share`: a gallery that shrinks in silence makes a
-model look better than it is.
+Undecodable clips are excluded, named in the log, and counted in `<prefix>/failed_share`: a gallery that shrinks
+silently would overstate the model's quality.
 """
 
 import logging

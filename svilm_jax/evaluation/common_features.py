@@ -1,7 +1,7 @@
-"""What do clips have in common at each time index? Means over training clips, which a readout may take off first.
+"""Mean features per temporal index over training clips, which a readout may subtract first.
 
-A model trained with `temporal_grouping.centered` was never asked what this part of its tokens says; the means are
-taken over training clips and not over the clips that are evaluated, which a user's single clip does not have.
+A model trained with `temporal_grouping.centered` receives no gradient through this common component of its tokens. The
+means come from training clips and not from the evaluated clips, so that the readout also applies to a single clip.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Where does a long video change scene, and how right is that? Peaks of a curve, one-to-one matching, F1."""
+"""Scene-cut detection in long videos: peaks of a dissimilarity curve, one-to-one matching, and F1."""
 
 import dataclasses
 from collections.abc import Sequence

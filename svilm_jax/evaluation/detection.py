@@ -1,18 +1,18 @@
-"""How well do scored segments find the actions of untrimmed videos? ActivityNet's mean average precision.
+"""ActivityNet mean average precision of temporal action localization.
 
 The definition is that of the official evaluation of the ActivityNet challenge (METHOD 1.7; Heilbron et al., CVPR 2015).
-Per class, predictions are taken by falling score; each is a hit if a segment of its video and class that no earlier
-one took overlaps it by the threshold or more, and takes the one that overlaps most. Precision over recall is
-interpolated as in PASCAL VOC 2011, and average precision is the area under it; a class without predictions has none.
-The mean is over the classes of the ground truth. What the definition leaves open is kept as the official evaluation
-has it, since numbers are compared with numbers that it gave:
+Per class, predictions are processed in order of decreasing score. A prediction is a true positive if a segment of its
+video and class that is not matched yet overlaps it by at least the threshold; it is matched to the one that overlaps
+most. Precision over recall is interpolated as in PASCAL VOC 2011, and average precision is the area under that curve,
+zero for a class without predictions. The mean is over the classes of the ground truth. Where the definition leaves
+room, this code reproduces the official evaluation, so that numbers are comparable with published ones:
 
-- Overlap is 0 / 0 where both segments are points, or one is reversed and as long as the other. That counts as a hit at
-  every threshold, and before every other segment.
-- Equal scores, and equal overlaps, come in the order of NumPy's default `argsort` read backwards. It is not stable, so
-  that order depends on NumPy and the processor; `tied_scores` says for how many predictions it could matter.
+- The overlap is 0 / 0 where both segments are points, or one is reversed and as long as the other. That counts as a
+  match at every threshold, and ranks above every other segment.
+- Equal scores, and equal overlaps, are ordered by NumPy's default `argsort` read backwards. That sort is not stable, so
+  the order depends on NumPy and the processor; `tied_scores` says for how many predictions it could matter.
 
-Here all videos of all classes are matched side by side, the r-th prediction of each in round r.
+All videos of all classes are matched in parallel here, the r-th prediction of each in round r.
 """
 
 import dataclasses

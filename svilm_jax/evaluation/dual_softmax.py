@@ -1,8 +1,8 @@
-"""What would retrieval give if it saw all queries at once? Dual softmax, a transductive reranking.
+"""Dual softmax, a transductive reranking of retrieval scores.
 
-From CAMoE (Cheng et al., arXiv 2109.04290): a gallery item that many queries like is worth less to each
-of them. It reads the other test queries, which a search engine does not have, so its numbers stand in a row of their
-own and never beside plain cosine as if they were comparable.
+From CAMoE (Cheng et al., arXiv 2109.04290): the score of a gallery item is reduced for each query if many queries match
+it. The method reads the other test queries, which a search engine does not have, so its results are reported in a
+row of their own and are not comparable with plain cosine similarity.
 """
 
 import numpy as np

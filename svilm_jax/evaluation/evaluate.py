@@ -1,4 +1,4 @@
-"""How good is a model by all the evaluators of a config? Their metrics in one table; one failure does not end it."""
+"""Evaluation of a model by all evaluators of a config; the failure of one does not stop the others."""
 
 import dataclasses
 import logging

@@ -1,8 +1,8 @@
-"""Which words are where in the picture? Pointing game and region overlap on clips with at least two objects.
+"""Phrase grounding evaluator: pointing game and region overlap on clips with at least two objects.
 
-How a phrase gets its group m* and its heat map is in `svilm_jax/inference/heat_maps.py`. The point is the strongest
-patch, drawn towards where the assignment of m* has its weight among the neighbours (see `pointing`). The region of a
-phrase is the set of tokens that m* wins, whatever the readout.
+How a phrase gets its group m* and its heat map is defined in `svilm_jax/inference/heat_maps.py`. The point is the
+strongest patch, refined by the assignment weights of m* in its neighborhood (see `pointing`). The region of a phrase is
+the set of tokens that are assigned to m*, whatever the readout.
 """
 
 import dataclasses

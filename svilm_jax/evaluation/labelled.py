@@ -1,4 +1,4 @@
-"""Which videos of a split carry an action label, and what are their numbers?"""
+"""Clips of a split that carry an action label, with their class indices."""
 
 import logging
 from collections.abc import Iterator, Sequence

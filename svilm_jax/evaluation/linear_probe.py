@@ -1,8 +1,8 @@
-"""How much of a task is already in frozen features? A linear classifier on them, solved to its optimum (METHOD 1.7).
+"""Linear probe: a linear classifier on frozen features, solved to its optimum (METHOD 1.7).
 
 Features are computed once and kept in memory; multinomial logistic regression with an L2 penalty is convex, so L-BFGS
-finds its one optimum in seconds where gradient descent over clips would take hours. The penalty is chosen on a part of
-the training items that is held out.
+finds its unique optimum in seconds where gradient descent over clips would take hours. The penalty is chosen on a
+held-out part of the training items.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
-"""When does what happen in an untrimmed video? Proposals of a localiser, their classes, and the official mAP.
+"""Temporal action localization evaluator: proposals of a localizer, their classes, and the official mAP.
 
-METHOD 1.7: the class of a proposal is that of an external video classifier (its best two), or of the localiser's own
-class branch; scores are lowered by soft-NMS; the best 100 of each video count.
+METHOD 1.7: the class of a proposal is that of an external video classifier (its top two classes), or of the localizer's
+own classification branch; scores are decayed by soft-NMS; the top 100 detections per video count.
 """
 
 import dataclasses

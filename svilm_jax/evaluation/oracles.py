@@ -1,8 +1,8 @@
-"""How far would a reader get in retrieval that sees nothing but colours, or colours and the background?
+"""Shortcut baselines for retrieval: readers that see only colors, or colors and the background.
 
-A gallery in which these oracles do well shows nothing about shapes, sizes or motions, so their recall stands beside
-the model's. They read the words of a caption and the *annotations* of the clips, without error, and share ties
-evenly: whatever is unsure is decided in the oracle's favour, since it is the bar to clear.
+A gallery on which these oracles do well shows nothing about shapes, sizes or motions, so their recall is reported next
+to the model's. They read the words of a caption and the *annotations* of the clips, without error, and split ties
+evenly: any ambiguity is resolved in the oracle's favor, since it is the bar to clear.
 """
 
 import re

@@ -1,11 +1,12 @@
-"""Does the strongest point of a phrase's heat map lie on the object that the phrase names? The pointing game.
+"""Pointing game: whether the maximum of a phrase's heat map lies on the object that the phrase names.
 
-One point is taken for every (clip, time index, phrase): from the patch where the heat map is largest, the centre of
-mass of that patch and its eight neighbours. Patches are as large as small objects, and an object that lies across four
-of them need not reach the centre of any. The point is tested on the middle frame of the tubelet, `t·j + t//2`: one
-frame and one mask, so no rule is needed for tubelets in which the object moves off the point. A time index counts for
-an object only if the object shows in that frame.
-Where several patches share the maximum, the points of all have to lie on the object: a flat map does not hit by luck.
+One point is taken per (clip, temporal index, phrase): the center of mass of the patch with the largest heat-map value
+and its eight neighbors. Patches are as large as small objects, and an object that covers parts of four patches need not
+contain the center of any of them. The point is tested on the middle frame of the tubelet, `t·j + t//2`: a single frame
+and mask, so no rule is needed for tubelets in which the object moves off the point. A temporal index counts for an
+object only if the object is visible in that frame.
+Where several patches share the maximum, all of their points must lie on the object, so that a flat map does not score
+by chance.
 """
 
 import dataclasses

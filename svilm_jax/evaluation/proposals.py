@@ -1,6 +1,6 @@
-"""Which segments does the localiser propose? From its maps for one video to scored segments, before any suppression.
+"""Decoding of the localizer's maps for one video into scored segments, before any suppression.
 
-Anchors, steps and maps are those of `svilm_jax/models/heads/gtad.py`: the start first, the duration second.
+Anchors, steps and maps are those of `svilm_jax/models/heads/gtad.py`: start first, duration second.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""How many questions about videos are answered rightly? Open-ended, over the whole split (METHOD 1.7).
+"""Video question answering evaluator: open-ended accuracy over the whole split (METHOD 1.7).
 
-Answers are those of the training split; a question whose answer is none of them is asked all the same and is wrong,
-and so are the questions about a video that does not decode.
+Candidate answers are those of the training split. A question whose answer is not among them is still asked and counts
+as wrong, and so do the questions about a video that cannot be decoded.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""What was asked, what is right, and what did a model answer? Files of video question answering, as others publish."""
+"""Readers of published video-question-answering files: questions, reference answers and predictions."""
 
 import dataclasses
 from pathlib import Path

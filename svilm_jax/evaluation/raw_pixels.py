@@ -1,4 +1,4 @@
-"""What would temporal grouping be without a model? Features of tubelets that are nothing but pixels."""
+"""Raw-pixel baselines of temporal grouping: tubelet features computed without a model."""
 
 import numpy as np
 

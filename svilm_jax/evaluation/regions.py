@@ -1,4 +1,4 @@
-"""How well does the group that matches a phrase cover its object? Intersection over union in space and time."""
+"""Spatio-temporal intersection over union between an object and the group that matches its phrase."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Which evaluators does a config ask for? A table of kinds, and the check of their options."""
+"""Evaluator registry: a table of kinds, and validation of their options."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Does a sentence find its clip, and a clip its sentence? Zero-shot retrieval in a gallery, and within look-alike sets.
+"""Zero-shot text-to-video and video-to-text retrieval evaluators, over a gallery and within look-alike sets.
 
-The gallery is all clips of a split (METHOD 1.7: cosine of the two towers). The hard form asks within each set of clips
-that share colours and background (`Record.group`), where only shapes, sizes and motions tell clips apart.
+The gallery is all clips of a split (METHOD 1.7: cosine similarity of the two towers). The hard variant queries within
+each set of clips that share colors and background (`Record.group`), which only shapes, sizes and motions tell apart.
 """
 
 import dataclasses

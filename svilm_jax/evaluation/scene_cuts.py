@@ -1,9 +1,9 @@
-"""Does the model notice where a long video changes scene? F1 of cuts read from its tokens over sliding windows.
+"""Scene-cut evaluator: F1 of cuts that are read from video tokens over sliding windows of a long video.
 
-Windows of the duration that training clips have slide over the video by half their length, on a grid of tubelets.
-The dissimilarity of neighbouring tubelets, 1 − cos(z_j, z_{j+1}), is averaged where windows overlap, and its peaks
-above a threshold are the cuts. The threshold is chosen on another split than the one that is reported, for the model
-and for every pixel baseline alike.
+Windows of the duration of training clips slide over the video by half their length, on a grid of tubelets. The
+dissimilarity of neighboring tubelets, 1 − cos(z_j, z_{j+1}), is averaged where windows overlap, and its peaks above a
+threshold are the cuts. The threshold is chosen on a different split than the reported one, for the model and for every
+pixel baseline alike.
 """
 
 import dataclasses

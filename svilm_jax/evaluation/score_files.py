@@ -1,4 +1,4 @@
-"""What does a file of answers or scores hold? JSON, JSON lines or NumPy, and what is wrong with it in one line."""
+"""Readers of answer and score files in JSON, JSON lines and NumPy formats, with one-line error messages."""
 
 import json
 import math

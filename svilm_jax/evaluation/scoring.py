@@ -1,6 +1,7 @@
-"""How good are predictions that somebody has in a file? The `svilm score` command: one JSON object on stdout.
+"""The `svilm score` command: scores prediction files and prints one JSON object to stdout.
 
-It reads the forms that others publish and needs no model, so that anyone can hold these metrics against theirs.
+It reads the published file formats and needs no model, so that anyone can compare these metrics with other
+implementations.
 """
 
 import argparse

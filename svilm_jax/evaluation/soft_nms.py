@@ -1,9 +1,9 @@
-"""Which of many overlapping segments stay, and with what score? Gaussian soft non-maximum suppression in time.
+"""Gaussian soft non-maximum suppression of temporal segments.
 
-Soft-NMS (Bodla et al., arXiv 1704.04503, its Gaussian form) as proposal networks for video use it: BSN (arXiv
-1806.02964), BMN (arXiv 1907.09702) and G-TAD (arXiv 1911.11462). Their published code differs in which overlaps decay
-at all: every one in G-TAD, only large ones in BSN and BMN, and how large grows with the length of the kept segment.
-`threshold` says which; the default is that of G-TAD.
+Soft-NMS (Bodla et al., arXiv 1704.04503, its Gaussian form) as used by temporal proposal networks: BSN (arXiv
+1806.02964), BMN (arXiv 1907.09702) and G-TAD (arXiv 1911.11462). Their published code differs in which overlaps are
+decayed: all of them in G-TAD; only large ones in BSN and BMN, where the limit grows with the length of the kept
+segment. `threshold` selects this; the default is that of G-TAD.
 """
 
 import numpy as np

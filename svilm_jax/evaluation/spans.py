@@ -1,16 +1,16 @@
-"""Which tubelets of a spliced clip belong to the pasted part? A readout of one contiguous span, and its accuracy.
+"""Readout of the foreground span of a spliced clip from its temporal features, and its accuracy.
 
-The readout sees one vector z_j for every time index and no mask. Among all half-open spans [s, e) that cut and paste
-can draw (METHOD 1.3: more than half of the tubelets, not all) it takes the one with the greatest separation
+The readout takes one vector z_j per temporal index and no mask. Among all half-open spans [s, e) that the splice can
+draw (METHOD 1.3: more than half of the tubelets, not all) it selects the one with the greatest separation
 
-    mean over j of cos(z_j, centre of j's own side) − cos(z_j, centre of the other side).
+    mean over j of cos(z_j, center of j's own side) − cos(z_j, center of the other side).
 
-The vectors are not centred over time first: these are then the very cosines that the temporal grouping loss compares
-with the mask, so the readout asks for what training optimises, and any features, raw pixels too, are read alike.
-(On Gaussian clusters with drift, before any model was measured, centring made the readout worse in 13 of 18 settings
-and better in 2.)
-`ward`, the between-sides sum of squares of the unit vectors, is there for comparison: it weighs the two sides by their
-length, and so tells short sides from chance better.
+The vectors are not centered over time first: these are the very cosines that the temporal grouping loss compares with
+the mask, so the readout matches the training objective, and any other features, such as raw pixels, are read in the
+same way. (On Gaussian clusters with drift, before any model was measured, centering made the readout worse in 13 of 18
+settings and better in 2.)
+`ward`, the between-sides sum of squares of the unit vectors, serves as a comparison: it weights the two sides by their
+length, and so separates short sides from chance better.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What does the model see in the temporal grouping test? Clips spliced with a partner, reproducibly (METHOD 1.3)."""
+"""Reproducible splices of evaluation clips for the temporal grouping evaluator (METHOD 1.3)."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What do ActivityNet's localisation files say? The ground truth and submissions to it, read and written."""
+"""Readers and writers of ActivityNet localization files: ground truth and submissions."""
 
 import gzip
 import json

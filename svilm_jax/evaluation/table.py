@@ -1,4 +1,4 @@
-"""How are metrics shown so that nobody reads one without its baselines? One row a metric, its baselines beside it."""
+"""Metric tables that show every metric together with its baselines, one metric per row."""
 
 from collections.abc import Mapping
 

@@ -1,9 +1,9 @@
-"""Does the model know which part of a clip was pasted in, without being told? Spans of spliced clips.
+"""Temporal grouping evaluator: recovers the pasted span of spliced clips from video tokens.
 
-Every clip is spliced with its twin (same background, same colours, other shapes and motions), and in turn the twin
-with the clip; the mask is hidden, and one span is read from the tokens' means over positions (`spans`: one readout
-for the model and for raw pixels). With `partners="next"` the partner is the next clip of the split: an ordinary cut,
-which pixel colours give away, and all that data without twins allows.
+Every clip is spliced with its twin (same background, same colors, different shapes and motions), and the twin with the
+clip. The mask is hidden, and one span is read from the spatial means of the tokens (`spans`: the same readout for the
+model and for raw pixels). With `partners="next"` the partner is the next clip of the split: an ordinary cut, which
+pixel colors reveal, and the only option for data without twins.
 """
 
 import dataclasses

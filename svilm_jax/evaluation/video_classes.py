@@ -1,7 +1,7 @@
-"""Which actions does somebody else's classifier see in each video? The class files of temporal localisation.
+"""Readers of video-level class scores from an external classifier, for temporal localization.
 
-Proposal networks find when something happens and take what it is from a classifier of whole videos (METHOD 1.7): each
-proposal becomes one prediction for each of the video's best classes, its score times theirs.
+Proposal networks predict when an action happens and take its class from a video-level classifier (METHOD 1.7): each
+proposal yields one prediction for each of the video's top classes, with the product of both scores.
 """
 
 from pathlib import Path

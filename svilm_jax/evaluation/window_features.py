@@ -1,7 +1,7 @@
-"""What does the video tower see in every window of a video? Features of sliding windows, for localisation and others.
+"""Extraction of sliding-window features with the video tower, for localization and other uses.
 
-A window's feature is the mean of its final video tokens. Videos that already have their file are not read again, so
-that a run that was stopped goes on.
+The feature of a window is the mean of its final video tokens. Videos whose feature file exists are skipped, so that an
+interrupted run can be resumed.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Asking a trained model: embeddings of files and sentences, phrases in pictures, an index of clips."""
+"""Inference with a trained model: embeddings of videos and sentences, phrase grounding, and clip search."""
 
 from svilm_jax.inference.trained import GroundedPhrase, TrainedModel
 

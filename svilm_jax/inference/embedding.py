@@ -1,9 +1,9 @@
-"""How do many video files become a file of embeddings? Decoded ahead, embedded in batches, kept in parts.
+"""Embedding of many video files into one feature file: decoded ahead, embedded in batches, saved in parts.
 
-Rows of finished videos go to OUT.parts/00001.parquet and so on, a part every some seconds; the output is written from
-them at the end, whole, and the parts removed. A run that was killed goes on with the same command, and so does one
-over a folder that has grown: rows of files that have not changed, in the parts or in an output that is there, are
-taken over. A lock beside the output keeps a second run out.
+Rows of finished videos are written to OUT.parts/00001.parquet and so on, one part every few seconds; at the end the
+output is written from them in one piece and the parts are removed. An interrupted run is resumed by the same command,
+and so is a run over a folder that has grown: rows of unchanged files, from the parts or from an existing output, are
+reused. A lock next to the output excludes a second run.
 """
 
 import collections

@@ -1,4 +1,4 @@
-"""How do clips and sentences become NumPy arrays that metrics read? One compiled function a tower, fixed batches."""
+"""Batched encoding of clips and sentences into NumPy arrays: one compiled function per tower, fixed batch sizes."""
 
 import contextlib
 import functools

@@ -1,14 +1,14 @@
-"""What does a file of clip embeddings look like on disk? Parquet, a row a clip, and JSON that says what made it.
+"""File format of clip embeddings: Parquet with one row per clip, and JSON metadata on how they were made.
 
     video      string                         absolute path
     start      double                         seconds
     end        double                         seconds; 0 and the duration where a row is a whole video
-    embedding  fixed_size_list<float>[C]      L2-normalised, so that products are cosines
-    size       int64                          bytes of the video when it was read
-    mtime_ns   int64                          its time of change, nanoseconds; with `size`: is it still that file?
+    embedding  fixed_size_list<float>[C]      L2-normalized, so that dot products are cosines
+    size       int64                          size of the video file in bytes when it was read
+    mtime_ns   int64                          its modification time in nanoseconds; with `size`, detects changed files
 
-The key `svilm` of the schema's metadata holds what `Origin` says. Any Parquet reader reads the file; `svilm search` and
-`svilm serve` ask it.
+The key `svilm` of the schema's metadata holds the fields of `Origin`. Any Parquet reader can read the file; `svilm
+search` and `svilm serve` query it.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Fingerprint of a model: parameters, model config and tokenizer, which only give the trained model together."""
+"""Fingerprint of a model: parameters, model config and tokenizer, which define the trained model only together."""
 
 import dataclasses
 import hashlib

@@ -1,10 +1,10 @@
-"""Where in a clip does the model see a phrase? From readings of the towers to heat maps.
+"""Phrase heat maps over the video tokens of a clip, computed from the outputs of both towers.
 
-Readout, fixed before it was measured. A phrase, put into the first prompt of training, is embedded by the text tower;
-its group is m* = argmax_m cos(group_embedding[m], phrase_embedding). Its heat map is
+The readout was fixed before it was measured. A phrase is put into the first training prompt and embedded by the text
+tower; its group is m* = argmax_m cos(group_embedding[m], phrase_embedding). Its heat map is one of
 
 - `logits` (official where assignment is hard or gumbel): the affinity of m* to every video token in a grouping block.
-  Hard training shapes the affinities, and probabilities near one tie over whole regions;
+  Hard assignment trains the affinities, and probabilities close to one are tied over whole regions;
 - `assignments` (official where assignment is soft): the probability of m* at every token;
 - `similarity_weighted` (for comparison): sum over groups of softmax_m(cos / temperature) times the assignment.
 """

@@ -1,7 +1,7 @@
-"""Which clips does a sentence speak of? Exact search in a file of embeddings, by FAISS.
+"""Text-to-video search in a file of clip embeddings: exact, by FAISS.
 
-Exact and flat: the products of one query with 100,000 clips of width 256 are one pass over 100 MB, some milliseconds
-(experiments/results/search.json), for which no approximate index has to be trained, tuned or trusted.
+The index is flat and exact: the dot products of one query with 100,000 clips of width 256 are one pass over 100 MB, a
+few milliseconds (experiments/results/search.json), so there is no approximate index to train, tune or validate.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Which videos show what a sentence says? The `svilm search` command: ranks and cosines, in lines or as JSON."""
+"""The `svilm search` command: searches an index with a text query; prints ranks and cosines as text or JSON."""
 
 import argparse
 import dataclasses

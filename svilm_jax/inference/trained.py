@@ -1,4 +1,4 @@
-"""What can be asked of a trained model? Embeddings of videos and sentences, and where a phrase is in a video."""
+"""Trained model for inference: embeddings of videos and sentences, and phrase grounding."""
 
 import dataclasses
 import functools

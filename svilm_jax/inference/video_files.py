@@ -1,4 +1,4 @@
-"""Resolution of the video files that a user names: files, and what lies below folders."""
+"""Resolution of video files and folders named by a user into a list of video files."""
 
 import dataclasses
 import os

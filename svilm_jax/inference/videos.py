@@ -1,4 +1,4 @@
-"""How does what a user has, a file or an array of frames, become the clip that a model takes?"""
+"""Conversion of a video file or an array of frames into a model input clip."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""From prepared datasets to batches: `schema.py` is the record, `pipeline.py` the stream, `clips.py` one clip."""
+"""Input pipeline, from prepared datasets to batches: `schema.py` is the record, `pipeline.py` the stream."""

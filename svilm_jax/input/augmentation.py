@@ -1,4 +1,4 @@
-"""Which part of the picture does the model see? One crop, scale and flip for all frames of a clip and its masks."""
+"""Spatial augmentation: one crop, resize and flip for all frames of a clip and its masks."""
 
 import dataclasses
 import math

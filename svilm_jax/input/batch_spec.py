@@ -1,4 +1,4 @@
-"""What does a training batch hold? Shapes and dtypes from a config alone, for whoever compiles without data."""
+"""Shapes and dtypes of a training batch, derived from a config alone, for compilation without data."""
 
 import numpy as np
 

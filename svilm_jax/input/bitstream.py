@@ -1,10 +1,10 @@
 """Inspection of encoded packets: random access points, disposable pictures and hidden pictures.
 
-A picture that no other picture is predicted from (most B-frames; half of all frames in what x264 writes by default)
-need not be decoded to get at the others: leaving it out changes no pixel of them. A random access point is a picture
-from which decoding gives exact pictures from there on, in order of presentation. What FFmpeg flags as a key frame is
-more than that: in H.264 it includes recovery points after which pictures become exact only gradually (periodic intra
-refresh, gradual decoder refresh).
+A picture that is not used as a reference (most B-frames; half of all frames in x264's default settings) need not be
+decoded to decode the others: skipping it changes no pixel of them. A random access point is a picture from which
+decoding yields exact pictures, in presentation order. FFmpeg's key-frame flag covers more than that: in H.264 it
+includes recovery points after which pictures become exact only gradually (periodic intra refresh, gradual decoder
+refresh).
 """
 
 from collections.abc import Iterator

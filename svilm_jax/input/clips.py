@@ -1,4 +1,4 @@
-"""What does one record look like to the model? Record to frames of the right number, size and crop."""
+"""Decoding of a record into a clip: frames of the configured number, size and crop."""
 
 import collections
 import concurrent.futures

@@ -1,8 +1,8 @@
-"""Decoding of video files to RGB frames, through PyAV: the one way in which this project reads videos.
+"""Decoding of video files to RGB frames through PyAV, the only video reader of this project.
 
-Frames are asked for by time and never by index, so that a file of variable frame rate is sampled evenly. Time 0 is
-the first frame of the file. A file that cannot give what was asked raises `VideoError`: nothing is replaced by a
-black frame and nothing is frozen silently.
+Frames are requested by time, never by index, so that a file of variable frame rate is sampled evenly. Time 0 is the
+first frame of the file. A file that cannot provide what was requested raises `VideoError`: no frame is silently
+replaced by a black one or repeated.
 """
 
 import contextlib

@@ -1,9 +1,9 @@
-"""What do the features of sliding windows look like on disk, and how do they become batches for localisation?
+"""Sliding-window features on disk, and their batches for temporal localization.
 
-    FOLDER/features.json   window, stride and offset in seconds, the labels, and of each video its file and segments
+    FOLDER/features.json   window, stride and offset in seconds, the labels, and the file and segments of each video
     FOLDER/<video>.npy     float32 [N, D], row k: the window from offset + k · stride
 
-`svilm embed` writes such a folder; features of other models fit in as well.
+`svilm embed` writes such a folder; features of other models can be used as well.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
-"""Recognition, by their first bytes, of files that stand where a video or a weight file was expected.
+"""Recognition of placeholder files, by their first bytes, in place of an expected video or weight file.
 
 Failed downloads leave the server's error page, an unfetched Git LFS checkout leaves pointers, and archives or encrypted
-files keep the name of what they contain. The parser of the expected format can only say that it does not understand
-them; their first bytes say what they are.
+files keep the name of their content. The parser of the expected format can only report a syntax error; the first bytes
+say what the file is.
 """
 
 import codecs

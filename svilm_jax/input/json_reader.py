@@ -1,8 +1,8 @@
 """Reader of JSON documents and JSON lines, plain or gzipped, for preparation, scoring and model folders.
 
-The parser of the standard library fails in many ways (its own error for syntax, others for encodings, long numbers and
-deep nesting) and keeps silent where a name occurs twice. Here every file that cannot be read as it is meant raises one
-error, whose message names file, place and remedy.
+The standard library's parser fails in many ways (a separate error for syntax, others for encodings, long numbers and
+deep nesting) and silently accepts duplicate names. Here every file that cannot be read as intended raises one error,
+whose message names file, position and remedy.
 """
 
 import codecs

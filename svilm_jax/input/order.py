@@ -1,9 +1,9 @@
-"""Which record stands at which position of the training stream? A pure function of seed, epoch and position.
+"""Block-shuffled, resumable index sampler: a pure function of seed, epoch and position.
 
-The stream is endless: epoch after epoch without a gap, so that a batch may straddle two epochs and no record waits for
-a batch to fill. Records stay together in blocks of `block` consecutive ones (look-alikes, which make hard negatives and
-splice partners); blocks are permuted anew in each epoch, and so is the order inside each block. What is left after the
-last whole block, fewer than `block` records, is not used.
+The stream is endless: epochs follow each other without a gap, so that a batch may span two epochs and no record is
+dropped to fill a batch. Blocks of `block` consecutive records stay together (look-alikes, which serve as hard negatives
+and splice partners); the blocks are permuted anew in each epoch, and so are the records inside each block. The
+remainder after the last whole block, fewer than `block` records, is not used.
 """
 
 import dataclasses

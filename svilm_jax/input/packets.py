@@ -1,7 +1,7 @@
-"""Packets of one stream on one continuous timeline, and the table of what they say.
+"""Demuxer of one video stream: packets on one continuous timeline, and a table of their time stamps and flags.
 
-Time stamps may start anew inside a file (concatenated transport streams and Matroska files, recordings with breaks);
-every later part is moved to the end of the one before, so that the whole film has one timeline.
+Time stamps may restart inside a file (concatenated transport streams and Matroska files, recordings with breaks); each
+later part is shifted to the end of the previous one, so that the whole video has one timeline.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
-"""How does a prepared dataset become training batches? Rows of `rows` in the stream of `stream`.
+"""Training input pipeline: batches from a prepared dataset, with `rows` as examples and `stream` as their order.
 
-Here it is checked that the options fit each other, and what cannot be used is counted, named and limited.
+This module checks that the options are consistent; records that cannot be used are counted, logged and limited.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""What text goes with a clip? One caption, and K of its noun phrases put into prompts."""
+"""Text inputs of a clip: one caption, and K of its noun phrases in prompts."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Where are the records of a prepared dataset, and which one has number i? Random access to ArrayRecord files."""
+"""Random access to the records of a prepared dataset in ArrayRecord files."""
 
 import dataclasses
 import hashlib

@@ -1,9 +1,9 @@
-"""Rendering of decoded frames to RGB pixels: the whole picture, or one box of it.
+"""Conversion of decoded frames to RGB pixels: the whole picture, or a crop of it.
 
-A box is cut out and scaled while the picture still is YUV, and only what results is turned into RGB: a fifth of the
-work of converting the whole picture and resampling that. The chroma of the result has half its width, which is what
-files have, and the last step is the very conversion that whole pictures go through, so that colours do not differ
-between the two ways; pixels do by about half a level of 255, since this one rounds boxes to whole chroma samples.
+A box is cropped and scaled while the picture is still YUV, and only the result is converted to RGB: a fifth of the
+work of converting and resampling the whole picture. The chroma of the result has half its width, as it has in files,
+and the last step is the conversion that whole pictures go through, so that colors agree between the two ways; pixels
+differ by about half a level of 255, since boxes are rounded to whole chroma samples here.
 """
 
 import threading

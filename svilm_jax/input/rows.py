@@ -1,7 +1,7 @@
-"""What row of a training batch does a record become? Its frames, and the texts or numbers that go with them.
+"""Training examples: the frames of a record, with their texts or labels.
 
-Every draw is made in an order that no option changes for the others, from a generator of the seed, the epoch and the
-record's number alone.
+Random draws are made in a fixed order that is independent of the options, from a generator seeded by the seed, the
+epoch and the record's number alone.
 """
 
 import contextlib

@@ -1,9 +1,9 @@
-"""At which seconds is a clip looked at? T times inside a window, always in ascending order.
+"""Temporal sampling: T times inside a window, in ascending order.
 
-In training the window is cut into T equal segments and one random offset, the same for every segment, picks a time
-in each. The same and not one draw a segment: independent draws would make the distance between neighbouring frames
-vary between zero and two segments, so that a steadily moving thing seems to stutter, and speed is one of the things
-that captions speak of. One shared offset still shows every moment of the video over the epochs.
+In training the window is divided into T equal segments, and one random offset, shared by all segments, picks a time in
+each. Independent draws per segment would make the spacing of neighboring frames vary between zero and two segments: a
+steadily moving object would appear to stutter, and speed is one of the things that captions describe. A shared offset
+still covers every moment of the video over the epochs.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
-"""What is one record of a prepared dataset? The only thing that `data/` and `svilm_jax/` share.
+"""Record schema of prepared datasets, the only code that `data/` and `svilm_jax/` share.
 
-A dataset on disk is a TFDS dataset of ArrayRecord files. Every builder under `data/` writes these features and
-the input pipeline and the evaluators read them, through `to_example` and `from_example`. Videos stay encoded,
-as the bytes of their file. Records that show the same scene or come from the same long video stand next to each
-other and carry the same `group`.
+A dataset on disk is a TFDS dataset of ArrayRecord files. Every builder under `data/` writes these features, and the
+input pipeline and the evaluators read them, through `to_example` and `from_example`. Videos stay encoded, as the bytes
+of their file. Records that show the same scene or come from the same long video are adjacent and share the same
+`group`.
 """
 
 import dataclasses

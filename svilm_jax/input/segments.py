@@ -1,10 +1,10 @@
-"""What should a localiser answer about a video with these true segments? Label maps over T steps (METHOD 1.7).
+"""Temporal localization targets: label maps over T steps from annotated segments (METHOD 1.7).
 
 Step t covers [t, t + 1) · duration / T seconds, and an anchor (s, d) is the d + 1 steps from s. Labels follow BSN
-(arXiv 1806.02964), BMN (arXiv 1907.09702) and the authors' code of G-TAD [A], with two differences [C]: end[t] speaks
-of the time (t + 1) · duration / T, the end of step t, so that an anchor (s, d) has its boundaries at start[s] and
-end[s + d] and one that reaches the end of the video has an end at all; and segments of which nothing lies inside the
-video are left out, where the authors keep a boundary of them.
+(arXiv 1806.02964), BMN (arXiv 1907.09702) and the authors' code of G-TAD [A], with two differences [C]: end[t] refers
+to the time (t + 1) · duration / T, the end of step t, so that an anchor (s, d) has its boundaries at start[s] and
+end[s + d] and an anchor that reaches the end of the video has an end boundary; and segments that lie entirely outside
+the video are dropped, where the authors keep one boundary of them.
 """
 
 import numpy as np

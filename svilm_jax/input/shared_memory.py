@@ -1,7 +1,7 @@
-"""How much of /dev/shm do decoding processes take? A bound that is known before the first of them is started.
+"""Upper bound on the shared memory (/dev/shm) used by decoding processes, checked before the first one starts.
 
-A batch lies in shared memory from the moment when a worker has finished it until training lets go of it. Too little of
-it does not fail where it is asked for: the kernel kills a worker that writes to a page which cannot be had.
+A batch stays in shared memory from the moment a worker finishes it until training releases it. Exhaustion does not
+raise an error at allocation: the kernel kills a worker that writes to a page that is not available.
 """
 
 import shutil

@@ -1,8 +1,8 @@
-"""Recognition of English side words (left, right, clockwise), which a mirrored picture makes untrue.
+"""Recognition of direction words (left, right, clockwise), which a horizontal flip makes wrong.
 
-Captions and labels hold them on their own and inside compounds: `turn_left`, `turnLeft`, `bottom-left`, `leftside`. A
-side word that is overlooked teaches the wrong side, while a word that is taken for one only costs a flip: whatever
-holds the letters counts, but for known words of another meaning, such as "bright" and "copyright".
+Captions and labels contain them on their own and inside compounds: `turn_left`, `turnLeft`, `bottom-left`, `leftside`.
+A missed direction word teaches the wrong direction, while a false positive only costs a flip: every word that contains
+the letters counts, except known words of another meaning, such as "bright" and "copyright".
 """
 
 import re

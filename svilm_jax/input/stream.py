@@ -1,7 +1,7 @@
-"""How does a function of (epoch, number) become an endless stream of batches that a resumed run continues exactly?
+"""Endless batch stream over a function of (epoch, record number), resumable exactly.
 
-Grain reads positions of the stream; what stands at one is a pure function of the seed and of one integer, the number of
-global batches before it (see `order`): not of threads, workers, processes or of what was read before.
+Grain reads positions of the stream; the content of a position is a pure function of the seed and one integer, the
+number of global batches before it (see `order`). It does not depend on threads, workers, processes or earlier reads.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
-"""Facts of a video stream: which one is shown, its orientation, pixel shape, frame rates and stated length.
+"""Properties of a video stream: stream selection, orientation, pixel aspect ratio, frame rates and stated duration.
 
-Time stamps and durations come from the packets (see `packets`). What the container's header says beside them is used
-where packets cannot know it, and to find out that a file was cut short.
+Time stamps and durations come from the packets (see `packets`). The container's header is used only for what packets
+do not contain, and to detect truncated files.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""What shall be predicted of a clip? Answers and action labels by their numbers, as the prepared dataset lists them."""
+"""Classification labels of a clip: class indices of answers and actions in the order of the prepared dataset."""
 
 import json
 from collections.abc import Mapping, Sequence

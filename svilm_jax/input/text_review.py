@@ -1,4 +1,4 @@
-"""Review of a text as a model reads it: words that its vocabulary lacks, pieces that are cut, characters repaired."""
+"""Review of a text as a model reads it: out-of-vocabulary words, truncated tokens, repaired characters."""
 
 import dataclasses
 

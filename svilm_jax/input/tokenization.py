@@ -1,4 +1,4 @@
-"""Which numbers stand for a sentence? WordPiece and SentencePiece vocabularies behind one interface."""
+"""Tokenizers: WordPiece and SentencePiece vocabularies behind one interface."""
 
 import abc
 import hashlib

@@ -1,4 +1,4 @@
-"""Listing of the video files below a folder, with an account of those that cannot be used."""
+"""Recursive listing of the video files in a folder, with a report of those that cannot be used."""
 
 import os
 from collections.abc import Callable, Iterator

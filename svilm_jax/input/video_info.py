@@ -1,4 +1,4 @@
-"""Types that describe videos: stream facts, decoded frames, limits, and the error of an unusable file."""
+"""Types that describe videos: stream properties, decoded frames, limits, and the error of an unusable file."""
 
 import dataclasses
 from collections.abc import Sequence

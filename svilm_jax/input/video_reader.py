@@ -1,4 +1,4 @@
-"""Reader of one open video file: frames in order of presentation, decoding no more of them than needed."""
+"""Reader of one open video file: yields frames in presentation order and decodes no more of them than needed."""
 
 import bisect
 import itertools

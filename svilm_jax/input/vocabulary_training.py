@@ -1,7 +1,7 @@
-"""Which pieces of words should a vocabulary hold? WordPiece learned from sentences, reproducibly.
+"""Deterministic training of a WordPiece vocabulary.
 
-The `tokenizers` package has a trainer too, but its ties fall as its hash tables happen to be ordered: two runs over
-the same captions gave two vocabularies, and then a checkpoint's tokens would not be those of a dataset prepared again.
+The trainer of the `tokenizers` package breaks ties in hash-table order: two runs over the same captions gave two
+vocabularies, so the tokens of a checkpoint would not match those of a dataset that is prepared again.
 """
 
 import collections

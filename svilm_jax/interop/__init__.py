@@ -1,1 +1,1 @@
-"""Weights in and out: public towers, folders that anybody can read, programs that run without this package."""
+"""Interoperability: import of public weights, portable model directories, and export of standalone programs."""

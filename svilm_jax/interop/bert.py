@@ -1,4 +1,4 @@
-"""How does a BERT of Hugging Face become the text tower? BERT-base, MiniLM and others of that architecture."""
+"""Import of Hugging Face BERT weights (BERT-base, MiniLM and other models of that architecture) into the text tower."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How does a ViT of big_vision (*.npz) or a ViViT of scenic (msgpack) become the video tower? Both come from Flax."""
+"""Import of Flax weights into the video tower: big_vision ViT (*.npz) and scenic ViViT (msgpack)."""
 
 import functools
 import math

@@ -1,12 +1,12 @@
-"""What is a model outside of training? A folder that plain NumPy reads.
+"""Portable model directory, readable with plain NumPy.
 
-    config.json          the config, the tokenizer's file, where it comes from, what it reached, and the fingerprint of
-                         parameters, model config and tokenizer, which is checked when the folder is read
+    config.json          the config, the tokenizer's file name, the origin, the metrics reached, and the fingerprint of
+                         parameters, model config and tokenizer, which is verified when the folder is read
     model.safetensors    every parameter under its name, float32 or bfloat16
     vocab.txt, tokenizer.json or tokenizer.model
     README.md            the model card
 
-`svilm export` writes it from a checkpoint, `svilm import` from the weights of others; `svilm_jax.load` reads it.
+`svilm export` writes it from a checkpoint, `svilm import` from external weights; `svilm_jax.load` reads it.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""How does a model start from public weights? A config's model, its towers filled, the rest fresh; nothing unnamed."""
+"""Import of public weights into a config's model: fills its towers, initializes the rest, reports every parameter."""
 
 import dataclasses
 from collections.abc import Mapping

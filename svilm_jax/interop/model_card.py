@@ -1,4 +1,4 @@
-"""What should somebody know who finds a model folder? The text of its README.md."""
+"""Model card: the README.md of an exported model directory."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,16 +1,16 @@
-"""How does a tower run where there is no JAX at all? As an ONNX file, held against JAX before anyone gets it.
+"""ONNX export of the towers, verified against JAX before the files are published.
 
-By jax2onnx, which is not among the locked requirements: 0.17 asks for orbax-checkpoint below 0.11.37, which training is
-long past. So it lives in an environment of its own, in which `svilm_jax.load` reads an exported folder
-(requirements/onnx.in); JAX 0.10.2 on Python 3.11 and JAX 0.12.0 on 3.12 both work.
+The export uses jax2onnx, which is not among the locked requirements: version 0.17 requires orbax-checkpoint below
+0.11.37, and training needs a later one. It is installed in a separate environment, in which `svilm_jax.load` reads an
+exported folder (requirements/onnx.in); JAX 0.10.2 on Python 3.11 and JAX 0.12.0 on 3.12 both work.
 
-What jax2onnx 0.17.1 cannot take of our models, and what is done about it here:
+Limitations of jax2onnx 0.17.1 with these models, and the workarounds here:
 
-- layer norms called with a mask, since it swaps the call for its own: functions are traced before it sees them;
-- nested functions of JAX 0.12 (it looks for `jax.core.ClosedJaxpr`), and so scans: they are put in their callers'
-  place, and layers are written out.
+- layer norms called with a mask, since it replaces the call by its own: functions are traced before it sees them;
+- nested functions of JAX 0.12 (it looks for `jax.core.ClosedJaxpr`), and therefore scans: they are inlined into their
+  callers, and layers are unrolled.
 
-Files are float32: what bfloat16 would give was not tried.
+Files are float32; bfloat16 has not been tried.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Which pixels does a tower expect? Their mean and deviation, and how to give it ours instead."""
+"""Pixel normalization of a source tower (mean and standard deviation), and its conversion to this project's."""
 
 import dataclasses
 from pathlib import Path

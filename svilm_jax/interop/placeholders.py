@@ -1,4 +1,4 @@
-"""Reasons why a file of weights cannot be read, in terms of what the file is instead."""
+"""Explanations of why a weight file cannot be read, in terms of what the file actually is."""
 
 from pathlib import Path
 

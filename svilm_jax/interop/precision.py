@@ -1,4 +1,4 @@
-"""What does a smaller number format cost? Embeddings with rounded parameters beside those of the model."""
+"""Rounding error of reduced-precision parameters, measured on embeddings."""
 
 import dataclasses
 

@@ -1,7 +1,7 @@
-"""Which functions leave the package as programs? The two towers, and both with the similarity of all pairs.
+"""Functions that are exported as programs: both towers, and both together with the similarity of all pairs.
 
-What is written of them (StableHLO, ONNX, a SavedModel) is told apart by the file formats alone: all take the same
-inputs under the same names and give the same outputs.
+The exported forms (StableHLO, ONNX, SavedModel) differ only in file format: all take the same inputs under the same
+names and give the same outputs.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""What lies in a file or folder of public weights? Arrays by name, the config beside them, and who can convert them."""
+"""Readers of public weight files and folders: arrays by name, the accompanying config, and the matching converter."""
 
 import zipfile
 import zlib

@@ -1,7 +1,8 @@
-"""How does a foreign model's array become one of ours? Named rules, and nothing passes unnamed.
+"""Rules that map the arrays of a source checkpoint to parameters of this project's towers.
 
-Every array of the source is used or dropped by a rule, every target is given; what no rule knows stops the import.
-Targets are those of one tower with its layers apart (`layers.3.mlp.up.kernel`); `towers.py` stacks them.
+Every source array must be used or explicitly dropped by a rule, and every target must be filled; an array that no rule
+matches stops the import. Targets are those of one tower with its layers apart (`layers.3.mlp.up.kernel`); `towers.py`
+stacks them.
 """
 
 import dataclasses

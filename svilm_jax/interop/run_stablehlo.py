@@ -1,4 +1,4 @@
-"""How is one of these programs run? With JAX and NumPy alone; nothing of the package that wrote it.
+"""Runner for the exported programs, with JAX and NumPy only; it does not import the package that wrote them.
 
     pip install jax numpy flatbuffers          # jax[cuda12] for a GPU, jax[tpu] for a TPU
     python run_stablehlo.py both.stablehlo --batch 4                             # random inputs
@@ -7,22 +7,22 @@
     program = jax.export.deserialize(bytearray(open("both.stablehlo", "rb").read()))
     outputs = jax.jit(program.call)(video, tokens, mask)                         # name -> array
 
-What goes in (programs.json beside this file has the numbers, and those of outputs):
+Inputs (programs.json next to this file has their sizes, and those of the outputs):
 
-video   uint8 [b, T, H, W, 3], RGB, channels last, values 0 to 255. No mean, no deviation, no division by 255: the
-        program does that. T frames stand for a clip: the middles of T equal parts of it, in their order. Of each
-        frame the model takes the largest square in the middle, scaled to H = W pixels.
-tokens  int32 [n, L], a sentence a row: `first_id`, the ids of its pieces, `end_id`, then `pad_id` up to L. A sentence
-        of more than L - 2 pieces loses the last of them and keeps `end_id`. Ids are those of the tokenizer's files in
-        this folder (vocab.txt and tokenizer.json: `tokenizers.Tokenizer`, WordPiece; *.model: SentencePiece), which
-        lower-cases first where programs.json says so. A phrase ("a red ball") is put into the first of `prompts`.
-mask    bool [n, L], True where a token is none of the padding: `tokens != pad_id`.
+video   uint8 [b, T, H, W, 3], RGB, channels last, values 0 to 255, without mean, standard deviation or division by 255:
+        the program normalizes. A clip is represented by T frames, at the centers of T equal segments, in temporal
+        order. Of each frame the model takes the largest central square, scaled to H = W pixels.
+tokens  int32 [n, L], one sentence per row: `first_id`, the ids of its tokens, `end_id`, then `pad_id` up to L. A
+        sentence of more than L - 2 tokens is truncated at the end and keeps `end_id`. Ids are those of the tokenizer
+        files in this folder (vocab.txt and tokenizer.json: `tokenizers.Tokenizer`, WordPiece; *.model: SentencePiece),
+        with lower-casing where programs.json says so. A phrase ("a red ball") is put into the first of `prompts`.
+mask    bool [n, L], True for tokens that are not padding: `tokens != pad_id`.
 
-What comes out is float32. Embeddings are L2-normalised: the product of two is their cosine, `similarity` of `both` that
-of all pairs [b, n]. softmax(similarity * logit_scale) over n are probabilities of the sentences, given each clip.
-`group_embedding` [b, M, C] are the parts of a clip that the model found, in the space of phrases.
+Outputs are float32. Embeddings are L2-normalized, so that the dot product of two is their cosine; `similarity` of
+`both` is that of all pairs [b, n]. softmax(similarity * logit_scale) over n gives the probabilities of the sentences
+for each clip. `group_embedding` [b, M, C] holds the embeddings of a clip's groups in the space of phrases.
 
-b and n are whatever you give. A program is compiled once for every pair of them: pad to few sizes.
+b and n can be any size. A program is compiled once for each pair of sizes: pad to a few fixed sizes.
 """
 
 import argparse

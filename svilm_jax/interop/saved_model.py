@@ -1,8 +1,8 @@
-"""How do the programs run in TensorFlow, and in what serves its models? As a SavedModel, held against JAX at once.
+"""TensorFlow SavedModel export of the programs, verified against JAX on export.
 
-By jax2tf, which comes with JAX; TensorFlow is an extra. Inside are the same StableHLO programs, so reading the folder
-takes a TensorFlow with XLA, and neither JAX nor this package. It must be young enough for the JAX that wrote it:
-TensorFlow 2.21 reads JAX 0.10.2 and not 0.12.0, whose programs ask for their sizes in a newer StableHLO.
+The export uses jax2tf, which is part of JAX; TensorFlow is an optional extra. A SavedModel contains the same StableHLO
+programs, so reading it takes a TensorFlow with XLA, and neither JAX nor this package. TensorFlow must be recent enough
+for the JAX that wrote it: TensorFlow 2.21 reads JAX 0.10.2 but not 0.12.0, which encodes sizes in a newer StableHLO.
 
     model = tensorflow.saved_model.load("saved_model")
     model.signatures["video_tower"](video=clips)["embedding"]

@@ -1,4 +1,4 @@
-"""What does a foreign tower say of itself? Its arrays under our names, and its architecture."""
+"""Description of a source tower: its arrays under this project's names, and its architecture."""
 
 import dataclasses
 import math

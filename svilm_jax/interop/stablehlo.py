@@ -1,12 +1,12 @@
-"""How is a model run by whoever has JAX and not this package? StableHLO programs with the parameters inside.
+"""StableHLO export: programs with embedded parameters that run with JAX and without this package.
 
     video_tower.stablehlo, text_tower.stablehlo, both.stablehlo
-    programs.json       inputs, outputs and size of each, the tokenizer's ids, and what wrote them
-    run_stablehlo.py    runs one; its text says what pixels and token ids are
+    programs.json       inputs, outputs and sizes of each, special token ids, and the versions that wrote them
+    run_stablehlo.py    runs one; its docstring specifies pixels and token ids
     vocab.txt, ...      the tokenizer's files
 
-One file serves CPU, NVIDIA GPU and TPU and every batch size (`jax.export`). How long it does is JAX's promise: what
-one release writes, later ones read for at least six months.
+One file serves CPU, NVIDIA GPU and TPU and every batch size (`jax.export`). Compatibility is as guaranteed by JAX:
+later releases read the files for at least six months.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""How does a foreign tower fill one of ours? Layers stacked by stage, with every shape checked on both sides."""
+"""Transfer of a source tower's parameters into this project's towers: layers stacked by stage, every shape checked."""
 
 import dataclasses
 import itertools

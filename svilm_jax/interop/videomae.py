@@ -1,4 +1,4 @@
-"""How does a VideoMAE become the video tower? As Hugging Face has it, or with the fused arrays of its authors."""
+"""Import of VideoMAE weights into the video tower: Hugging Face checkpoints and the authors' fused format."""
 
 import re
 from collections.abc import Mapping

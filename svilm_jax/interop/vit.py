@@ -1,4 +1,4 @@
-"""How does a ViT of Hugging Face become the video tower? Under the names of its files, or of transformers 5."""
+"""Import of Hugging Face ViT weights into the video tower, under file names or transformers 5 names."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How does a ViViT of Hugging Face become the video tower? Joint space-time attention over tubelets, as here."""
+"""Import of Hugging Face ViViT weights (joint space-time attention over tubelets) into the video tower."""
 
 from collections.abc import Mapping
 from pathlib import Path

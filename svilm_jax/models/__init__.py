@@ -1,4 +1,4 @@
-"""The model, arrays to arrays: start with `svilm.py`; sizes stand in `variants.py`, results in `outputs.py`."""
+"""Model code, arrays in and arrays out: start with `svilm.py`; sizes are in `variants.py`, outputs in `outputs.py`."""
 
 from svilm_jax.models.outputs import Outputs, VideoOutputs
 from svilm_jax.models.svilm import SVILM, build_model

@@ -1,4 +1,4 @@
-"""How do tokens attend to tokens? One function with several implementations, and the multi-head module around it."""
+"""Dot-product attention with several implementations, and the multi-head attention module."""
 
 import functools
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from svilm_jax.models.linear import Linear
 from svilm_jax.models.splash import splash
 from svilm_jax.parallel import constrain, layout, platform
 
-# Names of the axes of sequences and of tokens, such as ("batch", "seq").
+# Logical names of the sequence and token axes, such as ("batch", "seq").
 Axes = tuple[str | None, str | None]
 
-# Keys from which the flash kernel pays on a TPU; shorter rows (sentences) fit into fast memory as they are [C].
+# Number of keys above which the flash kernel is faster on a TPU; shorter rows (sentences) fit into fast memory [C].
 SPLASH_KEYS = 512
-# Likewise on a GPU: below, XLA's fused softmax is as fast, takes any mask, and compiles without cuDNN's planner [C].
+# Likewise on a GPU: below it, XLA's fused softmax is as fast, takes any mask, and compiles without cuDNN's planner [C].
 CUDNN_KEYS = 256
 
 
@@ -31,19 +31,19 @@ def attend(
     implementation: str = "auto",
     axes: Axes = ("batch", None),
 ) -> jax.Array:
-    """softmax(q kᵀ / √d) v, the softmax in float32.
+    """Computes softmax(q kᵀ / √d) v, with the softmax in float32.
 
     Args:
       query: [B, N, H, d].
       key, value: [B, S, H, d].
-      mask: bool [B, S], False where a key is padding; every row needs one True.
+      mask: bool [B, S], False where a key is padding; every row needs at least one True.
       implementation: `xla` is the reference; `cudnn` needs an NVIDIA GPU and 16-bit inputs; `splash` is JAX's flash
-        kernel for TPUs; `rowwise` goes through clips and heads one at a time and keeps no scores for the backward
-        pass, which is the fastest on CPU; `auto` chooses by device.
-      axes: of queries. Where their tokens are spread over devices, each gets all keys and values for its own.
+        kernel for TPUs; `rowwise` processes one clip and head at a time and stores no scores for the backward pass,
+        which is the fastest on CPU; `auto` chooses by device.
+      axes: logical axes of the queries. Where their tokens are sharded, every device gets all keys and values.
 
     Returns:
-      [B, N, H, d] of the query's dtype.
+      [B, N, H, d] in the dtype of the query.
     """
     if implementation == "auto":
         implementation = _choose(query, key)
@@ -52,7 +52,7 @@ def attend(
     if implementation == "xla" or mesh.empty or mesh.size == 1:
         key, value = constrain(key, *of_keys), constrain(value, *of_keys)
         return _KERNELS[implementation](query, key, value, mask)
-    # A kernel does not know of the mesh: every device runs it on its own clips, heads and queries.
+    # A kernel is not aware of the mesh: every device runs it on its own clips, heads and queries.
     rows, keys = layout(query.shape, of_queries, mesh), layout(key.shape, of_keys, mesh)
     given = () if mask is None else (mask,)
     specs = (rows, keys, keys, *(layout(m.shape, (axes[0], None), mesh) for m in given))
@@ -78,7 +78,7 @@ def _xla(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | N
 
 
 def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """Flash attention of cuDNN, which takes even lengths alone, and a mask as a bias given in full."""
+    """Computes flash attention by cuDNN, which requires even lengths, and a mask in the form of a full bias."""
     batch, queries, keys = query.shape[0], query.shape[1], key.shape[1]
     even = lambda x: jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0)))  # noqa: E731
     options: dict[str, Any] = {}
@@ -104,7 +104,7 @@ def _rowwise(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array
         q, k, v, keep = row
         scores = jnp.where(keep, (q @ k.T).astype(jnp.float32) * depth**-0.5, -1e30)  # [N, S]
         weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
-        # Dividing the product and not the weights: N·d divisions in place of N·S.
+        # Divides the product and not the weights: N·d divisions instead of N·S.
         return ((weights.astype(v.dtype) @ v) / weights.sum(axis=-1, keepdims=True)).astype(v.dtype)
 
     mixed = jax.lax.map(one, (rows(query), rows(key), rows(value), jnp.repeat(mask, heads, axis=0)))
@@ -121,7 +121,7 @@ _KERNELS: dict[str, Callable[..., jax.Array]] = {
 
 
 class Attention(nnx.Module):
-    """Multi-head attention; self-attention when no context is given."""
+    """Multi-head attention; self-attention if no context is given."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class Attention(nnx.Module):
         rngs: nnx.Rngs,
     ):
         if width % heads:
-            raise ConfigError(f"width {width} does not divide into {heads} heads")
+            raise ConfigError(f"width {width} is not divisible by {heads} heads")
         self.heads, self.implementation, self.axes = heads, implementation, axes
 
         def projection() -> Linear:

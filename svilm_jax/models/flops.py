@@ -1,7 +1,7 @@
-"""How much arithmetic does a model need? Counted by hand from a config: two operations a multiply-add.
+"""Analytic FLOP count of a model config: one multiply-add is two operations.
 
-Matrix products only. Norms, softmax and activations are a few percent of a step and are left out, as is usual where
-model FLOPs utilisation (MFU) is quoted; what rematerialisation computes twice is not counted either.
+Matrix products only. Norms, softmax and activations are a few percent of a step and are left out, as is customary for
+model FLOPs utilization (MFU); recomputation by rematerialization is not counted either.
 """
 
 import math
@@ -12,7 +12,7 @@ from svilm_jax.models.variants import Size, tower_sizes
 
 
 def video_flops(config: ModelConfig) -> float:
-    """One clip, forward."""
+    """Returns the forward FLOPs of one clip."""
     size, _ = tower_sizes(config)
     times, rows, columns = token_grid(config.video)
     tokens, groups, width = times * rows * columns, config.grouping.num_groups, size.width
@@ -21,8 +21,8 @@ def video_flops(config: ModelConfig) -> float:
     patches = sum(2 * tokens * math.prod(layer) for layer in embedding_layers(config.video, width))
     block = (
         2 * groups * width * (2 * width)  # cross-attention: queries and output, on groups
-        + 2 * tokens * width * (2 * width)  # its keys and values, on video tokens
-        + 4 * groups * tokens * width  # its two products
+        + 2 * tokens * width * (2 * width)  # its keys and values, over video tokens
+        + 4 * groups * tokens * width  # its two attention products
         + 2 * (2 * groups * width * 2 * ratio * width)  # two MLPs on groups
         + 2 * groups * width * (2 * width)  # assignment query, and the output of the update
         + 2 * tokens * width * (2 * width)  # assignment key and value
@@ -35,22 +35,22 @@ def video_flops(config: ModelConfig) -> float:
 
 
 def text_flops(config: ModelConfig, length: int) -> float:
-    """One sentence of `length` tokens, forward."""
+    """Returns the forward FLOPs of one sentence of `length` tokens."""
     _, size = tower_sizes(config)
     layers = size.layers * layer_flops(size, length, config.text.mlp_ratio)
     return layers + 2 * size.width * config.embed_dim
 
 
 def layer_flops(size: Size, tokens: int, mlp_ratio: float) -> float:
-    """One transformer layer: four projections, the MLP, and the two products of attention."""
+    """Returns the FLOPs of one transformer layer: four projections, the MLP, and the two products of attention."""
     linear = 2 * tokens * size.width * (4 * size.width + 2 * mlp_ratio * size.width)
     return linear + 4 * tokens * tokens * size.width
 
 
 def train_flops(config: ModelConfig, nouns: int, sentences: int = 1) -> float:
-    """One clip with so many phrases and sentences, forward and backward (twice the forward).
+    """Returns the FLOPs of one clip with the given phrases and sentences, forward and backward (twice the forward).
 
-    Heads are left out: next to the towers they are a percent or two.
+    Heads are left out: compared with the towers they are one or two percent.
     """
     text = config.text
     forward = (
@@ -62,7 +62,7 @@ def train_flops(config: ModelConfig, nouns: int, sentences: int = 1) -> float:
 
 
 def task_flops(config: Config) -> float:
-    """One clip of a config's task, forward and backward; 0 for localisation, which is not counted."""
+    """Returns the training FLOPs of one clip of a config's task; 0 for localization, which is not counted."""
     if config.task == "localization":
         return 0.0
     given = config.input

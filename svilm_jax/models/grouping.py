@@ -1,7 +1,7 @@
-"""How do video tokens gather into groups? The grouping block: k-means-style attention (METHOD 1.1).
+"""Grouping block: assigns video tokens to group tokens by k-means-style attention (METHOD 1.1).
 
-In the manner of GroupViT (arXiv 2202.11094): every video token is assigned to one group, and every group becomes the
-mean of its tokens.
+As in GroupViT (arXiv 2202.11094), every video token is assigned to one group, and every group becomes the mean of its
+tokens.
 """
 
 import jax
@@ -14,14 +14,14 @@ from svilm_jax.models.transformer import MLP, LayerNorm
 
 
 def assign(logits: jax.Array, kind: str, *, train: bool, rng: jax.Array | None = None) -> jax.Array:
-    """Assignment of every token over the groups.
+    """Assigns every token to the groups.
 
     Args:
       logits: float32 [B, M, N], affinity of group m to token n.
-      kind: `hard`, one-hot of the largest, with the gradient of the softmax (straight through); `gumbel`, the same
-        with Gumbel(0, 1) noise in training; `soft`, the softmax itself.
-      train: noise and straight-through only matter in training; in evaluation hard and gumbel take the argmax.
-      rng: key, needed for `gumbel` in training.
+      kind: `hard`, one-hot of the argmax, with the gradient of the softmax (straight-through); `gumbel`, the same with
+        Gumbel(0, 1) noise in training; `soft`, the softmax itself.
+      train: noise and straight-through only apply in training; in evaluation hard and gumbel take the argmax.
+      rng: key, required for `gumbel` in training.
 
     Returns:
       float32 [B, M, N], summing to one over M for every token.
@@ -38,7 +38,7 @@ def assign(logits: jax.Array, kind: str, *, train: bool, rng: jax.Array | None =
 
 
 class GroupingBlock(nnx.Module):
-    """Updates group tokens from video tokens and returns the affinities. Video tokens pass unchanged."""
+    """Updates group tokens from video tokens and returns the affinities. Video tokens are unchanged."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class GroupingBlock(nnx.Module):
         logits = jnp.einsum("bmd,bnd->bmn", query, key, preferred_element_type=jnp.float32)
         logits = logits * groups.shape[-1] ** -0.5  # [B, M, N]
         weights = assign(logits, self.assignment, train=train, rng=rng)
-        # A mean over the tokens of each group; the 1 keeps a group without tokens finite (METHOD 1.1, step 4).
+        # Mean over the tokens of each group; the 1 keeps a group without tokens finite (METHOD 1.1, step 4).
         update = jnp.einsum("bmn,bnd->bmd", weights.astype(self.dtype), self.value(x))
         update = update / (weights.sum(axis=2, keepdims=True) + 1).astype(self.dtype)
 

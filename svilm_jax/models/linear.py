@@ -1,4 +1,4 @@
-"""What is a linear layer here? One matrix product over flattened rows, whatever the leading axes."""
+"""Linear layer: one matrix product over flattened leading axes."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ from flax import nnx
 
 
 class Linear(nnx.Linear):
-    """y = x W + b over the last axis, with the logical axes of W, whose variance at the start is `gain` / rows.
+    """y = x W + b over the last axis; W has logical axis names and an initial variance of `gain` / rows.
 
     Leading axes are flattened first: the gradient of W is then a single matrix product, where a product that
     contracts two axes makes XLA on CPU transpose both operands (2.5 times slower for 64 x 296 rows of 128).
@@ -31,7 +31,7 @@ class Linear(nnx.Linear):
             dtype=dtype,
             rngs=rngs,
             kernel_metadata={"axes": axes},
-            # A bias that follows a sharded axis is sharded with it; one of the model's width is left whole.
+            # A bias along a sharded axis is sharded with it; one along the model's width is replicated.
             bias_metadata={"axes": (axes[1] if axes[1] in ("heads", "mlp") else "norm",)},
         )
 

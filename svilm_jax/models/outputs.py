@@ -1,4 +1,4 @@
-"""What do the towers return? One frozen pytree each, which objectives, evaluators and reports read."""
+"""Outputs of the towers: one frozen pytree each, read by objectives, evaluators and reports."""
 
 import dataclasses
 from collections.abc import Collection
@@ -11,17 +11,17 @@ import jax.numpy as jnp
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class VideoOutputs:
-    """What the video tower knows of a batch of clips.
+    """Outputs of the video tower for a batch of clips.
 
     Attributes:
-      tokens: [B, Nt, Ns, D] final video tokens by time index and position.
+      tokens: [B, Nt, Ns, D] final video tokens by temporal index and position.
       group_tokens: [B, M, D] final group tokens.
-      logits: one [B, M, Nt, h, w] float32 array a grouping block, the affinity of every group to every token.
+      logits: one [B, M, Nt, h, w] float32 array per grouping block, the affinity of every group to every token.
       assignments: the same shapes, softmax of `logits` over the groups (always soft, whatever training uses).
-      embedding: [B, C] clip embedding, L2-normalised, float32.
-      group_embedding: [B, M, C] group embeddings, L2-normalised, float32.
-      time_embedding: [B, Nt, C] the mean of the tokens of each time index in the joint space, float32, not
-        normalised: their mean over time is what `embedding` normalises. None where `clip_pool` is not `tokens`.
+      embedding: [B, C] clip embedding, L2-normalized, float32.
+      group_embedding: [B, M, C] group embeddings, L2-normalized, float32.
+      time_embedding: [B, Nt, C] the mean of the tokens of each temporal index in the joint space, float32, not
+        normalized: `embedding` is the normalized mean of them over time. None where `clip_pool` is not `tokens`.
     """
 
     tokens: jax.Array
@@ -34,26 +34,26 @@ class VideoOutputs:
 
     @property
     def time_tokens(self) -> jax.Array:
-        """z_j, the means of the tokens over positions, float32 [B, Nt, D] (METHOD 1.3, step 3)."""
+        """z_j, the mean of the tokens over positions, float32 [B, Nt, D] (METHOD 1.3, step 3)."""
         return self.tokens.astype(jnp.float32).mean(axis=2)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Outputs:
-    """What the whole model knows of a batch: input to every objective.
+    """Outputs of the whole model for a batch: input of every objective.
 
     Attributes:
       video: see `VideoOutputs`.
-      text_embedding: [B, C] caption embeddings, L2-normalised, float32.
-      noun_embedding: [B, K, C] embeddings of the prompted noun phrases, L2-normalised, float32; rows whose
+      text_embedding: [B, C] caption embeddings, L2-normalized, float32.
+      noun_embedding: [B, K, C] embeddings of the prompted noun phrases, L2-normalized, float32; rows whose
         `noun_mask` is False hold the embedding of padding and must not be read.
       logit_scale: scalar, 1/temperature of the global contrast, already clamped.
-      sentence_embedding: [B, S, C] embeddings of the timed sentences, L2-normalised, float32; rows whose
+      sentence_embedding: [B, S, C] embeddings of the timed sentences, L2-normalized, float32; rows whose
         `sentence_mask` is False must not be read.
-      scores: float32 [B, classes] of the task head.
+      scores: float32 [B, classes] logits of the task head.
 
-    What a batch gives nothing for is None: `noun_embedding` without phrases, `scores` without a head.
+    Fields for which a batch has no input are None: `noun_embedding` without phrases, `scores` without a head.
     """
 
     video: VideoOutputs
@@ -64,17 +64,17 @@ class Outputs:
     scores: jax.Array | None = None
 
 
-# What is there however little is kept.
+# Fields that are always kept.
 _ALWAYS = ("logit_scale",)
 
 
 def keep_only(outputs: Any, names: Collection[str]) -> Any:
-    """The same outputs without what nobody reads, for whoever has to hold them for a long time.
+    """Returns the outputs with all fields removed that nobody reads, to hold them in less memory.
 
     Args:
-      outputs: `Outputs`; those of another model come back whole.
-      names: fields of `Outputs`, and of its video as `video.NAME`. `video.time_tokens` keeps of the tokens their means
-        over positions, [B, Nt, 1, D] float32; everything that is not named becomes None.
+      outputs: `Outputs`; those of another model are returned unchanged.
+      names: fields of `Outputs`, and of its video as `video.NAME`. `video.time_tokens` keeps only the means of the
+        tokens over positions, [B, Nt, 1, D] float32; everything that is not named becomes None.
     """
     if not isinstance(outputs, Outputs):
         return outputs

@@ -1,4 +1,4 @@
-"""How do a module and its parameters come apart? Parameters are a nested dict of arrays everywhere outside models."""
+"""Separation of modules and parameters: outside the models, parameters are a nested dict of arrays."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,17 +17,17 @@ HEAD = "head."  # name prefix of the parameters of a task head
 
 
 def abstract_model(config: Config, vocab_size: int) -> tuple[nnx.GraphDef, nnx.State]:
-    """Structure and shapes without memory."""
+    """Returns the structure and shapes of a model without allocating memory."""
     return nnx.split(nnx.eval_shape(lambda: build_model(config, vocab_size)), nnx.Param)
 
 
 def parameters(model: SVILM) -> Params:
-    """The arrays of a model."""
+    """Returns the arrays of a model."""
     return nnx.to_pure_dict(nnx.state(model, nnx.Param))
 
 
 def bind(graphdef: nnx.GraphDef, abstract: nnx.State, params: Params) -> SVILM:
-    """A model that computes with `params`; cheap, made inside each traced function."""
+    """Returns a model that computes with `params`; cheap, called inside each traced function."""
     state = jax.tree.map(
         lambda variable, value: variable.replace(value),
         abstract,
@@ -38,7 +38,7 @@ def bind(graphdef: nnx.GraphDef, abstract: nnx.State, params: Params) -> SVILM:
 
 
 def fingerprint(params: Params) -> str:
-    """12 hex digits that change with any number of any array."""
+    """Returns 12 hex digits that change with any value of any array."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
         digest.update(np.asarray(leaf).tobytes())
@@ -46,17 +46,17 @@ def fingerprint(params: Params) -> str:
 
 
 def named(params: Params) -> dict[str, Any]:
-    """Name -> array, in the order of `jax.tree.leaves`; a name is the way to its array, parts joined by dots."""
+    """Returns name -> array, in the order of `jax.tree.leaves`; a name is the path to its array, joined by dots."""
     return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-    """The name of the array at a path of `jax.tree_util`."""
+    """Returns the name of the array at a path of `jax.tree_util`."""
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def unnamed(arrays: Mapping[str, Any]) -> Params:
-    """The nested dict of which `named` gives these; parts that are numbers are places in a list of modules."""
+    """Returns the nested dict that `named` flattens; numeric path components are positions in a list of modules."""
     params: dict[Any, Any] = {}
     for name, array in arrays.items():
         *way, last = (int(part) if part.isdigit() else part for part in name.split("."))
@@ -68,5 +68,5 @@ def unnamed(arrays: Mapping[str, Any]) -> Params:
 
 
 def count(params: Params) -> int:
-    """Numbers in all arrays."""
+    """Returns the total number of elements of all arrays."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

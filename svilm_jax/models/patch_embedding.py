@@ -1,10 +1,10 @@
-"""How does a clip become tokens? Tubelets cut from the pixels and one linear map, or a convolutional stem.
+"""Patch embedding of a clip: tubelets with one linear map, or a convolutional stem.
 
-In place of the linear map the stem has some convolutions over the frames of a tubelet at once, as in arXiv 2106.14881
-without its norms: first small squares side by side, then kernels of twice their stride. What lies across the border of
-two patches, and most outlines and motions do, is then seen before attention has to find it: a model trained from
-nothing on few clips learns shapes and motions sooner (experiments/README.md). Tokens keep their places: with strides
-(4, 2, 2) one sees 12 pixels beyond its patch of 16, on every side.
+The stem replaces the linear map by several convolutions over the frames of a tubelet at once, as in arXiv 2106.14881
+without its norms: first non-overlapping small patches, then kernels of twice their stride. It sees across the borders
+of patches, where most outlines and motions lie, before attention has to: a model trained from scratch on few clips
+learns shapes and motions sooner (experiments/README.md). The positions of tokens are unchanged: with strides (4, 2, 2)
+a token sees 12 pixels beyond its patch of 16 on every side.
 """
 
 import math
@@ -17,33 +17,33 @@ from svilm_jax.config import ConfigError, VideoConfig
 from svilm_jax.models.linear import Linear
 from svilm_jax.models.transformer import ACTIVATIONS
 
-# Means and standard deviations of ImageNet's channels, on pixels in [0, 1]: what public video ViTs were trained with.
+# ImageNet channel means and standard deviations for pixels in [0, 1], as used by public video ViTs.
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
 
-STEM_WIDTH = 32  # outputs of the stem's first layer; each further one has twice as many, the last the width [C]
+STEM_WIDTH = 32  # output channels of the stem's first layer; doubled by each further one, the last has the width [C]
 
 
 def token_grid(config: VideoConfig) -> tuple[int, int, int]:
-    """Time indices, rows and columns of tokens: (Nt, H/p, W/p).
+    """Returns the number of temporal indices, rows and columns of tokens: (Nt, H/p, W/p).
 
     Raises:
-      ConfigError: frames or size do not divide by the tubelet.
+      ConfigError: frames or size are not divisible by the tubelet.
     """
     t, ph, pw = config.tubelet
     if config.frames % t or config.size % ph or config.size % pw:
         raise ConfigError(
-            f"config.model.video: {config.frames} frames of {config.size}x{config.size} do not divide into tubelets "
+            f"config.model.video: {config.frames} frames of {config.size}x{config.size}: not divisible into tubelets "
             f"of {t}x{ph}x{pw} (frames, height, width)"
         )
     return config.frames // t, config.size // ph, config.size // pw
 
 
 def embedding_layers(config: VideoConfig, width: int) -> list[tuple[int, int, int]]:
-    """(places a tubelet, inputs, outputs) of each matrix product of the embedding; the last gives the `width`.
+    """Returns (positions per tubelet, inputs, outputs) of each matrix product; the last one outputs the `width`.
 
     Raises:
-      ConfigError: the stem's strides do not make up a patch.
+      ConfigError: the product of the stem's strides is not the patch size.
     """
     t, ph, pw = config.tubelet
     if not config.stem:
@@ -63,7 +63,7 @@ def embedding_layers(config: VideoConfig, width: int) -> list[tuple[int, int, in
 
 
 def cut_tubelets(video: jax.Array, tubelet: tuple[int, int, int]) -> jax.Array:
-    """[B, T, H, W, 3] -> [B, Nt, Ns, t*p*p*3], the pixels of a tubelet frame by frame and row by row."""
+    """Rearranges [B, T, H, W, 3] -> [B, Nt, Ns, t*p*p*3], the pixels of a tubelet by frame, then by row."""
     batch, frames, height, width, channels = video.shape
     t, ph, pw = tubelet
     rows, columns = height // ph, width // pw
@@ -80,7 +80,7 @@ class PatchEmbedding(nnx.Module):
         self.activation = config.activation
         *hidden, (_, inputs, _) = embedding_layers(config, width)
         axes = ("patch", "embed")
-        # Kernels are kept as matrices, as the optimiser takes them.
+        # Kernels are stored as matrices, as the optimizer expects.
         self.stem = nnx.Dict(
             {
                 f"layer{number}": Linear(rows, columns, axes, gain=2.0, dtype=dtype, rngs=rngs)
@@ -92,7 +92,7 @@ class PatchEmbedding(nnx.Module):
     def __call__(self, video: jax.Array) -> jax.Array:
         """uint8 [B, T, H, W, 3], or float in [0, 1] -> [B, Nt, Ns, D]."""
         if not self.strides:
-            # Tubelets are cut while pixels are still bytes: a quarter of the memory moves.
+            # Tubelets are cut while pixels are still bytes, which moves a quarter of the memory.
             return self.linear(normalise_pixels(cut_tubelets(video, self.tubelet), self.dtype))
         batch, frames, height, width, _ = video.shape
         t = self.tubelet[0]
@@ -106,12 +106,12 @@ class PatchEmbedding(nnx.Module):
 
 
 def _kernel(number: int, stride: int) -> int:
-    """The side of the kernel of a layer of the stem, from 1: squares side by side first, then such that overlap."""
+    """Returns the kernel size of stem layer `number`, from 1: first non-overlapping, then overlapping."""
     return stride if number == 1 else 2 * stride
 
 
 def _convolve(x: jax.Array, layer: Linear, stride: int, side: int) -> jax.Array:
-    """[N, h, w, c] -> [N, h/stride, w/stride, c'] by kernels of `side`, with zeros around where they reach over."""
+    """Convolves [N, h, w, c] -> [N, h/stride, w/stride, c'] with kernels of `side`, zero-padded."""
     assert layer.bias is not None
     kernel = layer.kernel[...].astype(x.dtype).reshape(side, side, x.shape[-1], -1)
     around = ((side - stride) // 2,) * 2
@@ -122,7 +122,7 @@ def _convolve(x: jax.Array, layer: Linear, stride: int, side: int) -> jax.Array:
 
 
 def normalise_pixels(pixels: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """[..., n*3], channels last and fastest: uint8 [0, 255] or float [0, 1] -> zero mean, unit variance a channel."""
+    """Normalizes [..., n*3], channels last: uint8 [0, 255] or float [0, 1] -> zero mean, unit variance per channel."""
     scale = 255.0 if pixels.dtype == jnp.uint8 else 1.0
     repeats = pixels.shape[-1] // 3
     mean = jnp.tile(jnp.asarray(PIXEL_MEAN, jnp.float32), repeats)

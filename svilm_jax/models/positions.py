@@ -1,18 +1,18 @@
-"""Where and when is a token? Tables of positions: how they start, and how one grid's become another's."""
+"""Position embeddings: sinusoidal initialization, and resampling from one grid to another."""
 
 import jax
 import jax.numpy as jnp
 
 
 def sinusoids(positions: int, width: int) -> jax.Array:
-    """[positions, width]: sines and cosines of falling frequency (arXiv 1706.03762, section 3.5)."""
-    frequencies = 100.0 ** -(jnp.arange(0, width, 2) / width)  # a hundred positions at most, not ten thousand
+    """Returns [positions, width]: sines and cosines of decreasing frequency (arXiv 1706.03762, section 3.5)."""
+    frequencies = 100.0 ** -(jnp.arange(0, width, 2) / width)  # for at most a hundred positions, not ten thousand
     angles = jnp.arange(positions)[:, None] * frequencies[None]  # [positions, width/2]
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)[:, :width]
 
 
 def grid_sinusoids(rows: int, columns: int, width: int) -> jax.Array:
-    """[rows * columns, width]: one half of the width tells the row, the other the column."""
+    """Returns [rows * columns, width]: one half of the width encodes the row, the other the column."""
     half = width // 2
     down = jnp.repeat(sinusoids(rows, width - half), columns, axis=0)
     across = jnp.tile(sinusoids(columns, half), (rows, 1))
@@ -20,7 +20,7 @@ def grid_sinusoids(rows: int, columns: int, width: int) -> jax.Array:
 
 
 def resample_positions(table: jax.Array, before: tuple[int, ...], after: tuple[int, ...]) -> jax.Array:
-    """[n, D] of a grid `before` as those of a grid `after`: linear along every axis, ends fixed to cell edges."""
+    """Resamples [n, D] from grid `before` to grid `after`: linearly along every axis, aligned at cell edges."""
     if before == after:
         return table
     grid = table.reshape(*before, -1)

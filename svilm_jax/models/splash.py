@@ -1,28 +1,28 @@
-"""How is attention computed on a TPU? By JAX's splash kernel, rows filled up to its blocks and the filling masked."""
+"""Attention on TPU by JAX's splash kernel, with rows padded to its block size and the padding masked."""
 
 import jax
 import jax.numpy as jnp
 
-LANES = 128  # what a block of queries or keys has to be a multiple of
-BLOCKS = (384, 1024)  # how many a step of the kernel takes: less wastes its time, more its memory [C]
+LANES = 128  # block sizes of queries and keys must be multiples of this
+BLOCKS = (384, 1024)  # range of block sizes per kernel step: smaller ones waste time, larger ones memory [C]
 
 
 def splash(
     query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None, *, interpret: bool = False
 ) -> jax.Array:
-    """softmax(q kᵀ / √d) v without ever holding the scores.
+    """Computes softmax(q kᵀ / √d) v without materializing the scores.
 
     Args:
       query: [B, N, H, d].
       key, value: [B, S, H, d].
       mask: bool [B, S], False where a key is padding.
-      interpret: run the kernel step by step on any device, for tests.
+      interpret: run the kernel in interpret mode on any device, for tests.
 
     Returns:
-      [B, N, H, d] of the query's dtype.
+      [B, N, H, d] in the dtype of the query.
     """
     tokens, heads, depth = query.shape[1:]
-    # Imported where it is used: Pallas takes a second, and only TPUs and tests want it.
+    # Imported lazily: Pallas takes a second to import, and only TPUs and tests need it.
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernels
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 
@@ -49,8 +49,8 @@ def splash(
         """[B, N, H, d] -> [B, H, size, d]."""
         return jnp.pad(x.transpose(0, 2, 1, 3), ((0, 0), (0, 0), (0, size - x.shape[1]), (0, 0)))
 
-    # Two segments: a query of the first sees keys of the first only. Queries that fill up stay in it, so that every
-    # row has a key; they are cut off again.
+    # Two segments: a query of the first sees keys of the first only. Padding queries are in it too, so that every row
+    # has a key; they are removed again.
     mask = jnp.ones(key.shape[:2], bool) if mask is None else mask
     of_keys = jnp.pad(mask, ((0, 0), (0, columns - key.shape[1]))).astype(jnp.int32)  # [B, S']
     of_queries = jnp.ones((query.shape[0], rows), jnp.int32)
@@ -61,7 +61,7 @@ def splash(
 
 
 def block(tokens: int) -> int:
-    """How many of this many a step takes: what fills up least, and of those the largest."""
+    """Returns the block size for a number of tokens: the one with the least padding, and of those the largest."""
     least, most = BLOCKS
     whole = -(-tokens // LANES) * LANES
     if whole <= most:

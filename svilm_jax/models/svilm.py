@@ -1,4 +1,4 @@
-"""How do video and text meet? Two towers and their projections into one space (METHOD 1)."""
+"""S-ViLM: video and text towers with projections into a joint embedding space (METHOD 1)."""
 
 import math
 from typing import Any
@@ -20,20 +20,20 @@ from svilm_jax.parallel import platform
 
 
 def normalise(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
-    """x / |x| in float32 over the last axis, with finite gradients at zero, where padded phrases may lie."""
+    """Returns x / |x| in float32 over the last axis, with finite gradients at zero (padded phrases can be zero)."""
     x = x.astype(jnp.float32)
     return x * jax.lax.rsqrt(jnp.sum(x * x, axis=-1, keepdims=True) + epsilon)
 
 
 def compute_dtype(config: ModelConfig) -> jnp.dtype:
-    """float32 on CPU, bfloat16 elsewhere, unless the config says which."""
+    """Returns float32 on CPU and bfloat16 elsewhere, unless the config specifies a dtype."""
     choices = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
     choices["auto"] = choices["float32" if platform() == "cpu" else "bfloat16"]
     return jnp.dtype(choices[config.compute_dtype])
 
 
 class SVILM(nnx.Module):
-    """Video tower, text tower, three projections, the temperature of the contrast, and a task's head if it has one."""
+    """Video tower, text tower, three projections, the temperature of the contrast, and an optional task head."""
 
     def __init__(self, config: ModelConfig, vocab_size: int, *, rngs: nnx.Rngs):
         kind = config.head.kind
@@ -52,7 +52,7 @@ class SVILM(nnx.Module):
         self.text_tower = TextTower(config.text, text_size, vocab_size, **shared)
 
         def projection(width: int) -> Linear:
-            # float32: three small products, and what they feed is compared at a temperature of 0.07
+            # float32: three small products, whose results are compared at a temperature of 0.07
             axes = ("embed", "joint")
             return Linear(width, config.embed_dim, axes, use_bias=False, dtype=jnp.dtype(jnp.float32), rngs=rngs)
 
@@ -85,11 +85,11 @@ class SVILM(nnx.Module):
         )
 
     def encode_text(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
-        """tokens int32 [N, L], mask bool [N, L] -> float32 [N, C], normalised."""
+        """tokens int32 [N, L], mask bool [N, L] -> float32 [N, C], normalized."""
         return normalise(self.text_projection(self.text_tower(tokens, mask)))
 
     def encode_question(self, video: VideoOutputs, tokens: jax.Array, mask: jax.Array) -> jax.Array:
-        """Scores of the answers, float32 [B, classes], to questions int32 [B, L] about encoded clips."""
+        """Computes the answer logits, float32 [B, classes], of questions int32 [B, L] about encoded clips."""
         return self.head(video.tokens, video.group_tokens, self.text_tower.tokens(tokens, mask), mask)
 
     def __call__(
@@ -105,14 +105,14 @@ class SVILM(nnx.Module):
         train: bool = False,
         rng: jax.Array | None = None,
     ) -> Outputs:
-        """A whole batch; what is None is left out of the outputs.
+        """Encodes a whole batch; inputs that are None are left out of the outputs.
 
         Args:
           video: uint8 [B, T, H, W, 3].
           text, text_mask: int32 and bool [B, L], captions, or the questions of `question_answering`.
-          nouns, nouns_mask: int32 and bool [B, K, L'], the prompted phrases and which of their tokens are real.
-          sentences, sentences_mask: the same [B, S, L] for the sentences of a video. Where there is no text, the
-            mean of its sentences' embeddings stands for it; a sentence of padding alone does not count.
+          nouns, nouns_mask: int32 and bool [B, K, L'], the prompted phrases and the mask of their real tokens.
+          sentences, sentences_mask: the same [B, S, L] for the sentences of a video. Without text, the mean of the
+            sentence embeddings takes its place; a sentence that consists only of padding does not count.
           train, rng: see `VideoTower`.
         """
         seen = self.encode_video(video, train=train, rng=rng)
@@ -145,7 +145,7 @@ class SVILM(nnx.Module):
 
 
 def _make_head(config: ModelConfig, video: Size, text: Size, dtype: jnp.dtype, rngs: nnx.Rngs) -> Any:
-    """The head that `config.head` asks for."""
+    """Builds the head that `config.head` specifies."""
     head = config.head
     if head.kind == "classification":
         return ClassificationHead(video.width, len(head.classes), rngs=rngs)
@@ -163,7 +163,7 @@ def _make_head(config: ModelConfig, video: Size, text: Size, dtype: jnp.dtype, r
 
 
 def build_model(config: Config, vocab_size: int, seed: int | jax.Array = 0) -> Any:
-    """A freshly initialized model of a config: `SVILM`, or `GTAD` where the task is localization."""
+    """Builds a randomly initialized model of a config: `SVILM`, or `GTAD` if the task is localization."""
     rngs = nnx.Rngs(params=seed)
     if config.task == "localization":
         return _make_localizer(config.model, rngs)

@@ -1,4 +1,4 @@
-"""What does the model read in a sentence? BERT's encoder, exactly, so that its public weights fit (METHOD 1.2)."""
+"""Text tower: the BERT encoder, with an identical architecture so that public weights can be loaded (METHOD 1.2)."""
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +11,10 @@ from svilm_jax.parallel import constrain
 
 
 class TextTower(nnx.Module):
-    """Token, position and segment embeddings, a norm, post-norm layers.
+    """Token, position and segment embeddings, a layer norm, post-norm layers.
 
-    The first token stands for the sentence, or the mean of all real ones, as sentence encoders have it. BERT's pooler
-    is not here: what stands for the sentence goes straight to the projection of the joint space.
+    The sentence vector is the output of the first token, or the mean over all real tokens, as in sentence encoders.
+    BERT's pooler is omitted: the sentence vector goes directly to the projection into the joint space.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class TextTower(nnx.Module):
         x = self.tokens(tokens, mask)
         if self.pool == "first":
             return x[:, 0].astype(jnp.float32)
-        real = jnp.asarray(mask).at[:, 0].set(True)[..., None]  # as attention has it
+        real = jnp.asarray(mask).at[:, 0].set(True)[..., None]  # consistent with the attention mask
         return jnp.where(real, x.astype(jnp.float32), 0).sum(axis=1) / real.sum(axis=1)
 
     def tokens(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
-        """The same, all of the last layer: [N, L, D]."""
+        """Returns all outputs of the last layer: [N, L, D]."""
         x = self.token_embedding[...][tokens] + self.position_embedding[...][: tokens.shape[1]]
         x = x + self.segment_embedding[...][0]  # one sentence: always the first segment
         x = constrain(self.embedding_norm(x).astype(self.dtype), "rows", None, None)  # [N, L, D]
-        # A row of padding alone (a masked phrase) still needs a key to attend to: its softmax would be empty.
+        # A row of padding alone (a masked phrase) still needs a key to attend to, or its softmax would be empty.
         mask = jnp.asarray(mask).at[:, 0].set(True)
         return self.layers(x, mask)

@@ -1,4 +1,4 @@
-"""What is one layer, and how are many run? Pre-norm for video, post-norm (BERT) for text; stacked and scanned."""
+"""Transformer layers, pre-norm for video and post-norm (BERT) for text, stacked and scanned."""
 
 import functools
 from collections.abc import Callable
@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
 }
 
-# What the backward pass keeps: everything, matrix products only, or nothing but the layer's input.
+# What is stored for the backward pass: everything, matrix products only, or only the layer's input.
 REMAT_POLICIES = {
     "none": None,
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -35,7 +35,7 @@ class LayerNorm(nnx.LayerNorm):
             width,
             epsilon=epsilon,
             dtype=jnp.float32,
-            use_fast_variance=False,  # E[x²] - E[x]² loses digits when tokens share a large mean
+            use_fast_variance=False,  # E[x²] - E[x]² loses precision when tokens share a large mean
             scale_metadata=metadata,
             bias_metadata=metadata,
             rngs=rngs,
@@ -46,7 +46,7 @@ class LayerNorm(nnx.LayerNorm):
 
 
 class MLP(nnx.Module):
-    """Two linear layers with an activation between."""
+    """Two linear layers with an activation in between."""
 
     def __init__(self, width: int, ratio: float, activation: str, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         hidden = int(width * ratio)
@@ -96,7 +96,7 @@ class Layer(nnx.Module):
 
 
 class Layers(nnx.Module):
-    """`count` layers held as one stacked layer and run by a scan: compile time does not grow with depth."""
+    """`count` layers stored as one stacked layer and run by a scan: compile time does not grow with depth."""
 
     def __init__(self, count: int, *, remat: str, unroll: int, rngs: nnx.Rngs, **layer: Any):
         self.count, self.remat, self.unroll = count, remat, unroll or count

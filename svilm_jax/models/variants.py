@@ -1,4 +1,4 @@
-"""How large is each tower? One table; a config may override any number of it."""
+"""Table of tower sizes; a config may override each of them."""
 
 import dataclasses
 
@@ -14,9 +14,9 @@ class Size:
     heads: int
 
 
-# name: (video tower, text tower). The text tower of S-ViLM-B is BERT-base and stays so for L: captions are short.
+# name: (video tower, text tower). The text tower of S-ViLM-B is BERT-base, also for L: captions are short.
 VARIANTS: dict[str, tuple[Size, Size]] = {
-    "Mini": (Size(4, 128, 2), Size(2, 128, 2)),  # what two CPU cores train in minutes
+    "Mini": (Size(4, 128, 2), Size(2, 128, 2)),  # trainable on two CPU cores in minutes
     "Ti": (Size(12, 192, 3), Size(12, 192, 3)),
     "S": (Size(12, 384, 6), Size(12, 384, 6)),
     "B": (Size(12, 768, 12), Size(12, 768, 12)),
@@ -25,10 +25,10 @@ VARIANTS: dict[str, tuple[Size, Size]] = {
 
 
 def tower_sizes(config: ModelConfig) -> tuple[Size, Size]:
-    """The sizes of the video and the text tower, a config's own numbers before the variant's.
+    """Returns the sizes of the video and the text tower; explicit config values override the variant's.
 
     Raises:
-      ConfigError: a width that its heads do not divide, or an MLP without a unit.
+      ConfigError: a width that is not divisible by its heads, or an MLP without hidden units.
     """
     video, text = VARIANTS[config.variant]
     sizes = _override(video, config.video), _override(text, config.text)
@@ -39,7 +39,7 @@ def tower_sizes(config: ModelConfig) -> tuple[Size, Size]:
             )
         if size.width * of.mlp_ratio < 1:
             raise ConfigError(
-                f"config.model.{name}.mlp_ratio={of.mlp_ratio:g}: leaves the MLP without a unit; expected at least "
+                f"config.model.{name}.mlp_ratio={of.mlp_ratio:g}: leaves no hidden units in the MLP; expected at least "
                 f"{1 / size.width:g}"
             )
     return sizes

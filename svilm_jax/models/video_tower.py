@@ -1,4 +1,4 @@
-"""What does the model see in a clip? Joint space-time attention over tubelets, with group tokens beside them."""
+"""Video tower: joint space-time attention over tubelet tokens and group tokens."""
 
 import itertools
 from typing import Any
@@ -17,7 +17,7 @@ from svilm_jax.parallel import constrain, sequence_parts
 
 
 class Stage(nnx.Module):
-    """Some layers, then at most one grouping block."""
+    """Several layers, followed by at most one grouping block."""
 
     def __init__(self, layers: Layers, grouping: GroupingBlock | None):
         self.layers, self.grouping = layers, grouping
@@ -27,10 +27,10 @@ class VideoTower(nnx.Module):
     """Tubelets -> tokens and groups.
 
     Group tokens join the video tokens in every layer (`grouping.in_layers`) and are updated by a grouping block after
-    each of `grouping.after_layers`. Positions are a sum of a learned vector for the time index and one for the place,
-    or one vector a token, as public video ViTs have them; both can be resampled for other lengths and sizes. They start
-    as sines and cosines, about as large as the patches they are added to, since a short training would hardly find a
-    position of size 0.02 [C].
+    each of `grouping.after_layers`. Position embeddings are the sum of a learned vector per temporal index and one per
+    spatial position, or one vector per token, as in public video ViTs; both can be resampled for other lengths and
+    sizes. They are initialized with sinusoids of about the magnitude of the patch embeddings, since a short training
+    run would hardly learn positions from a magnitude of 0.02 [C].
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class VideoTower(nnx.Module):
         else:
             self.time_position = nnx.Param(of_time, axes=(None, "embed"))
             self.space_position = nnx.Param(of_space, axes=(None, "embed"))
-        # Unit-sized: groups have to differ at the start, or hard assignment gives everything to one of them.
+        # Unit variance: groups must differ at initialization, or hard assignment gives all tokens to one of them.
         groups = nnx.initializers.normal(1.0)(rngs.params(), (grouping.num_groups, width))
         self.group_tokens = nnx.Param(groups, axes=(None, "embed"))
 
@@ -100,7 +100,7 @@ class VideoTower(nnx.Module):
 
         Args:
           video: uint8 [B, T, H, W, 3], or float in [0, 1].
-          train: straight-through and noisy assignments.
+          train: use straight-through and noisy assignments.
           rng: key for `gumbel` in training.
 
         Returns:
@@ -135,19 +135,19 @@ class VideoTower(nnx.Module):
 
 
 def join_tokens(tokens: jax.Array, groups: jax.Array) -> jax.Array:
-    """[B, N, D] and [B, M, D] -> [B, N+M, D], in the order in which nothing has to move between devices.
+    """Concatenates [B, N, D] and [B, M, D] -> [B, N+M, D], in an order that moves no data between devices.
 
-    Where P devices share the tokens of a clip, each has N/P of them and gets M/P of the groups: attention does not
-    mind the order. With P = 1 groups simply come last.
+    Where P devices shard the tokens of a clip, each has N/P of them and gets M/P of the groups: attention does not
+    depend on the order. With P = 1 groups simply come last.
 
     Raises:
-      ConfigError: the devices along `seq` do not divide tokens or groups.
+      ConfigError: tokens or groups are not divisible by the number of devices along `seq`.
     """
     parts = sequence_parts()
     for name, x in (("video tokens", tokens), ("group tokens", groups)):
         if x.shape[1] % parts:
             raise ConfigError(
-                f"config.mesh.seq={parts}: does not divide the {x.shape[1]} {name} of a clip; change it, or "
+                f"config.mesh.seq={parts}: does not divide the {x.shape[1]} {name} per clip; change it, or "
                 "config.model.video and config.model.grouping.num_groups"
             )
     shares = [x.reshape(x.shape[0], parts, -1, x.shape[2]) for x in (tokens, groups)]  # [B, P, N/P or M/P, D]
@@ -156,7 +156,7 @@ def join_tokens(tokens: jax.Array, groups: jax.Array) -> jax.Array:
 
 
 def split_tokens(joined: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
-    """What `join_tokens` put together: tokens, and `groups` group tokens, whole on every device."""
+    """Splits the result of `join_tokens` into tokens and `groups` group tokens, with groups on every device."""
     batch, total, width = joined.shape
     parts = sequence_parts()
     shares = joined.reshape(batch, parts, total // parts, width)

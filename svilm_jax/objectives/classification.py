@@ -1,4 +1,4 @@
-"""Is the class right? Cross-entropy of a task head's scores: answers of questions, labels of actions (METHOD 1.7)."""
+"""Classification objective: cross-entropy of a task head's logits for answers or action labels (METHOD 1.7)."""
 
 import dataclasses
 
@@ -12,11 +12,11 @@ from svilm_jax.objectives.contrast import masked_mean
 
 @dataclasses.dataclass(frozen=True)
 class Classification:
-    """-log softmax(scores)[target], the mean over rows whose target has a number.
+    """-log softmax(logits)[target], the mean over rows with a valid target.
 
     Attributes:
-      weight: of the loss in the sum.
-      label_smoothing: share of the target that goes evenly to all classes [C].
+      weight: weight of the loss in the sum.
+      label_smoothing: fraction of the target distributed evenly over all classes [C].
     """
 
     weight: PositiveOrZero = 1.0
@@ -29,7 +29,7 @@ class Classification:
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Rows that are not valid, or whose target is below 0, do not count; metric `accuracy`."""
-        assert outputs.scores is not None  # the registry asks for a head
+        assert outputs.scores is not None  # the registry requires a head
         log_p = jax.nn.log_softmax(outputs.scores.astype(jnp.float32), axis=-1)  # [B, classes]
         target = jnp.maximum(batch["target"], 0)
         right = jnp.take_along_axis(log_p, target[:, None], axis=1)[:, 0]  # [B]

@@ -1,7 +1,8 @@
-"""How is a match told from a mismatch? InfoNCE in both directions and the sigmoid form, over all pairs of a batch.
+"""InfoNCE and sigmoid contrastive losses over all pairs of a batch.
 
-`info_nce` takes a matrix of scores, which is the formula as it stands and fits small batches; what is streamed takes a
-function that gives the scores of some rows and columns, and never holds the matrix (`svilm_jax/parallel/pairs.py`).
+`info_nce` takes a matrix of scores and follows the formula literally, which fits small batches; the streamed variants
+take a function that returns the scores of some rows and columns, and never materialize the matrix
+(`svilm_jax/parallel/pairs.py`).
 """
 
 import dataclasses
@@ -15,10 +16,10 @@ from svilm_jax.parallel import NEVER, Exchange, Score, Streaming, diagonal, redu
 
 @dataclasses.dataclass(frozen=True)
 class Pairing:
-    """Two sets of B things of which the i-th of one belongs to the i-th of the other.
+    """Two sets of B items, where the i-th item of one matches the i-th item of the other.
 
     Attributes:
-      score: (some rows, some columns) -> float32 [r, c], larger is more alike.
+      score: (some rows, some columns) -> float32 [r, c], larger is more similar.
       rows, columns: pytrees of float arrays [B, ...].
       row_mask, column_mask: bool [B], which of them exist. A pair counts where both its row and its column do.
     """
@@ -35,7 +36,7 @@ class Pairing:
         return self.row_mask & self.column_mask
 
     def own(self) -> jax.Array:
-        """The scores of the pairs, float32 [B]."""
+        """The scores of the matched pairs, float32 [B]."""
         return diagonal(self.score, self.rows, self.columns)
 
     def reduce(self, streaming: Streaming) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -44,10 +45,10 @@ class Pairing:
 
 
 def info_nce(scores: jax.Array, rows: jax.Array, columns: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean cross entropy of the diagonal, along rows and along columns.
+    """Computes the mean cross-entropy of the diagonal, along rows and along columns.
 
     Args:
-      scores: float32 [B, B], larger is more alike; the diagonal holds the pairs.
+      scores: float32 [B, B], larger is more similar; the diagonal holds the matched pairs.
       rows, columns: bool [B], which of them exist. A pair counts where both its row and its column do.
 
     Returns:
@@ -62,7 +63,7 @@ def info_nce(scores: jax.Array, rows: jax.Array, columns: jax.Array) -> tuple[ja
 
 
 def streamed_info_nce(pairing: Pairing, chunk: int, exchange: Exchange) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """`info_nce` without the matrix; and the share of rows whose own column is ahead of every other one.
+    """Computes `info_nce` without the matrix, and the fraction of rows whose own column scores highest.
 
     Args:
       chunk, exchange: see `Streaming`.
@@ -75,13 +76,13 @@ def streamed_info_nce(pairing: Pairing, chunk: int, exchange: Exchange) -> tuple
 
 
 def streamed_sigmoid_contrast(pairing: Pairing, chunk: int, exchange: Exchange) -> tuple[jax.Array, jax.Array]:
-    """Every pair as a yes or no of its own (SigLIP, arXiv 2303.15343, eq. 1): a mean over rows, a sum over columns.
+    """Computes the sigmoid loss of all pairs (SigLIP, arXiv 2303.15343, eq. 1): mean over rows, sum over columns.
 
-    The bias is part of the score. With it the share of hits, as above.
+    The bias is part of the score. Also returns the fraction of hits, as `streamed_info_nce` does.
     """
     positive = pairing.own()
     total, _, wrong = pairing.reduce(Streaming(chunk, exchange, "softplus"))
-    # The sum takes every pair for a mismatch, -log σ(-s) = softplus(s); a match costs softplus(-s) = softplus(s) - s.
+    # The sum treats every pair as a mismatch, -log σ(-s) = softplus(s); a match costs softplus(-s) = softplus(s) - s.
     counts = pairing.counts
     losses = jnp.where(pairing.row_mask, total, 0) - jnp.where(counts, positive, 0)
     hits = (positive > wrong).astype(jnp.float32)
@@ -89,5 +90,5 @@ def streamed_sigmoid_contrast(pairing: Pairing, chunk: int, exchange: Exchange) 
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean of the values where the mask holds; 0 where it holds nowhere."""
+    """Returns the mean of the values where the mask is True; 0 if it is True nowhere."""
     return jnp.where(mask, values, 0).sum() / jnp.maximum(mask.sum(), 1)

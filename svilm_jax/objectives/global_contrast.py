@@ -1,4 +1,4 @@
-"""Does the clip fit the sentence? Symmetric contrast over the global batch (METHOD 1.5)."""
+"""Global contrastive objective: symmetric video-text contrast over the global batch (METHOD 1.5)."""
 
 import dataclasses
 from typing import Annotated, Any, Literal
@@ -14,14 +14,14 @@ from svilm_jax.parallel import Exchange
 
 @dataclasses.dataclass(frozen=True)
 class GlobalContrast:
-    """Clip embeddings against caption embeddings.
+    """Contrast of clip embeddings and caption embeddings.
 
     Attributes:
-      weight: of the loss in the sum, ω3 [P: 1].
+      weight: weight of the loss in the sum, ω3 [P: 1].
       kind: `infonce`, or `sigmoid` (SigLIP) for the same pairs.
-      bias: of the sigmoid form [C]; about -log of the batch size keeps the first step from being all negatives.
-      chunk: captions at a time that a device holds its clips against.
-      exchange: how captions reach the other devices' clips, see `svilm_jax/parallel/pairs.py`.
+      bias: bias of the sigmoid form [C]; about -log of the batch size balances positives and negatives at the start.
+      chunk: number of captions that a device compares its clips with at a time.
+      exchange: how captions reach the clips on other devices, see `svilm_jax/parallel/pairs.py`.
     """
 
     weight: PositiveOrZero = 1.0
@@ -36,8 +36,8 @@ class GlobalContrast:
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The mean of both directions; metric `accuracy`: clips that find their caption first within the batch."""
-        assert outputs.text_embedding is not None  # the registry asks for captions
+        """The mean of both directions; metric `accuracy`: clips whose own caption ranks first in the batch."""
+        assert outputs.text_embedding is not None  # the registry requires captions
         clips = outputs.logit_scale * outputs.video.embedding
         bias = self.bias if self.kind == "sigmoid" else 0.0
 

@@ -1,11 +1,11 @@
-"""Where does something start and end, and what is it? The losses of G-TAD and of its class branch (METHOD 1.7).
+"""Losses of G-TAD and of its classification branch (METHOD 1.7).
 
 L = BCE(start) + BCE(end) + 10 · MSE(tIoU) + BCE(tIoU > 0.9) [P: BMN, arXiv 1907.09702, section 4; G-TAD] + CE(class)
-[C]. "Balanced" means two things in the authors' code [A]. A balanced BCE weighs the n⁺ positives by n / 2n⁺ and the
-n⁻ negatives by n / 2n⁻, which makes it half of the mean over the positives plus half of that over the negatives; so it
-is written here, and a side without members adds nothing. The balanced MSE draws among anchors of middle and of low
-tIoU as many as there are of high; here each has the weight of its probability to be drawn instead: the same in
-expectation, without the noise.
+[C]. "Balanced" means two things in the authors' code [A]. A balanced BCE weights the n⁺ positives by n / 2n⁺ and the n⁻
+negatives by n / 2n⁻, which equals half of the mean over the positives plus half of that over the negatives; it is
+implemented in that form, and an empty side contributes nothing. The balanced MSE samples as many anchors of medium and
+of low tIoU as there are of high tIoU; here each anchor is weighted by its sampling probability instead: the same in
+expectation, without the sampling noise.
 """
 
 import dataclasses
@@ -20,15 +20,15 @@ from svilm_jax.objectives.contrast import masked_mean
 
 
 def balanced_bce(logits: jax.Array, positive: jax.Array, counted: jax.Array) -> jax.Array:
-    """(mean over positives of -log p + mean over negatives of -log(1 - p)) / 2, p the sigmoid of the logits.
+    """Returns (mean over positives of -log p + mean over negatives of -log(1 - p)) / 2, with p = sigmoid(logits).
 
     Args:
       logits: float [...].
       positive: bool [...].
-      counted: bool [...], what exists.
+      counted: bool [...], elements that exist.
 
     Returns:
-      float32 scalar; a mean over nothing is 0.
+      float32 scalar; a mean over no elements is 0.
     """
     logits = logits.astype(jnp.float32)
     right = masked_mean(jax.nn.softplus(-logits), counted & positive)
@@ -37,11 +37,11 @@ def balanced_bce(logits: jax.Array, positive: jax.Array, counted: jax.Array) -> 
 
 
 def regression_weights(iou: jax.Array, counted: jax.Array, high: float, low: float) -> jax.Array:
-    """What each anchor counts in the balanced MSE.
+    """Computes the weight of each anchor in the balanced MSE.
 
-    1 for tIoU > high; for low < tIoU <= high the share of them that would be drawn to have as many as high ones, at
-    most 1; likewise for 0 < tIoU <= low. Anchors that touch no segment do not count at all [A]. Where no anchor is
-    high, the draw is of one: the authors' 0/0 there is no number [C].
+    1 for tIoU > high; for low < tIoU <= high the fraction that would be sampled to have as many as high ones, at most
+    1; likewise for 0 < tIoU <= low. Anchors that touch no segment do not count at all [A]. If no anchor is high, one
+    anchor is sampled: the authors' 0/0 there is not a number [C].
 
     Args:
       iou: float32 [...].
@@ -62,7 +62,7 @@ def regression_weights(iou: jax.Array, counted: jax.Array, high: float, low: flo
 
 
 def balanced_mse(probability: jax.Array, iou: jax.Array, weights: jax.Array) -> jax.Array:
-    """Half of the weighted mean of squared differences [A: the half is in the authors' code, before their 10]."""
+    """Returns half of the weighted mean squared difference [A: the half is in the authors' code, before their 10]."""
     error = weights * (probability - iou) ** 2
     total = weights.sum()
     return 0.5 * error.sum() / jnp.where(total > 0, total, 1)
@@ -70,18 +70,18 @@ def balanced_mse(probability: jax.Array, iou: jax.Array, weights: jax.Array) -> 
 
 @dataclasses.dataclass(frozen=True)
 class Localization:
-    """The sum of the five, over the whole batch at once, as the counts of positives are.
+    """The sum of the five losses, over the whole batch at once, since the counts of positives are.
 
-    The batch has, beside `valid` bool [B], `start` and `end` float32 [B, T], `iou` float32 [B, T (start), T (duration)]
-    and `step_class` int32 [B, T] (-1 at background), all of `svilm_jax/input/segments.py`.
+    The batch has `valid` bool [B], `start` and `end` float32 [B, T], `iou` float32 [B, T (start), T (duration)] and
+    `step_class` int32 [B, T] (-1 at background), the latter four from `svilm_jax/input/segments.py`.
 
     Attributes:
-      weight: of the loss in the sum [C].
-      regression: of the balanced MSE [P: 10].
-      classes: of the cross entropy of the class branch, background being a class of its own [C].
-      boundary: a boundary is one where more than this share of its bin lies in a true region [A: 0.5].
-      fits: the tIoU above which the classification map says yes [P: 0.9].
-      high, low: what separates anchors of high, middle and low tIoU [P: 0.7, 0.3].
+      weight: weight of the loss in the sum [C].
+      regression: weight of the balanced MSE [P: 10].
+      classes: weight of the cross-entropy of the classification branch, in which background is a class [C].
+      boundary: a bin is a boundary if more than this fraction of it lies in a true region [A: 0.5].
+      fits: tIoU above which an anchor is a positive of the classification map [P: 0.9].
+      high, low: thresholds between anchors of high, medium and low tIoU [P: 0.7, 0.3].
     """
 
     weight: PositiveOrZero = 1.0
@@ -98,8 +98,9 @@ class Localization:
     def __call__(
         self, outputs: LocalizationOutputs, batch: dict[str, jax.Array], rng: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The loss; metrics: its parts before their weights, and `step_accuracy`, the share of steps that the class
-        branch names right, background among them (0 without the branch)."""
+        """Returns the loss and metrics: its unweighted parts, and `step_accuracy`, the fraction of steps that the
+        classification branch labels correctly, including background (0 without the branch).
+        """
         rows, inside = batch["valid"], outputs.valid & batch["valid"][:, None, None]
         steps = jnp.broadcast_to(rows[:, None], outputs.start.shape)
         start = balanced_bce(outputs.start, batch["start"] > self.boundary, steps)
@@ -117,7 +118,7 @@ class Localization:
 
     @staticmethod
     def _classes(outputs: LocalizationOutputs, truth: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Mean cross entropy and accuracy over steps [B, T]."""
+        """Computes the mean cross-entropy and accuracy over steps [B, T]."""
         if outputs.classes is None:
             return jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32)
         logits = outputs.classes.astype(jnp.float32)  # [B, T, C + 1]

@@ -1,8 +1,8 @@
-"""Which part of the video does each sentence speak of? Alignment of wholes and of segments (METHOD 2).
+"""Multi-level video-text alignment of whole videos and of segments (METHOD 2).
 
-From the abstract of arXiv 2204.10938 [P]: pairs are contrasted at a global and at a segment level, beside the loss of
-the task. The construction is ours [C]: segment a of a video is the part that sentence a is about; the targets of the
-contrast between segments and sentences are graded by how much their times overlap.
+From the abstract of arXiv 2204.10938 [P]: contrastive losses at the global and the segment level, in addition to the
+task loss. The construction is ours [C]: segment a of a video is the part that sentence a describes; the targets of
+the segment-level contrast are graded by the temporal overlap of segments.
 """
 
 import dataclasses
@@ -16,19 +16,19 @@ from svilm_jax.models.svilm import normalise
 from svilm_jax.objectives.contrast import info_nce, masked_mean
 from svilm_jax.parallel import NEVER, constrain
 
-SHORTEST = 1e-3  # share of the window that a sentence of no length is taken to last
+SHORTEST = 1e-3  # assumed length of a zero-length sentence, as a fraction of the window
 
 
 def segment_spans(spans: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Where each sentence's segment lies, and which videos have real times.
+    """Returns the segment of each sentence, and which videos have real times.
 
     Args:
-      spans: float32 [B, S, 2], shares of the window, negative where a sentence has no times.
+      spans: float32 [B, S, 2], fractions of the window, negative where a sentence has no times.
       mask: bool [B, S], the sentences that exist.
 
     Returns:
-      float32 [B, S, 2] with 0 <= start < end <= 1: the stated times; in a video that lacks any of them, equal windows
-      in the order of the sentences. And bool [B], True where the times are stated.
+      float32 [B, S, 2] with 0 <= start < end <= 1: the annotated times; in a video that lacks any of them, equal
+      windows in the order of the sentences. And bool [B], True where the times are annotated.
     """
     timed = jnp.where(mask, (spans >= 0).all(axis=-1), True).all(axis=1)  # [B]
     count = jnp.maximum(mask.sum(axis=1, keepdims=True), 1)  # [B, 1]
@@ -41,10 +41,10 @@ def segment_spans(spans: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Arr
 
 
 def graded_targets(spans: jax.Array, timed: jax.Array, mask: jax.Array, width: float) -> jax.Array:
-    """How well sentence b fits segment a of the same video, float32 [B, S, S] in [0, 1].
+    """Computes how well sentence b matches segment a of the same video, float32 [B, S, S] in [0, 1].
 
     With times: the temporal IoU of both spans. Without: a soft monotone alignment, exp(-(distance / width)² / 2) of
-    the places in the order of the sentences. Rows and columns that do not exist are 0.
+    the positions in the order of the sentences. Rows and columns that do not exist are 0.
     """
     start, end = spans[..., 0], spans[..., 1]  # [B, S]
     together = jnp.minimum(end[:, :, None], end[:, None]) - jnp.maximum(start[:, :, None], start[:, None])
@@ -57,23 +57,23 @@ def graded_targets(spans: jax.Array, timed: jax.Array, mask: jax.Array, width: f
 
 
 def segment_weights(spans: jax.Array, times: int) -> jax.Array:
-    """Share of each time index inside a span, float32 [B, S, Nt], in units of time indices."""
+    """Returns the fraction of each temporal index inside a span, float32 [B, S, Nt]."""
     edges = jnp.arange(times) / times
     inside = jnp.minimum(spans[..., 1:], edges + 1 / times) - jnp.maximum(spans[..., :1], edges)
     return times * jnp.maximum(inside, 0)
 
 
 def graded_contrast(scores: jax.Array, targets: jax.Array, exists: jax.Array, hard_negative_weight: float) -> jax.Array:
-    """Mean cross-entropy of rows, over all columns of the batch, with graded targets.
+    """Computes the mean cross-entropy of rows, over all columns of the batch, with graded targets.
 
     Args:
-      scores: float32 [B, S, B, S], row (i, a) against column (j, b), over the temperature.
-      targets: float32 [B, S, S] of columns in the same video; columns of other videos are wrong.
+      scores: float32 [B, S, B, S], row (i, a) against column (j, b), divided by the temperature.
+      targets: float32 [B, S, S] of columns in the same video; columns of other videos are negatives.
       exists: bool [B, S], of rows and columns alike.
-      hard_negative_weight: how many wrong columns one in the same video stands for.
+      hard_negative_weight: weight of a negative column in the same video, relative to other negatives.
 
     Returns:
-      scalar: the mean over rows of -Σ q log p, q being the targets that add up to one.
+      scalar: the mean over rows of -Σ q log p, where q are the targets normalized to a sum of one.
     """
     batch, count = exists.shape
     same = jnp.eye(batch, dtype=bool)[:, None, :, None]  # [B, 1, B, 1]
@@ -93,11 +93,11 @@ class MultilevelAlignment:
     """λ_g · L_global + λ_s · L_segment.
 
     Attributes:
-      weight: of both together.
-      global_weight: λ_g; 0: that level is off.
-      segment_weight: λ_s; 0: that level is off.
-      hard_negative_weight: of a segment of the same video that does not overlap; 1: as any other negative.
-      monotone_width: of the alignment without times, in sentences.
+      weight: weight of both together.
+      global_weight: λ_g; 0 disables that level.
+      segment_weight: λ_s; 0 disables that level.
+      hard_negative_weight: weight of a non-overlapping segment of the same video; 1: like any other negative.
+      monotone_width: width of the alignment without times, in sentences.
     """
 
     weight: PositiveOrZero = 1.0
@@ -114,11 +114,11 @@ class MultilevelAlignment:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Both levels, each the mean of both directions; metrics `global`, `segment` and `segment_accuracy`.
 
-        The whole text is the mean of its sentences' embeddings. A segment most of which was pasted over by another
-        clip does not count.
+        The embedding of the whole text is the mean of its sentences' embeddings. A segment that was mostly replaced by
+        another clip in a splice does not count.
         """
         time, sentences = outputs.video.time_embedding, outputs.sentence_embedding
-        assert time is not None  # the registry asks for both
+        assert time is not None  # the registry requires both
         assert sentences is not None
         mask = batch["sentence_mask"] & batch["valid"][:, None]  # [B, S]
         whole = normalise(jnp.where(mask[..., None], sentences, 0).sum(axis=1))  # [B, C]

@@ -1,7 +1,7 @@
-"""Which objectives does a config name, and what is their sum?
+"""Objective registry: construction from the config, and the weighted sum.
 
-An objective is a frozen dataclass: its fields are its options in the config, `weight` among them, and calling it gives
-`(loss, metrics)`. A new one is a new file and a line in `OBJECTIVES`.
+An objective is a frozen dataclass: its fields are its options in the config, including `weight`, and calling it returns
+`(loss, metrics)`. To add one, add a file and a line in `OBJECTIVES`.
 """
 
 import functools
@@ -22,14 +22,14 @@ from svilm_jax.objectives.temporal_grouping import TemporalGrouping
 
 
 class Objective(Protocol):
-    """What every objective is."""
+    """Interface of all objectives."""
 
     @property
     def weight(self) -> float: ...
 
     @property
     def READS(self) -> tuple[str, ...]:
-        """What of the outputs it reads, as `keep_only` names it."""
+        """The fields of the outputs that it reads, named as in `keep_only`."""
 
     @property
     def SPANS_BATCH(self) -> bool:
@@ -49,7 +49,7 @@ OBJECTIVES: dict[str, type] = {
     "temporal_grouping": TemporalGrouping,
 }
 
-# What an objective reads that not every config gives it: (key, values or () for any that counts as true, advice).
+# Inputs of an objective that not every config provides: (key, values or () for any true value, advice).
 _CLIPS = ("task", ("video_text",), "clips: config.task=video_text")
 _CAPTIONS = ("input.task", ("captions",), "captions: config.input.task=captions")
 NEEDS: dict[str, tuple[tuple[str, Any, str], ...]] = {
@@ -58,8 +58,8 @@ NEEDS: dict[str, tuple[tuple[str, Any, str], ...]] = {
     "localization": (("task", ("localization",), "features: config.task=localization"),),
     "multilevel_alignment": (
         _CLIPS,
-        ("input.sentences", True, "sentences with their times: config.input.sentences above 0"),
-        ("model.clip_pool", ("tokens",), "the embedding of each time index: config.model.clip_pool=tokens"),
+        ("input.sentences", True, "timed sentences: config.input.sentences above 0"),
+        ("model.clip_pool", ("tokens",), "the embedding of each temporal index: config.model.clip_pool=tokens"),
     ),
     "spatial_grounding": (_CLIPS, _CAPTIONS),
     "temporal_grouping": (_CLIPS, ("splice.enabled", True, "cut and paste: config.splice.enabled=True")),
@@ -67,10 +67,10 @@ NEEDS: dict[str, tuple[tuple[str, Any, str], ...]] = {
 
 
 def objective_schema(name: str) -> type:
-    """The dataclass whose fields are the options of the objective `name`.
+    """Returns the dataclass whose fields are the options of the objective `name`.
 
     Raises:
-      ConfigError: there is no such objective; the message names the nearest.
+      ConfigError: there is no such objective; the message suggests the nearest name.
     """
     if name not in OBJECTIVES:
         raise ConfigError(
@@ -81,26 +81,26 @@ def objective_schema(name: str) -> type:
 
 
 def resolve_objective(name: str, options: Mapping[str, Any]) -> Any:
-    """The objective of one entry of `config.objectives`.
+    """Builds the objective of one entry of `config.objectives`.
 
     Raises:
-      ConfigError: an unknown name or option, or a value that the option does not take.
+      ConfigError: an unknown name or option, or an invalid value of an option.
     """
     path = f"config.objectives.{name}"
     objective: Any = resolve_options(objective_schema(name), options, path)
     if isinstance(objective, Localization) and objective.low > objective.high:
         raise ConfigError(f"{path}.low={objective.low:g}: expected at most {path}.high={objective.high:g}")
     if isinstance(objective, MultilevelAlignment) and not objective.global_weight + objective.segment_weight:
-        raise ConfigError(f"{path}: global_weight and segment_weight are both 0, which leaves nothing of it")
+        raise ConfigError(f"{path}: global_weight and segment_weight are both 0, which disables the objective")
     return objective
 
 
 def build_objectives(table: Mapping[str, Mapping[str, Any]], config: Config) -> dict[str, Objective]:
-    """The objectives of `config.objectives`; those of weight 0 are left out.
+    """Builds the objectives of `config.objectives`; those of weight 0 are left out.
 
     Raises:
-      ConfigError: no objective, an unknown name or option, a value that it does not take, or an objective that the
-        rest of the config gives nothing to read.
+      ConfigError: no objective, an unknown name or option, an invalid value, or an objective whose inputs the rest of
+        the config does not provide.
     """
     built: dict[str, Objective] = {}
     for name, options in table.items():
@@ -120,7 +120,7 @@ def build_objectives(table: Mapping[str, Mapping[str, Any]], config: Config) -> 
 def total_loss(
     objectives: Mapping[str, Objective], outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The weighted sum, and every part of it: `loss/total`, `loss/NAME` (unweighted) and `NAME/METRIC`."""
+    """Returns the weighted sum, and every part of it: `loss/total`, `loss/NAME` (unweighted) and `NAME/METRIC`."""
     total = jnp.zeros((), jnp.float32)
     metrics: dict[str, jax.Array] = {}
     for number, (name, objective) in enumerate(sorted(objectives.items())):

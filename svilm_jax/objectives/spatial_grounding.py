@@ -1,4 +1,4 @@
-"""Where in the picture is the noun? Inter-clip spatial grounding (METHOD 1.4)."""
+"""Inter-clip spatial grounding objective: contrastive alignment of noun phrases with group tokens (METHOD 1.4)."""
 
 import dataclasses
 from typing import Any, Literal
@@ -13,15 +13,15 @@ from svilm_jax.parallel import Exchange
 
 
 def clip_noun_scores(groups: jax.Array, nouns: jax.Array, shares: jax.Array, temperature: float) -> jax.Array:
-    """S(i, j): how well the groups of clip i hold the phrases of caption j.
+    """Computes S(i, j): how well the groups of clip i match the phrases of caption j.
 
-    S(i, j) = mean_k Σ_m softmax_m(s[·, k] / τ) · s[m, k], with s the cosines of groups and phrases: each phrase picks a
-    few groups, and groups that match no phrase cost nothing.
+    S(i, j) = mean_k Σ_m softmax_m(s[·, k] / τ) · s[m, k], with s the cosines of groups and phrases: each phrase attends
+    to a few groups, and groups that match no phrase are not penalized.
 
     Args:
-      groups: [r, M, C], normalised.
-      nouns: [c, K, C], normalised.
-      shares: float32 [c, K], what each phrase counts in the mean (`phrase_shares`).
+      groups: [r, M, C], normalized.
+      nouns: [c, K, C], normalized.
+      shares: float32 [c, K], weight of each phrase in the mean (`phrase_shares`).
       temperature: τ.
 
     Returns:
@@ -33,7 +33,7 @@ def clip_noun_scores(groups: jax.Array, nouns: jax.Array, shares: jax.Array, tem
 
 
 def phrase_shares(noun_mask: jax.Array) -> jax.Array:
-    """bool [B, K] -> float32 [B, K]: one over the number of phrases where there is one, else 0."""
+    """bool [B, K] -> float32 [B, K]: one over the number of phrases where a phrase exists, else 0."""
     return noun_mask / jnp.maximum(noun_mask.sum(axis=1, keepdims=True), 1)
 
 
@@ -46,8 +46,8 @@ class SpatialGrounding:
       temperature: τ of the softmax over groups [C].
       contrast_temperature: τ' of the contrast [C].
       reduction: `mean` or `sum` of the two directions [C].
-      chunk: captions at a time that a device holds its clips against: r x M x chunk x K cosines.
-      exchange: how phrases reach the other devices' clips, see `svilm_jax/parallel/pairs.py`.
+      chunk: number of captions that a device compares its clips with at a time: r x M x chunk x K cosines.
+      exchange: how phrases reach the clips on other devices, see `svilm_jax/parallel/pairs.py`.
     """
 
     weight: PositiveOrZero = 1.0
@@ -63,16 +63,17 @@ class SpatialGrounding:
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The loss; metrics: `accuracy` within the batch, and `groups_used`, clip by clip the mean number of groups
-        that win at least one token in the last grouping block."""
-        assert outputs.noun_embedding is not None  # the registry asks for captions
+        """Returns the loss and metrics: `accuracy` within the batch, and `groups_used`, the mean number of groups of
+        a clip that win at least one token in the last grouping block.
+        """
+        assert outputs.noun_embedding is not None  # the registry requires captions
 
         def score(groups: Any, columns: Any) -> jax.Array:
             nouns, shares = columns
             return clip_noun_scores(groups, nouns, shares, self.temperature) / self.contrast_temperature
 
         phrases = (outputs.noun_embedding, phrase_shares(batch["noun_mask"]))
-        # A caption without phrases says nothing of where: it drops out as a row and as a column.
+        # A caption without phrases carries no grounding signal: it is excluded as a row and as a column.
         exists = batch["valid"] & batch["noun_mask"].any(axis=1)
         pairing = Pairing(score, outputs.video.group_embedding, phrases, exists, exists)
         across, down, accuracy = streamed_info_nce(pairing, self.chunk, self.exchange)

@@ -1,13 +1,13 @@
-"""When does the scene change? Intra-clip temporal grouping of spliced clips (METHOD 1.3).
+"""Intra-clip temporal grouping objective: separates foreground from background of spliced clips (METHOD 1.3).
 
-The formula as it stands (`centers="all"`) can be pleased without looking at the clip. Every z_j is part of the centre
-that it is compared with: tokens that say nothing but their time index, at right angles to each other, have a cosine of
-1/√n to their own centre of n members and 0 to the other. With `centers="others"` z_j is left out of its own centre,
-and such tokens earn nothing. Either way clips need at least five time indices: with three or four only one duration
-can be drawn, the ones in the middle are always foreground, and opposite vectors for the first and the last fit every
-mask. With five the index still goes far: one span for all, (1, 4), is right about 76 % of the indices, and a model that
-is paid for that learns just that (experiments/README.md). With `centered` what all clips of the batch have in common
-at a time index is taken off first: tokens that know only their index are then zero, and earn nothing.
+The literal formula (`centers="all"`) can be minimized without looking at the clip. Every z_j is part of the center
+that it is compared with: tokens that encode only their temporal index, orthogonal to each other, have a cosine of 1/√n
+to their own center of n members and 0 to the other. With `centers="others"` z_j is excluded from its own center, and
+such tokens gain nothing. In both cases clips need at least five temporal indices: with three or four only one duration
+can be drawn, the middle indices are always foreground, and opposite vectors for the first and the last index fit every
+mask. Even with five the index carries much information: one constant span, (1, 4), is right about 76 % of the indices,
+and a model that is rewarded for it learns just that (experiments/README.md). With `centered` the mean over all clips of
+the batch at each temporal index is subtracted first: tokens that encode only their index become zero, and gain nothing.
 """
 
 import dataclasses
@@ -23,25 +23,25 @@ from svilm_jax.objectives.contrast import masked_mean
 
 
 def common_tokens(z: jax.Array, valid: jax.Array) -> jax.Array:
-    """The mean of z_j over the valid clips of the global batch, float32 [Nt, D], for z [B, Nt, D]."""
+    """Returns the mean of z_j over the valid clips of the global batch, float32 [Nt, D], for z [B, Nt, D]."""
     return jnp.where(valid[:, None, None], z, 0).sum(axis=0) / jnp.maximum(valid.sum(), 1)
 
 
 def foreground_probability(
     z: jax.Array, mask: jax.Array, temperature: float, centers: str = "all", common: jax.Array | None = None
 ) -> jax.Array:
-    """How much each time index looks like the foreground's centre rather than the background's.
+    """Computes the probability that each temporal index belongs to the foreground.
 
     z^f and z^b are the means of z_j inside and outside the mask;
     a_j = softmax([cos(z_j, z^b), cos(z_j, z^f)] / τ).
 
     Args:
-      z: float32 [B, Nt, D], z_j is the mean of the tokens at time index j.
+      z: float32 [B, Nt, D], z_j is the mean of the tokens at temporal index j.
       mask: bool [B, Nt], True at the foreground.
       temperature: τ.
-      centers: `all`, the formula as it stands; `others`, z_j is left out of the centre of its own side, so that it is
-        compared with other time indices only. A side without others has no centre, and similarity 0.
-      common: [Nt, D], taken off z before anything else; None: nothing is.
+      centers: `all`, the literal formula; `others`, z_j is excluded from the center of its own side, so that it is
+        compared with other temporal indices only. A side without others has no center, and similarity 0.
+      common: [Nt, D], subtracted from z before anything else; None: nothing is subtracted.
 
     Returns:
       float32 [B, Nt], the second entry of a_j.
@@ -50,12 +50,12 @@ def foreground_probability(
         z = z - common
 
     def similarity(side: jax.Array) -> jax.Array:
-        """cos(z_j, centre of the side) [B, Nt]."""
+        """cos(z_j, center of the side) [B, Nt]."""
         weights = side.astype(jnp.float32)[..., None]  # [B, Nt, 1]
         total, count = (z * weights).sum(axis=1, keepdims=True), weights.sum(axis=1, keepdims=True)
         if centers == "others":
             total, count = total - z * weights, count - weights
-            total = jnp.where(count > 0, total, 0)  # not what rounding leaves of z_j - z_j
+            total = jnp.where(count > 0, total, 0)  # not the rounding error of z_j - z_j
         return (normalise(z) * normalise(total / jnp.maximum(count, 1))).sum(axis=-1)
 
     return jax.nn.sigmoid((similarity(mask) - similarity(~mask)) / temperature)
@@ -70,7 +70,7 @@ class TemporalGrouping:
       temperature: τ [C].
       loss: `mse` [P] or `bce` [A: reported comparable].
       centers: `all` [P] or `others` [C], see `foreground_probability`.
-      centered: whether the mean over the batch is taken off every z_j first [C].
+      centered: whether the mean over the batch is subtracted from every z_j first [C].
     """
 
     weight: PositiveOrZero = 1.0
@@ -83,20 +83,20 @@ class TemporalGrouping:
 
     @property
     def SPANS_BATCH(self) -> bool:
-        """Only the mean that is taken off is one over the batch."""
+        """Only the subtracted mean depends on the whole batch."""
         return self.centered
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The loss over rows that were spliced; metric `accuracy`: time indices nearer to their own centre."""
+        """Returns the loss over spliced rows and the metric `accuracy`: temporal indices nearer to their own center."""
         mask, spliced = batch["splice_mask"], batch["spliced"]
         z = outputs.video.time_tokens
         common = common_tokens(z, batch["valid"]) if self.centered else None
         foreground = foreground_probability(z, mask, self.temperature, self.centers, common)
         target = mask.astype(jnp.float32)
         if self.loss == "mse":
-            # Both entries of a_j are off by the same amount: their mean is the square of one.
+            # Both entries of a_j have the same error: the mean of the squares is the square of one.
             error = (foreground - target) ** 2
         else:
             likely = jnp.where(mask, foreground, 1 - foreground)

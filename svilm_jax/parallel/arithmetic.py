@@ -1,6 +1,6 @@
-"""How much arithmetic does a traced function hold? Matrix products counted in its jaxpr, loops as often as they run.
+"""FLOP count of a traced function: matrix products in its jaxpr, with loop bodies counted once per iteration.
 
-XLA's own count (`cost_analysis`) takes the body of a loop once and knows nothing of custom kernels.
+XLA's own count (`cost_analysis`) counts the body of a loop once and does not cover custom kernels.
 """
 
 import math
@@ -11,9 +11,9 @@ from jax.extend import core
 
 
 def product_flops(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> float:
-    """Floating-point operations of all matrix products and convolutions, two a multiply-add, on all devices together.
+    """Counts the FLOPs of all matrix products and convolutions, two per multiply-add, on all devices together.
 
-    What is rematerialised counts as often as it is computed. A part that runs on every device by itself (`shard_map`)
+    Rematerialized products count as often as they are computed. A part that every device runs by itself (`shard_map`)
     counts for all of them.
     """
     inner = jaxpr.jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else jaxpr
@@ -36,7 +36,7 @@ def _equation(equation: Any) -> float:
 
 
 def _times(name: str, params: Any) -> int:
-    """How often the parts of an equation run."""
+    """Returns how often the inner jaxprs of an equation run."""
     if name == "scan":
         return params["length"]
     if name == "shard_map":

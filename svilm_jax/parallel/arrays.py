@@ -1,4 +1,4 @@
-"""How does a host's batch become one array over all devices?"""
+"""Conversion of per-host batches into global arrays over all devices."""
 
 import functools
 from collections.abc import Mapping
@@ -15,35 +15,34 @@ from svilm_jax.parallel.sharding import constrain
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows over all data-parallel devices, everything else whole."""
+    """Returns the sharding of a batch: rows over all data-parallel devices, all other axes replicated."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
 @functools.cache
 def data_share(mesh: Mesh) -> tuple[int, int]:
-    """Which part of every batch this process reads, and of how many: (place, count).
+    """Returns which part of every batch this process reads: (index, number of parts).
 
     Processes whose devices lie along `seq` or `tensor` of the same clips read the same part.
 
     Raises:
-      ConfigError: the rows of this process's devices are not one part of equal parts.
+      ConfigError: the rows of this process's devices are not one of several equal parts.
     """
     pieces = data_parallelism(mesh)
     where = batch_sharding(mesh).addressable_devices_indices_map((pieces,))
     own = sorted({index[0].indices(pieces)[0] for index in where.values() if index})
     if own != list(range(own[0], own[0] + len(own))) or own[0] % len(own) or pieces % len(own):
         raise ConfigError(
-            f"config.mesh: the devices of process {jax.process_index()} hold the parts {own} of {pieces} of a batch, "
-            "which is no block of equal blocks: let seq or tensor divide the devices of a host, or be a multiple of it"
+            f"config.mesh: the devices of process {jax.process_index()} hold parts {own} of {pieces} of a batch, "
+            "which are not one of equal blocks: make seq or tensor a divisor or a multiple of the devices per host"
         )
     return own[0] // len(own), pieces // len(own)
 
 
 def batch_parts(batch: Any, count: int) -> Any:
-    """Arrays [B, ...] -> [count, B/count, ...]: every part has rows of every device, and nothing moves between them.
+    """Splits arrays [B, ...] -> [count, B/count, ...]: every part has rows of every device, so that no data moves.
 
-    Of an array without axes, the same for all parts, the first part gets the value and the others zero: the parts add
-    up to it.
+    A scalar applies to all parts: the first part gets its value and the others zero, so that the parts sum to it.
     """
     pieces = data_parallelism(jax.sharding.get_abstract_mesh())
 
@@ -58,7 +57,7 @@ def batch_parts(batch: Any, count: int) -> Any:
 
 
 def whole_batch(parts: Any) -> Any:
-    """What `batch_parts` cut: [count, B/count, ...] -> [B, ...]; of [count] the first."""
+    """Inverts `batch_parts`: [count, B/count, ...] -> [B, ...]; of [count] the first element."""
     pieces = data_parallelism(jax.sharding.get_abstract_mesh())
 
     def join(x: jax.Array) -> jax.Array:
@@ -71,7 +70,7 @@ def whole_batch(parts: Any) -> Any:
 
 
 def to_global_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """The rows that this process holds, as global arrays: rows stand in the order of `data_share`."""
+    """Converts the rows of this process to global arrays; rows are in the order of `data_share`."""
     sharding, (_, count) = batch_sharding(mesh), data_share(mesh)
     return {
         name: jax.make_array_from_process_local_data(sharding, rows, (len(rows) * count, *rows.shape[1:]))

@@ -1,4 +1,4 @@
-"""What can a chip do? Figures that their makers publish, and a rate of matrix products that is measured."""
+"""Device specifications published by vendors, and measurement of the matrix-product rate."""
 
 import dataclasses
 import time
@@ -10,14 +10,14 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """Of one chip, as JAX counts devices.
+    """Specifications of one chip, as JAX counts devices.
 
     Attributes:
       flops: dense bfloat16 FLOP/s.
-      hbm_bytes: memory.
+      hbm_bytes: memory in bytes.
       hbm_bandwidth: bytes/s.
-      ici_bandwidth: bytes/s that it can send to its neighbours, all links together (half of the published figure for
-        both directions); 0 where the maker of the machine decides.
+      ici_bandwidth: bytes/s that it can send to its neighbors over all links together (half of the published
+        bidirectional figure); 0 where it depends on the machine.
     """
 
     flops: float
@@ -44,7 +44,7 @@ CHIPS = {
 
 
 def published(device_kind: str) -> tuple[str, Chip] | None:
-    """Name and figures of a kind of device; None where nothing is published."""
+    """Returns the name and specifications of a kind of device; None if none are published."""
     for name, chip in CHIPS.items():
         if device_kind.startswith(name):
             return name, chip
@@ -52,7 +52,7 @@ def published(device_kind: str) -> tuple[str, Chip] | None:
 
 
 def peak_flops() -> tuple[float, str]:
-    """FLOP/s of all devices together, and where the figure comes from.
+    """Returns the FLOP/s of all devices together, and the source of the figure.
 
     On a device without a published figure (every CPU) it is measured, in float32.
     """

@@ -1,7 +1,7 @@
-"""What does a compiled program send? Traffic between devices, counted in the compiler's own text.
+"""Communication volume between devices of a compiled program, from its HLO text.
 
-XLA's `cost_analysis` says nothing of it. Every computation counts as often as it is reached from the entry, the body of
-a loop as often as the loop runs.
+XLA's `cost_analysis` does not report it. Each computation counts as often as it is executed from the entry; a loop
+body counts once per iteration.
 """
 
 import collections
@@ -26,7 +26,7 @@ _CONSTANT = re.compile(r"^(\d+)\)")
 _CHANNEL = re.compile(r"channel_id=(\d+)")
 _GROUPS = re.compile(r"replica_groups=(\{\{[\d,]+\}|\[\d+,\d+\]|mesh\[[^\]]*\] \{[^}]*\})")
 
-# What a device sends of an array that n devices exchange, as a share of what each gets back.
+# Bytes that a device sends in a collective over n devices, as a fraction of its result.
 _SENT: dict[str, Callable[[int], float]] = {
     "all-gather": lambda n: (n - 1) / n,
     "reduce-scatter": lambda n: n - 1.0,
@@ -45,7 +45,7 @@ class _Instruction:
 
 
 def collective_bytes(text: str) -> dict[str, float]:
-    """Bytes that one device sends in one run, by kind of collective, by the rings that TPUs and NCCL use.
+    """Returns the bytes that one device sends per run, by kind of collective, for the ring algorithms of TPUs and NCCL.
 
     Args:
       text: of a compiled module, `Compiled.as_text()`.
@@ -59,7 +59,7 @@ def collective_bytes(text: str) -> dict[str, float]:
             if kind not in _SENT:
                 continue
             sent = times[name] * _size(i) * _SENT[kind](_group_size(i.rest))
-            # One transfer can stand in several places, where it starts and where it ends: it has one channel.
+            # One transfer can appear several times, at its start and at its end: both have the same channel.
             channel = _CHANNEL.search(i.rest)
             key = channel.group(1) if channel else f"{name}/{i.name}"
             traffic[kind][key] = max(traffic[kind].get(key, 0.0), sent)
@@ -80,7 +80,7 @@ def _computations(text: str) -> tuple[dict[str, list[_Instruction]], str]:
 
 
 def _instruction(line: str) -> _Instruction | None:
-    """`%name = shape opcode(operands), attributes`; the shape of a tuple holds brackets of its own."""
+    """Parses `%name = shape opcode(operands), attributes`; the shape of a tuple contains brackets as well."""
     name = _NAME.match(line)
     if name is None:
         return None
@@ -94,7 +94,7 @@ def _instruction(line: str) -> _Instruction | None:
 
 
 def _times(computations: dict[str, list[_Instruction]], entry: str) -> dict[str, float]:
-    """How often each computation runs in one run of the entry."""
+    """Returns how often each computation is executed in one run of the entry."""
     edges: dict[str, list[tuple[str, int]]] = {name: [] for name in computations}
     for name, instructions in computations.items():
         for i in instructions:
@@ -117,7 +117,7 @@ def _called(rest: str) -> Iterator[str]:
 
 
 def _trips(loop: _Instruction, computations: dict[str, list[_Instruction]]) -> int:
-    """As the compiler notes it; else the bound that the condition compares its counter with, which starts at 0."""
+    """Returns the trip count that the compiler annotates, else the loop bound in the condition (counting from 0)."""
     if noted := _TRIPS.search(loop.rest):
         return int(noted.group(1))
     condition = _CONDITION.search(loop.rest)
@@ -130,13 +130,13 @@ def _trips(loop: _Instruction, computations: dict[str, list[_Instruction]]) -> i
 
 
 def _size(i: _Instruction) -> float:
-    """Bytes of the result; what starts in the background returns its operands, too."""
+    """Returns the bytes of the result; asynchronous starts return their operands as well."""
     arrays = [math.prod(map(int, filter(None, d.split(",")))) * _BYTES.get(t, 4) for t, d in _ARRAY.findall(i.shape)]
     return max(arrays, default=0) if i.opcode.endswith("-start") else sum(arrays)
 
 
 def _group_size(rest: str) -> int:
-    """Of the devices that exchange with each other; 2 where it is not said (a permutation)."""
+    """Returns the number of devices that exchange data; 2 if not specified (a permutation)."""
     groups = _GROUPS.search(rest)
     if groups is None:
         return 2

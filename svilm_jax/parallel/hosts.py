@@ -1,7 +1,7 @@
-"""How do the processes of a run find each other, and agree on what to do next?
+"""Distributed initialization, and agreement between the processes of a run on what to do next.
 
-On TPU pods, under SLURM, on GKE and under Open MPI the environment says who takes part; elsewhere three flags do. JAX
-does the rest (`jax.distributed`).
+On TPU pods, under SLURM, on GKE and under Open MPI the environment describes the processes; elsewhere three flags do.
+JAX does the rest (`jax.distributed`).
 """
 
 import enum
@@ -23,18 +23,18 @@ from svilm_jax.parallel.lost_processes import watch_processes
 def join_hosts(
     coordinator: str = "", processes: int = 0, process: int = -1, lost_process_seconds: float = 100.0
 ) -> str:
-    """Makes this process one of many, if it is. To be called before anything asks JAX for devices.
+    """Initializes distributed execution if there are several processes. Call it before JAX is asked for devices.
 
     Args:
-      coordinator: HOST:PORT of process 0; "": as the environment says.
-      processes, process: how many there are and which one this is; 0 and -1: as the environment says.
-      lost_process_seconds: without a sign of life of a process after which the others end with `EXIT_LOST_PROCESS`.
+      coordinator: HOST:PORT of process 0; "": from the environment.
+      processes, process: number of processes and index of this one; 0 and -1: from the environment.
+      lost_process_seconds: time without a heartbeat of a process after which the others exit with `EXIT_LOST_PROCESS`.
 
     Returns:
-      who told: `flags`, `SLURM`, `Open MPI`, `Kubernetes`, `TPU`, or "" for a process on its own.
+      the source of the settings: `flags`, `SLURM`, `Open MPI`, `Kubernetes`, `TPU`, or "" for a single process.
 
     Raises:
-      ConfigError: flags that are incomplete, or an environment that could not be joined.
+      ConfigError: incomplete flags, or a failed initialization.
     """
     known: dict[str, Any] = {}
     if coordinator:
@@ -44,23 +44,23 @@ def join_hosts(
         raise ConfigError("--processes and --process need --coordinator=HOST:PORT, the address of process 0")
     elif not (told := launcher(os.environ)):
         return ""
-    # CPUs exchange arrays by gloo; other devices do not look at this.
+    # CPUs exchange arrays by gloo; other devices ignore this.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
-        # JAX aborts when its own heartbeats stop; what names the lost process (`lost_processes`) has to be quicker.
+        # JAX aborts when its own heartbeats stop; `lost_processes`, which names the lost process, must be faster.
         limit = int(2 * lost_process_seconds) + 10
         jax.distributed.initialize(**known, heartbeat_timeout_seconds=limit)
     except (RuntimeError, ValueError, OSError) as error:
         raise ConfigError(
-            f"could not join the other processes ({told}): {error}. All of them have to be started alike, and process "
-            "0 has to be reachable; --coordinator, --processes and --process say it by hand"
+            f"could not join the other processes ({told}): {error}. All of them must be started with the "
+            "same settings, and process 0 must be reachable; --coordinator, --processes and --process set them manually"
         ) from error
     watch_processes(lost_process_seconds)
     return told
 
 
 def launcher(environment: Mapping[str, str]) -> str:
-    """Which launcher started this process as one of several; "" for none."""
+    """Returns the launcher that started this process as one of several; "" if there is none."""
 
     def number(name: str) -> int:
         return int(environment[name]) if environment.get(name, "").isdigit() else 1
@@ -73,13 +73,13 @@ def launcher(environment: Mapping[str, str]) -> str:
         return "TPU"
     if "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment:
         return "Kubernetes"
-    # A virtual machine of a pod: it is not known before asking whether it stands alone, and asking does no harm.
+    # A TPU VM: whether it is part of a pod is only known by asking, which does no harm.
     on_tpu_vm = importlib.util.find_spec("libtpu") is not None and any(Path("/dev").glob("accel*"))
     return "TPU" if on_tpu_vm else ""
 
 
 def _counted(processes: int, process: int) -> tuple[int, int]:
-    """Number and place of this process, from flags or else from what launchers set."""
+    """Returns the number of processes and the index of this one, from flags or else from the launcher's variables."""
     names = (("SLURM_NTASKS", "SLURM_PROCID"), ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"))
     for count, place in names:
         if not processes and process < 0 and {count, place} <= os.environ.keys():
@@ -92,12 +92,12 @@ def _counted(processes: int, process: int) -> tuple[int, int]:
 
 
 def is_first() -> bool:
-    """Whether this process writes what is written once."""
+    """Returns whether this process is the one that writes shared files."""
     return jax.process_index() == 0
 
 
 class Ask(enum.IntEnum):
-    """What a process may ask of all; the larger counts."""
+    """A request of a process to all processes; the maximum over processes applies."""
 
     NOTHING = 0
     SAVE = 1
@@ -105,9 +105,9 @@ class Ask(enum.IntEnum):
 
 
 class Agreement:
-    """What any process asks for, told to all of them: a signal may reach one only, and clocks differ.
+    """Consensus over the requests of all processes: a signal may reach only one of them, and clocks differ.
 
-    Alone, a process knows at once. Among several the answer is one step late, so that nobody waits for anybody.
+    A single process gets its answer at once. Among several the answer is one step late, so that no process waits.
     """
 
     def __init__(self, mesh: Mesh):
@@ -120,7 +120,7 @@ class Agreement:
         self._pending: jax.Array | None = None
 
     def ask(self, mine: Ask) -> Ask:
-        """Says what this process wants, and learns what is to be done. Every process calls it once a step."""
+        """Submits the request of this process and returns the agreed one. Every process calls it once per step."""
         if self._alone:
             return mine
         before = Ask.NOTHING if self._pending is None else Ask(int(self._pending))

@@ -1,9 +1,9 @@
-"""Detection of lost processes of a distributed run, which end the others with a status and a message of their own.
+"""Detection of lost processes in a distributed run; the remaining ones exit with a distinct status and message.
 
-Every process beats through the coordination service of JAX; process 0 watches the beats and tells all processes which
-one is lost. JAX has heartbeats, too, but aborts the process when they stop, with a native stack and without a name, so
-its limit is set beyond this one. Process 0 hosts that service: when it dies, JAX aborts the others at once, and a
-handler of SIGABRT turns that into the same status.
+Every process sends heartbeats through JAX's coordination service; process 0 monitors them and announces a lost process
+to all others. JAX has heartbeats as well, but aborts the process when they stop, with a native stack trace and without
+naming the lost one, so its timeout is set beyond this one. Process 0 hosts that service: when it dies, JAX aborts the
+others at once, and a SIGABRT handler turns that into the same status.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jax._src import distributed  # JAX has no public way to its key-value store; Orbax takes the same one
+from jax._src import distributed  # JAX has no public access to its key-value store; Orbax uses the same
 
 EXIT_LOST_PROCESS = 71  # EX_OSERR: another process of the run is gone; the same command resumes
 _BEATS, _VERDICT = "svilm/beat/", "svilm/lost"
-_LEFT, _FAILED = "left", "failed "  # states of a process instead of the number of its beat
+_LEFT, _FAILED = "left", "failed "  # states of a process instead of its heartbeat number
 
 _watch: "ProcessWatch | None" = None
 
@@ -34,11 +34,12 @@ def _end(message: str) -> None:
 
 
 class ProcessWatch:
-    """A thread that beats for this process and learns of lost ones."""
+    """Thread that sends the heartbeats of this process and watches for lost ones."""
 
     def __init__(self, client: Any, process: int, processes: int, seconds: float, end: Callable[[str], None] = _end):
-        """`client`: of the coordination service; `seconds` without a beat after which a process counts as lost; `end`
-        is given the message and does not return."""
+        """`client`: of the coordination service; `seconds` without a heartbeat until a process counts as lost; `end`
+        is called with the message and does not return.
+        """
         self._client, self._process, self._processes, self._end = client, process, processes, end
         self.seconds = seconds
         self._interval = min(5.0, max(0.1, seconds / 10))
@@ -48,11 +49,11 @@ class ProcessWatch:
         self._thread = threading.Thread(target=self._run, name="process watch", daemon=True)
 
     def start(self) -> None:
-        """Starts to beat and to watch."""
+        """Starts sending heartbeats and watching."""
         self._thread.start()
 
     def leave(self, failure: str = "") -> None:
-        """Stops; the others do not wait for beats of this process, or learn at once why it ended."""
+        """Stops; the other processes no longer expect heartbeats, or learn at once why this one ended."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -62,14 +63,14 @@ class ProcessWatch:
             self._beat(f"{_FAILED}{failure}" if failure else _LEFT)
 
     def wait_for_verdict(self) -> None:
-        """Blocks as long as it takes to learn of a lost process, if there is one; then the process ends here."""
+        """Blocks until a lost process would have been detected; if there is one, this process ends here."""
         time.sleep(self.seconds + 4 * self._interval)
 
     def _run(self) -> None:
         count = 0
         while not self._stop.wait(self._interval if count else 0):
             count += 1
-            # A failing call is no proof: the limit of JAX's own heartbeats holds for the service itself.
+            # A failing call is no evidence: for the service itself, the limit of JAX's own heartbeats applies.
             with contextlib.suppress(Exception):
                 self._beat(str(count))
                 if verdict := self._look() if self._process == 0 else self._try_get(_VERDICT):
@@ -77,12 +78,12 @@ class ProcessWatch:
                     return
 
     def _obey(self, verdict: str) -> None:
-        """Ends this process, once the others know."""
+        """Ends this process, once the others are informed."""
         if self._process == 0:
             self._client.key_value_set(_VERDICT, verdict)
             time.sleep(2 * self._interval)  # the others read it before their service goes
         if verdict.startswith(_FAILED):
-            # The one that failed waits at its exit for all the others, and keeps its own status if they come.
+            # The failed process waits at its exit for all the others, and keeps its own status if they arrive.
             with contextlib.suppress(Exception):
                 self._client.shutdown()
             time.sleep(self._interval)
@@ -92,7 +93,7 @@ class ProcessWatch:
         self._client.key_value_set(f"{_BEATS}{self._process}", f"{self._name}\n{state}", allow_overwrite=True)
 
     def _look(self) -> str:
-        """The message about a lost process; "" where all beat."""
+        """Returns the message about a lost process; "" if all are alive."""
         beats = {int(key.rpartition("/")[2]): value for key, value in self._client.key_value_dir_get(_BEATS)}
         now = time.monotonic()
         for process in range(1, self._processes):
@@ -117,17 +118,17 @@ class ProcessWatch:
 
     def _lost(self, process: int, name: str, seconds: float) -> str:
         return (
-            f"process {process} of {self._processes} ({name or 'it never spoke'}) is lost: it has not been heard of "
+            f"process {process} of {self._processes} ({name or 'no contact'}) is lost: it has sent no heartbeat "
             f"for {seconds:.0f} s (config.train.lost_process_seconds={self.seconds:g}). The same command resumes all "
-            "processes from the last checkpoint"
+            "processes from the latest checkpoint"
         )
 
     def _failed(self, process: int, name: str, failure: str) -> str:
-        return f"{_FAILED}process {process} of {self._processes} ({name}) failed, which ends all of them: {failure}"
+        return f"{_FAILED}process {process} of {self._processes} ({name}) failed, which ends all processes: {failure}"
 
 
 def watch_processes(seconds: float) -> None:
-    """Starts the watch of this process, once it has joined the others."""
+    """Starts the watch of this process, after distributed initialization."""
     global _watch
     state = distributed.global_state
     _watch = ProcessWatch(state.client, state.process_id, state.num_processes, seconds)
@@ -137,23 +138,23 @@ def watch_processes(seconds: float) -> None:
 
 
 def leave_processes(failure: str = "") -> None:
-    """Ends the watch of this process where there is one; see `ProcessWatch.leave`."""
+    """Ends the watch of this process if there is one; see `ProcessWatch.leave`."""
     if _watch is not None:
         _watch.leave(failure)
 
 
 def wait_for_verdict() -> None:
-    """After a collective failed: ends this process if another one is lost, and returns otherwise."""
+    """After a failed collective: ends this process if another one is lost, and returns otherwise."""
     if _watch is not None:
         _watch.wait_for_verdict()
 
 
 def agree_on(name: str, mine: str, timeout: float = 600.0) -> str:
-    """The text that process 0 gives under a name, for every process; alone, one's own.
+    """Broadcasts a text from process 0 to every process; a single process gets its own.
 
     Args:
-      name: used once in a run.
-      mine: of process 0; what others give does not matter.
+      name: key, used once in a run.
+      mine: the text of process 0; that of the others is ignored.
       timeout: seconds to wait for process 0.
     """
     client = distributed.global_state.client
@@ -167,9 +168,9 @@ def agree_on(name: str, mine: str, timeout: float = 600.0) -> str:
 
 
 def _handle_abort(coordinator: str) -> None:
-    """SIGABRT ends with the status of a lost process if the coordinator is gone, and as before otherwise.
+    """Turns SIGABRT into the status of a lost process if the coordinator is gone; otherwise it aborts as before.
 
-    A handler of C, since one of Python waits for the main thread, which a lost process may block for ever.
+    A native handler, since a Python handler waits for the main thread, which a lost process may block forever.
     """
 
     def on_abort(number: int) -> None:
@@ -179,7 +180,7 @@ def _handle_abort(coordinator: str) -> None:
         except (OSError, ValueError) as error:
             _end(
                 f"process 0, the coordinator at {coordinator}, is lost ({error}). The same command resumes all "
-                "processes from the last checkpoint"
+                "processes from the latest checkpoint"
             )
 
     global _on_abort

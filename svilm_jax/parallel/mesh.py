@@ -1,8 +1,8 @@
-"""Which devices, in which arrangement? One mesh with five axes for every preset.
+"""Device mesh with five axes, shared by all presets.
 
-`dcn` counts slices, which have nothing but the data centre's network between them; `data` replicates parameters, `fsdp`
-shards them along with the batch, `seq` shards the tokens of a clip, `tensor` the inside of layers. A preset says how
-many devices each axis gets; an axis of one device costs nothing, so the code never asks which preset runs.
+`dcn` counts slices, which are connected only by the data center network; `data` replicates parameters, `fsdp` shards
+them along with the batch, `seq` shards the tokens of a clip, `tensor` shards the inner dimension of layers. A preset
+gives the number of devices per axis; an axis of one device costs nothing, so the code never branches on the preset.
 """
 
 import dataclasses
@@ -17,21 +17,21 @@ from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from svilm_jax.config import ConfigError, MeshConfig, nearest
 
-# Outermost first: what stands last talks most, and is laid on devices that are next to each other.
+# Outermost first: the last axes communicate most, and are placed on adjacent devices.
 AXES = ("dcn", "data", "fsdp", "seq", "tensor")
-BATCH_AXES = ("dcn", "data", "fsdp")  # the batch is split over all three
+BATCH_AXES = ("dcn", "data", "fsdp")  # the batch is sharded over all three
 PRESETS = ("dp", "fsdp", "fsdp_tp", "fsdp_seq")
-ADDED_AXES = {"fsdp_tp": "tensor", "fsdp_seq": "seq"}  # beside those of fsdp
+ADDED_AXES = {"fsdp_tp": "tensor", "fsdp_seq": "seq"}  # in addition to those of fsdp
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """The mesh of a preset over all devices (or those given).
+    """Creates the mesh of a preset over all devices (or the given ones).
 
-    With several slices parameters are sharded inside each and replicated over them (HSDP): a gradient crosses the slow
-    network once a step, and nothing else does.
+    With several slices parameters are sharded inside each and replicated over them (HSDP): gradients cross the slow
+    network once per step, and nothing else does.
 
     Raises:
-      ConfigError: numbers that do not divide the devices.
+      ConfigError: axis sizes that do not divide the number of devices.
     """
     devices = list(jax.devices() if devices is None else devices)
     for preset, name in ADDED_AXES.items():
@@ -40,28 +40,28 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
                 f"config.mesh.{name}={getattr(config, name)}: only the preset {preset} has devices along {name}"
             )
     slices = _slices(config, devices)
-    count = len(devices) // slices  # of one slice
+    count = len(devices) // slices  # per slice
     inside = config.tensor * config.seq
     if inside < 1 or count % inside:
         name = "tensor" if config.tensor != 1 else "seq"
         raise ConfigError(f"config.mesh.{name}={inside}: must divide the {count} devices{' of a slice' * (slices > 1)}")
     shape = (1, count, 1, 1, 1) if config.preset == "dp" else (1, 1, count // inside, config.seq, config.tensor)
-    # Auto: the compiler chooses layouts between our constraints. JAX's own default has changed between releases.
+    # Auto: the compiler chooses layouts between our constraints. JAX's own default differs between releases.
     kinds = (AxisType.Auto,) * len(AXES)
     if slices == 1:
         return jax.make_mesh(shape, AXES, axis_types=kinds, devices=devices)
     if hasattr(devices[0], "slice_index"):
         grid = mesh_utils.create_hybrid_device_mesh(shape, (slices, 1, 1, 1, 1), devices)
-    else:  # devices that know of no slices: equal parts in their order, which is that of processes
+    else:  # devices without slice information: equal parts in their order, which is that of processes
         grid = np.array(devices).reshape(slices, *shape[1:])
     return Mesh(grid, AXES, axis_types=kinds)
 
 
 def named_mesh(text: str, config: MeshConfig) -> MeshConfig:
-    """`PRESET` or `PRESET:N`, N devices along the axis that the preset adds, as a config.
+    """Parses `PRESET` or `PRESET:N`, with N devices along the axis that the preset adds, into a config.
 
     Raises:
-      ConfigError: no such preset, or no number where there should be one.
+      ConfigError: an unknown preset, or a missing or invalid number.
     """
     preset, colon, number = text.partition(":")
     axis = ADDED_AXES.get(preset)
@@ -75,15 +75,15 @@ def named_mesh(text: str, config: MeshConfig) -> MeshConfig:
 
 
 def data_parallelism(mesh: Mesh | AbstractMesh) -> int:
-    """Into how many pieces the batch is cut; of no mesh, one."""
+    """Returns the number of shards of the batch; 1 without a mesh."""
     return 1 if mesh.empty else math.prod(mesh.shape[axis] for axis in BATCH_AXES)
 
 
 def _slices(config: MeshConfig, devices: Sequence[jax.Device]) -> int:
-    """How many slices there are: as the devices say, else as the config does."""
+    """Returns the number of slices, from the devices or else from the config."""
     told = len({getattr(device, "slice_index", 0) for device in devices})
     wanted = config.slices or told
     if wanted < 1 or len(devices) % wanted or (told > 1 and told != wanted):
         known = f"these {len(devices)} devices lie in {told} slices" if told > 1 else f"{len(devices)} devices"
-        raise ConfigError(f"config.mesh.slices={config.slices}: {known}; 0 takes what they say")
+        raise ConfigError(f"config.mesh.slices={config.slices}: {known}; 0 uses their own number")
     return wanted

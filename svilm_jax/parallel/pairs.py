@@ -1,15 +1,15 @@
-"""How are all pairs of a global batch compared without ever holding them? Chunk by chunk, on each device for its rows.
+"""Chunked pairwise reductions over a global batch, without materializing all pairs.
 
-A contrast over B pairs reads B x B scores, and grounding B x B x M x K cosines. Here a device holds its own rows
-against one chunk of columns at a time, forward and backward (scores are computed again and not kept), so that memory
-grows with B·chunk. Columns come from the other devices in one of two ways:
+A contrastive loss over B pairs reads B x B scores, and grounding B x B x M x K cosines. Here each device compares its
+own rows with one chunk of columns at a time, forward and backward (scores are recomputed and not stored), so that
+memory grows with B·chunk. Columns come from the other devices in one of two ways:
 
-- `gather`: all of them at once, B x C numbers a device;
-- `ring`: from neighbour to neighbour, so that a device never holds more than its own share of them; what was found out
-  about a column travels with it and is complete when it is home again.
+- `gather`: all of them at once, B x C numbers per device;
+- `ring`: passed from neighbor to neighbor, so that a device never holds more than its own shard of them; the partial
+  results of a column travel with it and are complete when it is back on its device.
 
-The idea of both is in open_clip's losses and in SigLIP (arXiv 2303.15343, section 3.3); which is faster where is
-measured in experiments/benchmarks/contrast.py.
+Both follow open_clip's losses and SigLIP (arXiv 2303.15343, section 3.3); experiments/benchmarks/contrast.py compares
+their speed.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from jax.sharding import PartitionSpec
 from svilm_jax.parallel.mesh import BATCH_AXES, data_parallelism
 
 Exchange = Literal["gather", "ring"]
-# Finite, so that 0 · NEVER stays 0 in gradients; far below any cosine over any temperature in use.
+# Finite, so that 0 · NEVER stays 0 in gradients; far below any cosine divided by any temperature in use.
 NEVER = -1e9
 
 # (rows [r, ...], columns [c, ...]) -> float32 [r, c]; both are pytrees of float arrays.
@@ -34,10 +34,10 @@ Score = Callable[[Any, Any], jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Streaming:
-    """How pairs are gone through.
+    """Options of a chunked reduction over pairs.
 
     Attributes:
-      chunk: columns at a time.
+      chunk: number of columns processed at a time.
       exchange: `gather` or `ring`.
       reduction: `logsumexp`, or `softplus`, the sum of log(1 + exp(s)).
     """
@@ -50,11 +50,11 @@ class Streaming:
 def reduce_pairs(
     score: Score, rows: Any, columns: Any, row_mask: jax.Array, column_mask: jax.Array, streaming: Streaming
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Every row over all columns that exist, and every column over all rows that exist.
+    """Reduces every row over all existing columns, and every column over all existing rows.
 
     Args:
-      score: of some rows against some columns.
-      rows, columns: pytrees of float arrays [B, ...], split over the devices as batches are.
+      score: scores of some rows against some columns.
+      rows, columns: pytrees of float arrays [B, ...], sharded over the devices as batches are.
       row_mask, column_mask: bool [B].
 
     Returns:
@@ -65,7 +65,7 @@ def reduce_pairs(
 
 
 def diagonal(score: Score, rows: Any, columns: Any) -> jax.Array:
-    """The scores of the pairs themselves, float32 [B]."""
+    """Returns the scores of the matched pairs, float32 [B]."""
 
     def one(row: Any, column: Any) -> jax.Array:
         first = functools.partial(jax.tree.map, lambda x: x[None])
@@ -95,7 +95,7 @@ _reduce.defvjp(_reduce_forward, _reduce_backward)
 
 
 def _on_devices(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function(axes, *arrays)` on every device with its rows of the arrays; plainly where the batch is not split."""
+    """Runs `function(axes, *arrays)` on every device with its rows of the arrays; directly without sharding."""
     if data_parallelism(jax.sharding.get_abstract_mesh()) == 1:
         return functools.partial(function, ())
     spec = PartitionSpec(BATCH_AXES)
@@ -125,7 +125,7 @@ def _forward(
         return (row, best), reduction.of(jnp.where(row_mask[:, None], scores, NEVER), 0)
 
     def block(found: Any, inputs: Any, mask: jax.Array, number: jax.Array) -> tuple[Any, jax.Array]:
-        """All columns of a block against this device's rows: [b] a row, and [n] a column."""
+        """Compares all columns of a block with this device's rows: [b] per row, and [n] per column."""
         chunks = _chunks((inputs, mask, number), streaming.chunk)
         found, column = jax.lax.scan(chunk, found, chunks)
         return found, column.reshape(-1)[: len(mask)]
@@ -139,7 +139,7 @@ def _forward(
 
     def pass_on(state: Any, _: None) -> tuple[Any, None]:
         found, travelling, column = state
-        following = _to_neighbour(travelling, axes, pieces)  # on its way while this block is gone through
+        following = _to_neighbour(travelling, axes, pieces)  # in transit while this block is processed
         found, partial = block(found, *travelling)
         return (found, following, _to_neighbour(reduction.combine(column, partial), axes, pieces)), None
 
@@ -167,7 +167,7 @@ def _backward(
     def chunk(gradient: Any, some: Any) -> tuple[Any, Any]:
         inputs, mask, total, cotangent = some
         scores, pull = jax.vjp(score, rows, inputs)
-        # Each score counts in its row and in its column.
+        # Each score contributes to its row and to its column.
         slope = jnp.where(mask[None], reduction.slope(scores, row[:, None]) * row_cotangent[:, None], 0)
         slope += jnp.where(row_mask[:, None], reduction.slope(scores, total[None]) * cotangent[None], 0)
         of_rows, of_columns = pull(slope)
@@ -196,13 +196,13 @@ def _backward(
 
 @dataclasses.dataclass(frozen=True)
 class _Reduction:
-    """A sum over pairs of which parts can be taken in any order.
+    """A reduction over pairs whose partial results can be combined in any order.
 
     Attributes:
-      of: (scores, axis) -> a part.
-      combine: two parts into one; `empty` changes nothing.
-      across: (parts of all columns [B], axes, place, count) -> over all devices, of the own columns [b].
-      slope: (scores, the whole reduction) -> its derivative by each score.
+      of: (scores, axis) -> partial result.
+      combine: merges two partial results; `empty` is its identity.
+      across: (partial results of all columns [B], axes, place, count) -> over all devices, of the own columns [b].
+      slope: (scores, the complete reduction) -> its derivative with respect to each score.
     """
 
     of: Callable[[jax.Array, int], jax.Array]
@@ -239,12 +239,12 @@ _REDUCTIONS = {
 
 
 def _place(axes: tuple[str, ...]) -> tuple[Any, int]:
-    """The number of this device among those that split the batch, and how many they are."""
+    """Returns the index of this device among those that shard the batch, and their number."""
     return (jax.lax.axis_index(axes), jax.lax.axis_size(axes)) if axes else (0, 1)
 
 
 def _chunks(arrays: Any, size: int) -> Any:
-    """[n, ...] -> [n/size, size, ...], filled up with zeros, which masks take as absent."""
+    """Splits [n, ...] -> [n/size, size, ...], padded with zeros, which masks mark as absent."""
 
     def cut(x: jax.Array) -> jax.Array:
         width = min(size, len(x))
@@ -259,7 +259,7 @@ def _gather(arrays: Any, axes: tuple[str, ...]) -> Any:
 
 
 def _sum_own(arrays: Any, axes: tuple[str, ...]) -> Any:
-    """[B, ...] of which every device has a part -> the sum of its own rows [b, ...]."""
+    """Sums the partial results [B, ...] of all devices -> the total of its own rows [b, ...]."""
     if not axes:
         return arrays
     return jax.tree.map(lambda x: jax.lax.psum_scatter(x, axes, scatter_dimension=0, tiled=True), arrays)

@@ -1,4 +1,4 @@
-"""For which kind of device is code made? The one at hand, unless it is compiled for another that is not there."""
+"""Target platform of generated code: the present backend, or another one that code is compiled for ahead of time."""
 
 import contextlib
 import contextvars
@@ -10,13 +10,13 @@ _target: contextvars.ContextVar[str] = contextvars.ContextVar("target", default=
 
 
 def platform() -> str:
-    """`cpu`, `gpu` or `tpu`: what `auto` in a config chooses by."""
+    """Returns `cpu`, `gpu` or `tpu`: the target that `auto` options in a config depend on."""
     return _target.get() or jax.default_backend()
 
 
 @contextlib.contextmanager
 def targeting(name: str) -> Iterator[None]:
-    """What is traced inside is meant for devices of this kind."""
+    """Context in which traced code is compiled for the named platform."""
     token = _target.set(name)
     try:
         yield

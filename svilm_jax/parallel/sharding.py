@@ -1,8 +1,8 @@
-"""Where does each parameter and activation lie? Logical axis names, and one rule table that maps them to the mesh.
+"""Sharding of parameters and activations: logical axis names, and one rule table that maps them to the mesh.
 
 A parameter carries the names of its axes in its NNX metadata (`axes=("embed", "mlp")`), set where it is created; a
-stacked layer has one more axis in front. Rules are the same for all presets, since an axis of the mesh that has one
-device shards nothing.
+stacked layer has an additional leading axis. The rules are the same for all presets, since a mesh axis of one device
+shards nothing.
 """
 
 import logging
@@ -19,11 +19,11 @@ from svilm_jax.parallel.mesh import BATCH_AXES
 
 log = logging.getLogger(__name__)
 
-# The feature axis that nearly every matrix has goes to fsdp; heads, hidden units and the vocabulary go to tensor.
-# Devices along seq have parameters to hold, too.
+# The feature axis of nearly every matrix is sharded over fsdp; heads, hidden units and the vocabulary over tensor.
+# Devices along seq hold shards of parameters, too.
 RULES: Mapping[str, str | tuple[str, ...] | None] = {
     "batch": BATCH_AXES,
-    "rows": (*BATCH_AXES, "seq"),  # of sentences, which are too short to be cut
+    "rows": (*BATCH_AXES, "seq"),  # sentences, which are too short to shard their tokens
     "seq": "seq",
     "embed": ("fsdp", "seq"),
     "joint": None,
@@ -37,9 +37,9 @@ RULES: Mapping[str, str | tuple[str, ...] | None] = {
 
 
 def layout(shape: Sequence[int], axes: Sequence[str | None], mesh: Mesh | AbstractMesh) -> PartitionSpec:
-    """Where an array of this shape lies whose axes have these names.
+    """Returns the partition of an array of this shape with the given logical axis names.
 
-    An axis that does not divide by all the mesh has for it is cut along the first of those only, or stays whole.
+    An axis that is not divisible by all of its mesh axes is sharded along the first of them only, or replicated.
     """
 
     def cut(size: int, name: str | None) -> tuple[str, ...] | None:
@@ -53,21 +53,21 @@ def layout(shape: Sequence[int], axes: Sequence[str | None], mesh: Mesh | Abstra
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
-    """Pins an activation to the layout of its logical axes; does nothing where no mesh is set."""
+    """Constrains an activation to the layout of its logical axes; does nothing where no mesh is set."""
     mesh = jax.sharding.get_abstract_mesh()
     return x if mesh.empty else jax.lax.with_sharding_constraint(x, layout(x.shape, axes, mesh))
 
 
 def sequence_parts() -> int:
-    """Over how many devices the tokens of a clip are spread; 1 where no mesh is set."""
+    """Returns the number of devices that shard the tokens of a clip; 1 where no mesh is set."""
     mesh = jax.sharding.get_abstract_mesh()
     return 1 if mesh.empty else mesh.shape["seq"]
 
 
 def parameter_spec(variable: nnx.Variable, mesh: Mesh) -> PartitionSpec:
-    """The partition of one parameter. Its `axes` name the last axes; whatever stands before is stacked layers.
+    """Returns the partition of one parameter. Its `axes` name the last axes; leading ones are stacked layers.
 
-    An axis that the mesh does not divide stays whole: the check on replication judges whether that matters.
+    An axis that the mesh does not divide is replicated: the replication check decides whether that matters.
     """
     axes = variable.get_metadata().get("axes", ())
     stacked = (None,) * (len(variable.shape) - len(axes))
@@ -75,7 +75,7 @@ def parameter_spec(variable: nnx.Variable, mesh: Mesh) -> PartitionSpec:
 
 
 def parameter_shardings(state: nnx.State, mesh: Mesh) -> Any:
-    """NamedShardings as a pure nested dict, matching `nnx.to_pure_dict(state)`."""
+    """Returns NamedShardings as a pure nested dict, matching `nnx.to_pure_dict(state)`."""
     shardings = jax.tree.map(
         lambda v: v.replace(NamedSharding(mesh, parameter_spec(v, mesh))),
         state,
@@ -85,7 +85,7 @@ def parameter_shardings(state: nnx.State, mesh: Mesh) -> Any:
 
 
 def sharding_table(params: Any, shardings: Any) -> str:
-    """One line a parameter: name, shape, partition, for the log."""
+    """Returns one line per parameter for the log: name, shape, partition."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     specs = jax.tree.leaves(shardings)
     rows = [
@@ -96,10 +96,10 @@ def sharding_table(params: Any, shardings: Any) -> str:
 
 
 def check_replication(params: Any, shardings: Any, mesh: Mesh, limit: float) -> float:
-    """The share of parameters held whole by every device; refuses more than `limit` on a mesh that should shard.
+    """Returns the fraction of replicated parameters; raises if it exceeds `limit` on a mesh that should shard.
 
     Raises:
-      ConfigError: the share is above `limit`; the message lists the largest offenders.
+      ConfigError: the fraction is above `limit`; the message lists the largest offenders.
     """
     sizes = jax.tree_util.tree_leaves_with_path(params)
     whole = [
@@ -111,8 +111,8 @@ def check_replication(params: Any, shardings: Any, mesh: Mesh, limit: float) -> 
     if mesh.shape["fsdp"] * mesh.shape["seq"] * mesh.shape["tensor"] > 1 and share > limit:
         worst = ", ".join(f"{name} ({size})" for size, name in sorted(whole, reverse=True)[:5])
         raise ConfigError(
-            f"{share:.1%} of the parameters would lie whole on every device, more than "
-            f"config.mesh.max_replicated_share={limit:.1%}. Largest: {worst}. Their sizes do not divide by the mesh "
+            f"{share:.1%} of the parameters would be replicated on every device, more than "
+            f"config.mesh.max_replicated_share={limit:.1%}. Largest: {worst}. Not divisible by the mesh "
             f"{dict(mesh.shape)}: choose another width or mesh, or raise the limit."
         )
     return share

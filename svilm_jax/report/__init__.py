@@ -1,4 +1,4 @@
-"""Figures and the HTML page of a run."""
+"""Figures and HTML report of a run."""
 
 from svilm_jax.report.examples import Examples, collect
 from svilm_jax.report.page import ReportError, write_report

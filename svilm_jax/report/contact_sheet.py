@@ -1,4 +1,4 @@
-"""What does training really see? A picture of one spliced batch with its masks, captions and phrases."""
+"""Contact sheet of one spliced training batch, with masks, captions and phrases."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How did training go? The numbers of metrics.jsonl as curves, in panels of things that belong together."""
+"""Training curves: the values of metrics.jsonl in panels of related metrics."""
 
 import json
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""What does the model do with single clips? The examples that the report shows, computed on evaluation clips.
+"""Model outputs on single evaluation clips, computed for the report.
 
-Examples are chosen by their position in the split, evenly spaced, before anything is computed, and not by how they
-turn out. The exception says so on the page: the worst queries of the gallery.
+Examples are selected by their position in the split, evenly spaced, before anything is computed, and not by their
+results. The exception is labeled on the page: the worst queries of the gallery.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""What do the examples look like? Retrieved clips, phrases on frames, similarity over time, spans of spliced clips."""
+"""Figures of the report's examples: retrieved clips, phrase heat maps, similarity over time, spans of spliced clips."""
 
 import io
 import textwrap

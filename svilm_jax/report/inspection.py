@@ -1,4 +1,4 @@
-"""What is in a prepared dataset? The `svilm inspect` command: counts, lengths, sizes, and a contact sheet."""
+"""The `svilm inspect` command: counts, lengths and sizes of a prepared dataset, and a contact sheet."""
 
 import argparse
 import collections

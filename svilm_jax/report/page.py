@@ -1,4 +1,4 @@
-"""How does a finished run become one page? Metrics, curves and examples in a self-contained report.html."""
+"""HTML report of a finished run: metrics, curves and examples in a self-contained report.html."""
 
 import base64
 import dataclasses

@@ -1,4 +1,4 @@
-"""How is a metric called on the page? Plain words for the names of metrics.json, and the sections they stand in."""
+"""Display names of metrics, and the sections of the report that they belong to."""
 
 from collections.abc import Mapping
 

@@ -1,1 +1,1 @@
-"""A page to ask a trained model in: sentences for clips, phrases for places in them. Gradio is an extra, `serve`."""
+"""Web page for a trained model: text-to-video search and phrase grounding. Gradio is an optional extra, `serve`."""

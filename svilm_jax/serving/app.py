@@ -1,4 +1,4 @@
-"""What does the server answer? The page, videos of the index by their row, uploads by their key, and nothing else."""
+"""Web application with an explicit set of routes: the page, indexed videos by row, and uploads by key."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How is a model asked in a browser? The `svilm serve` command."""
+"""The `svilm serve` command."""
 
 import argparse
 import contextlib

@@ -1,4 +1,4 @@
-"""What can go wrong between a visitor and the model, told to the visitor?"""
+"""Errors of the serving layer whose messages are shown to the visitor."""
 
 from svilm_jax.errors import UserError
 

@@ -1,7 +1,7 @@
-"""What may a visitor's request hold? Nothing that has Gradio read a file of this machine or fetch an address.
+"""Request filter in front of Gradio: rejects requests that would make it read local files or fetch addresses.
 
-Gradio takes files from a browser as the path under which it keeps them. Whoever writes requests by hand can put any
-other path there, or an address, so requests are read here before Gradio reads them.
+Gradio represents a browser's file by the path under which it is stored. A handwritten request can contain any other
+path, or an address, so requests are validated here before Gradio reads them.
 """
 
 import ipaddress

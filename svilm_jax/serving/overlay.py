@@ -1,4 +1,4 @@
-"""What does a phrase in a clip look like? Frames over time, and under each the heat map of the phrase on it."""
+"""Image of a phrase in a clip: frames over time, each with the heat map of the phrase below it."""
 
 import io
 

@@ -1,7 +1,7 @@
-"""What does a visitor see and press? A sentence, the clips found, and where a phrase is in one of them.
+"""Gradio page: a text query, the retrieved clips, and the location of a phrase in one of them.
 
-Videos are named by row or by the key of an upload and come from routes of `app`. The one path that a browser sends is
-that of its upload, as Gradio told it, and nothing outside the folder of uploads is taken for one.
+Videos are identified by row or by the key of an upload and served by the routes of `app`. The only path that a browser
+sends is that of its own upload, as returned by Gradio; paths outside the upload folder are rejected.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
-"""Copies of videos for browsers that cannot play the file itself: H.264 in MP4, made once and kept in a folder.
+"""Browser-compatible copies of videos: H.264 in MP4, created once and cached in a folder.
 
-What browsers play as it is: MP4 with H.264 or VP9 or AV1, and WebM with VP8, VP9 or AV1, 4:2:0 and 8 bits.
+Played without conversion: MP4 with H.264, VP9 or AV1, and WebM with VP8, VP9 or AV1, 4:2:0 with 8 bits.
 """
 
 import fractions

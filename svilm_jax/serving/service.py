@@ -1,4 +1,4 @@
-"""What can a visitor ask for? Clips for a sentence, a phrase in a clip, and a clip of one's own; no Gradio here."""
+"""Serving logic, independent of Gradio: text queries, phrase grounding, and uploaded clips."""
 
 import collections
 import dataclasses

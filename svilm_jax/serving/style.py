@@ -1,4 +1,4 @@
-"""How does the page look? Nothing is fetched from elsewhere: the fonts are those of the visitor's machine."""
+"""Style sheet of the page; it uses the visitor's system fonts and loads nothing from other hosts."""
 
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 MONOSPACE = ("ui-monospace", "SFMono-Regular", "Menlo", "monospace")

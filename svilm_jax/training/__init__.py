@@ -1,1 +1,1 @@
-"""Training: `loop.py` says in what order, `step.py` what a step computes, `checkpoints.py` what is kept."""
+"""Training: `loop.py` is the training loop, `step.py` the train step, `checkpoints.py` the saved state."""

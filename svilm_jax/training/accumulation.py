@@ -1,11 +1,11 @@
-"""How is a batch beyond memory trained on? In parts: GradCache where a contrast spans the batch, else a plain mean.
+"""Gradient accumulation over microbatches: GradCache where a contrast spans the batch, otherwise a plain mean.
 
-A contrast over the parts of a batch is not the contrast over the batch: each clip would meet the captions of its own
-part alone, and the negatives, which larger batches are taken for, would be as few as before. GradCache (arXiv
-2101.06983) computes the real thing: (1) all parts are encoded, and of each only what objectives read is kept; (2) the
-loss of the whole batch and its gradient by those outputs; (3) every part is encoded again and the gradient by the
-parameters pulled through. It costs one more forward pass; what a part needs for its backward pass is held for one part
-at a time.
+A contrastive loss over the parts of a batch is not that over the whole batch: each clip would be compared only with the
+captions of its own part, and the number of negatives, the reason for large batches, would not grow. GradCache (arXiv
+2101.06983) computes the exact gradient: (1) all parts are encoded, keeping only the outputs that objectives read;
+(2) the loss of the whole batch and its gradient with respect to those outputs are computed; (3) each part is encoded
+again and the gradient is propagated to the parameters. It costs one more forward pass; activations for the backward
+pass are held for one part at a time.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ Gradient = Callable[[Params, Batch, jax.Array], tuple[Metrics, Params]]
 
 
 def make_gradient(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Gradient:
-    """Metrics and gradients of the loss over the global batch, in as many parts as `config.train` says."""
+    """Returns a function for metrics and gradients of the global batch's loss, in `config.train.microbatches` parts."""
     if config.train.microbatches > 1:
         return (_cached if config.train.accumulation == "gradcache" else _mean)(config, structure, objectives)
     loss = make_loss(config, structure, objectives)
@@ -40,10 +40,10 @@ def make_gradient(config: Config, structure: Structure, objectives: Mapping[str,
 
 
 def check_accumulation(config: Config, objectives: Mapping[str, Objective], pieces: int) -> None:
-    """Refuses parts that do not fit the batch, or that would change what is learned.
+    """Rejects microbatches that do not fit the batch, or that would change the objective.
 
     Args:
-      pieces: devices that the batch is split over.
+      pieces: number of devices that shard the batch.
 
     Raises:
       ConfigError: naming the key.
@@ -52,20 +52,20 @@ def check_accumulation(config: Config, objectives: Mapping[str, Objective], piec
     parts, kind = settings.microbatches, settings.accumulation
     if parts < 1 or settings.batch_size % (parts * pieces):
         raise ConfigError(
-            f"config.train.microbatches={parts}: expected a number of parts into which the rows of each device divide, "
+            f"config.train.microbatches={parts}: expected a divisor of the number of rows of each device, "
             f"{settings.batch_size} / {pieces} = {settings.batch_size / pieces:g}"
         )
     contrasts = sorted(name for name, objective in objectives.items() if objective.SPANS_BATCH)
     if parts > 1 and kind == "mean" and contrasts:
         raise ConfigError(
             f"config.train.accumulation='mean' with {', '.join(contrasts)}: they compare every clip with the others of "
-            f"its batch, and a mean over parts would leave it the {settings.batch_size // parts} of its own part "
-            "to be told from; config.train.accumulation='gradcache' computes the loss of the whole batch"
+            f"its batch, and a mean over parts would leave only the {settings.batch_size // parts} of its own part "
+            "as negatives; config.train.accumulation='gradcache' computes the loss of the whole batch"
         )
 
 
 def _cached(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Gradient:
-    """GradCache."""
+    """Returns the gradient function of GradCache."""
     reads = sorted({name for objective in objectives.values() for name in objective.READS})
 
     def gradient(params: Params, batch: Batch, key: jax.Array) -> tuple[Metrics, Params]:
@@ -95,7 +95,7 @@ def _cached(config: Config, structure: Structure, objectives: Mapping[str, Objec
 
 
 def _mean(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Gradient:
-    """The mean of the parts' losses: each row counts the same only where all parts have as many that count."""
+    """Averages the losses of the parts: rows have equal weight only if all parts have the same number of valid rows."""
     loss = make_loss(config, structure, objectives)
 
     def gradient(params: Params, batch: Batch, key: jax.Array) -> tuple[Metrics, Params]:

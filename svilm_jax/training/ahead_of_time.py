@@ -1,8 +1,8 @@
-"""Does a config fit machines that are not here, and how fast could it go? The real train step, compiled for them.
+"""Ahead-of-time compilation of the train step for a device topology without hardware, with memory and time estimates.
 
-`jax.experimental.topologies` and libtpu describe a pod on any Linux machine; what is compiled is the step that
-`svilm train` would run there, and the memory is the compiler's own plan. Times are estimates: a roofline of published
-figures, which says that a step takes no less, and not how long it takes.
+`jax.experimental.topologies` and libtpu describe a pod on any Linux machine; the step that `svilm train` would run
+there is compiled, and the memory is that of the compiler's plan. Times are roofline estimates from published figures: a
+lower bound on the duration of a step, not a prediction.
 """
 
 import contextlib
@@ -44,28 +44,28 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-    """Of one chip, unless it says otherwise; bytes and seconds.
+    """Resource plan of a train step; per chip unless stated otherwise, in bytes and seconds.
 
     Attributes:
-      topology, chips, mesh: what it is for.
-      device_kind: as JAX names the chip.
-      batch_size: of all chips.
-      parameters: of the model.
-      vocab_size: words that it has vectors of.
+      topology, chips, mesh: the target.
+      device_kind: JAX's name of the chip.
+      batch_size: global batch size.
+      parameters: number of model parameters.
+      vocab_size: number of token embeddings.
       fits: whether the plan stays within the chip's memory.
-      parameter_bytes, optimizer_bytes, batch_bytes: of the inputs of a step.
-      activation_bytes: the rest of the peak: what the step holds beside its inputs.
-      peak_hbm_bytes: the compiler's plan; where it does not fit, what the plan would need.
-      hbm_bytes: what the chip has.
-      flops_per_chip: matrix products of a step as it is traced, rematerialisation included, in equal parts.
-      model_flops: of a step on all chips, counted by hand, without rematerialisation.
+      parameter_bytes, optimizer_bytes, batch_bytes: inputs of a step.
+      activation_bytes: the rest of the peak, which the step allocates in addition to its inputs.
+      peak_hbm_bytes: the compiler's plan; where it does not fit, the memory that the plan would need.
+      hbm_bytes: memory of the chip.
+      flops_per_chip: matrix products of the traced step, including rematerialization, divided evenly.
+      model_flops: FLOPs of a step on all chips, counted analytically, without rematerialization.
       collective_bytes: kind -> bytes sent to other chips in a step.
-      compute_seconds, memory_seconds, network_seconds: each alone at published rates. Of memory only what is certain
-        is counted: parameters and statistics read and written once. What goes between slices is not told apart from
-        what goes between neighbours, and takes longer.
+      compute_seconds, memory_seconds, network_seconds: each alone at published rates. Memory traffic includes only
+        what is certain: one read and write of parameters and optimizer state. Traffic between slices is counted like
+        traffic between neighbors, although it takes longer.
       estimated_step_seconds: the largest of the three.
-      estimated_mfu: model FLOPs over what the chips could do in that time.
-      compile_seconds: on the machine that compiled.
+      estimated_mfu: model FLOPs over the peak FLOPs of all chips in that time.
+      compile_seconds: on the compiling machine.
     """
 
     topology: str
@@ -107,7 +107,7 @@ def forecast(config: Config, vocab_size: int, topology: str, slices: int = 1) ->
 
 
 def forecast_for(config: Config, vocab_size: int, topology: str, devices: Sequence[jax.Device], chip: Chip) -> Forecast:
-    """The same for devices that are known, at hand or not; `topology` is only told."""
+    """The same for given devices, attached or not; `topology` is only reported."""
     mesh = make_mesh(config.mesh, devices)
     started = time.monotonic()
     structure, traced = trace_step(config, vocab_size, mesh)
@@ -131,31 +131,31 @@ def forecast_for(config: Config, vocab_size: int, topology: str, devices: Sequen
 
 
 def planned_bytes(compiled: jax.stages.Compiled) -> int:
-    """What a compiled program holds on a device at its peak: inputs, results that take no input's place, the rest."""
+    """Returns the peak memory of a compiled program on a device: inputs, outputs not aliased to inputs, temporaries."""
     plan: Any = compiled.memory_analysis()
     results = plan.output_size_in_bytes - plan.alias_size_in_bytes
     return int(plan.argument_size_in_bytes + results + plan.temp_size_in_bytes + plan.generated_code_size_in_bytes)
 
 
 def format_forecast(told: Forecast) -> str:
-    """Lines of name and figure, of one chip unless a line says otherwise."""
+    """Formats a forecast as lines of name and figure, per chip unless a line says otherwise."""
     mesh = ", ".join(f"{axis} {size}" for axis, size in told.mesh.items()) or "one device"
     traffic = {kind: f"{sent / 2**20:,.0f} MiB" for kind, sent in told.collective_bytes.items()}
     room = told.hbm_bytes - told.peak_hbm_bytes
     left = "left" if room >= 0 else "too much"
     rows = [
         ("topology", f"{told.topology}, {told.chips} chips ({told.device_kind}), mesh {mesh}"),
-        ("model", f"{told.parameters:,} parameters with {told.vocab_size:,} words"),
+        ("model", f"{told.parameters:,} parameters, vocabulary of {told.vocab_size:,}"),
         ("batch size", f"{told.batch_size:,} on all chips"),
         ("parameters", _gib(told.parameter_bytes)),
-        ("optimiser state", _gib(told.optimizer_bytes)),
+        ("optimizer state", _gib(told.optimizer_bytes)),
         ("batch", _gib(told.batch_bytes)),
         ("activations", f"{_gib(told.activation_bytes)} and other temporary memory"),
         ("peak HBM", f"{_gib(told.peak_hbm_bytes)} of {_gib(told.hbm_bytes)}, {_gib(abs(room))} {left}"),
-        ("FLOPs a step", f"{told.flops_per_chip:.3g}, of which the model needs {told.model_flops / told.chips:.3g}"),
-        ("sent a step", ", ".join(f"{kind} {sent}" for kind, sent in traffic.items()) or "nothing"),
+        ("FLOPs per step", f"{told.flops_per_chip:.3g}, model FLOPs {told.model_flops / told.chips:.3g}"),
+        ("sent per step", ", ".join(f"{kind} {sent}" for kind, sent in traffic.items()) or "nothing"),
         ("ESTIMATE compute", f"{told.compute_seconds * 1e3:.1f} ms at the published peak"),
-        ("ESTIMATE memory", f"{told.memory_seconds * 1e3:.1f} ms for parameters and optimiser state alone"),
+        ("ESTIMATE memory", f"{told.memory_seconds * 1e3:.1f} ms for parameters and optimizer state alone"),
         ("ESTIMATE network", f"{told.network_seconds * 1e3:.1f} ms"),
         ("ESTIMATE step", f"{told.estimated_step_seconds * 1e3:.1f} ms at least, MFU {told.estimated_mfu:.0%} at most"),
     ]
@@ -167,28 +167,28 @@ def _gib(size: float) -> str:
 
 
 def advice(config: Config, told: Forecast) -> str:
-    """What to change where a step does not fit."""
+    """Returns suggestions for a step that does not fit."""
     options = []
     if config.mesh.preset == "dp" and told.chips > 1:
-        options.append("config.mesh.preset=fsdp spreads parameters and statistics over all chips")
+        options.append("config.mesh.preset=fsdp shards parameters and optimizer state over all chips")
     if config.model.remat != "full":
-        options.append("config.model.remat=full keeps nothing inside layers")
+        options.append("config.model.remat=full stores no activations inside layers")
     if config.train.microbatches == 1:
-        options.append("config.train.microbatches=4 encodes the batch in parts (GradCache), for a forward pass more")
+        options.append("config.train.microbatches=4 encodes the batch in parts (GradCache), for one more forward pass")
     else:
         options.append(f"config.train.microbatches={2 * config.train.microbatches} makes the parts smaller")
     if config.mesh.preset == "fsdp":
-        options.append("config.mesh.preset=fsdp_seq with config.mesh.seq=2 shares the tokens of a clip")
+        options.append("config.mesh.preset=fsdp_seq with config.mesh.seq=2 shards the tokens of a clip")
     options.append("config.train.batch_size or config.model.video.frames can be lowered, or take more chips")
     over = (told.peak_hbm_bytes - told.hbm_bytes) / 2**30
-    return f"it does not fit by {over:.1f} GiB a chip. " + "; ".join(options)
+    return f"it does not fit by {over:.1f} GiB per chip. " + "; ".join(options)
 
 
 def trace_step(config: Config, vocab_size: int, mesh: Mesh, pad_id: int = 0) -> tuple[Structure, Any]:
     """Traces the train step of a config for the devices of a mesh, without allocating anything.
 
     Args:
-      config: resolved; `train.steps` = 0 stands for a schedule of 1,000 steps.
+      config: resolved; `train.steps` = 0 is replaced by a schedule of 1,000 steps.
       vocab_size: rows of the token embedding.
       mesh: of devices that need not be attached.
       pad_id: padding token.
@@ -201,7 +201,7 @@ def trace_step(config: Config, vocab_size: int, mesh: Mesh, pad_id: int = 0) -> 
     """
     objectives = build_objectives(config.objectives, config)
     check_step(config, objectives, mesh)
-    steps = config.train.steps or 1000  # of the schedule: not known without data, and of no matter here
+    steps = config.train.steps or 1000  # of the schedule: unknown without data, and irrelevant here
     optimizer = make_optimizer(config.optimizer, steps, None)
     with jax.set_mesh(mesh), targeting(mesh.devices.flat[0].platform):
         structure = make_structure(config, vocab_size, pad_id, optimizer, mesh)
@@ -218,7 +218,7 @@ def trace_step(config: Config, vocab_size: int, mesh: Mesh, pad_id: int = 0) -> 
 
 
 def _sizes(config: Config, vocab_size: int, structure: Structure, mesh: Mesh) -> tuple[dict[str, int], int]:
-    """Bytes a chip of parameters and optimiser, and of the batch."""
+    """Returns the bytes per chip of parameters, optimizer state and batch."""
     shapes, shardings, rows = structure.shapes, structure.shardings, batch_sharding(mesh)
     sizes = {
         "parameters": count(shapes.params),
@@ -277,7 +277,7 @@ def _held(shapes: Any, shardings: Any) -> int:
 
 
 def _bytes(shape: Any, sharding: Any) -> int:
-    """Of the part that one device holds."""
+    """Returns the bytes of one device's shard."""
     return int(np.prod(sharding.shard_shape(shape.shape))) * shape.dtype.itemsize
 
 
@@ -290,13 +290,13 @@ def _devices(topology: str, slices: int) -> list[jax.Device]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(
             f"--topology={topology}: cannot be described ({reason}). Expected GENERATION:SHAPE, such as v5e:16x16, "
-            "v5p:4x4x4 or v6e:16x16, and libtpu beside JAX: pip install 'svilm_jax[tpu]'"
+            "v5p:4x4x4 or v6e:16x16, and libtpu in addition to JAX: pip install 'svilm_jax[tpu]'"
         ) from error
 
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """libtpu looks for the machine that it runs on, and wants it for itself; here it need not find one."""
+    """Keeps libtpu from looking for the TPU of this machine and locking it; none is needed here."""
     told = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-4"}
     told |= {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
     missing = {name: value for name, value in told.items() if name not in os.environ}

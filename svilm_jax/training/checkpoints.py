@@ -1,9 +1,9 @@
-"""What is kept of a run, and how is it found again? One wrapper around Orbax.
+"""Checkpoints of a run: a wrapper around Orbax.
 
-    <workdir>/checkpoints/<step>/state   parameters, optimiser statistics, step; sharded arrays
+    <workdir>/checkpoints/<step>/state   parameters, optimizer state, step; sharded arrays
     <workdir>/checkpoints/<step>/meta    JSON: format version, data position, config, tokenizer, checksums
 
-A checkpoint is complete or not there: Orbax writes into a temporary folder and renames it.
+Saving is atomic: Orbax writes into a temporary folder and renames it.
 """
 
 import base64
@@ -31,16 +31,16 @@ from svilm_jax.training.state import Structure, TrainState
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-# What comes out of Orbax for files that are missing, cut off or damaged: it wraps TensorStore's errors as it likes.
+# Exceptions of Orbax for files that are missing, truncated or damaged: it wraps TensorStore's errors in several ways.
 UNREADABLE = Exception
 
 
 class CheckpointError(UserError):
-    """A folder that holds no usable checkpoint; the message names it and says what to do."""
+    """A folder without a usable checkpoint; the message names it and says what to do."""
 
 
 def make_meta(config: Config, tokenizer: Tokenizer) -> dict[str, Any]:
-    """What goes beside the arrays: enough to rebuild the model from this folder alone."""
+    """Returns the metadata stored with the arrays: enough to rebuild the model from this folder alone."""
     files = {name: base64.b64encode(content).decode() for name, content in tokenizer.files().items()}
     return {
         "format_version": FORMAT_VERSION,
@@ -51,13 +51,13 @@ def make_meta(config: Config, tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 class Checkpoints:
-    """The checkpoints of one workdir. Saving returns at once; `wait` blocks until everything is on disk.
+    """The checkpoints of one workdir. Saving is asynchronous; `wait` blocks until everything is on disk.
 
-    Nothing of the workdir is changed before `begin`, so that reading one does not disturb a run that writes to it.
+    Nothing in the workdir changes before `begin`, so that reading one does not disturb a run that writes to it.
     """
 
     def __init__(self, workdir: Path, keep: int | None):
-        """`keep`: how many of the newest are kept; None: all."""
+        """`keep`: number of newest checkpoints to keep; None: all."""
         self.folder = workdir.resolve() / "checkpoints"
         self._broken = workdir.resolve() / "broken_checkpoints"
         self._keep = keep
@@ -66,9 +66,9 @@ class Checkpoints:
         self._manager = self._open(create=False, cleanup_tmp_directories=False) if self.folder.is_dir() else None
 
     def begin(self) -> None:
-        """Makes the workdir ready for saving: sets unreadable checkpoints aside and removes half-written ones.
+        """Prepares the workdir for saving: sets unreadable checkpoints aside and removes incomplete ones.
 
-        `save` calls it, too.
+        Also called by `save`.
         """
         if self._writing:
             return
@@ -84,22 +84,21 @@ class Checkpoints:
         return ocp.CheckpointManager(self.folder, options=chosen, item_names=("state", "meta"))
 
     def latest(self) -> int | None:
-        """The newest checkpoint's step."""
+        """Returns the step of the newest checkpoint."""
         return None if self._manager is None else self._manager.latest_step()
 
     def restore_newest(
         self, structure: Structure, check: Callable[[dict[str, Any]], None]
     ) -> tuple[int, TrainState] | None:
-        """The newest checkpoint that can be read, and its step; None where there is none at all.
+        """Restores the newest readable checkpoint, and its step; None if there is none at all.
 
-        One that cannot be read (a disk that was full, a copy that was cut off) is passed over with a warning, and set
-        aside by `begin`.
+        An unreadable checkpoint (full disk, interrupted copy) is skipped with a warning, and set aside by `begin`.
 
         Args:
-          check: is given the meta dictionary, and raises where this run must not go on from it.
+          check: called with the meta dictionary; raises if this run must not resume from it.
 
         Raises:
-          CheckpointError: there are checkpoints, and none can be read; or a state of another shape than this run's.
+          CheckpointError: there are checkpoints, and none is readable; or a state of another shape than this run's.
         """
         steps = [] if self._manager is None else sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
@@ -110,7 +109,7 @@ class Checkpoints:
             except UNREADABLE as error:
                 self._pass_over(step, error)
                 continue
-            check(meta)  # what it raises is no fault of the files
+            check(meta)  # errors of `check` are not due to damaged files
             try:
                 self._check_shapes(step, structure)
                 state = self.restore(step, structure)
@@ -128,7 +127,7 @@ class Checkpoints:
         return None
 
     def _check_shapes(self, step: int, structure: Structure) -> None:
-        """Raises CheckpointError where the run's state is another one than the saved, whatever the files hold."""
+        """Raises CheckpointError if the run's state has a different structure than the saved one."""
         names = _shapes_by_name(_saved_tree(self.folder / str(step)))
         wanted = _shapes_by_name(_tree(structure.shapes))
         differ = sorted(n for n in names.keys() | wanted.keys() if names.get(n) != wanted.get(n))
@@ -142,12 +141,12 @@ class Checkpoints:
     def _pass_over(self, step: int, error: Exception) -> None:
         self._unreadable[step] = reason = _reason(error)
         if jax.process_count() > 1:
-            # All have to agree on the step that they go on from; what one of them cannot read, a person looks at.
+            # All processes must agree on the step to resume from; if one of them cannot read it, a person has to look.
             raise CheckpointError(
-                f"{self.folder / str(step)}: cannot be read ({reason}); move it away, and the run goes on from the "
+                f"{self.folder / str(step)}: cannot be read ({reason}); move it away, and the run resumes from the "
                 "one before"
             ) from error
-        log.warning("checkpoint %s cannot be read (%s): the one before it is tried", self.folder / str(step), reason)
+        log.warning("checkpoint %s cannot be read (%s): trying the one before it", self.folder / str(step), reason)
 
     def _set_aside(self, step: int, reason: str) -> None:
         target = self._broken / f"{step}-{time.time_ns()}"
@@ -156,10 +155,10 @@ class Checkpoints:
         (self.folder / str(step)).rename(target)
 
     def save(self, step: int, state: TrainState, position: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
-        """Starts writing a checkpoint, with the data position that belongs to it.
+        """Starts writing a checkpoint with its data position.
 
         Raises:
-          CheckpointError: this one, or the one before that was still being written, cannot be saved.
+          CheckpointError: this checkpoint, or the previous one that was still being written, cannot be saved.
         """
         told = {**meta, "data": dict(position), "checksums": checksums(_tree(state))}
         told["fingerprint"] = meta_fingerprint(told)
@@ -169,7 +168,7 @@ class Checkpoints:
             self._existing().save(step, args=items)
 
     def restore(self, step: int, structure: Structure) -> TrainState:
-        """The state, laid on the mesh of `structure` whatever mesh wrote it."""
+        """Restores the state on the mesh of `structure`, whatever mesh wrote it."""
         wanted = jax.tree.map(
             lambda shape, sharding: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding),
             _tree(structure.shapes),
@@ -179,7 +178,7 @@ class Checkpoints:
         return _state(restored["state"])
 
     def meta(self, step: int) -> dict[str, Any]:
-        """The meta dictionary alone."""
+        """Reads the meta dictionary alone."""
         restored = self._existing().restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
         return check_meta(restored["meta"], self.folder / str(step))
 
@@ -189,7 +188,7 @@ class Checkpoints:
         return self._manager
 
     def wait(self) -> None:
-        """Until the last save is whole."""
+        """Waits until the last save is complete."""
         if self._manager is not None:
             with self._told():
                 self._manager.wait_until_finished()
@@ -205,33 +204,33 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """What goes wrong while writing is told with the folder, and with what is safe."""
+        """Converts errors while writing to ones that name the folder and what is safe."""
         try:
             yield
         except UNREADABLE as error:
             raise CheckpointError(
                 f"{self.folder}: a checkpoint cannot be saved ({_reason(error)}). Make room; the same "
-                "command goes on from the last whole one"
+                "command resumes from the latest complete one"
             ) from error
 
 
 def meta_fingerprint(meta: Mapping[str, Any]) -> str:
-    """16 hex digits over all of the meta dictionary but the fingerprint itself.
+    """Returns 16 hex digits over the meta dictionary without its fingerprint.
 
-    It binds config, tokenizer and data position to the checksums of the arrays.
+    It ties config, tokenizer and data position to the checksums of the arrays.
     """
     rest = {key: value for key, value in meta.items() if key != "fingerprint"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def check_meta(meta: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Refuses a checkpoint of another format, and raises ValueError where the parts do not belong together."""
+    """Rejects a checkpoint of another format; raises ValueError if its parts do not belong together."""
     if meta.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
             f"{folder}: checkpoint format {meta.get('format_version')!r}, this version reads {FORMAT_VERSION}: "
             "use the version of svilm_jax that wrote it"
         )
-    if meta.get("fingerprint", found := meta_fingerprint(meta)) != found:  # none in checkpoints of before
+    if meta.get("fingerprint", found := meta_fingerprint(meta)) != found:  # absent in older checkpoints
         raise ValueError(
             f"its config, tokenizer or checksums were changed after it was saved: fingerprint {meta['fingerprint']} "
             f"stored, {found} computed"
@@ -240,13 +239,13 @@ def check_meta(meta: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def check_same_model(saved: Mapping[str, Any], config: Config, folder: Path) -> None:
-    """Refuses to resume with another model; other changes of the config are logged and allowed.
+    """Rejects resuming with another model; other config changes are logged and allowed.
 
     Raises:
       ConfigError: naming the keys that differ.
     """
     now = json.loads(json.dumps(dataclasses.asdict(config)))
-    saved = json.loads(json.dumps(dataclasses.asdict(resolve(saved))))  # with the defaults of keys that came later
+    saved = json.loads(json.dumps(dataclasses.asdict(resolve(saved))))  # with the defaults of keys added later
     changed = sorted(_differences(saved, now, "config"))
     model = [line for line in changed if line.startswith("config.model.")]
     if model:
@@ -259,10 +258,10 @@ def check_same_model(saved: Mapping[str, Any], config: Config, folder: Path) -> 
 
 
 def check_same_tokenizer(saved: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Refuses to resume with another tokenizer, whose tokens have other numbers; takes two meta dictionaries.
+    """Rejects resuming with another tokenizer, which has different token ids; takes two meta dictionaries.
 
     Raises:
-      ConfigError: files or spelling differ.
+      ConfigError: the files or their settings differ.
     """
     if saved["tokenizer"] != now["tokenizer"]:
         raise ConfigError(
@@ -279,12 +278,12 @@ def _tokenizer_told(meta: Mapping[str, Any]) -> str:
 
 
 def load(path: str | Path) -> TrainedModel:
-    """Rebuilds a model from a workdir (its newest checkpoint) or from one checkpoint's folder.
+    """Loads a model from a workdir (its newest checkpoint) or from one checkpoint's folder.
 
-    Averaged parameters are preferred where the run kept them.
+    Averaged parameters are preferred if the run kept them.
 
     Raises:
-      CheckpointError: nothing there that can be read.
+      CheckpointError: no readable checkpoint there.
     """
     path = Path(path).resolve()
     if path.name.isdigit() and (path / "meta").is_dir():
@@ -299,7 +298,7 @@ def load(path: str | Path) -> TrainedModel:
     try:
         found = checkpoints.latest() if step < 0 else step
         if found is None:
-            raise CheckpointError(f"{workdir}/checkpoints: holds no whole checkpoint; train for longer")
+            raise CheckpointError(f"{workdir}/checkpoints: holds no complete checkpoint; train for longer")
         with _readable(workdir / "checkpoints" / str(found)):
             meta = checkpoints.meta(found)
     finally:
@@ -315,20 +314,20 @@ def load(path: str | Path) -> TrainedModel:
 
 
 def _pointing_block(workdir: Path) -> int:
-    """The grouping block that the evaluation of a whole run chose to point with; 0, the last, where there was none."""
+    """Returns the grouping block that evaluation selected for pointing; 0, the last, if it did not run."""
     file = workdir / "metrics.json"
     try:
         return int(json.loads(file.read_text(encoding="utf-8")).get("grounding/block", 0))
     except FileNotFoundError:
         return 0
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        log.warning("%s: says no grouping block to point with (%s): the last is taken", file, error)
+        log.warning("%s: names no grouping block for pointing (%s): using the last one", file, error)
         return 0
 
 
 @contextlib.contextmanager
 def _readable(folder: Path) -> Iterator[None]:
-    """What goes wrong while reading is told with the folder."""
+    """Converts errors while reading to ones that name the folder."""
     try:
         yield
     except CheckpointError:
@@ -340,14 +339,14 @@ def _readable(folder: Path) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of a message that may be long."""
+    """Returns the first line of a possibly long message."""
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
 
 
 def _saved_tree(folder: Path) -> Any:
-    """Shapes and dtypes of the saved arrays.
+    """Returns shapes and dtypes of the saved arrays.
 
-    Asked of the handler, as a checkpointer also looks for metadata that Orbax keeps one folder above, and warns.
+    Asks the handler directly, since a checkpointer also looks for Orbax metadata one folder above, and warns.
     """
     metadata = ocp.PyTreeCheckpointHandler().metadata(folder / "state")
     if metadata is None:
@@ -356,7 +355,7 @@ def _saved_tree(folder: Path) -> Any:
 
 
 def _read_params(folder: Path, saved: dict[str, int]) -> Params:
-    """Parameters alone, whole, on the default device; optimiser statistics are not read."""
+    """Reads the parameters alone, unsharded, on the default device; the optimizer state is not read."""
     tree = _saved_tree(folder)
     with ocp.PyTreeCheckpointer() as checkpointer:
         name = "ema" if tree.get("ema") else "params"
@@ -366,19 +365,19 @@ def _read_params(folder: Path, saved: dict[str, int]) -> Params:
         options = ocp.args.PyTreeRestore(item={name: wanted}, restore_args={name: restore}, partial_restore=True)
         restored = checkpointer.restore(folder / "state", args=options)
     check_sums({name: restored[name]}, saved)
-    # Places in a list of modules, which were written as numbers, come back as text.
+    # List indices were written as numbers and are read back as text.
     return unnamed(named(restored[name]))
 
 
 def _shapes_by_name(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every array; places in lists count as their numbers."""
+    """Returns name -> shape of every array; list indices count as their numbers."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     shapes = {path_name(path): getattr(leaf, "shape", None) for path, leaf in leaves}
     return {name: tuple(shape) for name, shape in shapes.items() if shape is not None}
 
 
 def _tree(state: TrainState) -> dict[str, Any]:
-    """A state as the nested dict that Orbax writes; absent averages are left out."""
+    """Returns a state as the nested dict that Orbax writes; absent averages are left out."""
     tree = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     return {name: value for name, value in tree.items() if value is not None}
 

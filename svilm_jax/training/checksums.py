@@ -1,7 +1,7 @@
-"""Are these the numbers that were saved? A sum over the bits of every array, the same on any mesh.
+"""Checksums of saved arrays, independent of the mesh: a sum over the bits of every array.
 
-Orbax's files notice most damage, but not a bit that flips in what was not compressed. Sums of integers modulo 2^32 do
-not depend on the order, so that devices may add up their own parts; a single wrong bit always shows.
+Orbax's files detect most corruption, but not a flipped bit in uncompressed data. Sums of integers modulo 2^32 do not
+depend on the order of summation, so that devices may sum their own shards; a single wrong bit is always detected.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def checksums(tree: Any) -> dict[str, int]:
-    """Name -> sum of the bits of every array, taken as unsigned integers of its width, modulo 2^32."""
+    """Returns name -> sum of the bits of every array, as unsigned integers of its width, modulo 2^32."""
     named = jax.tree_util.tree_leaves_with_path(tree)
     sums = np.asarray(_sums([leaf for _, leaf in named]))
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in named]
@@ -20,14 +20,14 @@ def checksums(tree: Any) -> dict[str, int]:
 
 
 def differing(tree: Any, saved: dict[str, int]) -> list[str]:
-    """Names of the arrays that are not those of the sums; what only one side has is no matter here."""
+    """Returns the names of arrays that do not match their sums; names on one side only are ignored."""
     return sorted(name for name, value in checksums(tree).items() if saved.get(name, value) != value)
 
 
 def check_sums(tree: Any, saved: dict[str, int]) -> None:
-    """Raises ValueError naming arrays that are not those of the sums."""
+    """Raises ValueError naming arrays that do not match their sums."""
     if wrong := differing(tree, saved):
-        raise ValueError(f"other numbers than were saved in {', '.join(wrong[:4])}")
+        raise ValueError(f"values differ from the saved ones in {', '.join(wrong[:4])}")
 
 
 @jax.jit

@@ -1,7 +1,8 @@
-"""Where do parameters start? Fresh, or from a checkpoint whose towers a task goes on with.
+"""Parameter initialization: random, or from a checkpoint whose towers are fine-tuned for a task.
 
-Every parameter of the checkpoint is used or named as dropped, every parameter of the model is filled or named as
-fresh; only a task's head may be either. Positions are resampled where a config asks for other frames or another size.
+Every parameter of the checkpoint is mapped or reported as skipped, and every parameter of the model is filled or
+reported as newly initialized; only a task's head may be either. Position embeddings are resampled where the config has
+a different number of frames or image size.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from svilm_jax.training.checkpoints import load
 
 log = logging.getLogger(__name__)
 
-# Tables of positions, and which axes of (time, rows, columns) they have a row for.
+# Position tables, and the axes of (time, rows, columns) that their rows cover.
 POSITION_AXES = {
     "video_tower.time_position": slice(0, 1),
     "video_tower.space_position": slice(1, 3),
@@ -34,12 +35,12 @@ POSITION_AXES = {
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What a run starts from.
+    """Initial state of a run.
 
     Attributes:
-      config: with the checkpoint's model where there is one, and with the classes of the head.
+      config: with the checkpoint's model if there is one, and with the classes of the head.
       tokenizer: the checkpoint's, or that of the config.
-      loaded: the checkpoint; None for a fresh start.
+      loaded: the checkpoint; None for random initialization.
     """
 
     config: Config
@@ -51,20 +52,20 @@ def starting_point(config: Config) -> Start:
     """Reads the checkpoint and the classes that a config names.
 
     Raises:
-      CheckpointError, DatasetError, TokenizerError: they are not there.
-      ConfigError: `init.model` changes what cannot be changed.
+      CheckpointError, DatasetError, TokenizerError: they do not exist.
+      ConfigError: `init.model` changes a field that cannot be changed.
     """
     loaded = None
     if config.init.checkpoint and config.task == "localization":
         raise ConfigError(
-            f"config.init.checkpoint={config.init.checkpoint}: a localiser starts fresh; `svilm embed` writes the "
-            "features of a checkpoint, which config.model.localization.features names"
+            f"config.init.checkpoint={config.init.checkpoint}: a localizer starts from scratch; `svilm embed` writes "
+            "the features of a checkpoint, which config.model.localization.features names"
         )
     if config.init.checkpoint:
         source = config.init.checkpoint
         loaded = read_folder(source) if is_model_folder(source) else load(source)
         model = dataclasses.replace(_changed(loaded.config.model, config.init.model), head=config.model.head)
-        # Both: a checkpoint of this run says how its tokenizer reads.
+        # Both: a checkpoint of this run records the settings of its tokenizer.
         config = dataclasses.replace(config, model=model, tokenizer=loaded.config.tokenizer)
         tokenizer = loaded.tokenizer
     elif config.init.model:
@@ -81,15 +82,15 @@ def starting_point(config: Config) -> Start:
 
 
 def initial_params(fresh: Params, loaded: TrainedModel, config: Config) -> Params:
-    """The fresh parameters of a model, filled from a checkpoint.
+    """Returns the initial parameters of a model, filled from a checkpoint.
 
     Args:
-      fresh: of the model that is to be trained.
-      loaded: whose parameters take their places by name.
-      config: of the run, as `starting_point` gives it.
+      fresh: random parameters of the model to train.
+      loaded: model whose parameters replace them by name.
+      config: of the run, as returned by `starting_point`.
 
     Raises:
-      ConfigError: parameters that fit neither by name nor by shape; the message lists both sides.
+      ConfigError: parameters that match neither by name nor by shape; the message lists both sides.
     """
     source = named(parameters(loaded.model))
     target = named(fresh)
@@ -107,7 +108,7 @@ def initial_params(fresh: Params, loaded: TrainedModel, config: Config) -> Param
         if found.shape != value.shape:
             wrong.append(f"{name}: {found.shape} in the checkpoint, {value.shape} in the model")
             continue
-        # A copy: training gives its arrays away, and `loaded` shall stay usable.
+        # A copy: training donates its arrays, and `loaded` must stay usable.
         filled[name] = jax.device_put(found, value.sharding, may_alias=False)
     dropped = [name for name in source if name not in target and not name.startswith(HEAD)]
     wrong += [f"{name} {source[name].shape}: not in the model" for name in dropped]
@@ -122,15 +123,16 @@ def initial_params(fresh: Params, loaded: TrainedModel, config: Config) -> Param
 
 
 def _anew(before: HeadConfig, after: HeadConfig) -> tuple[str, ...]:
-    """Starts of the names that a checkpoint does not fill, whatever fits by shape: another kind of head, or the scores
-    of other classes."""
+    """Returns name prefixes that a checkpoint does not fill even if shapes match: another kind of head, or the
+    logits of other classes.
+    """
     if before.kind != after.kind:
         return (HEAD,)
     return () if before.classes == after.classes else (f"{HEAD}out.",)
 
 
 def _of_features(config: Config) -> Config:
-    """The config with the width and the classes that its folder of features states."""
+    """Returns the config with the width and the classes of its folder of features."""
     index = read_index(config.model.localization.features)
     sizes = dataclasses.replace(config.model.localization, feature_width=index.width)
     head = config.model.head
@@ -143,7 +145,7 @@ def _grid(config: Config) -> tuple[int, ...]:
 
 
 def _changed(model: ModelConfig, changes: Mapping[str, Any]) -> ModelConfig:
-    """A model's config with some fields changed."""
+    """Returns a model config with some fields changed."""
     tree = dataclasses.asdict(model)
     for key, value in changes.items():
         tree[key] = {**tree[key], **value} if isinstance(value, Mapping) and key in tree else value

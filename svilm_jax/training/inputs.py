@@ -1,4 +1,4 @@
-"""Which input does a task train from? Clips with texts or classes, or features of sliding windows with segments."""
+"""Training input of a task: clips with texts or classes, or sliding-window features with segments."""
 
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from svilm_jax.parallel import data_share
 
 
 class Input(Protocol):
-    """What the loop asks of an input; `TrainInput` says more."""
+    """Interface of a training input; `TrainInput` documents it."""
 
     failures: dict[str, str]
 
@@ -29,7 +29,7 @@ class Input(Protocol):
 
 
 def open_input(config: Config, tokenizer: Tokenizer, start_step: int, mesh: Mesh) -> Input:
-    """This process's share of the batches of a config, from a step on.
+    """Opens this process's part of the batches of a config, from a step on.
 
     Raises:
       ConfigError, DatasetError, FeatureError, InputError: see there.

@@ -1,7 +1,7 @@
-"""In what order does training go? Evaluate, save, step, log: each pass through the loop, always in this order.
+"""Training loop: evaluate, save, step and log, in this order in every iteration.
 
-Evaluation and saving see the state before the step, so that both speak of the same number of steps, and a save holds
-the data position that belongs to its parameters: a run stopped anywhere goes on as if it had not been.
+Evaluation and saving see the state before the step, so that both refer to the same number of steps, and a checkpoint
+holds the data position that belongs to its parameters: a run interrupted anywhere resumes exactly.
 """
 
 import dataclasses
@@ -50,12 +50,12 @@ CONSOLE = ("loss/total", "loss/global_contrast", "loss/spatial_grounding", "loss
 
 
 class NonFiniteError(UserError, FloatingPointError):
-    """A loss or gradient that is not a number; the message names the step and what broke."""
+    """A non-finite loss or gradient; the message names the step and the cause."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Where training ended: total steps, and the parameters that evaluation shall see (averaged, where kept)."""
+    """End of training: total steps, and the parameters to evaluate (averaged, if kept)."""
 
     step: int
     params: Params
@@ -72,17 +72,17 @@ def train(
     signals: StopSignals | None = None,
     accepted: Callable[[], None] = lambda: None,
 ) -> Result:
-    """Trains until `config.train` says stop, from the newest checkpoint of `workdir` if it holds one.
+    """Trains for the steps of `config.train`, from the newest checkpoint of `workdir` if there is one.
 
     Args:
-      loaded: what a run starts from whose `workdir` holds no checkpoint; None: fresh parameters.
-      evaluate: what to measure every `config.train.eval_every` steps.
+      loaded: initial model of a run whose `workdir` holds no checkpoint; None: random parameters.
+      evaluate: called every `config.train.eval_every` steps.
       signals: of the caller, inside its `deferred`; None: watched here.
-      accepted: called once nothing speaks against the run any more, before anything is written to `workdir`.
+      accepted: called once all checks have passed, before anything is written to `workdir`.
 
     Raises:
       ConfigError, InputError, CheckpointError: see there.
-      NonFiniteError: the loss or a gradient stopped being finite; nothing of that step is saved.
+      NonFiniteError: the loss or a gradient is not finite; nothing of that step is saved.
       Stopped: after a stop signal, once the state is on disk.
     """
     if signals is None:
@@ -109,7 +109,7 @@ def train(
         shapes, shardings = structure.shapes.params, structure.shardings.params
         replicated = check_replication(shapes, shardings, mesh, config.mesh.max_replicated_share)
         log.info("sharding of the parameters on %s:\n%s", dict(mesh.shape), sharding_table(shapes, shardings))
-        log.info("%d parameters, %.1f %% of them whole on every device", count(shapes), 100 * replicated)
+        log.info("%d parameters, %.1f %% of them replicated", count(shapes), 100 * replicated)
 
         def check(saved: dict[str, Any]) -> None:
             check_same_model(saved["config"], config, workdir)
@@ -122,7 +122,7 @@ def train(
             if start > total:
                 raise ConfigError(
                     f"{workdir} is at step {start}, beyond the {total} steps of this config (config.train.steps, or "
-                    "config.train.epochs): ask for more steps, or choose a new --workdir"
+                    "config.train.epochs): increase them, or choose a new --workdir"
                 )
             signals.kept = f"the checkpoint of step {start} is whole"
             data.close()
@@ -142,13 +142,13 @@ def train(
         bar = tqdm(total=total, initial=start, desc="training", unit="step", mininterval=1.0, disable=not is_first())
         try:
             for step in range(start, total + 1):
-                # 1. Evaluate, on the parameters of exactly `step` steps. The caller evaluates after the last.
+                # 1. Evaluate the parameters after exactly `step` steps. The caller evaluates after the last step.
                 if evaluate and settings.eval_every and start < step < total and step % settings.eval_every == 0:
                     with pace.paused(), watchdog.phase("evaluation", step):
                         measured = evaluate(_shown(state), structure)
                         if writer:
                             writer.write_scalars(step, measured)
-                # 2. Save. First make sure of the step behind: what is not finite never reaches the disk.
+                # 2. Save. First verify the previous step: non-finite values never reach the disk.
                 late = 0 < settings.checkpoint_seconds < time.monotonic() - saved_at
                 asked = agreement.ask(Ask.STOP if signals.received else Ask.SAVE if late else Ask.NOTHING)
                 due = step == total or step % settings.checkpoint_every == 0 or asked > Ask.NOTHING
@@ -156,7 +156,7 @@ def train(
                     _check_finite(pending, step - 1, state.params)
                     with pace.paused(), watchdog.phase("saving", step):
                         checkpoints.save(step, state, {**data.state(), "step": step}, meta)
-                    if saved is not None:  # which is whole, or this save would not have begun
+                    if saved is not None:  # which is complete, or this save would not have started
                         signals.kept = f"the checkpoint of step {saved} is whole"
                     saved, saved_at = step, time.monotonic()
                 if step == total:
@@ -165,11 +165,11 @@ def train(
                     by = f"by {signals.received.name}" if signals.received else "by a signal to another process"
                     signals.agreed = True
                     raise Stopped(f"stopped {by} at step {step}: the same command resumes from it")
-                # 3. Step. Only now does the data advance.
+                # 3. Step. Only now does the data position advance.
                 with pace.waiting(), watchdog.phase("waiting for data", step):
                     rows = next(data)
                 state, metrics = step_function(state, to_global_batch(rows, mesh))
-                # 4. Log, one step late: reading the metrics of the step before does not keep the device waiting.
+                # 4. Log, one step late: reading the metrics of the previous step does not keep the device waiting.
                 with watchdog.phase("computing", step - 1):
                     _check_finite(pending, step - 1, state.params)
                 pending = metrics
@@ -211,6 +211,6 @@ def _check_finite(metrics: Metrics | None, step: int, params: Params) -> None:
         broken = [name for name, value in zip(names, squares, strict=True) if not np.isfinite(value)]
         what = "the gradient of " + (", ".join(broken[:8]) or "all parameters together (their norm overflows)")
     raise NonFiniteError(
-        f"step {step}: {what} is not finite. The last checkpoint is from before it; lower "
+        f"step {step}: {what} is not finite. The latest checkpoint precedes it; lower "
         "config.optimizer.learning_rate, or set config.optimizer.clip_norm, and run again"
     )

@@ -1,4 +1,4 @@
-"""What is minimised? Cut and paste, towers, objectives: from parameters and a batch to the loss over all of it."""
+"""Training loss of a batch: splicing, towers and objectives, as a function of the parameters."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ Loss = Callable[[Params, Batch, jax.Array], tuple[jax.Array, Metrics]]
 
 
 def make_loss(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Loss:
-    """(params, batch, key) -> total loss over the global batch, and its parts."""
+    """Returns (params, batch, key) -> total loss over the global batch, and its parts."""
 
     def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         params = without_frozen(config, params)
@@ -32,14 +32,14 @@ def make_loss(config: Config, structure: Structure, objectives: Mapping[str, Obj
 
 
 def keys(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Of cut and paste, of the model and of the objectives."""
+    """Splits a key into those of splicing, of the model and of the objectives."""
     forward_key, objective_key = jax.random.split(key)
     splice_key, model_key = jax.random.split(forward_key)
     return splice_key, model_key, objective_key
 
 
 def without_frozen(config: Config, params: Params) -> Params:
-    """The same parameters; no gradient is computed for what does not move."""
+    """Returns the same parameters; no gradients are computed for frozen ones."""
     if not config.init.freeze:
         return params
     fixed = frozen(params, config.init.freeze)
@@ -47,9 +47,9 @@ def without_frozen(config: Config, params: Params) -> Params:
 
 
 def cut_and_paste(config: Config, batch: Batch, key: jax.Array) -> Batch:
-    """The batch with spliced clips, where the config wants them.
+    """Returns the batch with spliced clips, if the config enables splicing.
 
-    Then it has `splice_mask` bool [B, Nt] and `spliced` bool [B], too.
+    It then also has `splice_mask` bool [B, Nt] and `spliced` bool [B].
     """
     if config.task == "localization" or not config.splice.enabled:
         return batch
@@ -59,7 +59,7 @@ def cut_and_paste(config: Config, batch: Batch, key: jax.Array) -> Batch:
 
 
 def encode(config: Config, structure: Structure, params: Params, batch: Batch, key: jax.Array) -> Any:
-    """What the model of the config's task says of a batch in training: `Outputs`, or those of the localiser."""
+    """Returns the outputs of the task's model for a training batch: `Outputs`, or those of the localizer."""
     model = bind(structure.graphdef, structure.abstract, params)
     if config.task == "localization":
         return model(batch["features"])
@@ -77,7 +77,7 @@ def encode(config: Config, structure: Structure, params: Params, batch: Batch, k
 def loss_of(
     config: Config, objectives: Mapping[str, Objective], outputs: Any, batch: Batch, key: jax.Array
 ) -> tuple[jax.Array, Metrics]:
-    """The total over the global batch, and its parts."""
+    """Returns the total loss over the global batch, and its parts."""
     total, metrics = total_loss(objectives, outputs, batch, key)
     if config.task == "video_text":
         metrics["logit_scale"] = outputs.logit_scale
@@ -85,6 +85,6 @@ def loss_of(
 
 
 def _real(name: str, batch: Batch, pad_id: int) -> tuple[jax.Array | None, jax.Array | None]:
-    """Tokens int32 [B, K, L] of the texts `name`, and bool [B, K, L] where they are no padding; None without them."""
+    """Returns tokens int32 [B, K, L] of the texts `name` and their mask bool [B, K, L]; None without them."""
     tokens = batch.get(name)
     return (None, None) if tokens is None else (tokens, tokens != pad_id)

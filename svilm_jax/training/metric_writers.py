@@ -1,6 +1,6 @@
-"""Where do numbers go? JSON lines, TensorBoard and the console, behind one class.
+"""Metric writer for JSON lines, TensorBoard and the console.
 
-Its methods are named as those of clu's writers, which import TensorFlow; TensorBoard files come from tensorboardX.
+Its methods are named as those of clu's writers, which import TensorFlow; TensorBoard files are written by tensorboardX.
 """
 
 import json
@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 
 class MetricWriter:
-    """Writes scalars of a step to WORKDIR/metrics.jsonl and WORKDIR/tensorboard, and a short line to the console."""
+    """Writes scalars per step to WORKDIR/metrics.jsonl and WORKDIR/tensorboard, and a short line to the console."""
 
     def __init__(self, workdir: Path, start_step: int, console: tuple[str, ...] = ()):
-        """`start_step`: lines beyond it, of a run that was stopped after its last checkpoint, are dropped."""
+        """`start_step`: later lines, of a run that was stopped after its latest checkpoint, are dropped."""
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / "metrics.jsonl"
         kept = [line for line in read_lines(path) if line["step"] <= start_step]
@@ -27,7 +27,7 @@ class MetricWriter:
         self._console = console
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """One line of JSON, one point of each curve."""
+        """Writes one line of JSON, and one point per curve."""
         line = {"step": step, "time": round(time.time(), 3), **scalars}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
@@ -38,7 +38,7 @@ class MetricWriter:
             tqdm.write(f"step {step:>6}  {shown}")
 
     def flush(self) -> None:
-        """Everything written so far is on disk."""
+        """Flushes everything written so far to disk."""
         self._file.flush()
         self._board.flush()
 
@@ -49,7 +49,7 @@ class MetricWriter:
 
 
 def read_lines(path: Path) -> list[dict[str, float]]:
-    """The lines of a metrics.jsonl; a last line that a kill left half written is dropped."""
+    """Reads the lines of a metrics.jsonl; an incomplete last line, left by a kill, is dropped."""
     lines = []
     for text in path.read_text().splitlines() if path.is_file() else []:
         try:

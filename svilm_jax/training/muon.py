@@ -1,8 +1,8 @@
-"""How are matrices moved by Muon? Orthogonal steps, from a chosen step of the training on; Adam before and beside.
+"""Muon optimizer for matrices, active from a configurable step; Adam before that and for all other parameters.
 
 Muon (arXiv 2502.16982) replaces the momentum of a matrix by the nearest matrix whose singular values are all one, so
-that rare directions move as fast as common ones. Scaled as section 2.2 of that report has it (`rms` 0.2), its entries
-are as large as those of an AdamW update, and one learning rate serves both.
+that rare directions are updated as fast as common ones. Scaled as in section 2.2 of that report (`rms` 0.2), its
+entries are as large as those of an AdamW update, and one learning rate serves both.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import optax.contrib
 
 
 class SwitchState(NamedTuple):
-    """Steps taken, and the statistics of both."""
+    """Number of steps taken, and the states of both."""
 
     steps: jax.Array
     first: Any
@@ -25,16 +25,16 @@ class SwitchState(NamedTuple):
 def scale_by_muon(
     adam: optax.GradientTransformation, matrices: Callable[[Any], Any], momentum: float, rms: float, start: int | None
 ) -> optax.GradientTransformation:
-    """Matrices by Adam for `start` steps and then by Muon; all other parameters by Adam.
+    """Updates matrices by Adam for `start` steps and then by Muon; all other parameters by Adam.
 
     The structure of the state is the same for every number `start`, so that a run can be resumed with another one.
 
     Args:
-      adam: what moves the rest; not yet scaled by a learning rate.
+      adam: transformation for all other parameters; not yet scaled by a learning rate.
       matrices: params -> the same tree of bools, True for a matrix that multiplies activations.
-      momentum: of Muon, with Nesterov's look ahead.
+      momentum: momentum of Muon, with Nesterov.
       rms: root mean square of the entries of Muon's update at learning rate 1.
-      start: first step of Muon, from 0; None: Muon moves the matrices all along, and no statistics of Adam are kept.
+      start: first step of Muon, from 0; None: Muon from the first step, without state of Adam for matrices.
     """
     muon = optax.chain(
         optax.contrib.scale_by_muon(beta=momentum, weight_dimension_numbers=_last_two_axes),
@@ -47,9 +47,9 @@ def scale_by_muon(
 def switch(
     first: optax.GradientTransformation, second: optax.GradientTransformation, step: int
 ) -> optax.GradientTransformation:
-    """The updates of `first` for so many steps, then those of `second`; both see every gradient.
+    """Applies the updates of `first` for `step` steps, then those of `second`; both see every gradient.
 
-    Both are computed all along: with a branch instead, a run on two CPU cores was no faster.
+    Both are always computed: with a branch instead, a run on two CPU cores was no faster.
     """
 
     def init(params: Any) -> SwitchState:
@@ -65,10 +65,10 @@ def switch(
 
 
 def _last_two_axes(params: Any) -> Any:
-    """A stack of layers has an axis before those of its matrices."""
+    """Returns the matrix axes; a stack of layers has a leading axis."""
     return jax.tree.map(lambda leaf: optax.contrib.MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1), params)
 
 
 def _scaled(update: jax.Array, rms: float) -> jax.Array:
-    """An orthogonal [.., m, n] has entries of 1 / sqrt(max(m, n)) in the root mean square."""
+    """Scales to the given RMS: the entries of an orthogonal [.., m, n] have an RMS of 1 / sqrt(max(m, n))."""
     return update * (rms * max(update.shape[-2:]) ** 0.5)

@@ -1,4 +1,4 @@
-"""How are parameters moved? Optimiser, schedule and weight-decay mask of a config (METHOD 1.6)."""
+"""Optimizer, learning-rate schedule and weight-decay mask of a config (METHOD 1.6)."""
 
 import re
 from collections.abc import Callable
@@ -10,13 +10,13 @@ import optax
 from svilm_jax.config import OptimizerConfig
 from svilm_jax.training.muon import scale_by_muon
 
-# Not a matrix that multiplies activations: norms, biases, positions, embeddings, group tokens and the logit scale are
-# each already on their own scale.
+# Not matrices that multiply activations: norms, biases, positions, embeddings, group tokens and the logit scale each
+# have their own scale already.
 NO_MATRIX = re.compile(r"(^|\.)(bias|scale|log_scale|group_tokens|\w*_position|\w*_embedding)$")
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Linear warm-up from 0 over `warmup_share` of the steps, then a cosine to `end_share` of the peak."""
+    """Returns linear warm-up from 0 over `warmup_share` of the steps, then cosine decay to `end_share` of the peak."""
     warmup = round(config.warmup_share * steps)
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0 if warmup else config.learning_rate,
@@ -28,7 +28,7 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def matrices(params: Any) -> Any:
-    """True for every parameter that weight decay applies to, and that Muon may move."""
+    """Returns True for every parameter that weight decay applies to, and that Muon may update."""
 
     def is_matrix(path: tuple[Any, ...], _: Any) -> bool:
         return not NO_MATRIX.search(jax.tree_util.keystr(path, simple=True, separator="."))
@@ -39,13 +39,13 @@ def matrices(params: Any) -> Any:
 def make_optimizer(
     config: OptimizerConfig, steps: int, scale_of: Callable[[Any], Any] | None = None
 ) -> optax.GradientTransformation:
-    """Clipping by global norm, the optimiser, decoupled weight decay, the schedule, `scale_of`; in this order.
+    """Chains clipping by global norm, optimizer, decoupled weight decay, schedule and `scale_of`, in this order.
 
     Args:
       steps: of the whole training.
-      scale_of: params -> the same tree of factors for their updates, 0 for what is frozen; None: all 1.
+      scale_of: params -> the same tree of factors for their updates, 0 for frozen parameters; None: all 1.
 
-    `muon` is for matrices (`svilm_jax/training/muon.py`); everything else is moved by Adam all along.
+    `muon` is for matrices (`svilm_jax/training/muon.py`); all other parameters are always updated by Adam.
     """
     parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
     if config.name == "sgd":
@@ -54,7 +54,7 @@ def make_optimizer(
     else:
         adam = optax.scale_by_adam(config.beta1, config.beta2, config.eps)
         if config.name == "muon":
-            # By `muon_from` alone, whatever it rounds to: what a checkpoint holds must not depend on `steps`.
+            # Depends on `muon_from` alone, whatever it rounds to: what a checkpoint holds must not depend on `steps`.
             start = round(config.muon_from * steps) if config.muon_from else None
             adam = scale_by_muon(adam, matrices, config.momentum, config.muon_rms, start)
         parts.append(adam)

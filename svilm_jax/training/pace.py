@@ -1,4 +1,4 @@
-"""How fast does training go? Clips a second and model FLOPs utilisation (MFU)."""
+"""Training throughput: clips per second and model FLOPs utilization (MFU)."""
 
 import collections
 import contextlib
@@ -13,33 +13,33 @@ from svilm_jax.parallel import peak_flops
 log = logging.getLogger(__name__)
 
 
-WINDOW = 50  # steps that a rate is taken over
+WINDOW = 50  # number of steps over which a rate is averaged
 
 
 class Pace:
-    """Clips a second and MFU over the last steps; compilation, evaluation and saving are left out."""
+    """Clips per second and MFU over the last steps, without compilation, evaluation and saving."""
 
     def __init__(self, config: Config):
         self._batch = config.train.batch_size
-        # Not counted by hand for the localiser: there, clips a second has to do.
+        # Not counted analytically for the localizer, which only reports clips per second.
         self._flops = task_flops(config) * self._batch
         self._peak, source = peak_flops()
         if self._flops:
-            log.info("MFU counts %.3g model FLOP a step against %.3g FLOP/s (%s)", self._flops, self._peak, source)
-        # Moments after each step; the first is that of the step that compiles, from which time is counted.
+            log.info("MFU: %.3g model FLOP per step, peak of %.3g FLOP/s (%s)", self._flops, self._peak, source)
+        # Time stamps after each step; the first is that of the step that compiles, from which time is counted.
         self._moments: collections.deque[float] = collections.deque(maxlen=WINDOW + 1)
         self._paused = self._waited = 0.0
-        self._waits: collections.deque[float] = collections.deque(maxlen=WINDOW + 1)  # seconds waited, at each moment
+        self._waits: collections.deque[float] = collections.deque(maxlen=WINDOW + 1)  # seconds waited up to each stamp
 
     def tick(self) -> None:
-        """After each step."""
+        """Records the end of a step."""
         self._moments.append(time.monotonic() - self._paused)
         self._waits.append(self._waited)
 
     def scalars(self) -> dict[str, float]:
         """Returns `clips_per_second`, `data_wait_fraction` (of the time, between 0 and 1) and `mfu`.
 
-        Empty before a few steps are done, since steps are awaited one late.
+        Empty for the first few steps, since steps are awaited one step late.
         """
         if len(self._moments) < 4:
             return {}
@@ -58,7 +58,7 @@ class Pace:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Time inside does not count."""
+        """Excludes the time inside."""
         start = time.monotonic()
         yield
         self._paused += time.monotonic() - start

@@ -1,4 +1,4 @@
-"""Stop signals of a run: remembered during training, which then saves and ends between two steps."""
+"""Stop signals of a run: recorded during training, which then saves a checkpoint and exits between two steps."""
 
 import contextlib
 import multiprocessing
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-EXIT_INTERRUPTED = 130  # what a shell reports after Ctrl-C
-_SAME_PRESS = 1.0  # seconds: one Ctrl-C reaches a process twice where a wrapper forwards what the terminal sends
+EXIT_INTERRUPTED = 130  # exit status of a shell after Ctrl-C
+_SAME_PRESS = 1.0  # seconds: one Ctrl-C reaches a process twice if a wrapper forwards the terminal's signal
 
 
 class Stopped(Exception):
@@ -27,15 +27,15 @@ def _leave(message: str) -> None:
 
 
 class StopSignals:
-    """A context that turns stop signals into an orderly end.
+    """Context manager that turns stop signals into an orderly end.
 
-    Inside `deferred` they are only remembered, in `received`; elsewhere the first one raises `Stopped`. Further ones
-    change nothing, so that a save under way is never killed, except a second Ctrl-C (SIGINT), which ends the process
-    at once. A signal that was ignored when the process started (nohup) stays ignored.
+    Inside `deferred` they are only recorded, in `received`; elsewhere the first one raises `Stopped`. Further ones have
+    no effect, so that a save in progress is never killed, except a second Ctrl-C (SIGINT), which ends the process at
+    once. A signal that was ignored when the process started (nohup) stays ignored.
 
     Attributes:
       received: the first signal; None before.
-      kept: what a restart finds, in words.
+      kept: text on what a restart will find.
       agreed: whether every process of the run ends here.
     """
 
@@ -46,11 +46,11 @@ class StopSignals:
         self.agreed = False
         self._leave = leave
         self._deferred = False
-        self._interrupted = 0.0  # when Ctrl-C was pressed first
+        self._interrupted = 0.0  # time of the first Ctrl-C
 
     def __enter__(self) -> "StopSignals":
         self._before = {}
-        if threading.current_thread() is threading.main_thread():  # only there may handlers be set
+        if threading.current_thread() is threading.main_thread():  # handlers can only be set there
             for number in STOPPING:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._handle)
@@ -62,7 +62,7 @@ class StopSignals:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Signals are remembered and interrupt nothing; whoever opens this looks at `received`."""
+        """Records signals without interrupting anything; the caller has to check `received`."""
         self._deferred = True
         try:
             yield

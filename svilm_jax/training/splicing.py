@@ -1,6 +1,6 @@
-"""How is a scene cut made? Cut and paste of clips on device, inside the step (METHOD 1.3).
+"""Splicing (cut and paste) of clips on device, inside the train step (METHOD 1.3).
 
-Partners are drawn inside fixed blocks of rows. A block never straddles a device, so pasting moves nothing between
+Partners are drawn within fixed blocks of rows. A block never spans two devices, so splicing moves no data between
 devices, and the result does not depend on the mesh.
 """
 
@@ -11,12 +11,12 @@ from svilm_jax.config import ConfigError, SpliceConfig
 
 
 def check_splice(config: SpliceConfig, times: int, batch: int, pieces: int) -> None:
-    """Refuses what cannot be spliced.
+    """Rejects configs that cannot be spliced.
 
     Args:
-      times: time indices of a clip, Nt.
+      times: temporal indices of a clip, Nt.
       batch: rows of the global batch.
-      pieces: devices that the batch is split over.
+      pieces: number of devices that shard the batch.
 
     Raises:
       ConfigError: naming the key.
@@ -28,13 +28,13 @@ def check_splice(config: SpliceConfig, times: int, batch: int, pieces: int) -> N
         )
     if times // 2 + 1 > times - 1:
         raise ConfigError(
-            f"config.splice: a clip of {times} time indices has no room for a foreground that dominates and a "
+            f"config.splice: a clip of {times} temporal indices has no room for a dominant foreground and a "
             "background; at least 3 are needed (config.model.video.frames / tubelet)"
         )
 
 
 def draw_spans(key: jax.Array, batch: int, times: int) -> jax.Array:
-    """Foreground masks, bool [B, Nt]: duration d ~ U{⌊Nt/2⌋+1 … Nt−1}, start s ~ U{0 … Nt−d}, half-open [s, s+d)."""
+    """Draws foreground masks, bool [B, Nt]: d ~ U{⌊Nt/2⌋+1 … Nt−1}, start s ~ U{0 … Nt−d}, half-open [s, s+d)."""
     duration_key, start_key = jax.random.split(key)
     duration = jax.random.randint(duration_key, (batch,), times // 2 + 1, times)  # the upper end is exclusive
     start = jax.random.randint(start_key, (batch,), 0, times - duration + 1)
@@ -43,14 +43,14 @@ def draw_spans(key: jax.Array, batch: int, times: int) -> jax.Array:
 
 
 def draw_partners(key: jax.Array, batch: int, config: SpliceConfig) -> jax.Array:
-    """The background row of every row, int32 [B/block, block], as places inside its block; never its own."""
+    """Draws the background row of every row, int32 [B/block, block], as indices inside its block; never itself."""
     blocks, size = batch // config.block, config.block
     place = jnp.arange(size)
     if config.partner == "roll":
         return jnp.broadcast_to((place - 1) % size, (blocks, size))
 
     def derange(key: jax.Array) -> jax.Array:
-        # Everybody's successor on a random round trip through the block: no row meets itself.
+        # Each row's successor in a random cycle through the block, so that no row is its own partner.
         trip = jax.random.permutation(key, size)
         return jnp.zeros(size, trip.dtype).at[trip].set(jnp.roll(trip, -1))
 
@@ -60,12 +60,12 @@ def draw_partners(key: jax.Array, batch: int, config: SpliceConfig) -> jax.Array
 def splice(
     key: jax.Array, video: jax.Array, valid: jax.Array, config: SpliceConfig, tubelet_frames: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Pastes a span of every clip, or of a share of them, over its partner.
+    """Splices every clip, or a fraction of them: pastes a span of it over its partner.
 
     Args:
       video: [B, T, H, W, 3].
-      valid: bool [B]; a row that is not valid, or whose partner is not, stays as it is.
-      tubelet_frames: frames of a time index, t; spans are never cut inside one.
+      valid: bool [B]; a row that is not valid, or whose partner is not, is unchanged.
+      tubelet_frames: frames per temporal index, t; spans are aligned with tubelets.
 
     Returns:
       the spliced video, the mask bool [B, Nt] (True where the clip's own frames are), and bool [B], which rows were

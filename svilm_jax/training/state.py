@@ -1,4 +1,4 @@
-"""What does a training run carry from step to step, and how does it come to lie on the mesh?"""
+"""Train state carried from step to step, and its placement on the mesh."""
 
 import dataclasses
 from typing import Any
@@ -21,7 +21,7 @@ class TrainState:
     """Everything that a step reads and writes.
 
     Attributes:
-      step: int32 scalar, steps taken.
+      step: int32 scalar, number of steps taken.
       params: nested dict of float32 arrays.
       optimizer: state of the optax transformation.
       ema: averaged parameters, or None.
@@ -35,13 +35,13 @@ class TrainState:
 
 @dataclasses.dataclass(frozen=True)
 class Structure:
-    """What does not change during a run: the module's structure, shapes, and where every array lies.
+    """Static description of a run's state: the module's structure, shapes and shardings.
 
     Attributes:
       graphdef, abstract: of the model, for `bind`.
       shapes: `TrainState` of ShapeDtypeStructs.
       shardings: `TrainState` whose leaves are NamedShardings.
-      pad_id: token that fills up captions and phrases.
+      pad_id: padding token of captions and phrases.
     """
 
     graphdef: nnx.GraphDef
@@ -54,9 +54,9 @@ class Structure:
 def make_structure(
     config: Config, vocab_size: int, pad_id: int, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> Structure:
-    """Shapes and shardings of the state, without allocating anything.
+    """Computes shapes and shardings of the state, without allocating anything.
 
-    Optimiser statistics lie where their parameters lie; counters are whole everywhere.
+    Optimizer state is sharded like its parameters; counters are replicated.
     """
     graphdef, abstract = abstract_model(config, vocab_size)
     shapes = jax.eval_shape(lambda: _fresh(config, vocab_size, optimizer))
@@ -69,9 +69,10 @@ def make_structure(
 
 
 def _like_parameters(statistics: Any, params: Any, shardings: Any, whole: NamedSharding) -> Any:
-    """A sharding for every array of an optimiser's state: its parameter's where name and shape are, else whole.
+    """Returns a sharding for every array of an optimizer's state: that of the parameter of its name and shape, else
+    replicated.
 
-    By name, since optimisers that treat groups of parameters apart (Muon) hold trees with holes.
+    Matched by name, since optimizers that treat groups of parameters separately (Muon) hold trees with holes.
     """
     where = {
         path: (leaf.shape, sharding)
@@ -93,13 +94,13 @@ def _like_parameters(statistics: Any, params: Any, shardings: Any, whole: NamedS
 def init_state(
     config: Config, vocab_size: int, optimizer: optax.GradientTransformation, structure: Structure
 ) -> TrainState:
-    """A fresh state, born on the mesh: no device ever holds a parameter that is not its own."""
+    """Creates an initial state directly on the mesh: no device ever holds more than its own shards."""
     return jax.jit(lambda: _fresh(config, vocab_size, optimizer), out_shardings=structure.shardings)()
 
 
 def started_from(state: TrainState, params: Params) -> TrainState:
-    """A fresh state with other parameters, its averages included."""
-    ema = None if state.ema is None else jax.tree.map(jnp.copy, params)  # the step gives both away
+    """Returns an initial state with other parameters, including its averages."""
+    ema = None if state.ema is None else jax.tree.map(jnp.copy, params)  # the step donates both
     return dataclasses.replace(state, params=params, ema=ema)
 
 

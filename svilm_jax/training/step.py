@@ -1,4 +1,4 @@
-"""What is one training step? Cut and paste, towers, objectives, gradients, update: one jitted function of arrays."""
+"""Train step: splicing, towers, objectives, gradients and update in one jitted function of arrays."""
 
 import logging
 from collections.abc import Mapping
@@ -21,26 +21,26 @@ log = logging.getLogger(__name__)
 
 
 def step_key(seed: int, step: jax.Array) -> jax.Array:
-    """Randomness of a step: a function of the seed and the step's number, so that a resumed run draws the same."""
+    """Returns the random key of a step: a function of seed and step number, so that a resumed run draws the same."""
     return jax.random.fold_in(jax.random.key(seed), step)
 
 
 def check_step(config: Config, objectives: Mapping[str, Objective], mesh: Mesh) -> None:
-    """Refuses what no step can be made of on this mesh, before anything is loaded.
+    """Rejects configs that have no valid train step on this mesh, before anything is loaded.
 
     Raises:
       ConfigError: naming the key.
     """
     size, pieces = config.train.batch_size, data_parallelism(mesh)
     if size % pieces:
-        raise ConfigError(f"config.train.batch_size={size}: expected a multiple of the {pieces} devices that share it")
+        raise ConfigError(f"config.train.batch_size={size}: expected a multiple of the {pieces} devices that shard it")
     if config.splice.enabled and config.task == "video_text":
         check_splice(config.splice, token_grid(config.model.video)[0], size, pieces)
     check_accumulation(config, objectives, pieces)
 
 
 def check_batch(config: Config, objectives: Mapping[str, Objective], steps_per_epoch: float) -> None:
-    """Refuses batches in which a clip is there twice and would be its own negative; warns of batches of one.
+    """Rejects batches that would contain a clip twice, as its own negative; warns of batches of one.
 
     Args:
       steps_per_epoch: of the training split.
@@ -51,7 +51,7 @@ def check_batch(config: Config, objectives: Mapping[str, Objective], steps_per_e
     size = config.train.batch_size
     contrasts = ", ".join(sorted(name for name, objective in objectives.items() if objective.SPANS_BATCH))
     if contrasts and size == 1:
-        log.warning("config.train.batch_size=1: %s has no other clip to tell one from", contrasts)
+        log.warning("config.train.batch_size=1: %s has no negatives", contrasts)
     if contrasts and steps_per_epoch < 1:
         clips = round(steps_per_epoch * size)
         raise ConfigError(
@@ -67,11 +67,11 @@ def make_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
 ) -> jax.stages.Wrapped:
-    """(state, batch) -> (state, metrics), jitted; the old state's memory is given to the new one.
+    """Returns (state, batch) -> (state, metrics), jitted; it donates the input state's buffers.
 
     Metrics hold the losses, `norm/gradient`, `norm/parameters`, `norm/update`, `learning_rate`, and
-    `gradient_squares`, one number a parameter in the order of `jax.tree.leaves`, which names the culprit when
-    something is not finite.
+    `gradient_squares`, one value per parameter in the order of `jax.tree.leaves`, which identifies the cause of
+    non-finite values.
     """
     gradient = make_gradient(config, structure, objectives)
 

@@ -1,7 +1,7 @@
-"""What if nothing moves any more? A thread that names the step and the phase in which a run is stuck, and ends it.
+"""Watchdog thread that reports the step and phase in which a run is stuck, and ends the process.
 
-A process that waits for ever (for a host that is gone, a dead file system, a worker that was killed) costs as much as
-one that trains, and a cluster restarts only what has ended.
+A process that waits forever (for a lost host, a dead file system, a killed worker) costs as much as one that trains,
+and a cluster restarts only processes that have exited.
 """
 
 import contextlib
@@ -16,17 +16,17 @@ EXIT_STUCK = 70  # EX_SOFTWARE: restarting is worth a try
 
 
 def _end(message: str) -> None:
-    """Tells where every thread stands, and ends the process without waiting for any of them."""
+    """Prints the stack of every thread, and ends the process without waiting for any of them."""
     print(message, file=sys.stderr, flush=True)
     faulthandler.dump_traceback(file=sys.stderr)
     os._exit(EXIT_STUCK)
 
 
 class Watchdog:
-    """A context; `phase` says what is being done, and every change of it is a sign of life."""
+    """Context manager; `phase` names the current activity, and every change of it is a sign of life."""
 
     def __init__(self, minutes: float, end: Callable[[str], None] = _end):
-        """`minutes` that a phase may last, 0: for ever; `end` takes the message and does not return."""
+        """`minutes` that a phase may last, 0: no limit; `end` is called with the message and does not return."""
         self._limit, self._end = 60 * minutes, end
         self._doing, self._since = "start", time.monotonic()
         self._stop = threading.Event()
@@ -44,7 +44,7 @@ class Watchdog:
 
     @contextlib.contextmanager
     def phase(self, name: str, step: int) -> Iterator[None]:
-        """`name` is being done at `step`."""
+        """Marks that `name` is in progress at `step`."""
         before = self._doing
         self._doing, self._since = f"{name}, step {step}", time.monotonic()
         yield
@@ -55,8 +55,8 @@ class Watchdog:
             seconds = time.monotonic() - self._since
             if seconds > self._limit:
                 self._end(
-                    f"nothing has moved for {seconds / 60:.1f} minutes, in: {self._doing}. The run ends here; below is "
-                    "where its threads stand. The same command goes on from the last checkpoint. "
-                    "config.train.watchdog_minutes says how long a phase may last, 0: for ever"
+                    f"no progress for {seconds / 60:.1f} minutes, in: {self._doing}. The run ends here; the stacks of "
+                    "its threads follow. The same command resumes from the latest checkpoint. "
+                    "config.train.watchdog_minutes sets how long a phase may last, 0: no limit"
                 )
                 return

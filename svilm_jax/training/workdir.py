@@ -14,11 +14,11 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def held_workdir(workdir: Path) -> Iterator[None]:
-    """Holds the lock of a workdir for a run of one or more processes, of which process 0 takes it.
+    """Holds the lock of a workdir for a run of one or more processes, of which process 0 acquires it.
 
     Raises:
       LockError: another run holds it; every process of this run raises.
-      OutputError: it cannot be written to.
+      OutputError: it is not writable.
     """
     with contextlib.ExitStack() as stack:
         error: LockError | OutputError | None = None

@@ -1,4 +1,4 @@
-"""Every field of a config by its path, with the values that a test puts into it."""
+"""Every config field by its path, with the values that a test assigns to it."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Overrides and config files as a user writes them, and 200 of each as nobody should."""
+"""Tests of overrides and config files: valid ones, and 200 invalid ones of each."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The schema: everything that can be declared is, and every value of every field is taken on purpose or refused."""
+"""Tests of the schema: every field declares its constraints, and every value is accepted deliberately or rejected."""
 
 import dataclasses
 import typing

@@ -1,4 +1,4 @@
-"""How does a test write the annotation files of a dataset, read them, and prepare real clips with the command?"""
+"""Helpers to write a dataset's annotation files, read them, and prepare real clips with the command."""
 
 import argparse
 import json

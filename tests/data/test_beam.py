@@ -1,4 +1,4 @@
-"""Does a preparation by Apache Beam give the bytes of a local one, and say what is wrong with a runner?"""
+"""Tests of preparation by Apache Beam: output identical to a local run, and errors of runners."""
 
 import sys
 

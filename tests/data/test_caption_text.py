@@ -1,4 +1,4 @@
-"""Cleaning of captions: what is changed, what is left out, and that both are counted with the first place."""
+"""Tests of caption cleaning: changed and omitted captions, counted with their first location."""
 
 import pytest
 from svilm_data import caption_text

@@ -1,4 +1,4 @@
-"""Are the noun phrases of known sentences found?"""
+"""Tests of noun-phrase extraction on known sentences."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Official files as downloads leave them: damaged, with half characters or endless texts; counted, or one error."""
+"""Tests of damaged official files: broken downloads, lone surrogates and endless texts are counted, or one error."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""What does every published dataset do alike: counts checked, videos looked for, views over what is there?"""
+"""Tests of what all published datasets share: checked counts, lookup of videos, views over the videos present."""
 
 import argparse
 import json

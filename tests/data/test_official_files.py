@@ -1,4 +1,4 @@
-"""Is an official file found and read the same, however it is packed, and a damaged one named?"""
+"""Tests of official files in every packaging: read identically, and damaged ones named."""
 
 import gzip
 import io

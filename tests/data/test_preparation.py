@@ -1,4 +1,4 @@
-"""Is a prepared dataset the same whoever prepares it, whole or not there, and never replaced unasked?"""
+"""Tests of preparation: deterministic for any number of workers, atomic, and never overwriting unasked."""
 
 import argparse
 import errno

@@ -1,4 +1,4 @@
-"""Does a preparation that was stopped go on where it stopped, with the bytes of one that never was?"""
+"""Tests of resuming an interrupted preparation, with output identical to an uninterrupted one."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Is a re-encoded video the same film, upright, evenly spaced in time and of the size asked for?"""
+"""Tests of re-encoding: the same frames, upright, evenly spaced in time and of the requested size."""
 
 import fractions
 import subprocess

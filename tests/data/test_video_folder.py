@@ -1,4 +1,4 @@
-"""Is the right file of the user's folder found, under each of its names, and a doubtful one never guessed?"""
+"""Tests of the video lookup: a file is found under each of its names, and an ambiguous one is never guessed."""
 
 import os
 

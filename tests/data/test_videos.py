@@ -1,4 +1,4 @@
-"""Are unusable video files found out, and are paths kept inside their folder?"""
+"""Tests of the video check: unusable files are detected, and paths stay inside their folder."""
 
 import pytest
 from svilm_data.errors import PreparationError

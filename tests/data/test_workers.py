@@ -1,4 +1,4 @@
-"""Does work in several processes give what one process gives, and does it end well when something goes wrong?"""
+"""Tests of the process pool: results of one process, and a clean end after failures."""
 
 import os
 

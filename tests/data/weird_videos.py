@@ -1,4 +1,4 @@
-"""Which video files do real folders hold? Small ones of many kinds, made here."""
+"""Small video files of many kinds found in real folders, generated here."""
 
 from fractions import Fraction
 from pathlib import Path

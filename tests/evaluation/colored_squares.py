@@ -1,7 +1,7 @@
-"""What world is small enough to know every metric's value? Coloured squares, and a model that reads colours.
+"""Synthetic dataset of colored squares, and a model that reads colors, for which every metric's value is known.
 
-`ColorReader` has the interface of the real model and no training: one group a colour, affinity by distance in RGB,
-sentences as the colours that they name. What it must score follows from what is drawn.
+`ColorReader` has the interface of the real model and no training: one group per color, affinity by distance in RGB,
+sentences represented by the colors that they name. Its expected scores follow from what is drawn.
 """
 
 import io

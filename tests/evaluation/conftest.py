@@ -1,4 +1,4 @@
-"""Fixtures of the coloured squares: dataset, tokenizer and an encoder around the model that reads colours."""
+"""Fixtures of the colored squares: dataset, tokenizer and an encoder around the model that reads colors."""
 
 import colored_squares
 import pytest

@@ -1,4 +1,4 @@
-"""Is the label read from the mean over views, and is every labelled video counted?"""
+"""Tests of action recognition: labels read from the mean over views, with every labeled video counted."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Does every question count once, overall and in its kind?"""
+"""Tests of answer accuracy: every question counts once, overall and in its type."""
 
 import collections
 

@@ -1,4 +1,4 @@
-"""Is the F1 of scene cuts right: peaks, one-to-one matching, thresholds, chance?"""
+"""Tests of the scene-cut F1: peaks, one-to-one matching, thresholds, chance level."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Is the vectorised mean average precision the official definition, ties, points and reversed segments included?"""
+"""Tests of the vectorized mAP against the official definition, with ties, points and reversed segments."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Is dual softmax the product of a similarity and its share over queries?"""
+"""Tests of dual softmax against a slow loop."""
 
 import math
 

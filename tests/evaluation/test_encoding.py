@@ -1,4 +1,4 @@
-"""Does the encoder give the model's numbers, whatever the batch size, padding and order?"""
+"""Tests of the encoder: the model's outputs for any batch size, padding and order."""
 
 import subprocess
 import sys

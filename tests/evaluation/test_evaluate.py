@@ -1,4 +1,4 @@
-"""Does one failing evaluator leave the others' metrics alone, and its own out?"""
+"""Tests that a failing evaluator contributes no metrics and leaves those of the others unchanged."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Does the grounding evaluator see that a reader of colours knows where each phrase is?"""
+"""Tests of the grounding evaluator with a model that reads colors."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""Is the probe at its one optimum, and its number the accuracy of that optimum on views it has not seen?"""
+"""Tests of the linear probe: its unique optimum, and its accuracy on unseen views."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Is a localiser that knows the truth perfect, one that errs as good as the official score says, and a misfit told?"""
+"""Tests of the localization evaluator: a perfect localizer, an imperfect one by the official score, and mismatches."""
 
 import dataclasses
 import json

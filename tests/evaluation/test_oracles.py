@@ -1,4 +1,4 @@
-"""Do the oracles get exactly what colours, or colours and the background, can tell?"""
+"""Tests of the shortcut baselines: recall achievable from colors, or from colors and the background."""
 
 import dataclasses
 

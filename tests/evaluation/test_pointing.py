@@ -1,4 +1,4 @@
-"""Does the pointing game count what it says, against a loop over every point?"""
+"""Tests of the pointing game against a loop over every point."""
 
 import numpy as np
 import pytest

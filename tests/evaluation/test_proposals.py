@@ -1,4 +1,4 @@
-"""Proposals against loops over all pairs; classes of proposals; and a small problem that the whole chain solves."""
+"""Tests of proposals against loops over all pairs, of their classes, and of the whole chain on a small problem."""
 
 import jax
 import jax.numpy as jnp

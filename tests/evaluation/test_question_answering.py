@@ -1,4 +1,4 @@
-"""Are questions counted as by hand, the unanswerable ones included, and does every question meet its own clip?"""
+"""Tests of the question-answering evaluator: unanswerable questions count, and each question gets its own clip."""
 
 import dataclasses
 import json

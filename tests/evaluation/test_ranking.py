@@ -1,4 +1,4 @@
-"""Are ranks, recalls and chance levels what their definitions say, ties counted against the model?"""
+"""Tests of ranks, recall and chance levels, with ties counted against the model."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Are the pixel baselines plain means over tubelets and cells?"""
+"""Tests of the raw-pixel baselines: means over tubelets and cells."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Is the overlap of a group with an object what scikit-learn's Jaccard index and a simulation say?"""
+"""Tests of region overlap against scikit-learn's Jaccard index and a simulation."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Are evaluators built from a config, and mistakes in it named?"""
+"""Tests of building evaluators from a config, and of errors that name the mistake."""
 
 import colored_squares as world
 import pytest

@@ -1,4 +1,4 @@
-"""Do the retrieval evaluators give what a reader of colours must get, and no more?"""
+"""Tests of the retrieval evaluators with a model that reads colors."""
 
 import dataclasses
 

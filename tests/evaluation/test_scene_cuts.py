@@ -1,4 +1,4 @@
-"""Does the scene cut evaluator cover every moment of a video and find the cuts that are there?"""
+"""Tests of the scene-cut evaluator: windows cover the whole video, and true cuts are found."""
 
 import colored_squares as world
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Are the published forms read, and does everything else say in one line what is wrong with it?"""
+"""Tests of reading published file formats, and of one-line errors for everything else."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Does `svilm score` print one JSON object with the right numbers, and one line for a mistake?"""
+"""Tests of `svilm score`: one JSON object with the right numbers, and one-line errors."""
 
 import json
 import subprocess

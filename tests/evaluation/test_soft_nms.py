@@ -1,4 +1,4 @@
-"""Is soft suppression the published loop, one segment at a time?"""
+"""Tests of soft-NMS against the published loop over segments."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Does the span readout find what separates best, and is its accuracy what a loop counts?"""
+"""Tests of the span readout: greatest separation, and accuracy against a loop."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Are evaluation splices reproducible, legal, and cut at tubelets?"""
+"""Tests of evaluation splices: reproducible, within legal spans, and aligned with tubelets."""
 
 import collections
 

@@ -1,4 +1,4 @@
-"""Does every baseline stand beside its metric?"""
+"""Tests of the metric table: every baseline is shown with its metric."""
 
 from svilm_jax.evaluation.table import format_table, format_value, with_baselines
 

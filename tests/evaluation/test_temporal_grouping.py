@@ -1,4 +1,4 @@
-"""Does the grouping evaluator splice twins as it says and read spans right?"""
+"""Tests of the temporal grouping evaluator: splices of twins, and span readout."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Are features those of windows cut by hand, written once, never of two origins, and whole where a video is?"""
+"""Tests of window features: equal to those of windows cut by hand, written once, and never from mixed sources."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Report of an accelerator: a miniature run of every part, and the pieces that decide what it says."""
+"""Tests of the accelerator report: a miniature run of every part, and the functions that determine its results."""
 
 import json
 import subprocess

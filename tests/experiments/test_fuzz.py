@@ -1,4 +1,4 @@
-"""Is every damaged video, record and file counted, and would the study see one that is not?"""
+"""Tests of the fuzzing study: every damaged input is counted, and an uncounted one is detected."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Does the input benchmark measure what it says, without the libraries it compares with?"""
+"""Tests of the input benchmark, without the libraries that it compares with."""
 
 import subprocess
 import sys

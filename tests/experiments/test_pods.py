@@ -1,4 +1,4 @@
-"""Does the table of pods say what the plans say, and is a step that does not fit cut into parts until it does?"""
+"""Tests of the table of pods, and of doubling microbatches until a step fits."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Embeds a folder so slowly, and keeps so many parts, that a test can kill it on the way: MODEL FOLDER OUT."""
+"""Script that embeds a folder slowly and in many parts, so that a test can kill it midway: MODEL FOLDER OUT."""
 
 import sys
 import time

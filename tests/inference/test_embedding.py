@@ -1,4 +1,4 @@
-"""Does a file of embeddings hold what the model says of every video, whatever happens on the way?"""
+"""Tests of the embedding file: it holds the model's embedding of every video, also after interruptions."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Does a sentence find its clips, and is a file that cannot be trusted refused by name?"""
+"""Tests of text-to-video search, and of rejecting files of another model."""
 
 import argparse
 import dataclasses

@@ -1,4 +1,4 @@
-"""Does a trained model answer for files, bytes and arrays of any length, alike, and refuse what is no video?"""
+"""Tests of a trained model: same results for files, bytes and arrays of any length, and errors for other inputs."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Listing of the videos to embed."""
+"""Tests of listing the videos to embed."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What do the input tests share? A small prepared dataset of clips that carry their number."""
+"""Fixtures of the input tests: a small prepared dataset of clips that encode their number."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How are small video files made for the tests? Frames that carry their number as brightness, encoded by PyAV."""
+"""Small test videos encoded by PyAV, whose frames encode their number as brightness."""
 
 import fractions
 import io

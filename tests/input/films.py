@@ -1,4 +1,4 @@
-"""Films of many codecs, structures and containers for the tests of random access, made by PyAV.
+"""Test videos of many codecs, structures and containers for random access, made by PyAV.
 
 Every film is made in memory from the same moving pattern. What it is meant to show (times, orientation, pixel shape) is
 kept beside it, so that a test need not ask the code under test.

@@ -1,4 +1,4 @@
-"""Is a clip cropped, scaled and flipped as one, and never mirrored against its caption?"""
+"""Tests of augmentation: a clip is cropped, scaled and flipped as a whole, and never mirrored against its caption."""
 
 import numpy as np
 import pytest

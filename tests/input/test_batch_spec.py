@@ -1,4 +1,4 @@
-"""The spec of a batch is what the input really delivers, for every task."""
+"""Tests that the batch spec matches the batches of the input pipeline, for every task."""
 
 import jax
 import pytest

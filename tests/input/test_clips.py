@@ -1,4 +1,4 @@
-"""Does evaluation see the frames, crops and masks that belong together?"""
+"""Tests of evaluation clips: matching frames, crops and masks."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Does decoding give the frame that is on screen at a time, for every kind of file, or a named error?"""
+"""Tests of decoding: the frame on screen at a given time, for every kind of file, or a specific error."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Do features of windows come back as they were written, at the right time, and is what does not fit named?"""
+"""Tests of window features on disk: round trip, correct times, and specific errors."""
 
 import dataclasses
 import json

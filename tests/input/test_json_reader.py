@@ -1,4 +1,4 @@
-"""The one reader of JSON and JSON lines: what it accepts, and that everything else is one error with its place."""
+"""Tests of the JSON and JSON lines reader: accepted files, and one error with a position for all others."""
 
 import gzip
 import io

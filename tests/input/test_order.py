@@ -1,4 +1,4 @@
-"""Is the order of training a permutation in each epoch, in blocks, and a function of seed and position alone?"""
+"""Tests of the index sampler: a block permutation in each epoch, and a function of seed and position alone."""
 
 import numpy as np
 import pytest

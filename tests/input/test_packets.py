@@ -1,4 +1,4 @@
-"""Is what is left out of a video really needed by nothing that is shown?"""
+"""Tests that no skipped packet is needed by a frame that is shown."""
 
 import io
 

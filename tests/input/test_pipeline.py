@@ -1,4 +1,4 @@
-"""Are batches what the contract says, and a function of seed and position alone?"""
+"""Tests of the input pipeline: batch contract, and batches as a function of seed and position alone."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""Are phrases chosen, prompted, padded and masked as the objectives expect?"""
+"""Tests of phrase selection, prompts, padding and masks."""
 
 import numpy as np
 import pytest

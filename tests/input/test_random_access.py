@@ -1,4 +1,4 @@
-"""Random access gives the picture and the time of sequential decoding, over a corpus of films.
+"""Tests of random access against sequential decoding, over a corpus of films.
 
 `SVILM_FILMS=full pytest tests/input/test_random_access.py` reads every frame of every film.
 """

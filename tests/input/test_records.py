@@ -1,4 +1,4 @@
-"""Are records found by number, and is what is missing or damaged named?"""
+"""Tests of records by number, and of errors for missing or damaged ones."""
 
 import json
 import os

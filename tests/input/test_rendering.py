@@ -1,4 +1,4 @@
-"""Does cutting a box out in one step show what cropping the whole picture shows?"""
+"""Tests of cropping during conversion against cropping the whole picture."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Do the frames, texts and numbers of a row belong together, whatever the task?"""
+"""Tests of training examples: frames, texts and labels belong together for every task."""
 
 import functools
 

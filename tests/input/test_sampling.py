@@ -1,4 +1,4 @@
-"""Are the times of a clip in order, inside their window, and spread over the whole of it?"""
+"""Tests of temporal sampling: times in order, inside their window, and spread over it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What of a record cannot be read is refused before it takes memory."""
+"""Tests that unreadable parts of a record are rejected before they allocate memory."""
 
 import numpy as np
 import pytest

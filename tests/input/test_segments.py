@@ -1,4 +1,4 @@
-"""Label maps against loops over steps, anchors and segments; resizing against np.interp."""
+"""Tests of localization label maps against loops over steps, anchors and segments; of resizing against np.interp."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Worker processes: what they hold in /dev/shm stays below the stated bound, and one that is killed is told."""
+"""Tests of worker processes: use of /dev/shm stays below the stated bound, and a killed worker is reported."""
 
 import collections
 import itertools

@@ -1,4 +1,4 @@
-"""Side words are found on their own and in compounds, and words that only hold their letters are none."""
+"""Tests of direction words: found alone and in compounds, and not in words that only contain their letters."""
 
 import pytest
 

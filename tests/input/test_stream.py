@@ -1,4 +1,4 @@
-"""Does any function of epoch and number become a stream that can be stopped, resumed and shared out?"""
+"""Tests of the batch stream: stopped, resumed and sharded for any function of epoch and number."""
 
 import json
 

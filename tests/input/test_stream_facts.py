@@ -1,4 +1,4 @@
-"""Facts of video streams: length, rates, orientation, pixel shape, choice of the stream, and placeholder files."""
+"""Tests of video stream properties: duration, rates, orientation, pixel shape, stream choice; and placeholder files."""
 
 import io
 from typing import Any

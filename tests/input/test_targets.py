@@ -1,4 +1,4 @@
-"""Do answers and labels get the numbers that the dataset lists, and is what has none told from what is missing?"""
+"""Tests of classification labels: indices as listed by the dataset, and unlabeled told apart from missing."""
 
 import json
 

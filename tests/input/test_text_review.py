@@ -1,4 +1,4 @@
-"""Review of a text: what a model does not understand of it is said, and no text leads to a traceback."""
+"""Tests of the text review: what the model does not understand is reported, and no text leads to a traceback."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Does a sentence get the numbers that the tokenizers of public weights give it?
+"""Tests of token ids against the tokenizers of public weights.
 
-What the originals say was written by `experiments/token_parity.py`; here it is only compared.
+The reference ids were written by `experiments/token_parity.py`; this test only compares.
 """
 
 import json

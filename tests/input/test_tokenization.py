@@ -1,4 +1,4 @@
-"""Are sentences encoded as their vocabulary says, with a first token, an end token and padding where they belong?"""
+"""Tests of tokenization: ids by the vocabulary, with first token, end token and padding in place."""
 
 import pickle
 

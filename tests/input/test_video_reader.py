@@ -1,4 +1,4 @@
-"""Does seeking in long videos give exactly the frames that decoding from the start gives?"""
+"""Tests that seeking in long videos yields exactly the frames of sequential decoding."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Are several views of a video the moments and the parts of the picture that they should be?"""
+"""Tests of multi-view sampling: times and crops of the views of a video."""
 
 import numpy as np
 import pytest

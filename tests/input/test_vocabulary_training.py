@@ -1,4 +1,4 @@
-"""Is a learned vocabulary the same every time, and does it hold the words that matter?"""
+"""Tests of vocabulary training: deterministic, and containing the most frequent words."""
 
 import subprocess
 import sys

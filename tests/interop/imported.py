@@ -1,4 +1,4 @@
-"""What does an imported tower give for the inputs of the parity tests? For the tests and experiments/parity.py."""
+"""Outputs of imported towers on fixed inputs, shared by the parity tests and experiments/parity.py."""
 
 import dataclasses
 import importlib.util

@@ -1,6 +1,6 @@
-"""A ViT and a ViViT in flax.linen, to be imported: the names of their arrays are those that linen itself gives.
+"""Toy-sized ViT and ViViT in flax.linen as import sources, with the array names that linen itself gives.
 
-Written from the papers (arXiv 2010.11929 and 2103.15691) for the tests; in size of a toy.
+Written from the papers (arXiv 2010.11929 and 2103.15691) for the tests.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which random numbers does every array of a test model hold? Those that its name gives: nothing large is stored.
+"""Random weights of test models, derived from the arrays' names, so that nothing large is stored.
 
 Any program with NumPy gets the same numbers from the same names and shapes, on either side of a comparison.
 """

@@ -1,4 +1,4 @@
-"""Do imported towers compute what flax.linen does? From *.npz as big_vision writes them, and msgpack as scenic does."""
+"""Tests of imported Flax towers against flax.linen: *.npz as written by big_vision, and msgpack as by scenic."""
 
 import jax.numpy as jnp
 import numpy as np

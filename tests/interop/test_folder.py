@@ -1,4 +1,4 @@
-"""Is an exported folder the model, whole, readable without this package, and refused where it is damaged?"""
+"""Tests of an exported folder: the complete model, readable without this package, and rejected if damaged."""
 
 import json
 import subprocess

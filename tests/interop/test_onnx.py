@@ -1,4 +1,4 @@
-"""ONNX files give JAX's numbers at every batch size, in an environment that has jax2onnx; errors come everywhere."""
+"""Tests of ONNX files: JAX's outputs at every batch size (in an environment with jax2onnx), and errors."""
 
 import sys
 

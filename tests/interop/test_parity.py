@@ -1,4 +1,4 @@
-"""Do imported towers compute what transformers on PyTorch does? experiments/parity.py kept what it computed."""
+"""Tests of imported towers against stored outputs of transformers on PyTorch (experiments/parity.py)."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Files that stand where a model or weights were expected: it is said what they are."""
+"""Tests of placeholder files in place of a model or weights: errors say what the file is."""
 
 import shutil
 

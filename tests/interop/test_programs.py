@@ -1,4 +1,4 @@
-"""Programs compute what the model does, whatever it was trained with, and refuse what they cannot hold."""
+"""Tests of programs: the model's outputs for every training setup, and errors for unsupported models."""
 
 import jax
 import numpy as np

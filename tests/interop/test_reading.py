@@ -1,4 +1,4 @@
-"""Which files of weights are read, and what is said of the others?"""
+"""Tests of reading weight files, and of errors for unsupported ones."""
 
 import json
 import pickle

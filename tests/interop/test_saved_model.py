@@ -1,4 +1,4 @@
-"""A SavedModel gives JAX's numbers in a process that has no JAX, where there is TensorFlow; errors come everywhere."""
+"""Tests of the SavedModel: JAX's outputs in a process without JAX (where TensorFlow is installed), and errors."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Programs run where this package is not, at every batch size, for three platforms, with the parameters inside once."""
+"""Tests of StableHLO programs outside this package, at every batch size and for three platforms."""
 
 import json
 import os

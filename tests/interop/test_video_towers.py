@@ -1,4 +1,4 @@
-"""What becomes of a public tower that meets a config: its patches, positions, stages, norms and class token?"""
+"""Tests of video towers filled from public ones: patches, positions, stages, norms and class token."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Every way to compute attention gives the same values and gradients; padding is not attended to."""
+"""Tests that all attention implementations agree in values and gradients, and that padding is not attended to."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The count by hand agrees with the compiler's own, and the count in the jaxpr knows loops."""
+"""Tests of the analytic FLOP count against the compiler's, and of the jaxpr count with loops."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Parameter counts derived by hand, stacked layers that equal separate ones, and batch rows that do not mix."""
+"""Tests of parameter counts, of stacked against separate layers, and of independent batch rows."""
 
 import jax
 import jax.numpy as jnp
@@ -117,7 +117,7 @@ def test_flops_of_one_layer_by_the_compiler():
         ("model.grouping.assignment", "hrd", "did you mean 'hard'"),
         ("model.grouping.after_layers", (2, 1), "ascending"),
         ("model.grouping.after_layers", (3,), "the 2 layers"),
-        ("model.video.size", 20, "do not divide into tubelets"),
+        ("model.video.size", 20, "not divisible into tubelets"),
         ("model.clip_pool", "token", "did you mean 'tokens'"),
         ("model.remat", "ful", "did you mean 'full'"),
         ("model.video.activation", "gelo", "did you mean 'gelu'"),

@@ -1,4 +1,4 @@
-"""Tubelets and their embedding against loops over pixels."""
+"""Tests of tubelets and their embedding against loops over pixels."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""Are positions the same in one table and in two, and do they stay in their places on another grid?"""
+"""Tests of position embeddings: one table and two agree, and resampling keeps positions in place."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What the whole model makes of a batch: texts that are there or not, sentences, time indices, heads, their cost."""
+"""Tests of the whole model: optional texts, sentences, temporal indices, heads, and their cost."""
 
 import dataclasses
 

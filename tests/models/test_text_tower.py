@@ -1,4 +1,4 @@
-"""What stands for a sentence? Its first token, or the mean of its real ones, whatever padding follows."""
+"""Tests of sentence pooling, by first token or mean over tokens, for any padding."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""Random outputs of a model, for objectives."""
+"""Fixtures with random model outputs, for objectives."""
 
 import jax
 import jax.numpy as jnp

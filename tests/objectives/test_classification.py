@@ -1,4 +1,4 @@
-"""Cross-entropy of a head's scores against loops: smoothing, targets without a number, rows that do not count."""
+"""Tests of cross-entropy against loops: smoothing, missing targets, masked rows."""
 
 import dataclasses
 import math

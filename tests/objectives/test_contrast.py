@@ -1,4 +1,4 @@
-"""InfoNCE and SigLIP against loops written from the formulas; masks; gradients where everything is masked."""
+"""Tests of InfoNCE and SigLIP against loops written from the formulas, with masks and fully masked gradients."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The losses of localisation against loops written from the formulas; batches without positives; gradients."""
+"""Tests of the localization losses against loops written from the formulas, without positives, and of gradients."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Alignment of wholes and segments against loops written from METHOD 2 and the docstrings; targets; gradients."""
+"""Tests of multi-level alignment against loops written from METHOD 2 and the docstrings: targets and gradients."""
 
 import dataclasses
 import math

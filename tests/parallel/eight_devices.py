@@ -1,7 +1,7 @@
-"""Run with 8 forced CPU devices: loss, gradients and one step of every preset against a single device.
+"""Script run with 8 forced CPU devices: loss, gradients and one step of every preset against a single device.
 
-Prints one JSON line a preset and kind of training: differences, how large the numbers are, and what is really
-sharded. Questions are not stepped: their updates lie where those of pre-training do, and compiling takes long.
+Prints one JSON line per preset and kind of training: differences, magnitudes, and the arrays that are sharded.
+Questions are not stepped: their updates are placed like those of pre-training, and compiling takes long.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""One of two processes that synchronize until one of them is killed. Arguments: address, number, seconds."""
+"""Script of one of two processes that synchronize until one is killed. Arguments: address, number, seconds."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""Run with 8 forced CPU devices: pairwise losses in chunks against the dense forms, and what they need in memory.
+"""Script run with 8 forced CPU devices: chunked pairwise losses against the dense forms, and their memory.
 
-Prints one JSON line a case: how far value and gradients are from the dense form, or temporary bytes a device.
+Prints one JSON line per case: deviation of value and gradients from the dense form, or temporary bytes per device.
 """
 
 import json

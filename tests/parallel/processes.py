@@ -1,4 +1,4 @@
-"""How is something run on 8 devices? In a process of its own, since JAX counts its devices once."""
+"""Runs a script on 8 devices in a separate process, since JAX counts its devices once per process."""
 
 import json
 import os

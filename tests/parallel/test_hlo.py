@@ -1,4 +1,4 @@
-"""Traffic as it is counted in compiled programs of eight devices, against what has to be sent."""
+"""Tests of the communication volume of compiled programs on eight devices against the expected one."""
 
 import pytest
 

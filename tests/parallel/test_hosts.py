@@ -1,4 +1,4 @@
-"""Who is taken for a launcher, what flags are refused, and which rows a process reads."""
+"""Tests of launcher detection, rejected flags, and the rows that each process reads."""
 
 import numpy as np
 import pytest

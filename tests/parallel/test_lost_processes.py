@@ -1,4 +1,4 @@
-"""A process that is killed ends the others with a status of their own and its name. Real processes on loopback."""
+"""Tests that a killed process ends the others with a distinct status and its name, with real processes on loopback."""
 
 import os
 import signal
@@ -40,9 +40,9 @@ def test_the_other_process_names_the_one_that_was_killed(lost):
         error = processes[1 - lost].communicate()[1]
         assert processes[1 - lost].returncode == EXIT_LOST_PROCESS, error[-3000:]
         pid = processes[lost].pid
-        named = f"process 1 of 2 ({socket.gethostname()}, pid {pid}) is lost: it has not been heard of for"
+        named = f"process 1 of 2 ({socket.gethostname()}, pid {pid}) is lost: it has sent no heartbeat for"
         assert ("process 0, the coordinator at 127.0.0.1:" if lost == 0 else named) in error
-        assert "resumes all processes from the last checkpoint" in error
+        assert "resumes all processes from the latest checkpoint" in error
     finally:
         for process in processes:
             process.kill()
@@ -82,4 +82,4 @@ def test_a_failed_process_is_named_with_its_reason_and_one_that_left_is_not_miss
     assert len(said) == 2
     assert said[0] == said[1]
     assert "process 1 of 3" in said[0]
-    assert "failed, which ends all of them: InputError: no such folder" in said[0]
+    assert "failed, which ends all processes: InputError: no such folder" in said[0]

@@ -1,4 +1,4 @@
-"""Pairwise losses in chunks equal the dense ones on every mesh, and their memory does not grow with the square."""
+"""Tests of chunked pairwise losses against the dense ones on every mesh, and of subquadratic memory."""
 
 import pytest
 

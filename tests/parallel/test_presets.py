@@ -1,4 +1,4 @@
-"""Every sharding preset computes what one device computes, and really shards."""
+"""Tests that every sharding preset computes the same as one device, and shards its arrays."""
 
 import pytest
 

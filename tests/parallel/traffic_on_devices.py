@@ -1,4 +1,4 @@
-"""Run with 8 forced CPU devices: one small program a kind of collective, and what the counter reads in it."""
+"""Script run with 8 forced CPU devices: one small program per kind of collective, and the counter's result."""
 
 import json
 

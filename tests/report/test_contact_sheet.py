@@ -1,4 +1,4 @@
-"""Does the contact sheet show the batch that it says, with bars where the splice is?"""
+"""Tests of the contact sheet: it shows the batch, with bars that mark the splice."""
 
 import numpy as np
 import pytest

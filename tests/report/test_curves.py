@@ -1,4 +1,4 @@
-"""Are training curves read as they were logged, and put into panels that make sense?"""
+"""Tests of training curves: read as logged, and grouped in panels."""
 
 import json
 

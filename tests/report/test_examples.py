@@ -1,4 +1,4 @@
-"""Do the examples show what evaluation measures, and say what they cannot show?"""
+"""Tests of the report's examples: consistent with evaluation, and explicit about what is missing."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Do the figures draw what they are given?"""
+"""Tests of the report's figures."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Does `svilm inspect` tell what is in a dataset, and leave the picture?"""
+"""Tests of `svilm inspect`: its text and its contact sheet."""
 
 import argparse
 import re

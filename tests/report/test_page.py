@@ -1,4 +1,4 @@
-"""Is the report one self-contained page with every metric beside its baselines?"""
+"""Tests of the report: a self-contained page with every metric next to its baselines."""
 
 import dataclasses
 import html.parser

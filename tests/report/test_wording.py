@@ -1,4 +1,4 @@
-"""Has every metric words that a reader understands?"""
+"""Tests of the display names of metrics."""
 
 from svilm_jax.report import wording
 

@@ -1,4 +1,4 @@
-"""Does the page work in a real browser, with nothing from elsewhere, and give away no file that is not its own?"""
+"""Tests of the page in a real browser: no external requests, and no access to other files."""
 
 import io
 import json

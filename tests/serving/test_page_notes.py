@@ -1,4 +1,4 @@
-"""The page says what of a sentence or phrase the model did not understand."""
+"""Tests of notes on the page about parts of a query that the model did not understand."""
 
 import json
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Does every video come out as something that a browser plays, with the same pictures at the same times?"""
+"""Tests of browser-compatible copies: playable, with the same pictures at the same times."""
 
 import fractions
 import io

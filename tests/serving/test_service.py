@@ -1,4 +1,4 @@
-"""Does a visitor get the model's own answers, and a message where there is none?"""
+"""Tests of the serving logic: the model's own results, or a message."""
 
 import argparse
 import dataclasses

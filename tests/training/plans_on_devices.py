@@ -1,4 +1,4 @@
-"""Run with 8 forced CPU devices: plans for a made-up chip, one JSON line each."""
+"""Script run with 8 forced CPU devices: plans for a fictitious device, one JSON line each."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Run with 8 forced CPU devices: a state saved on one mesh and restored on others, one JSON line for each of them."""
+"""Script run with 8 forced CPU devices: a state saved on one mesh and restored on others, one JSON line each."""
 
 import json
 import sys

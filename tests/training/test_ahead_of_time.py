@@ -1,4 +1,4 @@
-"""What a plan says of a step compiled for given devices; for a TPU pod where libtpu is installed."""
+"""Tests of plans for given devices, and for a TPU pod where libtpu is installed."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""A checkpoint that cannot be read is set aside, and the run goes on from the one before; nothing is thrown away."""
+"""Tests of unreadable checkpoints: set aside, never deleted, and the run resumes from the previous one."""
 
 import json
 import os
@@ -224,6 +224,6 @@ def test_metrics_that_say_no_block_do_not_hold_a_model_back(tmp_path, text, capl
     assert _pointing_block(tmp_path) == 0
     (tmp_path / "metrics.json").write_text(text)
     assert _pointing_block(tmp_path) == 0
-    assert ("says no grouping block" in caplog.text) == (text != '{"a": 1}')
+    assert ("names no grouping block" in caplog.text) == (text != '{"a": 1}')
     (tmp_path / "metrics.json").write_text('{"grounding/block": 2.0}')
     assert _pointing_block(tmp_path) == 2

@@ -1,4 +1,4 @@
-"""One wrong bit shows, wherever it is; where nothing changed, nothing does, whatever the mesh."""
+"""Tests of checksums: a single wrong bit is detected, and the mesh does not matter."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Where compiled programs are kept. That a resumed run finds them: tests/training/test_resume.py."""
+"""Tests of the location of the compilation cache; tests/training/test_resume.py tests its use by a resumed run."""
 
 from pathlib import Path
 

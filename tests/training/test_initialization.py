@@ -1,4 +1,4 @@
-"""A run that starts from a checkpoint: what is taken over, what is fresh, what stands still, and what is refused."""
+"""Tests of a run that starts from a checkpoint: mapped, newly initialized and frozen parameters; rejected setups."""
 
 import dataclasses
 import json
@@ -444,5 +444,5 @@ def test_a_mistake_in_what_changes_is_named(finetuning, moving_shapes):
 
 def test_a_localiser_does_not_start_from_a_checkpoint(tmp_path):
     config = dataclasses.replace(tiny_config(), task="localization", init=InitConfig(checkpoint=str(tmp_path)))
-    with pytest.raises(ConfigError, match="a localiser starts fresh"):
+    with pytest.raises(ConfigError, match="a localizer starts from scratch"):
         starting_point(config)

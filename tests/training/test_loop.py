@@ -1,4 +1,4 @@
-"""What the loop refuses and writes: non-finite losses with their culprit, averaged parameters, truncated logs."""
+"""Tests of the training loop: non-finite losses with their cause, averaged parameters, truncated logs."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Schedule, decay mask and update rules against arithmetic by hand."""
+"""Tests of schedule, decay mask and update rules against manual computation."""
 
 import math
 

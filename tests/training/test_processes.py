@@ -1,4 +1,4 @@
-"""Several processes train what one trains: real ones on loopback, which find each other as on a cluster.
+"""Tests of training with several real processes on loopback, which initialize as on a cluster, against one process.
 
 Four processes of two devices over 50 steps are in experiments/processes.py: on two cores they take minutes.
 """

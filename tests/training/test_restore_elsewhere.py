@@ -1,4 +1,4 @@
-"""A checkpoint has the same bits on every mesh that it is restored on, and a clock that goes back does no harm."""
+"""Tests that a checkpoint restores bit-identically on every mesh, and that a clock set back does no harm."""
 
 import itertools
 import time

@@ -1,4 +1,4 @@
-"""A run that SIGTERM stops goes on exactly: same data, same parameters to the last bit. Real processes and signals."""
+"""Tests that a run stopped by SIGTERM resumes exactly: same data, bit-identical parameters, with real processes."""
 
 import json
 import os

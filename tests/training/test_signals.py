@@ -1,4 +1,4 @@
-"""Stop signals: remembered where a save follows, one press of Ctrl-C however often it arrives, ignored as at start."""
+"""Tests of stop signals: recorded where a save follows, repeated Ctrl-C, and signals ignored at startup."""
 
 import os
 import signal

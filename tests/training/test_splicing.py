@@ -1,4 +1,4 @@
-"""Cut and paste against METHOD 1.3: durations, starts, partners, whose frames are where, and rows left alone."""
+"""Tests of splicing against METHOD 1.3: durations, starts, partners, frame sources, and untouched rows."""
 
 import collections
 import itertools

@@ -1,4 +1,4 @@
-"""A run in which nothing moves is ended, and told where it stands; one that moves is left alone."""
+"""Tests of the watchdog: a stalled run ends with its position reported, and an active one continues."""
 
 import queue
 import subprocess

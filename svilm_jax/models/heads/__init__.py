@@ -1,4 +1,4 @@
-"""What stands on top of a tower for one task? Heads, one file each."""
+"""Task heads on top of the towers, one file each."""
 
 from svilm_jax.models.heads.gtad import GTAD, LocalizationOutputs
 

@@ -1,4 +1,4 @@
-"""Which class is a clip of? A linear layer on the mean of its final video tokens (METHOD 1.7, action recognition)."""
+"""Classification head: a linear layer on the mean of a clip's final video tokens (METHOD 1.7, action recognition)."""
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +9,14 @@ from svilm_jax.models.transformer import LayerNorm
 
 
 class ClassificationHead(nnx.Module):
-    """Norm and linear layer, in float32: small, and its scores go into a softmax."""
+    """Layer norm and linear layer in float32: cheap, and the logits go into a softmax."""
 
     def __init__(self, width: int, classes: int, *, rngs: nnx.Rngs):
         self.norm = LayerNorm(width, epsilon=1e-6, rngs=rngs)
-        # A tenth of the usual gain: the first losses are those of an even guess, and the towers are not shaken.
+        # A tenth of the usual gain: initial predictions are almost uniform, and gradients into the towers small.
         self.out = Linear(width, classes, ("embed", None), gain=0.1, dtype=jnp.dtype(jnp.float32), rngs=rngs)
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
-        """tokens [B, Nt, Ns, D] -> scores float32 [B, classes]."""
+        """tokens [B, Nt, Ns, D] -> logits float32 [B, classes]."""
         pooled = tokens.astype(jnp.float32).mean(axis=(1, 2))  # [B, D]
         return self.out(self.norm(pooled))

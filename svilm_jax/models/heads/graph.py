@@ -1,7 +1,7 @@
-"""Which moments of a video speak to each other? The convolutions of G-TAD over time and over a graph of likeness.
+"""GCNeXt block of G-TAD: convolutions over time and over a nearest-neighbor graph of the features.
 
-GCNeXt of G-TAD (arXiv 1911.11462, section 3.2 and the authors' code [A]): every step hears its neighbours in time and
-the steps whose features are nearest to its own, wherever in the video they are.
+From G-TAD (arXiv 1911.11462, section 3.2 and the authors' code [A]): every step receives input from its neighbors in
+time and from the steps with the most similar features, anywhere in the video.
 """
 
 import jax
@@ -11,42 +11,42 @@ from flax import nnx
 from svilm_jax.config import ConfigError
 from svilm_jax.models.linear import Linear
 
-# Variance of the weights times fan-in: what the authors' framework starts convolutions with, and what their learning
-# rate was tuned for [A]. There are no norms in this head that would forgive another size.
+# Weight variance times fan-in: the default convolution initialization of the authors' framework, which their learning
+# rate was tuned for [A]. This head has no norms that would compensate for a different scale.
 GAIN = 1 / 3
 
 
 def nearest_steps(
     features: jax.Array, count: int, *, itself: bool = True, mask: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """The steps whose features are nearest in Euclidean distance.
+    """Finds the steps whose features are nearest in Euclidean distance.
 
-    Which steps they are is a choice and has no gradient; the features gathered by it have.
+    The selection is discrete and has no gradient; the features gathered by it do.
 
     Args:
-      features: [B, T, D]; the distances are float32 whatever the dtype, since close neighbours differ in low bits.
-      count: neighbours k of every step.
-      itself: a step is the first of its own neighbours, as in the authors' code [A], which sorts distances with the
-        zero on the diagonal; False leaves it out.
+      features: [B, T, D]; distances are float32 for any dtype, since close neighbors differ in low-order bits.
+      count: number k of neighbors per step.
+      itself: whether a step is its own first neighbor, as in the authors' code [A], which sorts distances including the
+        zero on the diagonal.
       mask: bool [B, T], steps that exist.
 
     Returns:
       int32 [B, T, k] indices, nearest first, ties by the lower index; and bool [B, T, k], False where fewer than k
-      steps exist: there the index is that of the step itself.
+      steps exist: the index there is that of the step itself.
 
     Raises:
-      ValueError: more neighbours than steps.
+      ValueError: more neighbors than steps.
     """
     steps = features.shape[1]
     if not 0 < count <= steps - (not itself):
-        raise ValueError(f"{count} neighbours among {steps} steps{'' if itself else ' without the step itself'}")
+        raise ValueError(f"{count} neighbors among {steps} steps{'' if itself else ' without the step itself'}")
     x = jax.lax.stop_gradient(features).astype(jnp.float32)
     square = (x * x).sum(axis=-1)  # [B, T]
     product = jnp.einsum("bic,bjc->bij", x, x, precision=jax.lax.Precision.HIGHEST)
     distance = square[:, :, None] + square[:, None, :] - 2 * product  # [B, T, T]
     if mask is not None:
         distance = jnp.where(mask[:, None, :], distance, jnp.inf)
-    # Set and not computed: rounding leaves the distance of a step to itself slightly off zero, on either side.
+    # Assigned and not computed: rounding makes the distance of a step to itself slightly nonzero, of either sign.
     diagonal = jnp.eye(steps, dtype=bool)
     distance = jnp.where(diagonal, -jnp.inf if itself else jnp.inf, distance)
     negative, index = jax.lax.top_k(-distance, count)  # [B, T, k]
@@ -55,23 +55,24 @@ def nearest_steps(
 
 
 def gather_steps(features: jax.Array, index: jax.Array) -> jax.Array:
-    """[B, T, D] and int32 [B, T, k] -> [B, T, k, D]."""
+    """Gathers features of steps: [B, T, D] and int32 [B, T, k] -> [B, T, k, D]."""
     batch, steps, count = index.shape
     flat = jnp.take_along_axis(features, index.reshape(batch, -1, 1), axis=1)  # [B, T*k, D]
     return flat.reshape(batch, steps, count, -1)
 
 
 class GroupedConv(nnx.Module):
-    """Convolution over time, zeros beyond both ends, in groups of channels that do not mix.
+    """Grouped convolution over time, zero-padded at both ends.
 
-    Written as one product a group: compilers run grouped convolutions with few channels a group as plain loops.
+    Implemented as one matrix product per group: compilers run grouped convolutions with few channels per group as plain
+    loops.
     """
 
     def __init__(self, rows: int, columns: int, *, kernel: int, groups: int, dtype: jnp.dtype, rngs: nnx.Rngs):
         if rows % groups or columns % groups:
-            raise ConfigError(f"{rows} -> {columns} channels do not divide into {groups} groups")
+            raise ConfigError(f"{rows} -> {columns} channels are not divisible into {groups} groups")
         if kernel % 2 != 1:
-            raise ConfigError(f"a kernel of {kernel} steps has no middle: expected an odd number")
+            raise ConfigError(f"a kernel of {kernel} steps has no center: expected an odd number")
         self.groups, self.reach, self.dtype = groups, kernel // 2, dtype
         shape = (groups, kernel * rows // groups, columns // groups)
         initial = nnx.initializers.variance_scaling(GAIN, "fan_in", "truncated_normal", 1, 2, (0,))
@@ -90,10 +91,10 @@ class GroupedConv(nnx.Module):
 
 
 class GCNeXt(nnx.Module):
-    """relu(x + temporal branch + semantic branch), both bottlenecks with grouped middles.
+    """relu(x + temporal branch + semantic branch), both bottlenecks with grouped middle layers.
 
     Temporal: 1×1, grouped convolution over three steps, 1×1. Semantic: for each of the k edges of a step 1×1 over
-    (neighbour, step), grouped 1×1, 1×1; then the maximum over the edges.
+    (neighbor, step), grouped 1×1, 1×1; then the maximum over the edges.
     """
 
     def __init__(
@@ -110,14 +111,14 @@ class GCNeXt(nnx.Module):
 
         self.temporal_down, self.temporal_up = down(), up()
         self.temporal_mix = GroupedConv(hidden, hidden, kernel=3, groups=groups, dtype=dtype, rngs=rngs)
-        # One 1×1 over the concatenation (neighbour, step) is the sum of one over each: applied before the gather,
-        # it runs once a step and not once an edge. Each sees half of the joint fan-in, hence half of the gain.
+        # One 1×1 over the concatenation (neighbor, step) is the sum of one over each: applied before the gather, it
+        # runs once per step instead of once per edge. Each sees half of the joint fan-in, hence half of the gain.
         self.semantic_neighbour, self.semantic_step = down(GAIN / 2, use_bias=False), down(GAIN / 2)
         self.semantic_mix = GroupedConv(hidden, hidden, kernel=1, groups=groups, dtype=dtype, rngs=rngs)
         self.semantic_up = up()
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """x [B, T, D], mask bool [B, T] of the steps that exist -> [B, T, D], zero where none does."""
+        """x [B, T, D], mask bool [B, T] of the steps that exist -> [B, T, D], zero at steps that do not exist."""
         batch, steps, _ = x.shape
         temporal = jax.nn.relu(self.temporal_mix(jax.nn.relu(self.temporal_down(x))))
         temporal = self.temporal_up(temporal)
@@ -131,5 +132,5 @@ class GCNeXt(nnx.Module):
 
 
 def masked(x: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """x [B, T, D], zero at steps that do not exist: what a convolution sees beyond the ends."""
+    """Sets x [B, T, D] to zero at steps that do not exist, as a convolution's padding does beyond the ends."""
     return x if mask is None else jnp.where(mask[..., None], x, 0)

@@ -1,15 +1,15 @@
-"""Where in a video does something happen, and what? The head of G-TAD (METHOD 1.7) over features of T steps.
+"""G-TAD temporal action localization head over features of T steps (METHOD 1.7).
 
-Time is cut into T steps; step t covers [t, t + 1) · duration / T seconds. An anchor (s, d) is the d + 1 steps from s:
-[s, s + d + 1) · duration / T. All maps over anchors have the start first and the duration second; anchors that end
-beyond the video are no anchors (`LocalizationOutputs.valid`).
+Time is divided into T steps; step t covers [t, t + 1) · duration / T seconds. An anchor (s, d) is the d + 1 steps from
+s: [s, s + d + 1) · duration / T. All maps over anchors have the start first and the duration second; anchors that end
+beyond the video are invalid (`LocalizationOutputs.valid`).
 
-Memory, float32, B = 16, T = 100, width 256, 36 samples: aligning literally holds B · T² anchors · 36 · 256 numbers,
-5.9 GB, four times that in training. Since alignment is linear over time and the layer after it linear over channels,
-they change places here: the layer first (B · 36 · T · 512 numbers, 118 MB), then the sampling, a product with a matrix
-that is made for `chunk` anchors at a time (512 · 36 · T numbers, 7 MB) and only for the T (T + 1) / 2 that exist.
-The backward pass keeps that matrix (5050 · 36 · T, 73 MB) and what it gives (B · 5050 · 512, 165 MB). A training step
-of these sizes takes 1.0 GB beside the parameters, as the compiler counts for a CPU.
+Memory, float32, B = 16, T = 100, width 256, 36 samples: a literal alignment holds B · T² anchors · 36 · 256 numbers,
+5.9 GB, four times that in training. Since alignment is linear over time and the following layer is linear over
+channels, they are swapped here: the layer first (B · 36 · T · 512 numbers, 118 MB), then the sampling, a product with a
+matrix that is built for `chunk` anchors at a time (512 · 36 · T numbers, 7 MB) and only for the T (T + 1) / 2 valid
+anchors. The backward pass keeps that matrix (5050 · 36 · T, 73 MB) and its product (B · 5050 · 512, 165 MB). A training
+step of these sizes takes 1.0 GB in addition to the parameters, according to the compiler's memory plan for a CPU.
 """
 
 import dataclasses
@@ -24,24 +24,24 @@ from svilm_jax.models.heads.graph import GAIN, GCNeXt, GroupedConv, gather_steps
 from svilm_jax.models.linear import Linear
 from svilm_jax.parallel import constrain
 
-# The logit of an anchor that does not exist: a probability of 1e-13, and no infinity in any gradient.
+# The logit of an invalid anchor: a probability of 1e-13, and no infinity in any gradient.
 NOWHERE = -30.0
 FLOAT32 = jnp.dtype(jnp.float32)
-REGRESSION, CLASSIFICATION = 0, 1  # which map of `LocalizationOutputs.scores` is which
+REGRESSION, CLASSIFICATION = 0, 1  # indices of the maps in `LocalizationOutputs.scores`
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class LocalizationOutputs:
-    """What the head says of a batch of videos; all logits, float32: a sigmoid makes probabilities of them.
+    """Outputs of the head for a batch of videos; all are float32 logits of a sigmoid, except `classes`, of a softmax.
 
     Attributes:
-      start: [B, T], something starts at t · duration / T.
-      end: [B, T], something ends at (t + 1) · duration / T.
+      start: [B, T], a segment starts at t · duration / T.
+      end: [B, T], a segment ends at (t + 1) · duration / T.
       scores: [B, 2, T (start), T (duration)]: `REGRESSION`, the tIoU of the anchor with the nearest true segment, and
         `CLASSIFICATION`, whether that tIoU is above 0.9. `NOWHERE` outside `valid`.
       valid: bool [B, T (start), T (duration)], anchors that lie inside the video.
-      classes: [B, T, C + 1], what happens at the step, nothing last; None where an external classifier says it.
+      classes: [B, T, C + 1], action classes per step, background last; None if an external classifier provides them.
     """
 
     start: jax.Array
@@ -52,16 +52,16 @@ class LocalizationOutputs:
 
 
 def anchors(steps: int) -> np.ndarray:
-    """int32 [T (T + 1) / 2, 2]: (start, duration) of every anchor inside T steps, by start, then duration."""
+    """Returns int32 [T (T + 1) / 2, 2]: (start, duration) of every anchor inside T steps, by start, then duration."""
     return np.array([(s, d) for s in range(steps) for d in range(steps - s)], np.int32)
 
 
 def sampling_weights(start: jax.Array, duration: jax.Array, steps: int, samples: int) -> jax.Array:
-    """How much each step contributes to each sample of each anchor: SGAlign [A: the authors' Align1D].
+    """Computes the weight of each step in each sample of each anchor: SGAlign [A: the authors' Align1D].
 
-    The anchor, half of its length added on either side, is cut into `samples` bins. A bin is the mean of
-    n = ceil(length of the extended anchor / samples) points spread evenly over it. A point between two steps takes from
-    both in proportion; one within a step of either end takes the end's, and one farther out is zero.
+    The anchor, extended by half of its length on either side, is divided into `samples` bins. A bin is the mean of
+    n = ceil(length of the extended anchor / samples) points spread evenly over it. A point between two steps is
+    interpolated linearly; one within a step of either end takes the value at that end, and one farther out is zero.
     In units of steps the extended anchor is [s - (d + 1) / 2, s + d + (d + 1) / 2].
 
     Args:
@@ -77,7 +77,7 @@ def sampling_weights(start: jax.Array, duration: jax.Array, steps: int, samples:
     length = 2 * d + 1
     points = (length + samples - 1) // samples
     bins, point = jnp.arange(samples)[:, None], jnp.arange(most)
-    # In whole numbers of 1 / unit steps: points often lie just on an end, where rounding would drop or keep them.
+    # In integers of 1 / unit steps: points often lie exactly on an end, where rounding would drop or keep them.
     unit = 2 * samples * points
     place = unit * s - samples * points * (d + 1) + length * (2 * (bins * points + point) + 1)  # [A, P, most]
     counts = (point < points) & (place >= -unit) & (place <= steps * unit)
@@ -115,9 +115,9 @@ class SGAlign(nnx.Module):
         self.reduce = Linear(*hidden, ("mlp", "embed"), gain=GAIN, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """[B, T, D] -> [B, T (start), T (duration), hidden[1]], zero where there is no anchor."""
+        """[B, T, D] -> [B, T (start), T (duration), hidden[1]], zero at invalid anchors."""
         kernel = self.kernel[...].astype(self.dtype)
-        # Samples and steps lead, so that the product over both below is one matrix product for the whole batch.
+        # Samples and steps come first, so that the product over both below is one matrix product for the whole batch.
         layer = functools.partial(jnp.einsum, "btc,pch->ptbh")
         mixed = layer(x, kernel[: self.inner])  # [inner, T, B, H]
         if self.context:
@@ -136,7 +136,7 @@ class SGAlign(nnx.Module):
 
         every = anchors(self.steps)
         chunk = min(self.chunk, len(every))
-        padded = np.pad(every, ((0, -len(every) % chunk), (0, 0)))  # with anchors whose rows are cut off again
+        padded = np.pad(every, ((0, -len(every) % chunk), (0, 0)))  # with anchors whose rows are removed again
         rows = jax.lax.map(evaluate, jnp.asarray(padded.reshape(-1, chunk, 2)))  # [A/chunk, chunk, B, hidden[1]]
         rows = rows.reshape(len(padded), *rows.shape[2:])[: len(every)]  # [A, B, hidden[1]]
         empty = jnp.zeros((self.steps, self.steps, *rows.shape[1:]), rows.dtype)
@@ -149,21 +149,21 @@ class GTAD(nnx.Module):
     """Features -> `LocalizationOutputs`.
 
     Sizes are those of the authors' code for ActivityNet-1.3 [A]: 5,563,268 parameters with 400 features and no classes.
-    Their summary, 9,495,428, is of 64 samples (32 + 32) and convolutions of 3 × 3 anchors, which they use on THUMOS.
+    Their model summary, 9,495,428, is for 64 samples (32 + 32) and convolutions of 3 × 3 anchors, used on THUMOS.
 
     Attributes (arguments):
       features: width of the input.
       steps: T.
-      width: of the backbone.
+      width: width of the backbone.
       hidden: widths of the layers over anchors.
-      groups, path: paths of a GCNeXt block and channels in each.
+      groups, path: number of paths of a GCNeXt block, and channels per path.
       input_groups: groups of the first convolution.
-      neighbours: edges k of a step.
-      itself: whether a step is its own first neighbour, see `nearest_steps`.
+      neighbours: number k of edges per step.
+      itself: whether a step is its own first neighbor, see `nearest_steps`.
       inner, context: samples of an anchor, see `SGAlign`.
-      kernel: of the two convolutions over the map of anchors.
-      classes: C of the branch that names what happens at a step (own addition [C]: three steps of the base features,
-        one hidden layer; beside them it has one output for background), 0 for none.
+      kernel: kernel size of the two convolutions over the map of anchors.
+      classes: number C of classes of the per-step classification branch (own addition [C]: three steps of the base
+        features, one hidden layer; one further output for background), 0 for none.
       chunk: anchors evaluated at a time.
     """
 
@@ -220,7 +220,7 @@ class GTAD(nnx.Module):
         """features float [B, T, features], mask bool [B, T] of the steps that exist (None: all of them).
 
         Raises:
-          ValueError: features of another number of steps or width than the head was built for.
+          ValueError: the number of steps or the width of the features differs from the head's.
         """
         if features.shape[1:] != (self.steps, self.features):
             raise ValueError(
@@ -243,7 +243,7 @@ class GTAD(nnx.Module):
         return LocalizationOutputs(start=start, end=end, scores=scores, valid=valid, classes=classes)
 
     def _inside(self, mask: jax.Array | None, batch: int) -> jax.Array:
-        """bool [B, T, T]: anchors all of whose steps exist."""
+        """Returns bool [B, T, T]: anchors all of whose steps exist."""
         first, last = np.arange(self.steps)[:, None], np.add.outer(np.arange(self.steps), np.arange(self.steps))
         inside = last < self.steps  # [T, T]
         if mask is None:

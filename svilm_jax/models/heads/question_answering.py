@@ -1,4 +1,4 @@
-"""What is the answer? The question's tokens look at the clip's tokens and groups; its first token names the answer.
+"""Question answering head: fuses question tokens with video and group tokens, and classifies by the first token.
 
 METHOD 1.7 [C]: a classification over the answers of the training split, on a fusion of both towers' outputs.
 """
@@ -36,7 +36,7 @@ class FusionLayer(nnx.Module):
 
 
 class QuestionAnsweringHead(nnx.Module):
-    """Fusion layers between the towers, and a linear layer over the answers."""
+    """Fusion layers between the towers, and a linear classifier over the answers."""
 
     def __init__(
         self,
@@ -62,12 +62,12 @@ class QuestionAnsweringHead(nnx.Module):
         self.out = Linear(text_width, classes, ("embed", None), gain=0.1, dtype=jnp.dtype(jnp.float32), rngs=rngs)
 
     def __call__(self, tokens: jax.Array, groups: jax.Array, question: jax.Array, mask: jax.Array) -> jax.Array:
-        """Scores of every answer.
+        """Computes the logits of all answers.
 
         Args:
           tokens: [B, Nt, Ns, D] final video tokens.
           groups: [B, M, D] final group tokens.
-          question: [B, L, Dt] of the text tower.
+          question: [B, L, Dt] token outputs of the text tower.
           mask: bool [B, L], False at padding.
 
         Returns:

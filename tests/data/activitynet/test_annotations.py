@@ -1,4 +1,4 @@
-"""Are the segments of ActivityNet read as published, in each of three forms, odd ones kept and wrong ones refused?"""
+"""Tests of the ActivityNet segments: three published formats, irregular segments kept, invalid ones rejected."""
 
 import argparse
 import math

@@ -1,4 +1,4 @@
-"""Are the sentences of ActivityNet Captions read as published, both validation files as views of the same videos?"""
+"""Tests of the ActivityNet Captions sentences, with both validation files as views of the same videos."""
 
 import pytest
 from svilm_data.activitynet_captions import DATASET

@@ -1,4 +1,4 @@
-"""Are the questions of ActivityNet-QA joined with their answers and types, and counted as published?"""
+"""Tests of ActivityNet-QA: questions joined with answers and types, and the published counts."""
 
 import pytest
 from svilm_data.activitynet_qa import DATASET

@@ -1,4 +1,4 @@
-"""Do names find their files, and captions their videos?"""
+"""Tests of the catalog: file names resolved to videos, and captions grouped by video."""
 
 import pytest
 from svilm_data.captioned_videos.catalogue import catalogue

@@ -1,4 +1,4 @@
-"""Does a folder of real, odd and broken videos become a dataset, with every file that is left out named?"""
+"""Tests of preparing a folder of regular, unusual and broken videos, with every excluded file reported."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Captions as people have them: odd ones are cleaned, counted or left out, and no file leads to a traceback."""
+"""Tests of irregular captions: cleaned, counted or left out, and never a traceback."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Is every usual form of annotation file read, and is a bad one named by file, line and field?"""
+"""Tests of reading annotation files in every common format, with errors that name file, line and field."""
 
 import json
 

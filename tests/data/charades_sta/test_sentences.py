@@ -1,4 +1,4 @@
-"""Are the sentences of Charades-STA read as published, with their times, and wrong ones refused?"""
+"""Tests of the Charades-STA sentences: published counts, times, and rejected files."""
 
 import pytest
 from svilm_data.charades_sta import DATASET

@@ -1,4 +1,4 @@
-"""Are the descriptions of DiDeMo read as published, one time each by the official score, and wrong ones refused?"""
+"""Tests of the DiDeMo descriptions: published counts, one time each by the official score, and rejected files."""
 
 import pytest
 from svilm_data.didemo import DATASET

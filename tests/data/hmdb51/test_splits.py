@@ -1,4 +1,4 @@
-"""Are the split files of HMDB51 read as published, from a folder or an archive, and wrong ones refused?"""
+"""Tests of the HMDB51 split files: folder or archive, published counts, and rejected files."""
 
 import pytest
 from svilm_data.errors import PreparationError

@@ -1,1 +1,1 @@
-"""Is HowTo100M read, cut and prepared as its authors meant it?"""
+"""Tests of HowTo100M."""

@@ -1,4 +1,4 @@
-"""Do all forms of HowTo100M's narrations say the same, whole and in pieces, and are broken ones named?"""
+"""Tests of HowTo100M: all transcript formats agree, whole and in segments, and errors name the broken file."""
 
 import argparse
 import json

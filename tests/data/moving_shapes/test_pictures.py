@@ -1,4 +1,4 @@
-"""Do the files of moving shapes show what their annotations say? Masks, colours, cuts and backgrounds, by pixels."""
+"""Pixel-level tests of moving shapes: masks, colors, cuts and backgrounds agree with the annotations."""
 
 import re
 

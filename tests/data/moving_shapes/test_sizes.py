@@ -1,4 +1,4 @@
-"""Does `svilm prepare moving_shapes --size SPLIT=N` make what it was asked for, or say what it cannot make?"""
+"""Tests of `svilm prepare moving_shapes --size SPLIT=N`: requested sizes, and sizes that cannot be generated."""
 
 import argparse
 

@@ -1,6 +1,6 @@
-"""Is what moving shapes says of its clips true, and of the right clips only?
+"""Tests that the sentences of moving shapes are true of their clips, and of no other clip of the group.
 
-Sentences are read here by a reader of their own, which shares no code with the grammar that wrote them.
+Sentences are parsed here by independent code, which shares nothing with the grammar that wrote them.
 """
 
 import itertools

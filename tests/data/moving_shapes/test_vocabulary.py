@@ -1,4 +1,4 @@
-"""Does the vocabulary that ships with the package fit the captions of moving shapes?"""
+"""Tests of the built-in vocabulary on the captions of moving shapes."""
 
 from svilm_data.moving_shapes import grammar
 from svilm_data.moving_shapes.generator import SPLITS, group_rng, tell_apart

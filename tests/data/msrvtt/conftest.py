@@ -1,4 +1,4 @@
-"""What do the official files of MSR-VTT say? Read once, for they are large."""
+"""Fixture with the official files of MSR-VTT, which are large and read once."""
 
 import pytest
 from svilm_data.msrvtt import DATASET

@@ -1,4 +1,4 @@
-"""Are videos, sentences and the full split of MSR-VTT read, from the official files and from every form of them?"""
+"""Tests of the MSR-VTT videos, sentences and full split, from the official files and all other formats."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Do the lists of 7k, 9k and 1k-A become the views that their papers test on, caption by caption?"""
+"""Tests of the MSR-VTT protocols: the lists of 7k, 9k and 1k-A as views, caption by caption."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Are the questions of MSRVTT-QA read from all forms that they are shared in, and counted as published?"""
+"""Tests of the MSRVTT-QA questions: all formats, and the published counts."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Are captions, lists and names of MSVD read, from every form in which they are shared?"""
+"""Tests of the MSVD captions, lists and names, in every format."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Are the questions of MSVD-QA read, on their own split, and are the clips found under both of their names?"""
+"""Tests of the MSVD-QA questions, on their own split, with clips under both of their names."""
 
 import json
 

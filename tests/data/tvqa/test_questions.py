@@ -1,4 +1,4 @@
-"""Are the questions of TVQA and TVQA+ read as published, with the right answers, and wrong ones refused?"""
+"""Tests of the TVQA and TVQA+ questions: published counts, correct answers, and rejected files."""
 
 import argparse
 import collections

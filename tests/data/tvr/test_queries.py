@@ -1,4 +1,4 @@
-"""Are the queries of TVR read as published, those without a clip told, and wrong ones refused?"""
+"""Tests of the TVR queries: published counts, queries without a clip reported, and rejected files."""
 
 import pytest
 from svilm_data.errors import PreparationError

@@ -1,4 +1,4 @@
-"""Are the lists of UCF101 read as published, in every form in which they go round, and wrong ones refused?"""
+"""Tests of the UCF101 lists in every published format, and of rejected files."""
 
 import gzip
 

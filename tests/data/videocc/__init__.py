@@ -1,1 +1,1 @@
-"""Is VideoCC read, cut and prepared as its authors meant it?"""
+"""Tests of VideoCC."""

@@ -1,4 +1,4 @@
-"""Does each line of VideoCC's file become what it says, or a plain error, in whatever order and number they come?"""
+"""Tests of the VideoCC reader: every line becomes a caption or an error, for any order and number of lines."""
 
 import argparse
 import gzip

@@ -1,4 +1,4 @@
-"""Are the statements of VIOLIN read as published, true and false, and wrong ones refused?"""
+"""Tests of the VIOLIN statements, true and false, and of rejected files."""
 
 import pytest
 from svilm_data.errors import PreparationError

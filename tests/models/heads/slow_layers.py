@@ -1,4 +1,4 @@
-"""What are the layers of a head in double precision? NumPy with the weights of the modules under test."""
+"""Double-precision NumPy reference of head layers, with the weights of the modules under test."""
 
 import jax
 import jax.numpy as jnp

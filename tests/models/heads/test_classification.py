@@ -1,4 +1,4 @@
-"""The head of actions against NumPy, and what it does not look at."""
+"""Tests of the action head against NumPy, and of inputs that it ignores."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The head of G-TAD against its formulas written as loops; neighbours, sampling, masks and the size of the original."""
+"""Tests of the G-TAD head against loops: neighbors, sampling, masks and the size of the original."""
 
 import functools
 import math
@@ -121,7 +121,7 @@ def test_equal_features_have_fixed_neighbours_and_a_mask_takes_steps_out():
     index, exists = nearest_steps(jax.random.normal(jax.random.key(0), (1, 6, 3)), 3, mask=mask)
     np.testing.assert_array_equal(index[0, :2], [[0, 1, 0], [1, 0, 1]])
     np.testing.assert_array_equal(exists[0, :2], [[True, True, False]] * 2)
-    with pytest.raises(ValueError, match="6 neighbours among 6 steps without"):
+    with pytest.raises(ValueError, match="6 neighbors among 6 steps without"):
         nearest_steps(same, 6, itself=False)
 
 
@@ -250,7 +250,7 @@ def test_bfloat16_gives_float32_logits():
 def test_what_cannot_be_built_says_why():
     with pytest.raises(ValueError, match=r"takes \[B, 9, 6\]"):
         small()[1](jnp.ones((1, 8, 6)))
-    with pytest.raises(ConfigError, match="do not divide into 4 groups"):
+    with pytest.raises(ConfigError, match="not divisible into 4 groups"):
         small(input_groups=4)
     with pytest.raises(ConfigError, match="no middle"):
         GroupedConv(4, 4, kernel=2, groups=1, dtype=jnp.float32, rngs=nnx.Rngs(0))

@@ -1,4 +1,4 @@
-"""The head of questions against NumPy; what it sees of the question and of the clip, and what it may not see."""
+"""Tests of the question-answering head against NumPy, and of which inputs it may and may not see."""
 
 import jax
 import jax.numpy as jnp
