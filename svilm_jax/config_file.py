@@ -1,6 +1,7 @@
-"""Loading of configs from files and checkpoints, with command-line overrides: `--config=FILE[:ARG]`."""
+"""Configs from a file, a packaged config or a checkpoint, with command-line overrides: `--config=FILE[:ARG]`."""
 
 import dataclasses
+import difflib
 import importlib.util
 import re
 import traceback
@@ -32,17 +33,63 @@ USED_BY_IMPORT = ("task", "model", "tokenizer", "input.dataset", "input.prompts"
 def read_config(file: str, overrides: Sequence[str]) -> Config:
     """The frozen config of `FILE` or `FILE:ARG` with `--config.KEY=VALUE` overrides.
 
+    Args:
+      file: path of a Python file, or the name of a packaged config (see `find_config_file`), with an optional argument
+        for its `get_config`.
+      overrides: of the command line.
+
     Raises:
       ConfigError: no such file, a file that fails, an unknown key (with the nearest), or a value that its field does
         not take.
     """
     require_local(file, "config")
-    path, _, argument = file.partition(":")
-    if not Path(path).is_file():
-        raise ConfigError(f"--config={path}: no such file; the project's own are under configs/")
+    name, colon, argument = file.partition(":")
+    path = find_config_file(name)
     parse_overrides(overrides)  # their form is told before the file runs
-    tree = _run(Path(path), argument if ":" in file else None, file)
+    tree = _run(path, argument if colon else None, file)
     return _overridden(tree, overrides)
+
+
+def find_config_file(name: str) -> Path:
+    """Resolves `--config=NAME` to a Python file.
+
+    Args:
+      name: path of a file; or, where no such file exists, the name of a packaged config with or without `.py`, such as
+        `pretrain/demo`. A file always takes precedence over a packaged config.
+
+    Raises:
+      ConfigError: neither of them exists; lists the packaged configs and the closest match.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    packaged = packaged_configs()
+    plain = name.removesuffix(".py")
+    if plain in packaged:
+        return packaged[plain]
+    if not packaged:
+        raise ConfigError(f"--config={name}: no such file")
+    # People copy `configs/pretrain/demo.py` out of a checkout, or leave out the folder.
+    stems = {key.rpartition("/")[2]: key for key in packaged}
+    wanted = plain.removeprefix("./").removeprefix("configs/")
+    close = difflib.get_close_matches(wanted, packaged, 1) or [
+        stems[stem] for stem in difflib.get_close_matches(wanted.rpartition("/")[2], stems, 1)
+    ]
+    meant = f"; did you mean {close[0]}?" if close else ""
+    raise ConfigError(f"--config={name}: no such file or packaged config{meant} (packaged: {', '.join(packaged)})")
+
+
+def packaged_configs() -> dict[str, Path]:
+    """The configs that are installed with the package, by name: `{"pretrain/demo": Path(...), ...}`, sorted.
+
+    They are those of `configs/` in a checkout, installed as `svilm_configs`. Empty where that is not installed.
+    """
+    spec = importlib.util.find_spec("svilm_configs")
+    folders = () if spec is None else spec.submodule_search_locations or ()
+    return {
+        file.relative_to(folder).with_suffix("").as_posix(): file
+        for folder in folders
+        for file in sorted(Path(folder).glob("*/*.py"))
+    }
 
 
 def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:

@@ -13,6 +13,7 @@ from svilm_jax.config.local_paths import require_local_arguments
 from svilm_jax.error_boundary import discard_output, escape_unencodable, failure
 
 MODEL = "a folder of `svilm export`, a --workdir of `svilm train`, or WORKDIR/checkpoints/STEP"
+CONFIG = "a Python file with get_config(), or the name of a packaged config such as pretrain/demo"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,7 +72,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         f"{config_help}. example: svilm train --config=configs/pretrain/demo.py --workdir=runs/demo",
         _train,
     )
-    train.add_argument("--config", required=True, metavar="FILE[:ARG]", help="a Python file with get_config()")
+    train.add_argument("--config", required=True, metavar="FILE[:ARG]", help=CONFIG)
     train.add_argument("--workdir", required=True, type=Path, help="folder for checkpoints, metrics and curves")
     hosts = train.add_argument_group(
         "several processes", "found out on TPU pods, under SLURM, on GKE and under Open MPI; elsewhere told by hand"
@@ -87,7 +88,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         "--topology=v5e:16x16 --mesh=fsdp --out=plan.json",
         _compile,
     )
-    plan.add_argument("--config", required=True, metavar="FILE[:ARG]", help="a Python file with get_config()")
+    plan.add_argument("--config", required=True, metavar="FILE[:ARG]", help=CONFIG)
     plan.add_argument("--topology", required=True, metavar="TPU:SHAPE", help="such as v5e:16x16, v5p:4x4x4, v6e:16x16")
     plan.add_argument("--mesh", default="", metavar="PRESET[:N]", help="instead of config.mesh: fsdp, fsdp_seq:2, ...")
     plan.add_argument("--slices", type=int, default=1, metavar="N", help="so many such pods, over the slow network")

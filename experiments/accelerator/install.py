@@ -34,9 +34,9 @@ def main() -> None:
     print("installing", *(wheel.name.split("-")[0] for wheel in missing))
     _pip(args.target, *map(str, missing))
     with tempfile.TemporaryDirectory() as copy:  # a build leaves files beside the sources
-        for name in ("setup.py", "pyproject.toml", "README.md"):
+        for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, copy)
-        for name in ("requirements", "svilm_jax", "data"):
+        for name in ("requirements", "svilm_jax", "data", "configs"):
             shutil.copytree(ROOT / name, Path(copy) / name, ignore=shutil.ignore_patterns("__pycache__"))
         _pip(args.target, "--no-build-isolation", copy)
 

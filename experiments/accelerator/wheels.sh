@@ -4,7 +4,7 @@
 # phrases of moving shapes beside them.
 #     step  parts 1 to 4: no decoding, no checkpoints
 #     full  all parts
-# Versions are those of requirements.lock. Needs pip, and for the phrases a prepared moving_shapes (first argument).
+# Versions are those of requirements/lock.txt. Needs pip, and for the phrases a prepared moving_shapes (first argument).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 DATASET=${1:-runs/data/moving_shapes}
@@ -16,9 +16,9 @@ FULL="$STEP orbax-checkpoint grain array-record tensorflow-datasets av tensorboa
   portpicker attrs six flatbuffers"
 LIMIT=$((50 * 1024 * 1024))
 
-pinned() {  # name==version of requirements.lock, for Python 3.12
+pinned() {  # name==version of requirements/lock.txt, for Python 3.12
   awk -v name="$1" 'BEGIN { FS = "[= ;]+" }
-    $1 == name && ($0 !~ /python_full_version </ ) { print $1 "==" $2; exit }' requirements.lock
+    $1 == name && ($0 !~ /python_full_version </ ) { print $1 "==" $2; exit }' requirements/lock.txt
 }
 
 collect() {
