@@ -214,3 +214,8 @@ def test_flops_of_hardware_include_rematerialization(monkeypatch):
         changed = dataclasses.replace(config, model=dataclasses.replace(config.model, remat=remat))
         counted[remat] = compiled_step.hardware_flops(changed, compiled_step.trace(changed, 64)[2], 64)
     assert counted["full"] > 1.1 * counted["none"]
+
+
+def test_every_config_has_a_miniature():
+    files = {str(file.relative_to(ROOT / "configs")) for file in (ROOT / "configs").rglob("*.py")}
+    assert {name.partition(":")[0] for name in CONFIGS} == files - {"__init__.py"}
