@@ -1,4 +1,4 @@
-"""Configs from a file, a packaged config or a checkpoint, with command-line overrides: `--config=FILE[:ARG]`."""
+"""Configs from a file and from a checkpoint, with overrides of the command line: `--config=FILE[:ARG]`."""
 
 import dataclasses
 import difflib
