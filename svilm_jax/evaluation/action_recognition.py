@@ -16,14 +16,14 @@ from svilm_jax.inference.encoding import Encoder
 
 @dataclasses.dataclass(frozen=True)
 class ActionOptions:
-    """Of action recognition.
+    """Options of action recognition.
 
     Attributes:
       dataset: folder; "": that of the input.
       split: its split or view, such as `test1`.
-      limit: use the first so many videos; 0: all.
-      clips, crops: views of each video; 4 and 3 are the protocol, 1 and 1 what other evaluators see.
-      prefix: of the metrics' names.
+      limit: use the first N videos; 0: all.
+      clips, crops: views per video; 4 and 3 are the protocol, 1 and 1 the single view of other evaluators.
+      prefix: prefix of the metric names.
     """
 
     dataset: LocalPath = ""
@@ -35,20 +35,20 @@ class ActionOptions:
 
 
 class ActionRecognition:
-    """Accuracy of the mean over views of the softmax of the scores, over all labelled videos of the split."""
+    """Accuracy of the softmax probabilities averaged over views, on all labeled videos of the split."""
 
     def __init__(self, options: ActionOptions, config: Config):
         self.options, self._video, self._head = options, config.model.video, config.model.head
         if self._head.kind != "classification":
             raise ConfigError("action_recognition needs config.model.head.kind='classification'")
         self._dataset = options.dataset or config.input.dataset
-        # Once: to read a label is to read its record, video and all.
+        # Once: reading a label means reading its whole record, including the video.
         self.labelled = LabelledClips(self._dataset, options.split, options.limit, self._video, self._head.classes)
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
         """Yields (name, value): `top1`, `top5`, `top1_majority` (the most frequent label), and `failed_share`.
 
-        A video that does not decode counts as wrong.
+        A video that cannot be decoded counts as wrong.
         """
         labelled, options = self.labelled, self.options
         views = options.clips * options.crops
@@ -72,7 +72,7 @@ class ActionRecognition:
                 ranked[kept.pop(0), : len(best)] = best
                 held.clear()
         if (ranked[:, 0] < 0).all():
-            raise EvaluationError(f"split {options.split!r}: no labelled video that decodes")
+            raise EvaluationError(f"split {options.split!r}: no labeled video that can be decoded")
         yield f"{options.prefix}/top1", float(np.mean(ranked[:, 0] == targets))
         yield f"{options.prefix}/top5", float(np.mean((ranked == targets[:, None]).any(axis=1)))
         yield f"{options.prefix}/top1_majority", Counter(targets.tolist()).most_common(1)[0][1] / len(targets)

@@ -8,18 +8,18 @@ counts as wrong, and so does a question whose reference answer is not in the mod
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-KINDS = ("what", "who", "how", "when", "where")  # as Xu et al. (2017) split MSVD-QA and MSRVTT-QA
+KINDS = ("what", "who", "how", "when", "where")  # question types of MSVD-QA and MSRVTT-QA (Xu et al., 2017)
 OTHER = "other"
 
 
 def question_kind(question: str) -> str:
-    """The kind of a question by its first word: one of `KINDS`, or "other" ("is the dog black", "whose hat")."""
+    """Returns the type of a question by its first word: one of `KINDS`, or "other" ("is the dog black")."""
     found = re.match(r"\s*([a-z]+)", question.lower())
     return found[1] if found and found[1] in KINDS else OTHER
 
 
 def accuracy(answers: Sequence[str], predictions: Sequence[str | None]) -> float:
-    """The share of answers that were predicted, between 0 and 1; None is a question without a prediction.
+    """Returns the fraction of correctly predicted answers, between 0 and 1; None is a question without a prediction.
 
     Raises:
       ValueError: no questions, or lengths that differ.
@@ -30,11 +30,11 @@ def accuracy(answers: Sequence[str], predictions: Sequence[str | None]) -> float
 def accuracy_by_kind(
     answers: Sequence[str], predictions: Sequence[str | None], kinds: Sequence[str]
 ) -> dict[str, tuple[float, int]]:
-    """kind -> (accuracy between 0 and 1, number of questions), the most frequent kind first.
+    """Returns kind -> (accuracy between 0 and 1, number of questions), the most frequent kind first.
 
     Args:
-      answers: the right ones.
-      predictions: of the same questions; None where there is none, which is wrong.
+      answers: the correct ones.
+      predictions: for the same questions; None counts as wrong.
       kinds: of the same questions.
 
     Raises:
@@ -42,7 +42,7 @@ def accuracy_by_kind(
     """
     right = _right(answers, predictions)
     if len(kinds) != len(right):
-        raise ValueError(f"{len(kinds)} kinds of {len(right)} questions")
+        raise ValueError(f"{len(kinds)} kinds for {len(right)} questions")
     of_kind: dict[str, list[bool]] = {}
     for kind, hit in zip(kinds, right, strict=True):
         of_kind.setdefault(kind, []).append(hit)
@@ -51,7 +51,7 @@ def accuracy_by_kind(
 
 
 def out_of_vocabulary_share(answers: Sequence[str], known: Iterable[str] | Mapping[str, int]) -> float:
-    """The share of answers that are not among those known, between 0 and 1: what no classifier over them can reach.
+    """Returns the fraction of answers that are not in `known`, between 0 and 1: no classifier can get these right.
 
     Raises:
       ValueError: no questions.
@@ -66,5 +66,5 @@ def _right(answers: Sequence[str], predictions: Sequence[str | None]) -> list[bo
     if not answers:
         raise ValueError("no questions")
     if len(answers) != len(predictions):
-        raise ValueError(f"{len(predictions)} predictions of {len(answers)} questions")
+        raise ValueError(f"{len(predictions)} predictions for {len(answers)} questions")
     return [answer == prediction for answer, prediction in zip(answers, predictions, strict=True)]

@@ -20,21 +20,21 @@ log = logging.getLogger(__name__)
 
 
 class EvaluationError(UserError, ValueError):
-    """A task that cannot be evaluated on the data given; the message names the split and what it lacks."""
+    """A task that cannot be evaluated on the given data; the message names the split and what it lacks."""
 
 
 class EvaluationClips:
-    """Clips of one split, in order, decoded as they are asked for and not kept.
+    """Clips of one split, in order, decoded on demand and not kept.
 
     Args:
       dataset: folder that `svilm prepare` wrote.
       split: its split.
-      limit: use the first so many records; 0: all.
-      video: what the model takes.
+      limit: use the first N records; 0: all.
+      video: input size of the model.
 
     Attributes:
-      records: of the split, without their limit; random access.
-      failed: record number -> reason, of the clips that did not decode so far.
+      records: of the split, without the limit; random access.
+      failed: record number -> reason, of the clips that could not be decoded so far.
     """
 
     def __init__(self, dataset: str, split: str, limit: int, video: VideoConfig):
@@ -46,11 +46,11 @@ class EvaluationClips:
     def read(
         self, numbers: Sequence[int], windows: Sequence[tuple[float, float]] | None = None
     ) -> Iterator[tuple[int, Clip]]:
-        """(position in `numbers`, clip) of those that decode, in order.
+        """Yields (position in `numbers`, clip) of those that can be decoded, in order.
 
         Args:
-          numbers: of records; one may come several times.
-          windows: the (start, end) seconds to sample, one a number; None: the whole videos.
+          numbers: record numbers; repetitions are allowed.
+          windows: the (start, end) seconds to sample, one per number; None: the whole videos.
         """
         clips = evaluation_clips(self.records, numbers, self.video, windows=windows)
         for position, (number, clip) in enumerate(zip(numbers, clips, strict=True)):
@@ -61,7 +61,7 @@ class EvaluationClips:
                 log.warning("%s: clip %s left out of the evaluation: %s", self.split, clip.record.id, clip.error)
 
     def groups(self) -> dict[str, list[int]]:
-        """group -> record numbers, in order, of the records that have one; none of them is decoded."""
+        """Returns group -> record numbers, in order, of the records that have one; nothing is decoded."""
         found: dict[str, list[int]] = {}
         for number in self.numbers:
             if group := self.records[number].group:
@@ -69,23 +69,23 @@ class EvaluationClips:
         return found
 
     def failed_share(self, prefix: str) -> tuple[str, float]:
-        """`<prefix>/failed_share`: the share of clips that did not decode."""
+        """Returns `<prefix>/failed_share`: the fraction of clips that could not be decoded."""
         return f"{prefix}/failed_share", len(self.failed) / max(1, len(self.numbers))
 
 
 def whole_captions(record: Record) -> list[str]:
-    """The captions that speak of the whole video; where all are timed, all of them."""
+    """Returns the captions that describe the whole video; if all are timed, all of them."""
     whole = [caption.text for caption in record.captions if caption.start < 0]
     return whole or [caption.text for caption in record.captions]
 
 
 def object_masks(clip: Clip) -> tuple[list[str], np.ndarray] | None:
-    """Phrases of the objects of a clip and their masks at the model's input size, bool [K, T, H, W].
+    """Returns the phrases of a clip's objects and their masks at the model's input size, bool [K, T, H, W].
 
-    Objects that a phrase does not tell apart are one: their masks are merged. None where the record has no masks.
+    Masks of objects with the same phrase are merged. None if the record has no masks.
 
     Raises:
-      ValueError: the record has fewer masks than frames that decode.
+      ValueError: the record has fewer masks than decoded frames.
     """
     record = clip.record
     if record.masks is None or not record.objects:
@@ -97,7 +97,7 @@ def object_masks(clip: Clip) -> tuple[list[str], np.ndarray] | None:
 
 
 def video_seconds(record: Record) -> float | None:
-    """The duration of a record's video; None where its header cannot be read (decoding it names the reason)."""
+    """Returns the duration of a record's video; None if its header cannot be read (decoding reports the reason)."""
     try:
         return probe(record.video).duration
     except VideoError:

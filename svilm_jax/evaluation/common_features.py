@@ -14,16 +14,16 @@ from svilm_jax.inference.encoding import Encoder
 
 
 def common_features(encoder: Encoder, dataset: str, split: str, count: int) -> dict[str, np.ndarray]:
-    """The mean over the first clips of a split, of the model's `time_tokens` and of each of the pixels' features.
+    """Computes the mean of the model's `time_tokens` and of each pixel feature over the first clips of a split.
 
     Args:
-      count: of clips.
+      count: number of clips.
 
     Returns:
       "model" float32 [Nt, D], and for each of `raw_pixels.FEATURES` its float64 [Nt, d].
 
     Raises:
-      EvaluationError: none of the clips decodes.
+      EvaluationError: none of the clips can be decoded.
     """
     video = encoder.config.model.video
     clips = EvaluationClips(dataset, split, count, video)
@@ -36,6 +36,6 @@ def common_features(encoder: Encoder, dataset: str, split: str, count: int) -> d
 
     tokens = [reading["time_tokens"] for reading in encoder.videos(frames(), ("time_tokens",))]
     if not tokens:
-        raise EvaluationError(f"split {split!r}: none of the first {count} clips decodes")
+        raise EvaluationError(f"split {split!r}: none of the first {count} clips can be decoded")
     means = {name: np.mean([row[name] for row in pixels], axis=0) for name in raw_pixels.FEATURES}
     return {"model": np.mean(tokens, axis=0), **means}

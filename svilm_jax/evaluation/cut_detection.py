@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclasses.dataclass
 class DissimilarityCurve:
-    """How different neighbouring tubelets are, on a grid of times; windows that overlap are averaged.
+    """Dissimilarity of neighboring tubelets on a time grid, averaged over overlapping windows.
 
     Attributes:
       step: seconds between grid points, the duration of a tubelet.
@@ -28,7 +28,7 @@ class DissimilarityCurve:
 
     @property
     def values(self) -> np.ndarray:
-        """float64 [length]; -inf where no window looked, which is never a peak."""
+        """float64 [length]; -inf where no window contributes, which is never a peak."""
         return np.where(self._count > 0, self._sum / np.maximum(self._count, 1), -np.inf)
 
     @property
@@ -45,10 +45,10 @@ def neighbour_dissimilarity(z: np.ndarray) -> np.ndarray:
 
 
 def candidate_peaks(times: np.ndarray, values: np.ndarray, min_gap: float) -> list[tuple[float, float]]:
-    """(time, value) of the peaks that survive non-maximum suppression, the highest first.
+    """Returns (time, value) of the peaks that survive non-maximum suppression, the highest first.
 
-    The highest point is taken and everything less than `min_gap` seconds away is dropped, until nothing is left; of
-    equal points the earlier is taken first. A point lower than a neighbour on the grid is no peak.
+    The highest point is taken and everything less than `min_gap` seconds away is dropped, until nothing is left; among
+    equal points the earlier is taken first. A point lower than a neighbor on the grid is not a peak.
     """
     padded = np.concatenate([[-np.inf], values, [-np.inf]])
     is_peak = (values >= padded[:-2]) & (values >= padded[2:]) & np.isfinite(values)
@@ -60,9 +60,9 @@ def candidate_peaks(times: np.ndarray, values: np.ndarray, min_gap: float) -> li
 
 
 def matches(predicted: Sequence[float], true: Sequence[float], tolerance: float) -> int:
-    """The largest number of one-to-one pairs no more than `tolerance` seconds apart.
+    """Returns the largest number of one-to-one pairs no more than `tolerance` seconds apart.
 
-    Walking both lists in order and pairing the earliest that fit is optimal, as the tolerance is the same for all.
+    Greedy matching of both lists in order is optimal, since the tolerance is the same for all.
     """
     predicted, true = sorted(predicted), sorted(true)
     i = j = pairs = 0
@@ -77,7 +77,7 @@ def matches(predicted: Sequence[float], true: Sequence[float], tolerance: float)
 
 
 def f1(predicted: Sequence[Sequence[float]], true: Sequence[Sequence[float]], tolerance: float) -> float:
-    """F1 = 2·pairs / (predicted + true), counts pooled over videos; 1 where there is nothing to find and nothing found.
+    """Computes F1 = 2·pairs / (predicted + true), pooled over videos; 1 if there is nothing to find and nothing found.
 
     Args:
       predicted, true: for every video, its cuts in seconds.
@@ -91,16 +91,16 @@ def f1(predicted: Sequence[Sequence[float]], true: Sequence[Sequence[float]], to
 def best_threshold(
     peaks: Sequence[Sequence[tuple[float, float]]], true: Sequence[Sequence[float]], tolerance: float
 ) -> float:
-    """The threshold on peak values with the highest F1 on videos set aside for choosing it.
+    """Returns the threshold on peak values with the highest F1 on held-out videos.
 
-    Thresholds lie half way between neighbouring values, where they generalise best; of equal F1 the highest, which
-    calls the fewest cuts.
+    Thresholds lie halfway between neighboring values, where they generalize best; among equal F1 the highest, which
+    yields the fewest cuts.
     """
     values = np.unique([value for video in peaks for _, value in video])
     if not len(values):
         return 0.0
     thresholds = np.concatenate([[values[0] - 1e-6], (values[1:] + values[:-1]) / 2, [values[-1] + 1e-6]])
-    # Many videos have many peaks: more than 200 thresholds would only fit the noise of the choice.
+    # Many videos have many peaks: more than 200 thresholds would only overfit the choice.
     if len(thresholds) > 200:
         thresholds = thresholds[np.linspace(0, len(thresholds) - 1, 200).round().astype(int)]
     scores = [f1([above(video, t) for video in peaks], true, tolerance) for t in thresholds]
@@ -108,14 +108,14 @@ def best_threshold(
 
 
 def above(peaks: Sequence[tuple[float, float]], threshold: float) -> list[float]:
-    """Times of the peaks above a threshold, ascending."""
+    """Returns the times of the peaks above a threshold, ascending."""
     return sorted(time for time, value in peaks if value > threshold)
 
 
 def random_f1(
     true: Sequence[Sequence[float]], durations: Sequence[float], tolerance: float, draws: int = 200, seed: int = 0
 ) -> float:
-    """Expected F1 of the right number of cuts at uniformly random times of every video."""
+    """Returns the expected F1 of the true number of cuts at uniformly random times in every video."""
     rng = np.random.default_rng(seed)
     scores = [
         f1([rng.uniform(0, d, len(t)).tolist() for t, d in zip(true, durations, strict=True)], true, tolerance)
@@ -125,6 +125,6 @@ def random_f1(
 
 
 def evenly_spaced_f1(true: Sequence[Sequence[float]], durations: Sequence[float], tolerance: float) -> float:
-    """F1 of the right number of cuts that divide every video evenly."""
+    """Returns the F1 of the true number of cuts, evenly spaced in every video."""
     spaced = [(np.arange(1, len(t) + 1) * d / (len(t) + 1)).tolist() for t, d in zip(true, durations, strict=True)]
     return f1(spaced, true, tolerance)

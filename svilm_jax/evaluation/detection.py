@@ -25,12 +25,12 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 @dataclasses.dataclass(frozen=True)
 class Segments:
-    """Labelled stretches of videos: a ground truth, or predictions with scores.
+    """Labeled segments of videos: a ground truth, or predictions with scores.
 
     Attributes:
       videos: str [N], ids.
       labels: str [N], class names.
-      times: float64 [N, 2], start and end in seconds. An end before its start is let stand.
+      times: float64 [N, 2], start and end in seconds. An end before its start is kept.
       scores: float64 [N]; None for a ground truth.
     """
 
@@ -57,7 +57,7 @@ class Segments:
         times: Sequence[Sequence[float]],
         scores: Sequence[float] | None = None,
     ) -> "Segments":
-        """The same from lists, empty ones included."""
+        """Builds segments from lists, which may be empty."""
         return cls(
             videos=np.array(videos, np.str_),
             labels=np.array(labels, np.str_),
@@ -66,21 +66,21 @@ class Segments:
         )
 
     def subset(self, chosen: np.ndarray) -> "Segments":
-        """Those of a mask bool [N] or an index int [K]."""
+        """Returns the segments selected by a mask bool [N] or an index int [K]."""
         scores = None if self.scores is None else self.scores[chosen]
         return Segments(self.videos[chosen], self.labels[chosen], self.times[chosen], scores)
 
 
 @dataclasses.dataclass(frozen=True)
 class Detection:
-    """What came out.
+    """Result of the evaluation.
 
     Attributes:
       thresholds: float64 [T], of overlap.
       labels: the C classes of the ground truth, in the order of their first segment.
       average_precision: float64 [T, C], between 0 and 1.
-      unknown_labels: class -> number of predictions, for classes that the ground truth lacks; these are left out.
-      without_predictions: number of classes for which nothing was predicted.
+      unknown_labels: class -> number of predictions, for classes that the ground truth lacks; these are excluded.
+      without_predictions: number of classes without any prediction.
       tied_scores: number of predictions that share their score with another of their class.
     """
 
@@ -98,18 +98,18 @@ class Detection:
 
     @property
     def average(self) -> float:
-        """The mean over thresholds: the number that the challenge ranks by."""
+        """The mean over thresholds: the ranking metric of the challenge."""
         return float(self.mean_average_precision.mean())
 
 
 def detection_average_precision(
     truth: Segments, predictions: Segments, thresholds: Sequence[float] | np.ndarray = THRESHOLDS
 ) -> Detection:
-    """Average precision of every class at every threshold.
+    """Computes the average precision of every class at every threshold.
 
     Args:
       truth: the segments to find, at least one.
-      predictions: with scores; their order decides between equal ones.
+      predictions: with scores; their order breaks ties.
       thresholds: of overlap, each above 0.
 
     Raises:
@@ -121,11 +121,11 @@ def detection_average_precision(
         raise ValueError("no ground-truth segments: which split is this?")
     scores = predictions.scores
     if scores is None:
-        raise ValueError("predictions without scores: there is no order to take them in")
+        raise ValueError("predictions without scores cannot be ranked")
     if not (np.isfinite(predictions.times).all() and np.isfinite(scores).all()):
         raise ValueError("predictions: expected finite times and scores")
     if not (thresholds > 0).all():
-        raise ValueError(f"thresholds {thresholds.tolist()}: expected all above 0, or no overlap at all would do")
+        raise ValueError(f"thresholds {thresholds.tolist()}: expected all above 0, or no overlap would be required")
     names, first, truth_class = np.unique(truth.labels, return_index=True, return_inverse=True)
     by_appearance = np.argsort(first)
     is_known = np.isin(predictions.labels, names)
@@ -133,7 +133,7 @@ def detection_average_precision(
     known, scores = predictions.subset(is_known), scores[is_known]
     predicted_class = np.searchsorted(names, known.labels)
     of_class = [np.flatnonzero(predicted_class == c) for c in range(len(names))]
-    # By class and not all at once: the official order of equal scores is that of each class sorted by itself.
+    # By class and not all at once: the official order of equal scores is that of sorting each class separately.
     ordered = [rows[scores[rows].argsort()[::-1]] for rows in of_class]
     by_score = np.concatenate(ordered)
     hits = np.zeros((len(thresholds), len(known)), bool)
@@ -151,7 +151,7 @@ def detection_average_precision(
 
 
 def temporal_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Length of the intersection over that of the union, of segments float [..., 2] each with each of its own place.
+    """Returns the temporal IoU of segments float [..., 2], elementwise.
 
     NaN where the union is 0, as between two points in time.
     """
@@ -162,11 +162,11 @@ def temporal_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def interpolated_average_precision(hits: np.ndarray, targets: int) -> np.ndarray:
-    """The area under precision over recall, each precision raised to the best at the same or a higher recall.
+    """Computes the area under precision over recall, each precision raised to the best at the same or higher recall.
 
     Args:
-      hits: bool [T, N], by falling score.
-      targets: how many there were to find.
+      hits: bool [T, N], by decreasing score.
+      targets: number of ground-truth segments.
 
     Returns:
       float64 [T]; 0 without predictions.
@@ -174,19 +174,19 @@ def interpolated_average_precision(hits: np.ndarray, targets: int) -> np.ndarray
     found = np.cumsum(hits, axis=1)  # [T, N]
     precision = found / np.arange(1, hits.shape[1] + 1)
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    # Recall rises only where there is a hit, and by one target each time.
+    # Recall rises only at a hit, and by one target each time.
     return np.sum(best * hits, axis=1) / targets
 
 
 def _match(
     truth: Segments, truth_class: np.ndarray, predictions: Segments, predicted_class: np.ndarray, thresholds: np.ndarray
 ) -> np.ndarray:
-    """bool [T, N]: which predictions, by falling score within their class, are hits."""
+    """Returns bool [T, N]: which predictions, by decreasing score within their class, are true positives."""
     hits = np.zeros((len(thresholds), len(predictions)), bool)
     for targets, members, asked, place in _cells(truth, truth_class, predictions, predicted_class):
-        # K cells (a class in a video) of G targets each, P predictions in them; place [P] says in which cell.
+        # K cells (a class in a video) of G targets each, with P predictions in them; place [P] is the cell of each.
         overlap = temporal_iou(predictions.times[asked][:, None], truth.times[targets[place]])  # [P, G]
-        # Row by row this is the sort of one prediction's overlaps alone, ties and NaN (first, reversed) included.
+        # Row by row this equals sorting one prediction's overlaps alone, including ties and NaN (first, reversed).
         nearest = overlap.argsort(axis=1)[:, ::-1]  # [P, G]
         # Not `>=`: an overlap that is NaN is not below any threshold.
         enough = ~(np.take_along_axis(overlap, nearest, axis=1)[:, None] < thresholds[:, None])  # [P, T, G]
@@ -205,10 +205,10 @@ def _match(
 def _cells(
     truth: Segments, truth_class: np.ndarray, predictions: Segments, predicted_class: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Cells (a class in a video) with equally many targets, together: no padding, which a sort would have to skip.
+    """Groups cells (a class in a video) with equally many targets: no padding, which a sort would have to skip.
 
     Yields (targets int [K, G] into the truth, members int [K] cell numbers, asked int [P] into the predictions in their
-    order, place int [P] which of the K cells a prediction is in). Predictions outside all cells never come up.
+    order, place int [P] which of the K cells a prediction is in). Predictions outside all cells are omitted.
     """
     videos, video = np.unique(truth.videos, return_inverse=True)
     cells, cell_of_target = np.unique(truth_class * len(videos) + video, return_inverse=True)
@@ -229,7 +229,7 @@ def _cells(
 
 
 def _turns(place: np.ndarray, cells: int) -> Iterator[np.ndarray]:
-    """Index arrays into `place`: the first prediction of every cell, then the second, and so on."""
+    """Yields index arrays into `place`: the first prediction of every cell, then the second, and so on."""
     by_cell = np.argsort(place, kind="stable")
     size = np.bincount(place, minlength=cells)
     turn = np.empty(len(place), np.int64)

@@ -7,21 +7,21 @@ row of their own and are not comparable with plain cosine similarity.
 
 import numpy as np
 
-TEMPERATURE = 0.01  # that of a cosine with CLIP's logit scale of 100, which published dual-softmax rows are made with
+TEMPERATURE = 0.01  # CLIP's logit scale of 100, as in published dual-softmax results
 
 
 def dual_softmax(similarity: np.ndarray, temperature: float = TEMPERATURE) -> np.ndarray:
-    """The similarities times a prior: how likely each query is to be the one that an item belongs to.
+    """Multiplies the similarities by a prior: how likely each query is the one that an item belongs to.
 
-    `S'[q, g] = S[q, g] * exp(S[q, g] / t) / sum over queries p of exp(S[p, g] / t)`. For the other direction give the
+    `S'[q, g] = S[q, g] * exp(S[q, g] / t) / sum over queries p of exp(S[p, g] / t)`. For the other direction pass the
     transposed matrix: its queries are the other side, so the sum then runs over that.
 
-    The product is the published one. It takes similarities of right pairs to be positive: a negative one is moved
-    towards zero, that is up, by a small prior.
+    The product is the published one. It assumes that similarities of matching pairs are positive: a small prior moves a
+    negative one towards zero, that is, up.
 
     Args:
       similarity: float [Q, G], query by gallery item.
-      temperature: t above, positive. The smaller, the more an item belongs to one query alone.
+      temperature: t above, positive. The smaller, the more an item belongs to a single query.
 
     Returns:
       float64 [Q, G].

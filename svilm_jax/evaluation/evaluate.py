@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # not at run time: both bring JAX, and the package with this function is imported without
+if TYPE_CHECKING:  # not at run time: both import JAX, and this function's package is imported without it
     from svilm_jax.evaluation.registry import Evaluator
     from svilm_jax.inference.encoding import Encoder
 
@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What came out.
+    """Result of an evaluation.
 
     Attributes:
       metrics: name -> value, of the evaluators that finished.
-      failed: evaluator -> reason, of those that did not; none of their metrics is kept.
+      failed: evaluator -> reason, of those that did not; none of their metrics are kept.
     """
 
     metrics: dict[str, float]
@@ -34,10 +34,10 @@ def evaluate(encoder: "Encoder", evaluators: "Mapping[str, Evaluator]") -> Evalu
         try:
             found = dict(evaluator.run(encoder))
             if twice := sorted(found.keys() & metrics.keys()):
-                raise ValueError(f"metrics {twice} were given by another evaluator already: set its `prefix`")
+                raise ValueError(f"metrics {twice} are also reported by another evaluator: set its `prefix`")
             if bad := sorted(key for key, value in found.items() if not math.isfinite(value)):
                 raise ValueError(f"metrics {bad} are not finite")
-        except Exception as error:  # whatever a task stumbles over, the others and training go on
+        except Exception as error:  # any failure of a task: the others and training continue
             log.exception("evaluator %s failed", name)
             failed[name] = f"{type(error).__name__}: {error}"
         else:

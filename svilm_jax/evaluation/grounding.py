@@ -21,18 +21,18 @@ from svilm_jax.inference.heat_maps import Readout, heat_maps, resolve_block, res
 
 @dataclasses.dataclass(frozen=True)
 class GroundingOptions:
-    """What to ground.
+    """Options of phrase grounding.
 
     Attributes:
       dataset: folder; "": that of the input.
       split: its split; needs masks.
-      limit: use the first so many clips; 0: all.
+      limit: use the first N clips; 0: all.
       readout: see `heat_maps`; auto: the official one of the config's assignment.
       block: the grouping block whose affinities are read, from 1; 0: the last. Tokens mix with every layer: an earlier
-        block may know better where things are.
-      block_split: the block with the most hits on this split is read instead; never `split`; "": `block` decides.
+        block may localize better.
+      block_split: read the block with the most hits on this split instead; never `split`; "": use `block`.
       temperature: of `similarity_weighted`; the spatial grounding loss's default.
-      prefix: of the metrics' names.
+      prefix: prefix of the metric names.
     """
 
     dataset: LocalPath = ""
@@ -46,7 +46,7 @@ class GroundingOptions:
 
 
 class Grounding:
-    """The pointing game and the overlap of regions, with what a pointer that cannot read would get."""
+    """Pointing game and region overlap, with phrase-blind baselines."""
 
     READ = ("group_embedding", "logits", "assignments")
 
@@ -54,8 +54,8 @@ class Grounding:
         self.options = options
         if options.block_split and (options.block or options.block_split == options.split):
             raise ConfigError(
-                f"grounding block_split={options.block_split!r}: expected another split than {options.split!r}, which "
-                "is reported, and no block beside it"
+                f"grounding block_split={options.block_split!r}: expected a split other than {options.split!r}, which "
+                "is reported, and no block in addition"
             )
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
         self._readout = resolve_readout(options.readout, config.model.grouping.assignment)
@@ -65,20 +65,20 @@ class Grounding:
             self.clips(split)
 
     def clips(self, split: str = "") -> EvaluationClips:
-        """The clips of a split, "" for the one that is reported; those with fewer than two objects are passed over."""
+        """Returns the clips of a split, "" for the reported one; clips with fewer than two objects are skipped."""
         return EvaluationClips(self._dataset, split or self.options.split, self.options.limit, self._video)
 
     def chosen_block(self, encoder: Encoder) -> int:
-        """The index of the block that is read, -1 for the last; chosen on `block_split` where there is one."""
+        """Returns the index of the block to read, -1 for the last; selected on `block_split` if there is one."""
         if not self.options.block_split:
             return self._block
         games = [game for game, _ in self._play(encoder, self.clips(self.options.block_split), self._blocks)]
         return max(self._blocks, key=lambda block: (games[block].hits, -block))
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value); see `pointing` and `regions` for what each means.
+        """Yields (name, value); see `pointing` and `regions` for their definitions.
 
-        `block`: the number of the block that is read, where it was chosen.
+        `block`: the number of the block that is read, if it was selected.
         """
         clips, prefix, block = self.clips(), self.options.prefix, self.chosen_block(encoder)
         ((game, overlap),) = self._play(encoder, clips, (block,))
@@ -91,7 +91,7 @@ class Grounding:
     def _play(
         self, encoder: Encoder, clips: EvaluationClips, blocks: Sequence[int]
     ) -> list[tuple[PointingGame, RegionOverlap]]:
-        """Both scores over the clips, for each block."""
+        """Computes both scores over the clips, for each block."""
         scenes: list[tuple[list[str], np.ndarray]] = []
 
         def frames() -> Iterator[np.ndarray]:
@@ -105,7 +105,7 @@ class Grounding:
         embedded = dict(zip(known, encoder.phrases(known), strict=True))
         scores, asked = [(PointingGame(), RegionOverlap()) for _ in blocks], 0
         for reading in encoder.videos(frames(), self.READ):
-            # Readings arrive a batch after the clips were taken: scenes wait in line and leave once scored.
+            # Outputs arrive a batch after the clips were taken: scenes wait in a queue until they are scored.
             phrases, masks = scenes.pop(0)
             queries = np.stack([embedded[phrase] for phrase in phrases])  # [K, C]
             for block, (game, overlap) in zip(blocks, scores, strict=True):
@@ -114,5 +114,5 @@ class Grounding:
                 overlap.add(reading["assignments"][block].argmax(axis=0), matched, masks, self._video.tubelet)
             asked += 1
         if not asked:
-            raise EvaluationError(f"split {clips.split!r}: no clip with masks of at least two objects that decodes")
+            raise EvaluationError(f"split {clips.split!r}: no decodable clip with masks of two objects or more")
         return scores

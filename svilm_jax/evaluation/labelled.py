@@ -15,15 +15,15 @@ log = logging.getLogger(__name__)
 
 
 class LabelledClips:
-    """One item an action: its video, its window where it has one, and the number of its label.
+    """One item per action: its video, its window if it has one, and its class index.
 
     Attributes:
       targets: int64 [N].
-      failed: items whose video did not decode in the last, or running, `views`.
+      failed: items whose video could not be decoded in the latest, or running, `views`.
     """
 
     def __init__(self, dataset: str, split: str, limit: int, video: VideoConfig, classes: Sequence[str]):
-        """Reads the labels of the split, and no video.
+        """Reads the labels of the split, without decoding videos.
 
         Raises:
           EvaluationError: no label, or one that is not among the classes.
@@ -36,7 +36,7 @@ class LabelledClips:
             record = self._records[number]
             for action in record.actions:
                 if action.label not in numbers:
-                    raise EvaluationError(f"split {split!r}: {record.id} is {action.label!r}, which is no class here")
+                    raise EvaluationError(f"split {split!r}: {record.id} is {action.label!r}, which is not a class")
                 self._numbers.append(number)
                 self._windows.append((action.start, action.end))
                 targets.append(numbers[action.label])
@@ -45,7 +45,7 @@ class LabelledClips:
         self.targets, self.failed = np.array(targets), 0
 
     def views(self, clips: int, crops: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(number of the item, uint8 [clips * crops, T, H, W, 3]) of those that decode, in order."""
+        """Yields (item index, uint8 [clips * crops, T, H, W, 3]) of those that can be decoded, in order."""
         self.failed = 0
         seen = evaluation_views(self._records, self._numbers, self._windows, self._video, clips, crops)
         for place, (record, views) in enumerate(seen):

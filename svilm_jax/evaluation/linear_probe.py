@@ -27,19 +27,19 @@ HELD_OUT = 5  # every fifth item of each class
 
 @dataclasses.dataclass(frozen=True)
 class ProbeOptions:
-    """Of the linear probe.
+    """Options of the linear probe.
 
     Attributes:
       dataset: folder; "": that of the input.
       train, test: pairs of splits or views, such as ("train1", "train2") and ("test1", "test2").
-      limit: use the first so many videos of each; 0: all.
-      train_clips: shifted clips of a training video, each an item of its own [C].
+      limit: use the first N videos of each; 0: all.
+      train_clips: shifted clips per training video, each a separate item [C].
       clips, crops: views of a test video, whose probabilities are averaged.
-      pool: what of a clip is frozen: `clip`, the mean over its tokens; `time`, the means of its time indices side by
-        side, which tell a motion from its reverse.
-      penalty: of the squared weights; 0: chosen on held-out items.
-      random_baseline: also probe a tower of the same config with fresh parameters.
-      prefix: of the metrics' names.
+      pool: features of a clip: `clip`, the mean over its tokens; `time`, the concatenated means of its temporal
+        indices, which distinguish a motion from its reverse.
+      penalty: weight of the L2 penalty; 0: chosen on held-out items.
+      random_baseline: also probe a randomly initialized tower of the same config.
+      prefix: prefix of the metric names.
     """
 
     dataset: LocalPath = ""
@@ -56,7 +56,7 @@ class ProbeOptions:
 
 
 class LinearProbe:
-    """Top-1 of the probe for each pair of splits, and their mean; a test video that does not decode is wrong."""
+    """Top-1 accuracy of the probe for each pair of splits, and the mean; undecodable test videos count as wrong."""
 
     def __init__(self, options: ProbeOptions, config: Config):
         self.options, self._config = options, config
@@ -65,7 +65,7 @@ class LinearProbe:
             raise ConfigError(f"linear_probe: expected as many train as test splits, got {pairs}")
         self._dataset = options.dataset or config.input.dataset
         self._classes = read_classes(self._dataset, HeadConfig("classification"))
-        # Once each, whatever towers are probed: to read a label is to read its record, video and all.
+        # Once each, for all probed towers: reading a label means reading its whole record, including the video.
         self._labelled = {
             split: LabelledClips(self._dataset, split, options.limit, config.model.video, self._classes)
             for split in dict.fromkeys((*options.train, *options.test))
@@ -74,9 +74,9 @@ class LinearProbe:
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
         """Yields (name, value).
 
-        - `top1`: the mean over the pairs of splits, and of each pair its `top1_SPLIT` where there are several.
-        - `top1_random_tower`, `top1_majority`: of fresh parameters; of the most frequent label.
-        - `penalty`: the last one that was chosen; `failed_share`: of the test videos.
+        - `top1`: the mean over the pairs of splits, and `top1_SPLIT` of each pair if there are several.
+        - `top1_random_tower`, `top1_majority`: of a randomly initialized tower; of the most frequent label.
+        - `penalty`: the last chosen one; `failed_share`: of the test videos.
         """
         options, towers = self.options, {"": encoder}
         if options.random_baseline:
@@ -106,7 +106,7 @@ class LinearProbe:
     def _features(
         self, encoder: Encoder, split: str, clips: int, crops: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """float32 [N, views, D] and their labels int64 [N] of the items that decode; labels int64 [M] of all."""
+        """Returns float32 [N, views, D] and labels int64 [N] of the decodable items; labels int64 [M] of all."""
         labelled = self._labelled[split]
         places: list[int] = []
 
@@ -118,7 +118,7 @@ class LinearProbe:
         name = FEATURES[self.options.pool]
         rows = [reading[name] for reading in encoder.videos(frames(), (name,))]
         if not rows:
-            raise EvaluationError(f"split {split!r}: no labelled video that decodes")
+            raise EvaluationError(f"split {split!r}: no labeled video that can be decoded")
         return np.stack(rows).reshape(len(places), clips * crops, -1), labelled.targets[places], labelled.targets
 
 
@@ -127,9 +127,9 @@ class Probe:
     """A fitted classifier.
 
     Attributes:
-      mean, scale: float64 [D], by which features are standardised.
-      weights: float64 [D, C]; bias: float64 [C]; classes: int64 [C], the labels that training had.
-      penalty: of the squared weights.
+      mean, scale: float64 [D], for standardizing the features.
+      weights: float64 [D, C]; bias: float64 [C]; classes: int64 [C], the labels seen in training.
+      penalty: weight of the L2 penalty.
     """
 
     mean: np.ndarray
@@ -140,7 +140,7 @@ class Probe:
     penalty: float
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """[..., D] -> [..., largest label + 1]; labels that training had none of get 0."""
+        """[..., D] -> [..., largest label + 1]; labels without training items get 0."""
         logits = (features - self.mean) / self.scale @ self.weights + self.bias
         shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
         out = np.zeros((*features.shape[:-1], int(self.classes.max()) + 1))
@@ -149,14 +149,14 @@ class Probe:
 
 
 def fit(features: np.ndarray, labels: np.ndarray, penalty: float = 0.0) -> Probe:
-    """Multinomial logistic regression with an L2 penalty on the weights, none on the bias.
+    """Fits multinomial logistic regression with an L2 penalty on the weights, none on the bias.
 
-    Minimises mean(-log softmax(x W + b)[label]) + penalty / 2 · |W|² over standardised features x.
+    Minimizes mean(-log softmax(x W + b)[label]) + penalty / 2 · |W|² over standardized features x.
 
     Args:
       features: float [N, D].
       labels: int [N].
-      penalty: 0: that of `PENALTIES` which predicts every fifth item of each class best, having not seen it.
+      penalty: 0: the one of `PENALTIES` with the best accuracy on a held-out fifth of each class.
     """
     features = np.asarray(features, np.float64)
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
@@ -166,7 +166,7 @@ def fit(features: np.ndarray, labels: np.ndarray, penalty: float = 0.0) -> Probe
         held = _every_fifth(y)
         if held.any() and len(np.unique(y[~held])) == len(classes):
             scores = [_accuracy(*_solve(x[~held], y[~held], len(classes), p), x[held], y[held]) for p in PENALTIES]
-            penalty = PENALTIES[int(len(scores) - 1 - np.argmax(scores[::-1]))]  # the strongest of the best
+            penalty = PENALTIES[int(len(scores) - 1 - np.argmax(scores[::-1]))]  # the strongest among the best
         else:
             penalty = 1e-3
     weights, bias = _solve(x, y, len(classes), penalty)
@@ -174,7 +174,7 @@ def fit(features: np.ndarray, labels: np.ndarray, penalty: float = 0.0) -> Probe
 
 
 def _solve(x: np.ndarray, y: np.ndarray, classes: int, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """The optimum (W [D, C], b [C])."""
+    """Returns the optimum (W [D, C], b [C])."""
     count, width = x.shape
     right = np.zeros((count, classes))
     right[np.arange(count), y] = 1
@@ -199,7 +199,7 @@ def _accuracy(weights: np.ndarray, bias: np.ndarray, x: np.ndarray, y: np.ndarra
 
 
 def _every_fifth(labels: Sequence[int] | np.ndarray) -> np.ndarray:
-    """bool [N], True at every fifth item of each class, in their order."""
+    """Returns bool [N], True at every fifth item of each class, in their order."""
     seen: dict[int, int] = {}
     held = []
     for label in np.asarray(labels).tolist():

@@ -28,15 +28,16 @@ Proposal = tuple[str, float, tuple[float, float]]  # label, score, start and end
 
 @dataclasses.dataclass(frozen=True)
 class LocalizationOptions:
-    """Of temporal action localisation.
+    """Options of temporal action localization.
 
     Attributes:
       features: folder that `svilm embed` wrote, of the split to evaluate.
-      classifier: file of an external classifier's scores (`video_classes`); "": the localiser's own class branch.
-      top: classes that each proposal is given.
-      sigma: of soft-NMS.
-      predictions: a file in ActivityNet's form that receives the proposals, for `svilm score localization`; "": none.
-      prefix: of the metrics' names.
+      classifier: file of an external classifier's scores (`video_classes`); "": the localizer's own classification
+        branch.
+      top: number of classes per proposal.
+      sigma: decay width of soft-NMS.
+      predictions: output file of the proposals in ActivityNet's format, for `svilm score localization`; "": none.
+      prefix: prefix of the metric names.
     """
 
     features: LocalPath = ""
@@ -68,7 +69,7 @@ class Localization:
         """Yields (name, value).
 
         - `mAP_50`, `mAP_75`, `mAP_95`: at these overlaps; `mAP`: the mean over 0.5, 0.55, ..., 0.95.
-        - `unknown_to_classifier_share`: of the videos, with an external classifier.
+        - `unknown_to_classifier_share`: fraction of videos without external scores, if an external classifier is used.
         """
         options, index, folder = self.options, self._index, Path(self.options.features)
         results: dict[str, list[Proposal]] = {}
@@ -90,7 +91,7 @@ class Localization:
             write_submission(options.predictions, results)
         truth = _truth(index.videos)
         if not len(truth):
-            raise EvaluationError(f"{options.features}: no video with a labelled segment")
+            raise EvaluationError(f"{options.features}: no video with a labeled segment")
         every = [(name, *proposal) for name, found in results.items() for proposal in found]
         predicted = Segments.of(
             [name for name, _, _, _ in every],
@@ -110,7 +111,7 @@ class Localization:
     def _named_proposals(
         self, proposals: np.ndarray, logits: np.ndarray | None, video: VideoFeatures
     ) -> list[Proposal]:
-        """The best proposals of a video after soft-NMS, each with its classes."""
+        """Returns the best proposals of a video after soft-NMS, each with its classes."""
         options = self.options
         if not len(proposals):
             return []
@@ -121,7 +122,7 @@ class Localization:
             given = [[(label, weight) for label, weight in named]] * len(segments)
         else:
             assert logits is not None
-            shares = classify(segments, logits, video.duration)[:, :-1]  # [N, C], what is left of 1 is background's
+            shares = classify(segments, logits, video.duration)[:, :-1]  # [N, C], the rest to 1 is background
             best = np.argsort(-shares, axis=1, kind="stable")[:, : options.top]
             given = [[(self._classes[c], float(shares[n, c])) for c in best[n]] for n in range(len(segments))]
         return [

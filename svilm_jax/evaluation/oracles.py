@@ -13,7 +13,7 @@ import numpy as np
 
 from svilm_jax.input.schema import Record
 
-# Basic colour terms of English, and the textures that a background may be said to have.
+# Basic color terms of English, and textures used to describe backgrounds.
 _COLOR_TERMS = """
 red green blue yellow orange purple violet pink cyan turquoise magenta brown black white gray grey
 """
@@ -26,19 +26,19 @@ Words = tuple[str, ...]
 
 
 def color_words(text: str, colors: frozenset[str] = COLORS) -> Words:
-    """The colour words of a text, in reading order and with repetitions."""
+    """Returns the color words of a text, in reading order and with repetitions."""
     return tuple(word for word in _words(text) if word in colors)
 
 
 def background_words(text: str, backgrounds: frozenset[str] = BACKGROUNDS) -> frozenset[str]:
-    """The texture words of a text."""
+    """Returns the texture words of a text."""
     return frozenset(_words(text)) & backgrounds
 
 
 def clip_colors(record: Record, colors: frozenset[str] = COLORS) -> Words:
-    """The colours of a clip's objects, said or unsaid in its captions; without objects, those of its captions.
+    """Returns the colors of a clip's objects, mentioned in captions or not; without objects, those of its captions.
 
-    A colour that stands in a caption and in no object's phrase belongs to the background and is left to it.
+    A color that appears in a caption but in no object's phrase belongs to the background and is excluded.
     """
     if record.objects:
         return tuple(word for item in record.objects for word in color_words(item.phrase, colors))
@@ -46,10 +46,10 @@ def clip_colors(record: Record, colors: frozenset[str] = COLORS) -> Words:
 
 
 def clip_backgrounds(records: Sequence[Record], backgrounds: frozenset[str] = BACKGROUNDS) -> list[frozenset[str]]:
-    """The background words of every clip, from its captions and from the answers to its questions.
+    """Returns the background words of every clip, from its captions and from the answers to its questions.
 
-    What is said of one clip holds for all clips of its `group`, which show the same background: an oracle that told
-    look-alikes apart by whether a caption happens to mention what they share would read the annotators, not the clips.
+    Words about one clip apply to all clips of its `group`, which show the same background: an oracle that told
+    look-alikes apart by which captions mention the shared background would read the annotators, not the clips.
     """
     own = [
         frozenset[str]().union(
@@ -73,11 +73,11 @@ def oracle_recall_at_1(
     colors: frozenset[str] = COLORS,
     backgrounds: frozenset[str] = BACKGROUNDS,
 ) -> float:
-    """The expected text-to-video R@1 of the oracle, one of the clips that fit best being drawn at random.
+    """Computes the expected text-to-video R@1 of the oracle, which draws one of the best-matching clips at random.
 
-    Clips fit by the number of colours that only one of caption and clip has, counted with repetitions. With
-    `read_background`, a caption that names a background is first held against the clips that are known to have it;
-    one that names none says nothing, and the colours decide.
+    Clips are ranked by the number of colors that only the caption or only the clip has, counted with repetitions. With
+    `read_background`, a caption that names a background is first matched with the clips known to have it; for a caption
+    that names none, the colors decide.
 
     Args:
       captions: the queries.
@@ -86,15 +86,15 @@ def oracle_recall_at_1(
       read_background: whether the oracle sees backgrounds, too.
 
     Returns:
-      The mean over queries of (1 / number of clips tied at the best fit) where the right clip is among them.
+      The mean over queries of (1 / number of clips tied at the best match) where the correct clip is among them.
     """
     seen_colors = [Counter(clip_colors(record, colors)) for record in records]
     seen_backgrounds = clip_backgrounds(records, backgrounds)
     credit = []
     for caption, right in zip(captions, owner, strict=True):
         said_colors = Counter(color_words(caption, colors))
-        # Colour words of the background ("a pale blue wall") are no objects' colours: leave out what the right
-        # clip's objects do not have, in the oracle's favour.
+        # Color words of the background ("a pale blue wall") are not object colors: ignore those that the correct clip's
+        # objects do not have, in the oracle's favor.
         said_colors &= seen_colors[right]
         said = background_words(caption, backgrounds) if read_background else frozenset()
         distances = [
@@ -113,18 +113,18 @@ def oracle_metrics(
     sets: Sequence[np.ndarray],
     prefix: str,
 ) -> dict[str, float]:
-    """Both oracles: `prefix_R1_oracle_colors` and `prefix_R1_oracle` (colours and background).
+    """Returns both oracles: `prefix_R1_oracle_colors` and `prefix_R1_oracle` (colors and background).
 
     Args:
       captions: the queries.
       owner: int [Q], the clip of each.
       records: all clips.
-      sets: galleries as arrays of indices into `records`; every query is asked within the set of its clip.
+      sets: galleries as arrays of indices into `records`; every query is ranked within the set of its clip.
       prefix: for example `retrieval/t2v`.
 
     Returns:
-      Nothing where no clip has annotated objects or no caption a colour word: in such data the oracles would read
-      what annotators chose to mention, and not what is there.
+      An empty dict if no clip has annotated objects or no caption a color word: on such data the oracles would measure
+      what annotators chose to mention, and not what is visible.
     """
     if not any(record.objects for record in records) or not any(color_words(caption) for caption in captions):
         return {}

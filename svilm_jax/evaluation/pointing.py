@@ -16,15 +16,15 @@ import numpy as np
 
 @dataclasses.dataclass
 class PointingGame:
-    """Counts of the game over clips; `add` one clip after the other, then read `metrics`.
+    """Counts of the game over clips; call `add` for every clip, then read `metrics`.
 
     Attributes:
       points: (clip, time, phrase) triples played.
       hits: points on the object that the phrase names.
       other: points on another object of the clip.
       situations: (clip, time) pairs with at least one visible object, for the phrase-blind rate.
-      area: sum over points of the share of patch centres that lie on the object.
-      reachable: (clip, time, phrase) triples in which at least one patch centre lies on the object.
+      area: sum over points of the fraction of patch centers that lie on the object.
+      reachable: (clip, time, phrase) triples in which at least one patch center lies on the object.
     """
 
     points: int = 0
@@ -38,19 +38,19 @@ class PointingGame:
         """Plays one clip.
 
         Args:
-          heat: float [K, Nt, h, w], the heat map of every phrase: where its largest value is, there is the point.
-          mass: float [K, Nt, h, w], not negative, by which the point is drawn away from the centre of its patch.
+          heat: float [K, Nt, h, w], the heat map of every phrase; its maximum is the point.
+          mass: float [K, Nt, h, w], nonnegative weights that shift the point away from the center of its patch.
           objects: bool [K, T, H, W], the mask of the object of every phrase, at the model's input size.
           tubelet: frames and pixels (t, p, p) of one token.
 
         Raises:
-          ValueError: shapes that do not fit the tubelet, or a heat map that is NaN.
+          ValueError: shapes that do not match the tubelet, or a heat map that is NaN.
         """
         centres = at_patch_centres(objects, tubelet)  # [K, Nt, h, w]
         shown = objects[:, middle_frames(objects.shape[1], tubelet[0])]  # [K, Nt, H, W]
         if not heat.shape == mass.shape == centres.shape:
             raise ValueError(
-                f"heat maps {heat.shape}, masses {mass.shape} and masks at patch centres {centres.shape}: expected the "
+                f"heat maps {heat.shape}, masses {mass.shape} and masks at patch centers {centres.shape}: expected the "
                 "same"
             )
         if np.isnan(heat).any() or np.isnan(mass).any():
@@ -68,15 +68,15 @@ class PointingGame:
         self.area += float((centres.mean(axis=(2, 3)) * visible).sum())
 
     def metrics(self, prefix: str = "grounding") -> dict[str, float]:
-        """The rate of hits and what it must be held against.
+        """Returns the hit rate and its baselines.
 
         - `pointing_game`: hits over points.
-        - `pointing_game_chance`: a patch drawn at random, the object's share of patch centres.
-        - `pointing_game_phrase_blind`: the best pointer that always lies on an object and cannot read. Every visible
-          object is asked for once at each (clip, time), and masks do not overlap, so a pointer that answers all the
-          questions alike is right once: situations over points.
-        - `pointing_game_ceiling`: objects that some patch centre lies on, which is as far as a pointer gets that does
-          not look between them.
+        - `pointing_game_chance`: a patch drawn at random, the object's fraction of patch centers.
+        - `pointing_game_phrase_blind`: the best pointer that always lies on an object but ignores the phrase. Every
+          visible object is asked for once at each (clip, time), and masks do not overlap, so a pointer with the same
+          answer to all phrases is right once: situations over points.
+        - `pointing_game_ceiling`: objects that contain some patch center, the limit of a pointer without sub-patch
+          resolution.
         - `pointing_game_other_phrase`: points on another object than the named one.
         - `pointing_any_object`: points on any object.
         """
@@ -93,14 +93,14 @@ class PointingGame:
 
 
 def middle_frames(frames: int, per_tubelet: int) -> np.ndarray:
-    """int [Nt]: the frame of every tubelet on which points are tested."""
+    """Returns int [Nt]: the frame of every tubelet on which points are tested."""
     return np.arange(frames // per_tubelet) * per_tubelet + per_tubelet // 2
 
 
 def at_patch_centres(masks: np.ndarray, tubelet: tuple[int, int, int]) -> np.ndarray:
-    """bool [K, T, H, W] -> bool [K, Nt, h, w]: the mask at the centre of every patch, in the tubelet's middle frame.
+    """bool [K, T, H, W] -> bool [K, Nt, h, w]: the mask at the center of every patch, in the tubelet's middle frame.
 
-    The centre of an even patch lies between four pixels; the lower right one stands for it.
+    The center of an even-sized patch lies between four pixels; the lower right one is used.
     """
     frames, height, width = masks.shape[1:]
     t, p, q = tubelet
@@ -110,14 +110,14 @@ def at_patch_centres(masks: np.ndarray, tubelet: tuple[int, int, int]) -> np.nda
 
 
 def centres_of_mass(mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre of mass of every patch and its eight neighbours, all mass at patch centres.
+    """Returns the center of mass of every patch and its eight neighbors, with all mass at patch centers.
 
     Args:
-      mass: float [..., h, w], not negative.
+      mass: float [..., h, w], nonnegative.
 
     Returns:
       (y, x), float [..., h, w] each, in patches from the upper left corner; a patch without mass around it has its own
-      centre.
+      center.
     """
     height, width = mass.shape[-2:]
     padded = np.pad(np.asarray(mass, np.float64), [(0, 0)] * (mass.ndim - 2) + [(1, 1), (1, 1)])
@@ -132,13 +132,13 @@ def centres_of_mass(mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _at_points(shown: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether the point of every patch would lie on the phrase's object, and on another: bool [K, Nt, h, w] each.
+    """Returns whether each patch's point would lie on the phrase's object, and on another: bool [K, Nt, h, w] each.
 
     `shown`: bool [K, Nt, H, W], the masks in the frames that points are tested on.
     """
     y, x = centres_of_mass(mass)
     height, width = (pixels // patches for pixels, patches in zip(shown.shape[2:], mass.shape[2:], strict=True))
-    # Inside the picture, as centres of mass are.
+    # Inside the picture, since centers of mass are.
     rows, columns = (y * height).astype(int), (x * width).astype(int)  # [K, Nt, h, w] pixels
     phrase, time = np.ogrid[: len(mass), : mass.shape[1]]
     own = shown[phrase[..., None, None], time[..., None, None], rows, columns]

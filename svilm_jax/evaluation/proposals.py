@@ -9,32 +9,32 @@ import numpy as np
 def propose(
     start: np.ndarray, end: np.ndarray, scores: np.ndarray, duration: float, valid: np.ndarray | None = None
 ) -> np.ndarray:
-    """Every pair of a likely start and a later likely end, with the product of its four probabilities.
+    """Returns every pair of a likely start and a later likely end, with the product of its four probabilities.
 
-    A step is a likely boundary if its probability exceeds that of both neighbours or half of the largest in the video;
-    the first and the last step, which have one neighbour, always are [A: BSN, arXiv 1806.02964, section 3.3 and code].
-    The score is start · end · tIoU regressed · tIoU classified, all sigmoids: METHOD 1.7, and what published code of
-    BMN does [A]. The paper of BMN takes the root of the last two [A]; the code of G-TAD, published for THUMOS-14 only,
-    leaves the boundaries out [A].
+    A step is a likely boundary if its probability exceeds that of both neighbors or half of the largest in the video;
+    the first and the last step, which have one neighbor, always are [A: BSN, arXiv 1806.02964, section 3.3 and code].
+    The score is start · end · tIoU regressed · tIoU classified, all sigmoids: METHOD 1.7, as in the published code of
+    BMN [A]. The paper of BMN takes the root of the last two [A]; the code of G-TAD, published for THUMOS-14 only, omits
+    the boundaries [A].
 
     Args:
       start, end: float [T], logits.
       scores: float [2, T (start), T (duration)], logits.
       duration: of the video, seconds.
-      valid: bool [T, T], anchors that exist; None, those that end inside the video.
+      valid: bool [T, T], anchors that exist; None: those that end inside the video.
 
     Returns:
       float64 [N, 3]: start s, end s, score in [0, 1]; best first, ties by start, then end.
 
     Raises:
-      ValueError: shapes that do not fit each other, or maps that are not finite.
+      ValueError: inconsistent shapes, or maps that are not finite.
     """
     start, end, scores = (np.asarray(x, np.float64) for x in (start, end, scores))
     steps = len(start)
     if start.shape != (steps,) or end.shape != (steps,) or scores.shape != (2, steps, steps):
         raise ValueError(f"start {start.shape}, end {end.shape}, scores {scores.shape}: expected [T], [T], [2, T, T]")
     if not all(np.isfinite(x).all() for x in (start, end, scores)):
-        raise ValueError("the maps of a video are not finite: look at the checkpoint")
+        raise ValueError("the maps of a video are not finite: check the checkpoint")
     likely_start, likely_end = _sigmoid(start), _sigmoid(end)
     first, last = np.flatnonzero(_boundaries(likely_start)), np.flatnonzero(_boundaries(likely_end))
     s, e = (x.ravel() for x in np.meshgrid(first, last, indexing="ij"))  # [all pairs], by start, then end
@@ -49,14 +49,14 @@ def propose(
 
 
 def classify(proposals: np.ndarray, class_logits: np.ndarray, duration: float) -> np.ndarray:
-    """The probability of each class for each proposal: the softmax of the mean logits of its steps [C].
+    """Returns the probability of each class for each proposal: the softmax of the mean logits of its steps [C].
 
-    A proposal has the steps whose middles it contains, or, if it is too short for any, the one that its own middle
-    lies in.
+    A proposal covers the steps whose centers it contains, or, if it is too short for any, the one that contains its own
+    center.
 
     Args:
       proposals: float [N, 3] or [N, 2], seconds in the first two columns.
-      class_logits: float [T, C], of the class branch.
+      class_logits: float [T, C], of the classification branch.
       duration: of the video, seconds.
 
     Returns:
@@ -65,8 +65,8 @@ def classify(proposals: np.ndarray, class_logits: np.ndarray, duration: float) -
     logits = np.asarray(class_logits, np.float64)
     steps = len(logits)
     bounds = np.asarray(proposals, np.float64)[:, :2] / duration * steps  # [N, 2], in steps
-    # Middles t + 0.5 in [a, b): t from ceil(a - 0.5) to ceil(b - 0.5) - 1. The rounding forgives a last bit in a bound
-    # that was a step's edge before it became seconds; a middle is half a step away from those.
+    # Centers t + 0.5 in [a, b): t from ceil(a - 0.5) to ceil(b - 0.5) - 1. Rounding tolerates the last bit of a bound
+    # that was a step's edge before it was converted to seconds; a center is half a step away from those.
     first, after = np.clip(np.ceil(np.round(bounds - 0.5, 9)), 0, steps).astype(np.int64).T  # [N] each
     middle = np.clip(bounds.mean(axis=1), 0, steps - 1).astype(np.int64)
     empty = after <= first

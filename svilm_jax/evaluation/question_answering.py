@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class QuestionOptions:
-    """Of question answering.
+    """Options of question answering.
 
     Attributes:
       dataset: folder; "": that of the input.
       split: its split.
-      limit: use the first so many videos; 0: all.
-      predictions: a JSON file that receives the answers, for `svilm score qa`; "": none.
-      prefix: of the metrics' names.
+      limit: use the first N videos; 0: all.
+      predictions: JSON output file of the answers, for `svilm score qa`; "": none.
+      prefix: prefix of the metric names.
     """
 
     dataset: LocalPath = ""
@@ -43,7 +43,7 @@ class QuestionOptions:
 
 
 class QuestionAnswering:
-    """Accuracy overall and by kind of question, beside the most frequent answer of all."""
+    """Accuracy overall and per question type, with the most frequent answers as baselines."""
 
     def __init__(self, options: QuestionOptions, config: Config):
         self.options, self._video, self._head = options, config.model.video, config.model.head
@@ -53,16 +53,17 @@ class QuestionAnswering:
         self.clips()
 
     def clips(self) -> EvaluationClips:
-        """The videos that are asked about."""
+        """Returns the videos with questions."""
         return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
         """Yields (name, value).
 
-        - `accuracy` over all questions of the split, `accuracy_KIND` over those of a kind.
+        - `accuracy` over all questions of the split, `accuracy_KIND` over those of a type.
         - `accuracy_majority`: always the most frequent answer of the training split; `accuracy_majority_by_kind`: the
-          most frequent answer to questions of that kind, chosen with the truth at hand, which no blind guess beats.
-        - `out_of_vocabulary_share`: of the questions, what no model of these answers can answer.
+          most frequent answer to questions of that type, chosen with access to the truth, an upper bound of blind
+          guesses.
+        - `out_of_vocabulary_share`: fraction of questions whose answer is outside the answer vocabulary.
         """
         clips, prefix, classes = self.clips(), self.options.prefix, self._head.classes
         asked: dict[int, tuple[str, tuple[Question, ...]]] = {}
@@ -76,7 +77,7 @@ class QuestionAnswering:
         if hidden:
             log.warning("%s: %d questions left out, whose answers are not published", clips.split, hidden)
         if not asked:
-            raise EvaluationError(f"split {clips.split!r}: no question; prepare a dataset that has them")
+            raise EvaluationError(f"split {clips.split!r}: no questions; prepare a dataset that has them")
         order, seen = list(asked), list[int]()
         texts: list[list[str]] = []
 

@@ -7,7 +7,7 @@ from typing import Any
 from svilm_jax.evaluation.answers import question_kind
 from svilm_jax.evaluation.score_files import ScoreError, field, read_json, rows, string, table
 
-# ActivityNet-QA's `type` of an answer, as its own evaluation names them (Yu et al., AAAI 2019).
+# ActivityNet-QA's answer types, as named by its own evaluation (Yu et al., AAAI 2019).
 ACTIVITYNET_QA_TYPES = (
     "motion",
     "spatial relation",
@@ -25,12 +25,12 @@ _TYPES = ("type", "answer_type")
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """One question with its right answer.
+    """A question with its correct answer.
 
     Attributes:
       id: unique in its file.
-      answer: the right one.
-      kind: the type that the file gives, else by the question's first word; "" where neither is known.
+      answer: the correct one.
+      kind: the type given by the file, else by the question's first word; "" if neither is known.
     """
 
     id: str
@@ -39,19 +39,19 @@ class Question:
 
 
 def read_questions(path: str | Path, texts: str | Path | None = None) -> list[Question]:
-    """Questions with right answers, in the order of the file.
+    """Reads questions with correct answers, in file order.
 
-    Forms, gzipped or not: a list (or, named `.jsonl`, lines) of objects with "answer" and "id", "question_id" or "qid",
-    and perhaps "question" and "type" or "answer_type". MSVD-QA and MSRVTT-QA are so (with id and question), and
-    ActivityNet-QA's answers (with question_id and type). Where no row has an id, as in the lines that ClipBERT and
-    ALPRO use, the row's number from 0 is its id.
+    Formats, gzipped or not: a list (or, named `.jsonl`, lines) of objects with "answer" and "id", "question_id" or
+    "qid", and optionally "question" and "type" or "answer_type". This covers MSVD-QA and MSRVTT-QA (with id and
+    question) and ActivityNet-QA's answers (with question_id and type). If no row has an id, as in the files of ClipBERT
+    and ALPRO, the row number from 0 is the id.
 
     Args:
       path: the file with answers.
-      texts: ActivityNet-QA's other file, with "question_id" and "question"; kinds are then by the first word.
+      texts: ActivityNet-QA's other file, with "question_id" and "question"; types are then by the first word.
 
     Raises:
-      ScoreError: another form, no rows, an id twice, an answer without its question in `texts`.
+      ScoreError: another format, no rows, a duplicate id, an answer without its question in `texts`.
     """
     entries = _entries(path)
     asked = {id_: _text(entry, f"{texts}") for id_, entry in _by_id(texts).items()} if texts is not None else {}
@@ -61,7 +61,7 @@ def read_questions(path: str | Path, texts: str | Path | None = None) -> list[Qu
         answer = string(field(entry, "answer", where), f"{where}: answer")
         if texts is not None:
             if id_ not in asked:
-                raise ScoreError(f"{texts}: no question {id_!r}, which {path} has an answer to")
+                raise ScoreError(f"{texts}: no question {id_!r}, for which {path} has an answer")
             kind = question_kind(asked[id_])
         else:
             kind = _kind(entry, where)
@@ -70,10 +70,10 @@ def read_questions(path: str | Path, texts: str | Path | None = None) -> list[Qu
 
 
 def read_predictions(path: str | Path) -> dict[str, str]:
-    """id -> predicted answer, of `{id: answer}` or a list (or, named `.jsonl`, lines) of objects with id and "answer".
+    """Reads id -> predicted answer, from `{id: answer}` or a list (or `.jsonl` lines) of objects with id and "answer".
 
     Raises:
-      ScoreError: another form, or an id twice.
+      ScoreError: another format, or a duplicate id.
     """
     content = read_json(path)
     if isinstance(content, dict):
@@ -86,7 +86,7 @@ def read_predictions(path: str | Path) -> dict[str, str]:
 
 
 def read_answers(path: str | Path) -> list[str]:
-    """The answers of a file as `read_questions` takes, or of a plain list of answers.
+    """Reads the answers of a file in a format of `read_questions`, or of a plain list of answers.
 
     Raises:
       ScoreError: neither.
@@ -118,7 +118,7 @@ def _by_id(
             raise ScoreError(f"{path}: row {place}: no id; expected one of {', '.join(_IDS)}")
         key = string(id_, f"{path}: row {place}: id")
         if key in found:
-            raise ScoreError(f"{path}: row {place}: id {key!r} is there twice")
+            raise ScoreError(f"{path}: row {place}: id {key!r} occurs twice")
         found[key] = entry
     return found
 

@@ -14,21 +14,21 @@ RECALL_AT = (1, 5, 10)
 
 
 def pessimistic_ranks(similarity: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    """The rank, from 1, of the best right answer to every query.
+    """Returns the rank, from 1, of the best correct item for every query.
 
-    A query may have several right answers (a clip with several captions): the best one counts, and the others are
-    taken out of the gallery, so that they cannot push it down.
+    A query may have several correct items (a clip with several captions): the best one counts, and the others are
+    removed from the gallery, so that they do not lower its rank.
 
     Args:
-      similarity: float [Q, G], query by gallery item, larger is more alike.
-      positives: bool [Q, G], True where the item is a right answer.
+      similarity: float [Q, G], query by gallery item, larger is more similar.
+      positives: bool [Q, G], True where the item is correct.
 
     Returns:
-      int64 [Q]: 1 + the number of wrong items that are at least as similar as the best right one.
+      int64 [Q]: 1 + the number of incorrect items that are at least as similar as the best correct one.
 
     Raises:
-      ValueError: shapes that differ, a query with no right answer, or a similarity that is NaN (every comparison
-        with NaN is false, which would hand the query rank 1).
+      ValueError: shapes that differ, a query without a correct item, or a similarity that is NaN (every comparison
+        with NaN is false, which would give the query rank 1).
     """
     similarity, positives = np.asarray(similarity), np.asarray(positives, bool)
     if similarity.ndim != 2 or similarity.shape != positives.shape:
@@ -39,7 +39,7 @@ def pessimistic_ranks(similarity: np.ndarray, positives: np.ndarray) -> np.ndarr
         rows = np.flatnonzero(np.isnan(similarity).any(axis=1))
         raise ValueError(
             f"{len(rows)} of {len(similarity)} queries have NaN similarities, the first is query {rows[0]}: the "
-            "embeddings are not finite, look at the checkpoint"
+            "embeddings are not finite, check the checkpoint"
         )
     orphans = np.flatnonzero(~positives.any(axis=1))
     if len(orphans):
@@ -49,7 +49,7 @@ def pessimistic_ranks(similarity: np.ndarray, positives: np.ndarray) -> np.ndarr
 
 
 def recall_metrics(ranks: np.ndarray, prefix: str, recall_at: Sequence[int] = RECALL_AT) -> dict[str, float]:
-    """`prefix_R1`, ... as fractions, `prefix_MedR` and `prefix_MeanR` as ranks, of ranks int [Q] counted from 1."""
+    """Returns `prefix_R1`, ... as fractions, `prefix_MedR` and `prefix_MeanR` as ranks, of ranks int [Q] from 1."""
     ranks = np.asarray(ranks)
     if not len(ranks):
         raise ValueError(f"{prefix}: no queries to rank; is the split empty, or without captions?")
@@ -58,12 +58,12 @@ def recall_metrics(ranks: np.ndarray, prefix: str, recall_at: Sequence[int] = RE
 
 
 def chance_metrics(positives: np.ndarray, prefix: str, recall_at: Sequence[int] = RECALL_AT) -> dict[str, float]:
-    """What a random order of the gallery is expected to give, exactly: `prefix_R1_chance`, `prefix_MedR_chance`, ...
+    """Returns the exact expectation under a random order of the gallery: `prefix_R1_chance`, `prefix_MedR_chance`, ...
 
-    With p right answers and n wrong ones the rank exceeds k exactly when the first k items are all wrong, which has
-    probability C(n, k) / C(n + p, k); recall is the mean over queries, and the median is that of the pooled ranks. The
-    right answers cut the order into p + 1 stretches, on average with n / (p + 1) wrong ones each, and the rank is one
-    more than the first stretch is long.
+    With p correct items and n incorrect ones the rank exceeds k exactly when the first k items are all incorrect, which
+    has probability C(n, k) / C(n + p, k); recall is the mean over queries, and the median is that of the pooled ranks.
+    The correct items divide the order into p + 1 stretches, with n / (p + 1) incorrect ones each on average, and the
+    rank is one more than the length of the first stretch.
     """
     positives = np.asarray(positives, bool)
     right = positives.sum(axis=1)
@@ -76,7 +76,7 @@ def chance_metrics(positives: np.ndarray, prefix: str, recall_at: Sequence[int] 
 
     metrics = {f"{prefix}_R{k}_chance": within(k) for k in recall_at}
     ranks = range(1, int(wrong.max()) + 2)
-    # The lower and the upper median differ where half of the mass lies exactly at or below a rank.
+    # The lower and the upper median differ if half of the mass lies exactly at or below a rank.
     lower = ranks[bisect.bisect_left(ranks, 0.5 - 1e-12, key=within)]
     upper = ranks[bisect.bisect_right(ranks, 0.5 + 1e-12, key=within)]
     mean = float(np.mean(1 + wrong / (right + 1)))
@@ -84,10 +84,10 @@ def chance_metrics(positives: np.ndarray, prefix: str, recall_at: Sequence[int] 
 
 
 def chance_within(k: int, right: int, wrong: int) -> float:
-    """The probability that at least one of `right` answers is among the first k of a random order.
+    """Returns the probability that at least one of `right` items is among the first k of a random order.
 
-    C(n, k) / C(n + p, k) has p factors as well as k; the fewer are taken, since a gallery of all captions has ten
-    thousands of ranks, and its binomials as many digits.
+    C(n, k) / C(n + p, k) has p factors as well as k; the smaller number is used, since a gallery of all captions has
+    tens of thousands of ranks, and its binomials as many digits.
     """
     if k > wrong:
         return 1.0

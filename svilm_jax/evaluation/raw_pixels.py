@@ -2,11 +2,11 @@
 
 import numpy as np
 
-CELLS = 16  # pixels of a side that a frame is averaged down to
+CELLS = 16  # side length in pixels that a frame is averaged down to
 
 
 def mean_color(frames: np.ndarray, per_tubelet: int) -> np.ndarray:
-    """uint8 [T, H, W, 3] -> float64 [Nt, 3], the mean colour of every tubelet in [0, 1]."""
+    """uint8 [T, H, W, 3] -> float64 [Nt, 3], the mean color of every tubelet in [0, 1]."""
     return _tubelets(frames, per_tubelet).mean(axis=(1, 2, 3))
 
 
@@ -27,7 +27,7 @@ def _tubelets(frames: np.ndarray, per_tubelet: int) -> np.ndarray:
 
 
 def _cell_means(x: np.ndarray, axis: int, cells: int) -> np.ndarray:
-    """The mean of `cells` nearly equal runs of an axis: sizes need not divide."""
+    """Averages over `cells` nearly equal runs of an axis, whose size need not be divisible."""
     edges = np.linspace(0, x.shape[axis], cells + 1).round().astype(int)
     shape = [1] * x.ndim
     shape[axis] = cells

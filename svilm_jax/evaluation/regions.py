@@ -7,14 +7,14 @@ import numpy as np
 
 @dataclasses.dataclass
 class RegionOverlap:
-    """IoU of phrases' regions, summed over clips; `add` one clip after the other, then read `metrics`.
+    """IoU of the regions of phrases, summed over clips; call `add` for every clip, then read `metrics`.
 
     Attributes:
-      phrases: phrases seen.
+      phrases: number of phrases.
       iou: sum of the IoU of the region of the matched group.
       chance: sum of the IoU of as many pixels drawn at random.
-      blind: sum of the best IoU that one group, the same for all phrases of a clip, can have.
-      clips: clips seen.
+      blind: sum of the best IoU of a single group for all phrases of a clip.
+      clips: number of clips.
       groups: sum over clips of the number of groups that win at least one token.
     """
 
@@ -49,13 +49,13 @@ class RegionOverlap:
         self.blind += max(sum(iou(pixels == group, objects[k]) for k in present) for group in used)
 
     def metrics(self, prefix: str = "grounding") -> dict[str, float]:
-        """The mean over phrases and what it must be held against.
+        """Returns the mean over phrases and its baselines.
 
         - `mean_iou`: IoU of the region of the matched group with the object's mask, over the whole clip.
-        - `mean_iou_chance`: the same number of pixels as the region has, drawn at random.
-        - `mean_iou_phrase_blind`: the group that suits all phrases of the clip best, chosen with the masks in hand:
-          more than any reader who ignores the phrase can reach.
-        - `groups_used`: groups that win at least one token, mean over clips (a number, not a share).
+        - `mean_iou_chance`: as many random pixels as the region has.
+        - `mean_iou_phrase_blind`: the group that fits all phrases of the clip best, chosen with access to the masks: an
+          upper bound for any reader that ignores the phrase.
+        - `groups_used`: groups that win at least one token, mean over clips (a count, not a fraction).
         """
         if not self.phrases:
             raise ValueError(f"{prefix}: no object is visible in any clip, there is no region to compare with")
@@ -68,15 +68,15 @@ class RegionOverlap:
 
 
 def iou(region: np.ndarray, mask: np.ndarray) -> float:
-    """Intersection over union of two bool arrays of one shape; two empty ones have nothing in common: 0."""
+    """Returns the intersection over union of two bool arrays of one shape; 0 if both are empty."""
     union = int(np.count_nonzero(region | mask))
     return int(np.count_nonzero(region & mask)) / union if union else 0.0
 
 
 def chance_iou(region: np.ndarray, mask: np.ndarray) -> float:
-    """The IoU of `region.sum()` pixels drawn at random with `mask`, from the expected intersection.
+    """Returns the IoU of `region.sum()` random pixels with `mask`, from the expected intersection.
 
-    The expectation of the ratio differs from the ratio of expectations by a term in 1/pixels, left out.
+    The expectation of the ratio differs from the ratio of expectations by a term in 1/pixels, which is neglected.
     """
     size, area = int(np.count_nonzero(region)), int(np.count_nonzero(mask))
     intersection = size * area / mask.size

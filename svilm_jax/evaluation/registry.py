@@ -18,10 +18,10 @@ from svilm_jax.output_paths import check_output_file
 
 
 class Evaluator(Protocol):
-    """One task: asks an encoder and says how well it did."""
+    """Interface of an evaluator: queries an encoder and reports metrics."""
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value); shares lie between 0 and 1; see `table.is_share` for what is no share."""
+        """Yields (name, value); fractions lie between 0 and 1; `table.is_share` tells which metrics are fractions."""
         ...
 
 
@@ -40,12 +40,12 @@ KINDS: Mapping[str, tuple[type, Any]] = {
 
 
 def build_evaluators(config: Config) -> dict[str, Evaluator]:
-    """The evaluators of `config.evaluators`, by name; every split they read is opened, and must exist.
+    """Builds the evaluators of `config.evaluators`, by name; every split they read is opened, and must exist.
 
     An entry is a table with `kind` (default: its name) and the options of that kind.
 
     Raises:
-      ConfigError: an unknown kind or option, or an option of the wrong type; the message names the nearest.
+      ConfigError: an unknown kind or option, or an option of the wrong type; the message suggests the nearest name.
       DatasetError: a dataset or split that does not exist.
       OutputError: a file of predictions that cannot be written.
     """
@@ -59,10 +59,10 @@ def build_evaluators(config: Config) -> dict[str, Evaluator]:
 
 
 def evaluator_kind(name: str, entry: object) -> str:
-    """The kind of one entry of `config.evaluators`, by default its name.
+    """Returns the kind of one entry of `config.evaluators`, by default its name.
 
     Raises:
-      ConfigError: the entry is no table, or there is no such kind; the message names the nearest.
+      ConfigError: the entry is not a table, or there is no such kind; the message suggests the nearest name.
     """
     path = f"config.evaluators.{name}"
     if not isinstance(entry, Mapping):
@@ -74,10 +74,10 @@ def evaluator_kind(name: str, entry: object) -> str:
 
 
 def resolve_evaluator(name: str, entry: object) -> tuple[str, Any]:
-    """Kind and options of one entry of `config.evaluators`.
+    """Returns kind and options of one entry of `config.evaluators`.
 
     Raises:
-      ConfigError: an unknown kind or option, or a value that the option does not take.
+      ConfigError: an unknown kind or option, or an invalid value of an option.
     """
     kind = evaluator_kind(name, entry)
     assert isinstance(entry, Mapping)

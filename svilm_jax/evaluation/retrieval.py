@@ -25,17 +25,17 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class RetrievalOptions:
-    """Of the gallery form.
+    """Options of retrieval over the whole gallery.
 
     Attributes:
       dataset: folder; "": that of the input.
       split: its split.
-      limit: use the first so many clips; 0: all.
-      paragraph: none, every caption is a query; sentences, one query a clip, the mean of its captions' embeddings;
-        joined, one query a clip, all captions as one text (as long as the text tower reads).
-      dual_softmax: temperature of rows `transductive_...` beside the others (arXiv 2109.04290), which look at all
-        queries together; 0: none.
-      prefix: of the metrics' names.
+      limit: use the first N clips; 0: all.
+      paragraph: none, every caption is a query; sentences, one query per clip, the mean of its captions' embeddings;
+        joined, one query per clip, all captions as one text (truncated to the length of the text tower).
+      dual_softmax: temperature of additional metrics `transductive_...` (arXiv 2109.04290), which use all queries
+        together; 0: none.
+      prefix: prefix of the metric names.
     """
 
     dataset: LocalPath = ""
@@ -48,7 +48,7 @@ class RetrievalOptions:
 
 @dataclasses.dataclass(frozen=True)
 class HardRetrievalOptions:
-    """Of the form within sets; fields as of the gallery form."""
+    """Options of retrieval within look-alike sets; fields as for the gallery."""
 
     dataset: LocalPath = ""
     split: Text = "hard_test"
@@ -65,8 +65,8 @@ class Gallery:
       records: the clips' records, without video and masks.
       captions: all captions of all clips.
       owner: int [Q], for every caption the index of its clip in `records`.
-      video: float32 [V, C], L2-normalised.
-      text: float32 [Q, C], L2-normalised.
+      video: float32 [V, C], L2-normalized.
+      text: float32 [Q, C], L2-normalized.
     """
 
     numbers: list[int]
@@ -88,7 +88,7 @@ class Gallery:
 
 
 def encode_gallery(encoder: Encoder, clips: EvaluationClips, numbers: list[int], paragraph: str = "none") -> Gallery:
-    """Embeds the clips that decode and have captions, and their captions or paragraphs.
+    """Embeds the decodable clips with captions, and their captions or paragraphs.
 
     Args:
       paragraph: see `RetrievalOptions`.
@@ -107,7 +107,7 @@ def encode_gallery(encoder: Encoder, clips: EvaluationClips, numbers: list[int],
     video = [reading["embedding"] for reading in encoder.videos(frames(), ("embedding",))]
     if not video:
         raise EvaluationError(
-            f"split {clips.split!r}: no clip that decodes and has a caption; {len(clips.failed)} did not decode"
+            f"split {clips.split!r}: no decodable clip with a caption; {len(clips.failed)} clips failed"
         )
     captions = [caption for _, record in kept for caption in whole_captions(record)]
     owner = np.repeat(np.arange(len(kept)), [len(whole_captions(record)) for _, record in kept])
@@ -132,19 +132,19 @@ def encode_gallery(encoder: Encoder, clips: EvaluationClips, numbers: list[int],
 
 
 class Retrieval:
-    """Both directions over the whole split: R@1, R@5, R@10, MedR and MeanR, with chance and the oracles."""
+    """Both directions over the whole split: R@1, R@5, R@10, MedR and MeanR, with chance level and oracles."""
 
     def __init__(self, options: RetrievalOptions, config: Config):
         self.options = options
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
-        self.clips()  # a split that is not there is an error now, and not after hours of training
+        self.clips()  # a missing split is an error now, and not after hours of training
 
     def clips(self) -> EvaluationClips:
-        """The clips of the gallery."""
+        """Returns the clips of the gallery."""
         return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value); see `ranking` and `oracles` for what each means."""
+        """Yields (name, value); see `ranking` and `oracles` for their definitions."""
         clips, prefix = self.clips(), self.options.prefix
         gallery = encode_gallery(encoder, clips, clips.numbers, self.options.paragraph)
         rows = [
@@ -165,7 +165,7 @@ class Retrieval:
 
 
 class HardRetrieval:
-    """Both directions within each set of look-alikes: R@1, with chance and the oracles, pooled over queries."""
+    """Both directions within each set of look-alikes: R@1, with chance level and oracles, pooled over queries."""
 
     def __init__(self, options: HardRetrievalOptions, config: Config):
         self.options = options
@@ -173,11 +173,11 @@ class HardRetrieval:
         self.clips()
 
     def clips(self) -> EvaluationClips:
-        """The clips of all sets."""
+        """Returns the clips of all sets."""
         return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value). A set of which fewer than two clips decode asks nothing and is left out."""
+        """Yields (name, value). A set with fewer than two decodable clips is left out."""
         clips, prefix = self.clips(), self.options.prefix
         look_alikes = [numbers for numbers in clips.groups().values() if len(numbers) > 1]
         if not look_alikes:
@@ -188,9 +188,9 @@ class HardRetrieval:
             by_group.setdefault(record.group, []).append(index)
         sets = [np.array(members) for members in by_group.values() if len(members) > 1]
         if not sets:
-            raise EvaluationError(f"split {clips.split!r}: no set of which two clips decode")
+            raise EvaluationError(f"split {clips.split!r}: no set with two decodable clips")
         if len(sets) < len(by_group):
-            log.warning("%s: %d sets of which one clip decodes left out", clips.split, len(by_group) - len(sets))
+            log.warning("%s: %d sets with one decodable clip left out", clips.split, len(by_group) - len(sets))
         similarity, positives = gallery.similarity, gallery.positives
         t2v, v2t, chance_t2v, chance_v2t = [], [], [], []
         for members in sets:

@@ -24,19 +24,19 @@ Peaks = list[tuple[float, float]]
 
 @dataclasses.dataclass(frozen=True)
 class SceneCutOptions:
-    """What to search and how.
+    """Options of scene-cut detection.
 
     Attributes:
       dataset: folder; "": that of the input.
       split: where F1 is reported.
       threshold_split: where the threshold is chosen; never `split`.
-      limit, threshold_limit: use the first so many videos of each; 0: all.
-      window_seconds: what a clip of the model covers.
+      limit, threshold_limit: use the first N videos of each; 0: all.
+      window_seconds: duration of a model input clip.
       tolerance: seconds between a cut and its match; 0: one tubelet.
       min_gap: seconds between two detected cuts.
-      common_clips: take off first what so many training clips have in common at each time index; 0: nothing. Pixels
-        are read both ways, and the better one counts.
-      prefix: of the metrics' names.
+      common_clips: number of training clips whose mean per temporal index is subtracted first; 0: no subtraction.
+        Pixels are read both ways, and the better result counts.
+      prefix: prefix of the metric names.
     """
 
     dataset: LocalPath = ""
@@ -53,7 +53,7 @@ class SceneCutOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What was found in the videos of a split.
+    """Results on the videos of a split.
 
     Attributes:
       peaks: for every kind of features, for every video, its candidate cuts (seconds, height).
@@ -67,10 +67,10 @@ class Search:
 
 
 def window_starts(seconds: float, window: float, tubelets: int) -> list[int]:
-    """The first tubelet of every window over a video of so many seconds.
+    """Returns the first tubelet of every window over a video of the given duration.
 
-    Windows begin every half window, on the grid of tubelets (window / tubelets seconds each), so that values of
-    different windows fall on the same times; a last one reaches the end of the video up to a part of a tubelet.
+    Windows start every half window, on the grid of tubelets (window / tubelets seconds each), so that values of
+    different windows fall on the same times; a last one reaches the end of the video up to a fraction of a tubelet.
     """
     step = window / tubelets
     last = max(0, int((seconds - window) / step + 1e-6))
@@ -79,7 +79,7 @@ def window_starts(seconds: float, window: float, tubelets: int) -> list[int]:
 
 
 class SceneCuts:
-    """F1 of scene cuts, beside raw pixels, random and evenly spaced cuts."""
+    """F1 of scene cuts, with raw pixels, random and evenly spaced cuts as baselines."""
 
     def __init__(self, options: SceneCutOptions, config: Config):
         if options.split == options.threshold_split:
@@ -95,16 +95,16 @@ class SceneCuts:
         self.clips(options.threshold_split, options.threshold_limit)
 
     def clips(self, split: str, limit: int) -> EvaluationClips:
-        """The untrimmed videos of a split."""
+        """Returns the untrimmed videos of a split."""
         return EvaluationClips(self._dataset, split, limit, self._video)
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
         """Yields (name, value).
 
         - `scene_cut_f1`: of the model.
-        - `scene_cut_f1_raw_pixels`: the best of `_raw_mean_color` and `_raw_small_pictures`, read in the same way.
-        - `scene_cut_f1_chance`: the right number of cuts at random times of every video; `_evenly_spaced`: at even
-          distances.
+        - `scene_cut_f1_raw_pixels`: the better of `_raw_mean_color` and `_raw_small_pictures`, with the same readout.
+        - `scene_cut_f1_chance`: the true number of cuts at random times of every video; `_evenly_spaced`: evenly
+          spaced.
         """
         options, prefix = self.options, self.options.prefix
         tolerance = options.tolerance or options.window_seconds / self._tubelets
@@ -134,14 +134,14 @@ class SceneCuts:
         yield f"{name}_untrimmed", share
 
     def search(self, encoder: Encoder, clips: EvaluationClips, common: Mapping[str, np.ndarray]) -> Search:
-        """Candidate cuts of all videos of a split, from the model's tokens and from raw pixels.
+        """Finds candidate cuts in all videos of a split, from the model's tokens and from raw pixels.
 
         Args:
-          common: taken off the features of each name; those of pixels are kept as they are, too, and get the ending
-            `_centered` without it.
+          common: subtracted from the features of the same name; those of pixels are also kept unchanged, and get the
+            suffix `_centered` with it.
 
         Raises:
-          EvaluationError: no video with annotated cuts that decodes.
+          EvaluationError: no decodable video with annotated cuts.
         """
         window, per_tubelet = self.options.window_seconds, self._video.tubelet[0]
         kinds = ("model", *raw_pixels.FEATURES, *(f"{name}_centered" for name in raw_pixels.FEATURES if name in common))
@@ -184,7 +184,7 @@ class SceneCuts:
             curves[number]["model"].add(first, cut_detection.neighbour_dissimilarity(z))
         kept = [number for number in records if number not in clips.failed]
         if not kept:
-            raise EvaluationError(f"split {clips.split!r}: no video with annotated cuts that decodes")
+            raise EvaluationError(f"split {clips.split!r}: no decodable video with annotated cuts")
 
         def peaks(curve: cut_detection.DissimilarityCurve) -> Peaks:
             return cut_detection.candidate_peaks(curve.times, curve.values, self.options.min_gap)

@@ -19,12 +19,12 @@ class ScoreError(UserError, ValueError):
 
 
 def read_json(path: str | Path) -> Any:
-    """The content of a JSON file; a list of the lines' contents where the name says `.jsonl`.
+    """Reads a JSON file; a list of the parsed lines if the name ends in `.jsonl`.
 
-    Whether it is gzipped is read from the first bytes and not from the name: downloads lose or gain a `.gz`.
+    Gzip compression is detected by the first bytes and not by the name: downloads lose or gain a `.gz`.
 
     Raises:
-      ScoreError: unreadable, damaged, not JSON, not UTF-8, or a name twice in one object.
+      ScoreError: unreadable, damaged, not JSON, not UTF-8, or a duplicate name in an object.
     """
     path = Path(path)
     try:
@@ -38,7 +38,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_array(path: str | Path) -> np.ndarray:
-    """The array of an .npy file, never one with pickled objects: such a file can run code when it is opened.
+    """Reads an .npy file, never one with pickled objects: such a file can run code when it is opened.
 
     Raises:
       ScoreError: unreadable, not .npy, an array of objects, an .npz archive, or larger than this machine's memory.
@@ -49,7 +49,7 @@ def read_array(path: str | Path) -> np.ndarray:
             start = file.peek(SIGNATURE_BYTES)[:SIGNATURE_BYTES]
             if not start.startswith(_NPY):
                 raise ScoreError(f"{path}: expected a NumPy array as numpy.save writes it (.npy), found {_kind(start)}")
-            # Not `numpy.load`, which opens archives and pickles too, and advises to unpickle what it does not know.
+            # Not `numpy.load`, which also opens archives and pickles, and advises to unpickle unknown content.
             return np.lib.format.read_array(file, allow_pickle=False)
     except OSError as error:
         raise ScoreError(f"{path}: {error.strerror or error}") from error
@@ -60,11 +60,11 @@ def read_array(path: str | Path) -> np.ndarray:
         reason = "holds Python objects, which are never unpickled; save an array of numbers" if objects else error
         raise ScoreError(f"{path}: {reason if objects else f'damaged NumPy array ({reason})'}") from error
     except (MemoryError, OverflowError) as error:
-        raise ScoreError(f"{path}: says that it holds more numbers than fit into memory ({error})") from error
+        raise ScoreError(f"{path}: declares more numbers than fit into memory ({error})") from error
 
 
 def _kind(start: bytes) -> str:
-    """What a file is whose first bytes are not those of an array, for errors."""
+    """Describes a file whose first bytes are not those of an array, for errors."""
     if not start:
         return "an empty file"
     if start.startswith(b"PK"):
@@ -73,7 +73,7 @@ def _kind(start: bytes) -> str:
 
 
 def table(value: Any, where: str) -> dict[str, Any]:
-    """`value` if it is a JSON object.
+    """Returns `value` if it is a JSON object.
 
     Raises:
       ScoreError: anything else; the message starts with `where`.
@@ -84,7 +84,7 @@ def table(value: Any, where: str) -> dict[str, Any]:
 
 
 def rows(value: Any, where: str) -> list[Any]:
-    """`value` if it is a JSON list.
+    """Returns `value` if it is a JSON list.
 
     Raises:
       ScoreError: anything else; the message starts with `where`.
@@ -95,10 +95,10 @@ def rows(value: Any, where: str) -> list[Any]:
 
 
 def field(entry: dict[str, Any], key: str, where: str) -> Any:
-    """`entry[key]`.
+    """Returns `entry[key]`.
 
     Raises:
-      ScoreError: no such key; the message names those that there are.
+      ScoreError: no such key; the message names the existing ones.
     """
     if key not in entry:
         raise ScoreError(f"{where}: no {key!r}, only {', '.join(map(repr, entry)) or 'an empty object'}")
@@ -106,10 +106,10 @@ def field(entry: dict[str, Any], key: str, where: str) -> Any:
 
 
 def number(value: Any, where: str) -> float:
-    """A finite number as float; one written as a string counts, as in the official evaluation.
+    """Returns a finite number as float; strings of numbers are accepted, as in the official evaluation.
 
     Raises:
-      ScoreError: anything else, NaN and infinity included.
+      ScoreError: anything else, including NaN and infinity.
     """
     try:
         found = math.nan if isinstance(value, bool) else float(value)
@@ -121,7 +121,7 @@ def number(value: Any, where: str) -> float:
 
 
 def string(value: Any, where: str) -> str:
-    """A string, or an integer written out, which is how ids and counted answers also come.
+    """Returns a string, or an integer converted to one, a common form of ids and counted answers.
 
     Raises:
       ScoreError: anything else.

@@ -28,7 +28,7 @@ _EXAMPLES = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `svilm score` takes: one sub-command a task."""
+    """Adds the arguments of `svilm score`: one subcommand per task."""
     parser.epilog, parser.formatter_class = _EXAMPLES, argparse.RawDescriptionHelpFormatter
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
 
@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     retrieval = add(
         "retrieval",
         "recall at 1, 5 and 10, median and mean rank, both directions",
-        "Recall in percent; ranks count from 1. A tie counts against the model. Of several right answers the best one "
-        "counts and the others leave the gallery. A video without a caption is in the gallery and asks nothing.",
+        "Recall in percent; ranks count from 1. Ties count against the model. Of several correct items the best one "
+        "counts and the others leave the gallery. A video without a caption is in the gallery, but not a query.",
         "retrieval --predictions similarity.npy",
         score_retrieval,
     )
@@ -61,15 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=TEMPERATURE,
         metavar="TEMPERATURE",
-        help="add rows reranked by dual softmax (arXiv 2109.04290), which reads all test queries at once "
+        help="add results reranked by dual softmax (arXiv 2109.04290), which uses all test queries at once "
         f"(default temperature: {TEMPERATURE}, for cosines)",
     )
 
     qa = add(
         "qa",
         "accuracy of answers, over all questions and by kind",
-        "Accuracy in percent over the whole ground truth: a question without a prediction is wrong. An answer is right "
-        "when it is the same string.",
+        "Accuracy in percent over the whole ground truth: a question without a prediction is wrong. An answer is "
+        "correct if it is the same string.",
         "qa --ground-truth test_qa.json --train train_qa.json --predictions answers.json",
         score_qa,
     )
@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="MSVD-QA's, MSRVTT-QA's or ActivityNet-QA's JSON, or lines of it named .jsonl",
+        help="JSON of MSVD-QA, MSRVTT-QA or ActivityNet-QA, or JSON lines named .jsonl",
     )
     qa.add_argument(
         "--predictions",
@@ -87,10 +87,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help='JSON, {id: answer} or [{"question_id": id, "answer": answer}]',
     )
-    qa.add_argument("--train", type=Path, metavar="FILE", help="its answers are the vocabulary: what is outside?")
-    qa.add_argument(
-        "--questions", type=Path, metavar="FILE", help="ActivityNet-QA's questions: kinds by first word, not by type"
-    )
+    qa.add_argument("--train", type=Path, metavar="FILE", help="training answers, the answer vocabulary")
+    qa.add_argument("--questions", type=Path, metavar="FILE", help="ActivityNet-QA's questions: types by first word")
 
     localization = add(
         "localization",
@@ -103,9 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ground-truth", type=Path, required=True, metavar="FILE", help="ActivityNet's annotations, JSON"
     )
     localization.add_argument(
-        "--predictions", type=Path, required=True, metavar="FILE", help="a submission in the challenge's form, JSON"
+        "--predictions", type=Path, required=True, metavar="FILE", help="a submission in the challenge's JSON format"
     )
-    localization.add_argument("--subset", default="validation", help="of the ground truth (default: validation)")
+    localization.add_argument("--subset", default="validation", help="subset of the ground truth (default: validation)")
     localization.add_argument("--blocked", type=Path, metavar="FILE", help="JSON list of ids of videos to leave out")
 
 
@@ -113,13 +111,13 @@ def run(args: argparse.Namespace) -> None:
     """Prints the metrics as one JSON object.
 
     Raises:
-      ScoreError: a user's mistake.
+      ScoreError: a user error.
     """
     print(json.dumps({"task": args.task, **args.score(args)}, indent=2, allow_nan=False))
 
 
 def score_retrieval(args: argparse.Namespace) -> dict[str, Any]:
-    """Of a similarity matrix: {"t2v": ..., "v2t": ...} and, if asked for, the transductive rows."""
+    """Scores a similarity matrix: {"t2v": ..., "v2t": ...} and, if requested, the transductive results."""
     similarity = read_array(args.predictions)
     if similarity.ndim != 2 or similarity.dtype.kind not in "fiu" or not similarity.size:
         raise ScoreError(
@@ -147,7 +145,7 @@ def score_retrieval(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def score_qa(args: argparse.Namespace) -> dict[str, Any]:
-    """Of answers: {"accuracy": ..., "by_kind": ...} and counts."""
+    """Scores answers: {"accuracy": ..., "by_kind": ...} and counts."""
     questions = read_questions(args.ground_truth, args.questions)
     predictions = read_predictions(args.predictions)
     if unknown := sorted(predictions.keys() - {question.id for question in questions}):
@@ -173,7 +171,7 @@ def score_qa(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def score_localization(args: argparse.Namespace) -> dict[str, Any]:
-    """Of a submission: {"mAP": {threshold: ...}, "average_mAP": ...} and counts."""
+    """Scores a submission: {"mAP": {threshold: ...}, "average_mAP": ...} and counts."""
     blocked = read_blocked(args.blocked) if args.blocked else frozenset()
     truth = read_ground_truth(args.ground_truth, args.subset, blocked)
     predictions = read_submission(args.predictions, blocked)
@@ -204,12 +202,12 @@ def score_localization(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _positives(path: Path | None, shape: tuple[int, int], predictions: Path) -> np.ndarray:
-    """bool [captions, videos] of a ground-truth file, or the diagonal."""
+    """Reads bool [captions, videos] from a ground-truth file, or returns the diagonal."""
     queries, items = shape
     if path is None:
         if queries != items:
             raise ScoreError(
-                f"{predictions}: {queries} captions and {items} videos: which belong together? Give --ground-truth"
+                f"{predictions}: {queries} captions and {items} videos: not a square matrix; give --ground-truth"
             )
         return np.eye(queries, dtype=bool)
     given = read_array(path) if path.suffix == ".npy" else rows(read_json(path), f"{path}")
@@ -248,7 +246,7 @@ def _both_directions(text_to_video: np.ndarray, video_to_text: np.ndarray, posit
 
 
 def _askable(positives: np.ndarray) -> np.ndarray:
-    """The rows with a right answer: a video without a caption has no question to ask."""
+    """Returns the rows with a correct item: a video without a caption is not a query."""
     return positives[positives.any(axis=1)]
 
 

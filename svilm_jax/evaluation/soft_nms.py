@@ -19,20 +19,20 @@ def soft_nms(
     unit: float = 1.0,
     top_k: int = TOP_K,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Takes the best segment, lowers the scores of those that overlap it, and so on.
+    """Repeatedly takes the best segment and lowers the scores of those that overlap it.
 
     After a segment m of length w was taken, each other one with `iou > low + (high - low) * w / unit` is multiplied by
     `exp(-iou**2 / sigma)`. BMN is `sigma=0.4, threshold=(0.5, 0.9)` with `unit` the length of the video; BSN is
-    `sigma=0.75, threshold=(0.65, 0.9)`. Published loops stop before the last segment is taken, which loses the only
+    `sigma=0.75, threshold=(0.65, 0.9)`. Published loops stop before the last segment is taken, which drops the only
     proposal of a video that has one; here it is kept.
 
     Args:
       segments: float [N, 2], start and end, in any unit of time.
-      scores: float [N], not negative. Of equal ones the first goes first.
+      scores: float [N], nonnegative. Ties are taken in input order.
       sigma: width of the decay, positive.
       threshold: (low, high) above.
-      unit: what the length of a segment is measured in for `threshold`, in the segments' unit of time.
-      top_k: at most so many are kept.
+      unit: unit of a segment's length in `threshold`, in the segments' unit of time.
+      top_k: maximum number of segments to keep.
 
     Returns:
       (index, score): int64 [K] into the input and float64 [K] decayed scores, highest first, K = min(N, top_k). A
@@ -45,9 +45,9 @@ def soft_nms(
     if segments.shape != (len(scores), 2) or scores.ndim != 1:
         raise ValueError(f"segments {segments.shape} and scores {scores.shape}: expected [N, 2] and [N]")
     if not np.isfinite(segments).all() or (segments[:, 1] < segments[:, 0]).any():
-        raise ValueError("segments: expected finite ones that end no earlier than they start")
+        raise ValueError("segments: expected finite times, with no end before its start")
     if not np.isfinite(scores).all() or (scores < 0).any():
-        raise ValueError("scores: expected finite ones that are not negative: decay would raise those below zero")
+        raise ValueError("scores: expected finite nonnegative numbers: decay would raise negative ones")
     if not (sigma > 0 and unit > 0):
         raise ValueError(f"sigma {sigma}, unit {unit}: expected positive numbers")
     start, end = segments.T
@@ -64,7 +64,7 @@ def soft_nms(
         waiting[best] = False
         common = np.clip(np.minimum(end, end[best]) - np.maximum(start, start[best]), 0, None)  # [N]
         either = length + length[best] - common
-        # Two points in time have no length in common or at all: 0 / 0, which is no overlap.
+        # Two points in time have neither intersection nor union: 0 / 0, which is no overlap.
         iou = np.divide(common, either, out=np.zeros_like(common), where=either > 0)
         decays = iou > low + (high - low) * length[best] / unit
         scores[decays] *= np.exp(-np.square(iou[decays]) / sigma)

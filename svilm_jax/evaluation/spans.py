@@ -24,24 +24,24 @@ _EPSILON = 1e-12  # a vector of zeros has cosine 0 with everything
 
 
 def legal_spans(length: int) -> list[tuple[int, int]]:
-    """All [s, e) of more than half and less than all of `length` tubelets, in order of start, then end.
+    """Returns all [s, e) of more than half and less than all of `length` tubelets, ordered by start, then end.
 
     Raises:
-      ValueError: fewer than three tubelets, where no such span exists.
+      ValueError: fewer than three tubelets, for which no such span exists.
     """
     shortest = length // 2 + 1
     if shortest > length - 1:
-        raise ValueError(f"{length} tubelets a clip: cut and paste needs at least 3")
+        raise ValueError(f"{length} tubelets per clip: splicing needs at least 3")
     return [(s, s + d) for s in range(length) for d in range(shortest, length) if s + d <= length]
 
 
 def span_mask(span: tuple[int, int], length: int) -> np.ndarray:
-    """bool [length], True inside [s, e)."""
+    """Returns bool [length], True inside [s, e)."""
     return (np.arange(length) >= span[0]) & (np.arange(length) < span[1])
 
 
 def separation(z: np.ndarray, mask: np.ndarray) -> float:
-    """Mean difference of the cosines to the own and the other side's centre, for z [Nt, D] and mask bool [Nt]."""
+    """Returns the mean difference of the cosines to the own and the other side's center; z [Nt, D], mask bool [Nt]."""
     z = np.asarray(z, np.float64)
     foreground, background = z[mask].mean(axis=0), z[~mask].mean(axis=0)  # [D] each
     difference = _cosine(z, foreground) - _cosine(z, background)  # [Nt]
@@ -49,7 +49,7 @@ def separation(z: np.ndarray, mask: np.ndarray) -> float:
 
 
 def ward(z: np.ndarray, mask: np.ndarray) -> float:
-    """n_f·n_b/(n_f+n_b) · |centre_f − centre_b|² of the unit vectors of z [Nt, D]."""
+    """n_f·n_b/(n_f+n_b) · |center_f − center_b|² of the unit vectors of z [Nt, D]."""
     z = _unit(np.asarray(z, np.float64))
     inside, outside = int(np.count_nonzero(mask)), int(np.count_nonzero(~mask))
     gap = z[mask].mean(axis=0) - z[~mask].mean(axis=0)  # [D]
@@ -57,7 +57,7 @@ def ward(z: np.ndarray, mask: np.ndarray) -> float:
 
 
 def read_span(z: np.ndarray, readout: str = "separation") -> tuple[int, int]:
-    """The legal span that separates z float [Nt, D] best.
+    """Returns the legal span that separates z float [Nt, D] best.
 
     Spans that tie (all vectors equal) are indistinguishable, and the last in the order of `legal_spans` is taken: a
     fixed choice that does not depend on the truth.
@@ -68,31 +68,31 @@ def read_span(z: np.ndarray, readout: str = "separation") -> tuple[int, int]:
     if readout not in READOUTS:
         raise ValueError(f"span readout {readout!r}: expected one of {READOUTS}")
     if not np.isfinite(z).all():
-        raise ValueError("the features of a clip are not finite: look at the checkpoint")
+        raise ValueError("the features of a clip are not finite: check the checkpoint")
     score = separation if readout == "separation" else ward
     scores = [score(z, span_mask(span, len(z))) for span in legal_spans(len(z))]
     best = max(scores)
-    # Equal up to rounding: the last bits of a mean over more or fewer vectors must not choose the span.
+    # Equal up to rounding: the last bits of a mean over more or fewer vectors must not decide.
     return legal_spans(len(z))[max(i for i, s in enumerate(scores) if s >= best - 1e-9)]
 
 
 def tubelet_accuracy(predicted: tuple[int, int], true: tuple[int, int], length: int) -> float:
-    """The share of tubelets that are on the right side."""
+    """Returns the fraction of tubelets on the correct side."""
     return float(np.mean(span_mask(predicted, length) == span_mask(true, length)))
 
 
 def chance_accuracy(true: tuple[int, int], length: int) -> float:
-    """The expected accuracy of a legal span drawn at random."""
+    """Returns the expected accuracy of a random legal span."""
     return float(np.mean([tubelet_accuracy(span, true, length) for span in legal_spans(length)]))
 
 
 def all_foreground_accuracy(true: tuple[int, int], length: int) -> float:
-    """The accuracy of calling every tubelet foreground."""
+    """Returns the accuracy of labeling every tubelet foreground."""
     return (true[1] - true[0]) / length
 
 
 def constant_accuracy(truth: Sequence[tuple[int, int]], length: int, weights: Sequence[float] | None = None) -> float:
-    """The mean accuracy, by weight, of the one legal span that fits all the true ones best."""
+    """Returns the mean accuracy, weighted, of the one legal span that fits all the true ones best."""
     return max(
         float(np.average([tubelet_accuracy(span, true, length) for true in truth], weights=weights))
         for span in legal_spans(length)

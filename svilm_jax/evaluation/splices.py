@@ -13,9 +13,9 @@ class Splice:
 
     Attributes:
       frames: uint8 [T, H, W, 3].
-      span: half-open [s, e) of tubelets that show the foreground; the rest shows the background.
-      tubelets: time indices of the clip, Nt.
-      weight: how much it counts in a mean: the probability of its span, where all of them are asked; else 1.
+      span: half-open [s, e) of foreground tubelets; the rest is background.
+      tubelets: temporal indices of the clip, Nt.
+      weight: weight in a mean: the probability of its span, if all spans are evaluated; else 1.
     """
 
     frames: np.ndarray
@@ -25,11 +25,11 @@ class Splice:
 
 
 def draw_span(index: int, tubelets: int, seed: int) -> tuple[int, int]:
-    """The span of the splice number `index`: first its duration, then its start, both uniform, as in training.
+    """Draws the span of splice number `index`: first its duration, then its start, both uniform, as in training.
 
-    It depends on the seed and the index only, so every checkpoint is asked the same questions.
+    It depends on the seed and the index only, so every checkpoint is evaluated on the same splices.
     """
-    legal_spans(tubelets)  # refuses clips that are too short to be spliced
+    legal_spans(tubelets)  # rejects clips that are too short to be spliced
     rng = np.random.default_rng([seed, index])
     duration = int(rng.integers(tubelets // 2 + 1, tubelets))
     start = int(rng.integers(0, tubelets - duration + 1))
@@ -37,21 +37,21 @@ def draw_span(index: int, tubelets: int, seed: int) -> tuple[int, int]:
 
 
 def weighted_spans(tubelets: int) -> list[tuple[tuple[int, int], float]]:
-    """Every legal span with the probability that `draw_span` gives it; the probabilities sum to one."""
+    """Returns every legal span with its probability under `draw_span`; the probabilities sum to one."""
     spans = legal_spans(tubelets)
-    starts = {end - start: tubelets - (end - start) + 1 for start, end in spans}  # duration -> places for it
+    starts = {end - start: tubelets - (end - start) + 1 for start, end in spans}  # duration -> number of starts
     return [((s, e), 1 / len(starts) / starts[e - s]) for s, e in spans]
 
 
 def splice(
     foreground: np.ndarray, background: np.ndarray, span: tuple[int, int], per_tubelet: int, weight: float = 1.0
 ) -> Splice:
-    """The background's frames with those of tubelets [s, e) replaced by the foreground's at the same times.
+    """Returns the background's frames with those of tubelets [s, e) replaced by the foreground's at the same times.
 
     Args:
       foreground, background: uint8 [T, H, W, 3].
       span: in tubelets.
-      per_tubelet: frames a tubelet; T must be a multiple, so that no tubelet is split.
+      per_tubelet: frames per tubelet; T must be a multiple, so that no tubelet is split.
       weight: see `Splice`.
     """
     if foreground.shape != background.shape or len(foreground) % per_tubelet:

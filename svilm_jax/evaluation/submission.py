@@ -14,10 +14,10 @@ Results = Mapping[str, Sequence[tuple[str, float, tuple[float, float]]]]
 
 
 def read_ground_truth(path: str | Path, subset: str = "validation", blocked: Collection[str] = ()) -> Segments:
-    """The annotated segments of a subset, in the order of the file.
+    """Reads the annotated segments of a subset, in file order.
 
-    The form is `{"database": {id: {"subset": ..., "annotations": [{"label": ..., "segment": [start, end]}]}}}`;
-    whatever else there is, is not read. A segment without length stays one, as in the official evaluation.
+    The format is `{"database": {id: {"subset": ..., "annotations": [{"label": ..., "segment": [start, end]}]}}}`;
+    other keys are ignored. A segment of zero length is kept, as in the official evaluation.
 
     Args:
       path: JSON, gzipped or not.
@@ -25,7 +25,7 @@ def read_ground_truth(path: str | Path, subset: str = "validation", blocked: Col
       blocked: ids of videos to leave out; the challenge keeps a list of those that went offline.
 
     Raises:
-      ScoreError: not of that form, or no segment in that subset.
+      ScoreError: another format, or no segment in that subset.
     """
     database = table(field(table(read_json(path), f"{path}"), "database", f"{path}"), f"{path}: database")
     videos: list[str] = []
@@ -51,9 +51,9 @@ def read_ground_truth(path: str | Path, subset: str = "validation", blocked: Col
 
 
 def read_submission(path: str | Path, blocked: Collection[str] = ()) -> Segments:
-    """The predictions of a submission with their scores, in the order of the file.
+    """Reads the predictions of a submission with their scores, in file order.
 
-    The form is `{"version": ..., "results": {id: [{"label": ..., "score": ..., "segment": [start, end]}]},
+    The format is `{"version": ..., "results": {id: [{"label": ..., "score": ..., "segment": [start, end]}]},
     "external_data": ...}`, of which only the results are read.
 
     Args:
@@ -61,7 +61,7 @@ def read_submission(path: str | Path, blocked: Collection[str] = ()) -> Segments
       blocked: ids of videos to leave out.
 
     Raises:
-      ScoreError: not of that form, or a score or time that is not a finite number.
+      ScoreError: another format, or a score or time that is not a finite number.
     """
     results = table(field(table(read_json(path), f"{path}"), "results", f"{path}"), f"{path}: results")
     videos: list[str] = []
@@ -85,13 +85,13 @@ def read_submission(path: str | Path, blocked: Collection[str] = ()) -> Segments
 def write_submission(
     path: str | Path, results: Results, version: str = "VERSION 1.3", external_data: Mapping[str, Any] | None = None
 ) -> None:
-    """Writes predictions as the official evaluation takes them; gzipped if the name ends in `.gz`.
+    """Writes predictions in the format of the official evaluation; gzipped if the name ends in `.gz`.
 
     Args:
       path: file to write.
-      results: of every video, also of those with no predictions.
-      version: of the data set.
-      external_data: what the challenge wants to know about other data used: {"used": bool, "details": str}.
+      results: of every video, also of those without predictions.
+      version: of the dataset.
+      external_data: declaration of other data used, required by the challenge: {"used": bool, "details": str}.
 
     Raises:
       ValueError: a score or time that is NaN or infinite, which is not JSON.
@@ -108,13 +108,13 @@ def write_submission(
         "external_data": dict(external_data or {"used": False, "details": ""}),
     }
     raw = json.dumps(content, allow_nan=False).encode()
-    # Without a time in the header: the same predictions are the same bytes.
+    # Without a time stamp in the header: the same predictions give the same bytes.
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes(gzip.compress(raw, mtime=0) if str(path).endswith(".gz") else raw)
 
 
 def read_blocked(path: str | Path) -> frozenset[str]:
-    """The ids of a JSON list of videos.
+    """Reads a JSON list of video ids.
 
     Raises:
       ScoreError: not a list of ids.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-# Endings that make a metric a baseline of the one they are appended to, with the words that stand for them.
+# Suffixes that make a metric a baseline of the metric without the suffix, with their display names.
 BASELINES: Mapping[str, str] = {
     "chance": "chance",
     "majority": "most frequent",
@@ -13,7 +13,7 @@ BASELINES: Mapping[str, str] = {
     "phrase_blind": "phrase-blind",
     "ceiling": "ceiling of the patch grid",
     "raw_pixels": "raw pixels",
-    "raw_mean_color": "mean colour",
+    "raw_mean_color": "mean color",
     "raw_small_pictures": "small pictures",
     "all_foreground": "all foreground",
     "constant_span": "one span for all",
@@ -22,9 +22,9 @@ BASELINES: Mapping[str, str] = {
 
 
 def with_baselines(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """metric -> its baselines by their words, for every metric that is no baseline itself; order is kept.
+    """Returns metric -> its baselines by display name, for every metric that is not a baseline itself; order is kept.
 
-    A name that ends as a baseline does but whose stem is not there stands on its own.
+    A metric with a baseline's suffix but without the metric it refers to is listed on its own.
     """
     rows: dict[str, dict[str, float]] = {name: {} for name in metrics if _stem(name, metrics) is None}
     for name, value in metrics.items():
@@ -35,7 +35,7 @@ def with_baselines(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
 
 
 def is_share(name: str) -> bool:
-    """Whether a metric is a share between 0 and 1; others are ranks, numbers, penalties, steps, seconds."""
+    """Returns whether a metric is a fraction between 0 and 1; others are ranks, counts, penalties, steps, seconds."""
     return not (
         name.startswith("train/")
         or name.endswith(("groups_used", "penalty", "/block"))
@@ -45,7 +45,7 @@ def is_share(name: str) -> bool:
 
 
 def format_value(name: str, value: float) -> str:
-    """A share as a percentage, anything else as a number."""
+    """Formats a fraction as a percentage, anything else as a number."""
     if is_share(name):
         return f"{100 * value:.1f} %"
     if name.endswith("penalty"):
@@ -54,7 +54,7 @@ def format_value(name: str, value: float) -> str:
 
 
 def format_table(metrics: Mapping[str, float]) -> str:
-    """The metrics as lines of text: name, value, baselines."""
+    """Formats the metrics as lines of text: name, value, baselines."""
     rows = [
         (name, format_value(name, metrics[name]), ", ".join(f"{k} {format_value(name, v)}" for k, v in found.items()))
         for name, found in with_baselines(metrics).items()

@@ -24,20 +24,20 @@ from svilm_jax.inference.encoding import Encoder
 
 @dataclasses.dataclass(frozen=True)
 class GroupingOptions:
-    """What to splice and how to read it.
+    """Options of the temporal grouping evaluator.
 
     Attributes:
       dataset: folder; "": that of the input.
       split: its split.
-      limit: use the first so many clips; 0: all.
-      partners: twin (clips that share `Record.group`) or next (metrics get the ending `_ordinary`).
-      spans: drawn, one for each splice, or all legal ones, by the probability with which one would be drawn: the same
-        mean without the chance of the draw, at many times the cost for clips of many time indices.
+      limit: use the first N clips; 0: all.
+      partners: twin (clips that share `Record.group`) or next (metrics get the suffix `_ordinary`).
+      spans: drawn, one for each splice, or all legal ones, weighted by their probability under the draw: the same
+        expectation without sampling noise, at many times the cost for clips of many temporal indices.
       readout: separation (official) or ward.
-      common_clips: take off first what so many training clips have in common at each time index; 0: nothing. Pixels
-        are read both ways, and the better one counts.
+      common_clips: number of training clips whose mean per temporal index is subtracted first; 0: no subtraction.
+        Pixels are read both ways, and the better result counts.
       seed: of the spans that are drawn.
-      prefix: of the metrics' names.
+      prefix: prefix of the metric names.
     """
 
     dataset: LocalPath = ""
@@ -54,10 +54,10 @@ class GroupingOptions:
 def spliced_clips(
     clips: EvaluationClips, partners: str, seed: int, per_tubelet: int, every_span: bool = False
 ) -> Iterator[Splice]:
-    """Splices in the order of the split; both of a pair must decode.
+    """Yields splices in the order of the split; both clips of a pair must be decodable.
 
-    The spans are drawn by the number of the splice in the split, so a clip that does not decode changes no other; with
-    `every_span` each clip is spliced with every legal one in turn, weighted.
+    The spans are drawn by the number of the splice in the split, so an undecodable clip changes no other; with
+    `every_span` each clip is spliced with every legal span in turn, weighted.
     """
     if partners == "twin":
         pairs = [members[:2] for members in clips.groups().values() if len(members) > 1]
@@ -74,7 +74,7 @@ def spliced_clips(
         if number != second:
             continue
         both = [waiting.pop(n, None) for n in (first, second)]
-        waiting.clear()  # what is left waited for a clip that did not decode
+        waiting.clear()  # the rest waited for a clip that could not be decoded
         if both[0] is None or both[1] is None:
             continue
         for turn, (front, back) in enumerate([(both[0], both[1]), (both[1], both[0])]):
@@ -85,7 +85,7 @@ def spliced_clips(
 
 
 class TemporalGrouping:
-    """Accuracy per tubelet of the span that is read, beside raw pixels, all-foreground and chance."""
+    """Accuracy per tubelet of the read span, with raw pixels, all-foreground and chance as baselines."""
 
     def __init__(self, options: GroupingOptions, config: Config):
         self.options = options
@@ -95,18 +95,18 @@ class TemporalGrouping:
         self.clips()
 
     def clips(self) -> EvaluationClips:
-        """The clips of the split."""
+        """Returns the clips of the split."""
         return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
         """Yields (name, value), all means over splices.
 
-        - `tubelet_accuracy`: share of tubelets on the right side of the span read from the model.
-        - `_raw_pixels`: the same readout on pixels; the best of `_raw_mean_color` and `_raw_small_pictures`, each of
-          them the better of as it is and with what clips have in common taken off, where the model is read so.
-        - `_all_foreground`, `_chance`: every tubelet foreground; a legal span drawn at random.
-        - `_constant_span`: the one legal span that fits all clips best, found with the truth at hand. Middles are
-          always foreground and ends are not: a model that only knows this much of splices gets that far.
+        - `tubelet_accuracy`: fraction of tubelets on the correct side of the span read from the model.
+        - `_raw_pixels`: the same readout on pixels; the better of `_raw_mean_color` and `_raw_small_pictures`, each
+          with and without the common mean subtracted, if it is for the model.
+        - `_all_foreground`, `_chance`: every tubelet foreground; a random legal span.
+        - `_constant_span`: the one legal span that fits all clips best, chosen with access to the truth. Middle indices
+          are always foreground and the ends are not: this is the accuracy of a model that knows only that.
         - `cut_exact`, `cut_exact_raw_pixels`, `cut_exact_chance`: the span exactly right.
         """
         clips, options, per_tubelet = self.clips(), self.options, self._video.tubelet[0]
@@ -131,7 +131,7 @@ class TemporalGrouping:
             features |= {f"{name}_centered": pixels[name] - common[name] for name in pixels if name in common}
             rows.append(score_splice(features, spliced.span, options.readout))
         if not rows:
-            raise EvaluationError(f"split {clips.split!r}: no pair of clips of which both decode")
+            raise EvaluationError(f"split {clips.split!r}: no pair of decodable clips")
         weights = [spliced.weight for spliced in asked]
         mean = {name: float(np.average([row[name] for row in rows], weights=weights)) for name in rows[0]}
         for name in raw_pixels.FEATURES:
@@ -153,7 +153,7 @@ class TemporalGrouping:
 
 
 def score_splice(features: dict[str, np.ndarray], true: tuple[int, int], readout: str) -> dict[str, float]:
-    """`accuracy/<name>` and `exact/<name>` of the spans read from features float [Nt, D], and of the baselines."""
+    """Returns `accuracy/<name>` and `exact/<name>` of spans read from features float [Nt, D], and of the baselines."""
     scores = {}
     for name, z in features.items():
         span = spans.read_span(z, readout)

@@ -11,26 +11,25 @@ import numpy as np
 
 from svilm_jax.evaluation.score_files import ScoreError, field, number, read_json, rows, string, table
 
-TOP = 2  # classes a video, as BSN, BMN and G-TAD take of the CUHK scores
+TOP = 2  # classes per video, as BSN, BMN and G-TAD take of the CUHK scores
 
 _PREFIX = "v_"
 _YOUTUBE_ID = 11  # characters
 
 
 def read_video_classes(path: str | Path, top: int = TOP) -> dict[str, list[tuple[str, float]]]:
-    """video id -> its best classes with their scores, best first, at most `top`.
+    """Reads video id -> its best classes with their scores, best first, at most `top`.
 
-    Two forms, told apart by their keys, gzipped or not:
-      - `{"results": {id: [score, ...]}, "class": [label, ...]}`, scores of all classes, as CUHK's winning entry of 2017
-        is passed around;
+    Two formats, distinguished by their keys, gzipped or not:
+      - `{"results": {id: [score, ...]}, "class": [label, ...]}`, scores of all classes, the shared form of CUHK's
+        winning entry of 2017;
       - `{id: {"class": label, "score": score}}`, the best class alone.
 
-    Files of features call a video `v_ID` and ActivityNet calls it `ID`; the returned ids have no `v_`. It is taken off
-    only if all ids of the file begin with it and are longer than a YouTube id, two of which in ActivityNet begin so
-    themselves.
+    Feature files name a video `v_ID` and ActivityNet names it `ID`; the returned ids have no `v_`. It is removed only
+    if all ids of the file start with it and are longer than a YouTube id, since two ids in ActivityNet start with it.
 
     Raises:
-      ScoreError: neither form, scores that are not as many as the classes, a label twice, no videos.
+      ScoreError: neither format, different numbers of scores and classes, a duplicate label, no videos.
     """
     content = table(read_json(path), f"{path}")
     if "results" in content and "class" in content:
@@ -47,13 +46,13 @@ def read_video_classes(path: str | Path, top: int = TOP) -> dict[str, list[tuple
 def _all_scores(content: dict[str, Any], where: str, top: int) -> dict[str, list[tuple[str, float]]]:
     labels = [string(label, f"{where}: class") for label in rows(content["class"], f"{where}: class")]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise ScoreError(f"{where}: class: {twice[0]!r} is there twice")
+        raise ScoreError(f"{where}: class: {twice[0]!r} occurs twice")
     found = {}
     for video, entry in table(content["results"], f"{where}: results").items():
         here = f"{where}: results: {video!r}"
         scores = np.array([number(score, here) for score in rows(entry, here)])
         if len(scores) != len(labels):
-            raise ScoreError(f"{here}: {len(scores)} scores of {len(labels)} classes")
+            raise ScoreError(f"{here}: {len(scores)} scores for {len(labels)} classes")
         best = np.argsort(-scores, kind="stable")[:top]
         found[video] = [(labels[i], float(scores[i])) for i in best]
     return found

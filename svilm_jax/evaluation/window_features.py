@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """Which windows: window k is [offset + k · stride, offset + k · stride + length) seconds."""
+    """Sliding windows: window k is [offset + k · stride, offset + k · stride + length) seconds."""
 
     length: float
     stride: float
@@ -54,16 +54,16 @@ def embed_windows(
 
     Args:
       dataset, split: a prepared dataset.
-      labels: of its actions, in their order; kept in the index.
-      out: folder, made where it is not there; features.json is written last.
-      origin: of the parameters, such as a workdir's name and step.
-      pool: what stands for a window, see `encoding.FEATURES`.
+      labels: of its actions, in their order; stored in the index.
+      out: folder, created if missing; features.json is written last.
+      origin: source of the parameters, such as a workdir's name and step.
+      pool: feature of a window, see `encoding.FEATURES`.
 
     Returns:
-      The index; videos that do not decode are named in the log and are not in it.
+      The index; undecodable videos are named in the log and are not in it.
 
     Raises:
-      EvaluationError: no video that decodes, or a folder that holds features of something else.
+      EvaluationError: no decodable video, or a folder with features of another source.
       LockError: another process writes `out`.
     """
     with locked_output(out):
@@ -123,7 +123,7 @@ def _embed_windows(
     for number in clips.failed:  # named in the log where they failed
         del videos[number]
     if not videos:
-        raise EvaluationError(f"split {split!r}: no video that decodes")
+        raise EvaluationError(f"split {split!r}: no decodable video")
     width = int(np.load(out / next(iter(videos.values())).file, allow_pickle=False).shape[1])
     index = FeatureIndex(
         windows.length, windows.stride, windows.offset, width, labels, tuple(videos.values()), made_from
@@ -133,7 +133,7 @@ def _embed_windows(
 
 
 def _check_same(path: Path, made_from: dict) -> None:
-    """Refuses to mix features of two origins in one folder."""
+    """Rejects mixing features of two sources in one folder."""
     now = json.loads(json.dumps(made_from))
     if path.is_file():
         before = read_document(path)
@@ -145,7 +145,7 @@ def _check_same(path: Path, made_from: dict) -> None:
 
 
 def _write(path: Path, features: np.ndarray) -> None:
-    """Whole or not at all."""
+    """Writes atomically."""
     beside = path.with_name(f".{path.name}.tmp")
     with beside.open("wb") as file:
         np.save(file, features.astype(np.float32), allow_pickle=False)

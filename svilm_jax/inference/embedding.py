@@ -37,22 +37,22 @@ __all__ = ["EmbeddingError", "EmbeddingSummary", "embed_files", "window_spans"]
 log = logging.getLogger(__name__)
 
 _DECODERS = 2  # threads
-_AHEAD = 4  # clips of each that wait for the model
-_PART_SECONDS, _PART_ROWS = 20.0, 8192  # what a kill costs, and what waits in memory, at most
-_NAMED = 5  # bad videos that an error or a summary names
+_AHEAD = 4  # clips per thread that wait for the model
+_PART_SECONDS, _PART_ROWS = 20.0, 8192  # upper bounds of what a kill loses, and of what waits in memory
+_NAMED = 5  # number of unreadable videos named in an error or summary
 
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddingSummary:
-    """What a run did.
+    """Summary of an embedding run.
 
     Attributes:
-      out: the file.
-      videos: in the file.
-      rows: in the file.
-      kept: videos of an earlier run, whose rows were taken over.
+      out: the output file.
+      videos: number of videos in the file.
+      rows: number of rows in the file.
+      kept: number of videos whose rows were reused from an earlier run.
       failed: (path, reason) of videos that could not be read.
-      removed: paths of videos of an earlier run whose rows were taken out.
+      removed: paths of videos of an earlier run whose rows were removed.
     """
 
     out: Path
@@ -83,16 +83,16 @@ def embed_files(
 
     Args:
       model: of `svilm_jax.load`.
-      model_path: from where it was loaded; the file names it.
-      sources: video files, and folders with some at any depth.
-      out: the file to write; one that is there is brought up to date: rows of unchanged videos are taken over, and
-        those of files that are gone are removed.
-      window, stride: seconds; a row is a window of a video, [k · stride, k · stride + window), the last one cut where
-        the video ends, so that moments of long videos are found. None, both: a row is a whole video.
-      prune: also remove rows of videos that are still there, but not among `sources`.
+      model_path: where it was loaded from; recorded in the file.
+      sources: video files, and folders searched recursively.
+      out: the file to write; an existing one is updated: rows of unchanged videos are reused, and those of deleted
+        files are removed.
+      window, stride: seconds; a row is a window of a video, [k · stride, k · stride + window), the last one clipped to
+        the end of the video, so that moments of long videos can be found. None, both: a row is a whole video.
+      prune: also remove rows of videos that still exist, but are not among `sources`.
 
     Returns:
-      What was done. Videos that cannot be read are in `failed` and in the log, and have no row.
+      A summary. Videos that cannot be read are in `failed` and in the log, and have no row.
 
     Raises:
       EmbeddingError: no videos, none that can be read, a window or stride that is not above 0, or rows that would have
@@ -140,10 +140,10 @@ def _embed(
 
 
 def _left_out(done: set[str], videos: Iterable[VideoFile], out: Path, prune: bool) -> tuple[str, ...]:
-    """Paths of videos of an earlier run that are not among `videos`, whose rows are to be removed.
+    """Returns the paths of videos of an earlier run that are not among `videos`, whose rows are to be removed.
 
     Raises:
-      EmbeddingError: some of them are still there, and `prune` is not set.
+      EmbeddingError: some of them still exist, and `prune` is not set.
     """
     others = sorted(done - {video.path for video in videos})
     there = [path for path in others if os.path.lexists(path)]
@@ -156,10 +156,10 @@ def _left_out(done: set[str], videos: Iterable[VideoFile], out: Path, prune: boo
 
 
 def window_spans(duration: float, window: float | None, stride: float | None) -> tuple[tuple[float, float], ...]:
-    """(start, end) in seconds of the rows of a video.
+    """Returns (start, end) in seconds of the rows of a video.
 
-    Windows start every `stride` seconds until one reaches the end of the video, which cuts it: no row is but the tail
-    of the one before it, and no second is left out unless the stride is longer than the window.
+    Windows start every `stride` seconds until one reaches the end of the video, where it is clipped: no row is merely
+    the tail of the previous one, and no second is left out unless the stride is longer than the window.
     """
     if window is None or stride is None:
         return ((0.0, duration),)
@@ -173,7 +173,7 @@ def window_spans(duration: float, window: float | None, stride: float | None) ->
 
 @dataclasses.dataclass(eq=False)
 class _Work:
-    """A video under way. `error` is why it is given up: a part of a video would look like the whole of it."""
+    """A video in progress. `error` is set if it is abandoned: part of a video would look like the whole of it."""
 
     video: VideoFile
     spans: tuple[tuple[float, float], ...] = ()
@@ -184,7 +184,7 @@ class _Work:
 def _embedded(
     model: TrainedModel, videos: Iterable[VideoFile], origin: Origin, failed: list[tuple[str, str]], bar: tqdm
 ) -> Iterator[VideoRows]:
-    """Rows of each video that can be read, in order; the others are added to `failed`."""
+    """Yields the rows of each readable video, in order; the others are added to `failed`."""
     config = model.config.model.video
 
     def opened(video: VideoFile) -> _Work:
@@ -195,7 +195,7 @@ def _embedded(
 
     def load(work: _Work, span: tuple[float, float] | None) -> tuple[_Work, np.ndarray | None]:
         if work.error is None and span is not None:
-            # All of it and not 0 to its duration, which is the same and `TrainedModel.embed_video`'s way to say it.
+            # None instead of 0 to its duration, which is equivalent and `TrainedModel.embed_video`'s way to say it.
             start, end = (-1.0, -1.0) if origin.window is None else span
             try:
                 return work, read_clip(work.video.path, config, start, end)
@@ -204,11 +204,11 @@ def _embedded(
         return work, None
 
     def tasks() -> Iterator[tuple[_Work, tuple[float, float] | None]]:
-        # One thread is enough to look at headers ahead of the threads that decode.
+        # One thread is enough to read headers ahead of the decoding threads.
         for work in decoded_ahead(opened, ((video,) for video in videos), 1, _AHEAD):
             yield from ((work, span) for span in work.spans or (None,))
 
-    given: collections.deque[_Work] = collections.deque()  # whose clips are with the model, in order
+    given: collections.deque[_Work] = collections.deque()  # whose clips are in the model, in order
 
     def clips() -> Iterator[np.ndarray]:
         told: _Work | None = None
@@ -232,7 +232,7 @@ def _embedded(
 
 
 class _Parts:
-    """Finished rows beside the output."""
+    """Finished rows next to the output."""
 
     def __init__(self, out: Path, origin: Origin):
         self._out, self._origin = out, origin
@@ -241,7 +241,7 @@ class _Parts:
         self._since = time.monotonic()
 
     def finished(self) -> set[tuple[str, int, int]]:
-        """(path, size, mtime_ns) of every video that has its rows."""
+        """Returns (path, size, mtime_ns) of every video whose rows are complete."""
         found: set[tuple[str, int, int]] = set()
         for file in self._files():
             self._check(file)
@@ -250,14 +250,14 @@ class _Parts:
         return found
 
     def add(self, rows: VideoRows) -> None:
-        """Rows of one more video."""
+        """Adds the rows of one more video."""
         self._waiting.append(rows)
         waited = time.monotonic() - self._since
         if waited > _PART_SECONDS or sum(len(video.spans) for video in self._waiting) > _PART_ROWS:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what waits as one more part."""
+        """Writes pending rows as one more part."""
         if self._waiting:
             taken = [int(file.stem) for file in self._folder.glob("[0-9]*.parquet")]
             part = self._folder / f"{max(taken, default=0) + 1:05d}.parquet"
@@ -267,10 +267,10 @@ class _Parts:
         self._waiting, self._since = [], time.monotonic()
 
     def merge(self, videos: Iterable[VideoFile]) -> tuple[int, int]:
-        """Writes the output from the parts and removes them; returns the videos and rows that are in it.
+        """Writes the output from the parts and removes them; returns its numbers of videos and rows.
 
         Raises:
-          IndexFileError: rows of some of the videos are nowhere; the parts are kept.
+          IndexFileError: rows of some videos are missing; the parts are kept.
         """
         wanted = {(video.path, video.size, video.mtime_ns) for video in videos}
         written: set[tuple[str, int, int]] = set()
@@ -283,7 +283,7 @@ class _Parts:
                 for some in feature_file.batches(file):
                     keys = list(zip(*(some.column(name).to_pylist() for name in _IDENTITY), strict=True))
                     here.update(keys)
-                    # Rows of a video lie in one file; the same video in two is there once.
+                    # Rows of a video are in one file; a video in two files is written once.
                     keep = [key in wanted and key not in written for key in keys]
                     chosen = pc.filter(some, pa.array(keep, pa.bool_())).replace_schema_metadata(
                         feature_file.schema(self._origin).metadata
@@ -305,17 +305,17 @@ class _Parts:
 
     @contextlib.contextmanager
     def _kept(self) -> Iterator[None]:
-        """What goes wrong while writing is told with what is kept."""
+        """Adds to write errors what is kept."""
         try:
             yield
         except (OSError, IndexFileError) as error:
             raise IndexFileError(
                 f"{error}. {len(self.finished())} finished videos are kept (in {self._folder}, and in {self._out.name} "
-                "of before); the same command resumes"
+                "from before); the same command resumes"
             ) from error
 
     def _files(self) -> list[Path]:
-        """Where rows are: an output of before, then the parts."""
+        """Returns the files with rows: an existing output, then the parts."""
         return [*([self._out] if self._out.is_file() else []), *sorted(self._folder.glob("[0-9]*.parquet"))]
 
     def _check(self, file: Path) -> None:

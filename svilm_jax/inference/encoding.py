@@ -17,7 +17,7 @@ from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.outputs import VideoOutputs
 from svilm_jax.parallel import batch_sharding, data_parallelism
 
-# What can be read of a clip. Final video tokens are the largest array by far and no metric needs them whole: their
+# Readable outputs per clip. Final video tokens are the largest array by far, and no metric needs all of them: their
 # mean over positions is what temporal grouping compares (METHOD 1.3, step 3).
 READINGS: Mapping[str, Callable[[Any, VideoOutputs], jax.Array]] = {
     "embedding": lambda model, outputs: outputs.embedding,  # [B, C]
@@ -31,22 +31,23 @@ READINGS: Mapping[str, Callable[[Any, VideoOutputs], jax.Array]] = {
 }
 
 
-# What stands for a clip where features are frozen, and its reading: the mean over all its tokens, or the means of its
-# time indices side by side, which keep the order of what happens.
+# Frozen features of a clip, and the output they come from: the mean over all its tokens, or the concatenated means of
+# its temporal indices, which keep the temporal order.
 FEATURES: Mapping[str, str] = {"clip": "features", "time": "features_by_time"}
 
 
 class Encoder:
-    """A model that is only asked, with the tokenizer and the config it was trained with.
+    """Inference wrapper of a model, with the tokenizer and the config it was trained with.
 
     Args:
       model: has `encode_video` and `encode_text` as `svilm_jax.models.svilm.SVILM` does.
       config: of the experiment; `model.video`, `model.text` and `input.prompts` are read.
       tokenizer: of the experiment.
-      mesh: where the parameters lie; None: the default device.
-      batch_size: clips a step, rounded up to what the mesh divides; the last batch is padded and the padding dropped.
-      fill: whether the last batch is padded to a whole one, so that one shape is compiled. False, for a few clips now
-        and then: only to the next power of two.
+      mesh: where the parameters are placed; None: the default device.
+      batch_size: clips per batch, rounded up to a multiple of the mesh's shards; the last batch is padded and the
+        padding dropped.
+      fill: whether the last batch is padded to a full one, so that one shape is compiled. False, for occasional small
+        requests: only to the next power of two.
 
     Every process of a multi-host run sees all clips and gets all results, so that metrics are the same everywhere.
     """
@@ -60,7 +61,7 @@ class Encoder:
         batch_size: int = 32,
         fill: bool = True,
     ):
-        # Parameters are arguments and not constants: two encoders of one architecture share what was compiled.
+        # Parameters are arguments and not constants: two encoders of one architecture share compiled code.
         self._graphdef, self._state = nnx.split(model)
         self.config, self.tokenizer, self.mesh = config, tokenizer, mesh
         rows = data_parallelism(mesh) if mesh is not None else 1
@@ -68,7 +69,7 @@ class Encoder:
         self.batch_size = -(-batch_size // rows) * rows
 
     def videos(self, clips: Iterable[np.ndarray], read: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
-        """What the video tower says of each clip, in order.
+        """Yields the outputs of the video tower for each clip, in order.
 
         Args:
           clips: uint8 [T, H, W, 3] each, of the config's size; consumed batch by batch, and not kept.
@@ -89,14 +90,14 @@ class Encoder:
                 yield {name: array[row] for name, array in arrays.items()}
 
     def answers(self, clips: Iterable[np.ndarray], questions: Sequence[Sequence[str]]) -> Iterator[np.ndarray]:
-        """Scores of the answers to the questions of each clip, in order; every clip is encoded once.
+        """Yields the answer logits for the questions of each clip, in order; every clip is encoded once.
 
         Args:
           clips: as for `videos`.
           questions: of each clip; may grow while the clips are read.
 
         Yields:
-          float32 [Q, classes] a clip, Q its number of questions.
+          float32 [Q, classes] per clip, Q its number of questions.
         """
         size, length = 2 * self.batch_size, self.config.model.text.length
         classes = len(self.config.model.head.classes)
@@ -122,18 +123,18 @@ class Encoder:
                 yield np.array(list(itertools.islice(left, len(own))), np.float32).reshape(len(own), classes)
 
     def call(self, function: Callable[..., Any], *arrays: np.ndarray) -> Any:
-        """`function(model, *arrays)`, compiled; for models that are no towers. Results are NumPy arrays."""
+        """Runs `function(model, *arrays)`, compiled, for models without towers. Results are NumPy arrays."""
         with self._on_mesh():
             return jax.tree.map(np.asarray, _call(self._graphdef, self._state, function, *arrays))
 
     def texts(self, texts: Sequence[str], length: int | None = None) -> np.ndarray:
-        """Sentences as they are -> float32 [N, C], L2-normalised; `length` tokens each (default: the captions')."""
+        """Encodes sentences -> float32 [N, C], L2-normalized; `length` tokens each (default: that of captions)."""
         length = length or self.config.model.text.length
         distinct = list(dict.fromkeys(texts))  # phrases repeat a lot
         rows = []
         for batch in _batches(distinct, 2 * self.batch_size):
             tokens = self.tokenizer.encode(batch, length)
-            # Filled up with a real sentence: a row of padding alone would attend to nothing.
+            # Padded with a real sentence: a row of padding alone would have nothing to attend to.
             missing = self._padded(len(batch), 2 * self.batch_size) - len(batch)
             tokens = np.concatenate([tokens, tokens[:1].repeat(missing, 0)])
             with self._on_mesh():
@@ -146,7 +147,7 @@ class Encoder:
         return np.concatenate(rows)[[position[text] for text in texts]]  # [N, C]
 
     def phrases(self, phrases: Sequence[str]) -> np.ndarray:
-        """Noun phrases, each put into the first prompt of training -> float32 [N, C], L2-normalised."""
+        """Encodes noun phrases in the first training prompt -> float32 [N, C], L2-normalized."""
         text = self.config.model.text
         prompt = self.config.input.prompts[0]
         return self.texts([prompt.format(phrase) for phrase in phrases], text.noun_length or text.length)
@@ -156,7 +157,7 @@ class Encoder:
         return video.frames, video.size, video.size, 3
 
     def _filled(self, batch: Sequence[np.ndarray]) -> np.ndarray:
-        """A whole batch uint8 [B, T, H, W, 3], the last rows of it black where there are fewer clips."""
+        """Returns a full batch uint8 [B, T, H, W, 3], padded with black clips."""
         shape = self._clip_shape()
         for frames in batch:
             if frames.shape != shape or frames.dtype != np.uint8:
@@ -166,7 +167,7 @@ class Encoder:
         return video
 
     def _padded(self, count: int, most: int) -> int:
-        """Rows of the batch that `count` of them are computed in."""
+        """Returns the padded size of a batch of `count` rows."""
         return most if self._fill else min(most, self._rows << (-(-count // self._rows) - 1).bit_length())
 
     def _put(self, rows: np.ndarray) -> jax.Array:
@@ -202,7 +203,7 @@ def _read_answers(
     mask: jax.Array,
     mesh: Mesh | None,
 ) -> jax.Array:
-    """Scores of questions [Q, L], each about the clip of its row."""
+    """Computes the answer logits of questions [Q, L], each about the clip of its row."""
     asked = jax.tree.map(lambda x: x[rows], seen)
     return _everywhere(nnx.merge(graphdef, state).encode_question(asked, tokens, mask), mesh)
 
@@ -218,7 +219,7 @@ def _read_texts(graphdef: nnx.GraphDef, state: Any, tokens: jax.Array, mask: jax
 
 
 def _everywhere(x: jax.Array, mesh: Mesh | None) -> jax.Array:
-    """Whole on every device, so that every process can read it."""
+    """Replicates x on every device, so that every process can read it."""
     return x if mesh is None else jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec()))
 
 

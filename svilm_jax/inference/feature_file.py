@@ -34,7 +34,7 @@ class IndexFileError(UserError, ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What computed the embeddings of a file.
+    """Origin of the embeddings in a file.
 
     Attributes:
       model: path of the model, absolute.
@@ -42,7 +42,7 @@ class Origin:
       width: C.
       window, stride: seconds of a row and between rows; None where a row is a whole video.
       model_fingerprint: of parameters, model config and tokenizer together (`inference.fingerprint`); "" in files of
-        earlier versions, whose models are known by their parameters alone.
+        earlier versions, whose models are identified by their parameters alone.
     """
 
     model: str
@@ -54,7 +54,7 @@ class Origin:
 
     @property
     def parameters(self) -> str:
-        """The model as a person knows it, and what tells it from another one at the same place."""
+        """The model's path, with the fingerprint that distinguishes it from another one at the same path."""
         return f"{self.model} (parameters {self.fingerprint})"
 
 
@@ -77,7 +77,7 @@ class VideoRows:
 
 
 def schema(origin: Origin) -> pa.Schema:
-    """Columns and metadata of a file."""
+    """Returns columns and metadata of a file."""
     said = {
         "format_version": FORMAT_VERSION,
         "model": origin.model,
@@ -100,7 +100,7 @@ def schema(origin: Origin) -> pa.Schema:
 
 
 def batch(videos: Iterable[VideoRows], origin: Origin) -> pa.RecordBatch:
-    """Rows of several videos under one another.
+    """Concatenates the rows of several videos.
 
     Raises:
       ValueError: embeddings of another width than the origin's.
@@ -124,14 +124,14 @@ def batch(videos: Iterable[VideoRows], origin: Origin) -> pa.RecordBatch:
 
 
 def write(path: Path, batches: Iterable[pa.RecordBatch], origin: Origin) -> None:
-    """Writes a file whole or not at all; one batch is in memory at a time.
+    """Writes a file atomically; one batch is in memory at a time.
 
     Raises:
       IndexFileError: it cannot be written.
     """
     beside = path.with_name(f".{path.name}.tmp")
     try:
-        # Unit vectors of noise do not compress, and what is plain is read at the speed of the disk.
+        # Random unit vectors do not compress, and uncompressed data is read at the speed of the disk.
         with pq.ParquetWriter(beside, schema(origin), compression="none", use_dictionary=["video"]) as writer:
             for rows in batches:
                 writer.write_batch(rows)
@@ -140,14 +140,14 @@ def write(path: Path, batches: Iterable[pa.RecordBatch], origin: Origin) -> None
         raise IndexFileError(f"{path}: cannot be written ({error}); make room or give another --out") from error
     finally:
         with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)  # of what could not be finished
+            beside.unlink(missing_ok=True)  # of an unfinished write
 
 
 def read_origin(path: Path) -> Origin:
-    """What a file says of itself.
+    """Reads the origin recorded in a file.
 
     Raises:
-      IndexFileError: missing, no Parquet, not written by `svilm embed`, or of another format.
+      IndexFileError: missing, not Parquet, not written by `svilm embed`, or of another format.
     """
     with opened(path) as (_, origin):
         return origin
@@ -155,7 +155,7 @@ def read_origin(path: Path) -> Origin:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Origin]]:
-    """A file and its origin; what goes wrong inside becomes an `IndexFileError`."""
+    """Opens a file with its origin; errors inside become `IndexFileError`."""
     if not path.is_file():
         raise IndexFileError(f"{path}: no such file; `svilm embed VIDEOS --model MODEL --out {path}` writes one")
     try:
@@ -167,7 +167,7 @@ def opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Origin]]:
 
 
 def batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """The rows of a file, some thousands at a time.
+    """Yields the rows of a file, several thousand at a time.
 
     Raises:
       IndexFileError: as `read_origin`.
@@ -177,7 +177,7 @@ def batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def embeddings(rows: pa.RecordBatch, width: int) -> np.ndarray:
-    """float32 [rows, width], without a copy."""
+    """Returns float32 [rows, width], without a copy."""
     return rows.column("embedding").flatten().to_numpy().reshape(-1, width)
 
 

@@ -11,7 +11,7 @@ from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.parameters import Params
 from svilm_jax.models.parameters import fingerprint as parameters_fingerprint
 
-_EXECUTION = ("compute_dtype", "attention", "remat", "scan_unroll")  # how a model is computed, and not what
+_EXECUTION = ("compute_dtype", "attention", "remat", "scan_unroll")  # affect how a model is computed, not its result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Fingerprint:
     """12 hex digits for each part of a model, and for all of it together (`str`).
 
     Attributes:
-      parameters: of the arrays as they are used, float32; a bfloat16 export of a model has others.
-      config: of the task and `ModelConfig`, without what decides only how the model is computed.
-      tokenizer: of its files and its spelling.
+      parameters: of the arrays as they are used, float32; a bfloat16 export of a model has another fingerprint.
+      config: of the task and `ModelConfig`, without fields that only affect how the model is computed.
+      tokenizer: of its files and settings.
     """
 
     parameters: str
@@ -32,14 +32,14 @@ class Fingerprint:
         return _digest([self.parameters, self.config, self.tokenizer])
 
     def differing(self, other: "Fingerprint") -> tuple[str, ...]:
-        """Names of the parts that differ."""
+        """Returns the names of the parts that differ."""
         return tuple(
             field.name for field in dataclasses.fields(self) if getattr(self, field.name) != getattr(other, field.name)
         )
 
 
 def model_fingerprint(params: Params, config: Config, tokenizer: Tokenizer) -> Fingerprint:
-    """The fingerprint of a model that computes with `params`, arrays of float32."""
+    """Returns the fingerprint of a model with float32 `params`."""
     chosen = _changed(dataclasses.asdict(config.model), dataclasses.asdict(ModelConfig()))
     for name in _EXECUTION:
         chosen.pop(name, None)
@@ -47,7 +47,7 @@ def model_fingerprint(params: Params, config: Config, tokenizer: Tokenizer) -> F
 
 
 def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that are not at their defaults: a field that is added later changes no fingerprint."""
+    """Returns the fields with non-default values: adding a field later changes no fingerprint."""
     found = {}
     for name, value in values.items():
         if isinstance(value, Mapping):

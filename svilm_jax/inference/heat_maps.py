@@ -20,12 +20,12 @@ OFFICIAL_READOUT = {"hard": "logits", "gumbel": "logits", "soft": "assignments"}
 
 
 def resolve_readout(readout: str, assignment: str) -> str:
-    """The readout to use, `auto` resolved by the assignment of the config."""
+    """Returns the readout to use, with `auto` resolved by the assignment of the config."""
     return OFFICIAL_READOUT[assignment] if readout == "auto" else readout
 
 
 def resolve_block(block: int, grouping: GroupingConfig) -> int:
-    """The index of the grouping block to read: from 0, or -1 for the last.
+    """Returns the index of the grouping block to read: from 0, or -1 for the last.
 
     Raises:
       ConfigError: the model has no such block.
@@ -39,18 +39,18 @@ def resolve_block(block: int, grouping: GroupingConfig) -> int:
 def heat_maps(
     reading: dict[str, np.ndarray], phrases: np.ndarray, readout: str, temperature: float, block: int = -1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Heat maps of phrases over one clip, where they have their weight, and the groups that match them.
+    """Computes heat maps of phrases over one clip, their weights, and the matching groups.
 
     Args:
       reading: `group_embedding` [M, C], `logits` and `assignments` [blocks, M, Nt, h, w] of `Encoder.videos`.
-      phrases: float32 [K, C], L2-normalised.
+      phrases: float32 [K, C], L2-normalized.
       readout: `logits`, `assignments` or `similarity_weighted`.
       block: index of the grouping block.
       temperature: of `similarity_weighted`.
 
     Returns:
-      (heat float [K, Nt, h, w]; mass float [K, Nt, h, w], not negative: the assignment of the matched group, or the
-      heat where that is a probability itself; matched int [K]).
+      (heat float [K, Nt, h, w]; mass float [K, Nt, h, w], nonnegative: the assignment of the matched group, or the heat
+      map if that is a probability itself; matched int [K]).
     """
     similarity = phrases @ reading["group_embedding"].T  # [K, M]
     matched = similarity.argmax(axis=1)  # [K]

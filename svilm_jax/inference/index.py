@@ -18,17 +18,17 @@ from svilm_jax.inference import feature_file
 from svilm_jax.inference.feature_file import IndexFileError, Origin
 from svilm_jax.inference.trained import TrainedModel
 
-_UNIT = 1e-2  # by which the length of an embedding may miss 1, in bfloat16 too
+_UNIT = 1e-2  # tolerance of the norm 1 of an embedding, for bfloat16 too
 
 
 def open_index(
     file: Path, model: Path | None, load: Callable[[str | Path], TrainedModel]
 ) -> tuple["ClipIndex", TrainedModel, Path]:
-    """An index, the model that made it and where that is; says on stderr where the model was never trained.
+    """Opens an index and the model that made it, with the model's path; warns on stderr about untrained models.
 
     Args:
-      model: where it is; None: where the file says.
-      load: `svilm_jax.load`, which stands above this package (it knows how checkpoints are read).
+      model: its path; None: the path recorded in the file.
+      load: `svilm_jax.load`, passed in since it is in a higher layer than this package.
 
     Raises:
       IndexFileError: the file cannot be used, or is of another model.
@@ -44,7 +44,7 @@ def open_index(
 
 @dataclasses.dataclass(frozen=True)
 class FoundClip:
-    """One answer.
+    """A search result.
 
     Attributes:
       row: of the file, from 0.
@@ -61,11 +61,11 @@ class FoundClip:
 
 
 class ClipIndex:
-    """A file of embeddings in memory; `ClipIndex.read` makes one.
+    """A file of embeddings in memory, created by `ClipIndex.read`.
 
     Attributes:
       path: of the file.
-      origin: what computed it.
+      origin: the model and settings that computed it.
     """
 
     def __init__(self, path: Path, origin: Origin, where: pa.Table, index: faiss.Index):
@@ -77,7 +77,8 @@ class ClipIndex:
         """Loads a file that `svilm embed` wrote.
 
         Raises:
-          IndexFileError: it cannot be read, is of another format, or holds no rows, or embeddings not of length 1.
+          IndexFileError: it cannot be read, is of another format, or holds no rows, or embeddings that are not
+            normalized.
         """
         path = Path(path)
         origin = feature_file.read_origin(path)
@@ -86,7 +87,7 @@ class ClipIndex:
         for rows in feature_file.batches(path):
             vectors = feature_file.embeddings(rows, origin.width)
             lengths = np.linalg.norm(vectors, axis=1)
-            if not (np.abs(lengths - 1) < _UNIT).all():  # NaN is not smaller either
+            if not (np.abs(lengths - 1) < _UNIT).all():  # also rejects NaN
                 raise IndexFileError(f"{path}: holds embeddings that are not of length 1; embed the videos again")
             index.add(vectors)
             where.append(rows.select(["video", "start", "end"]))
@@ -95,19 +96,19 @@ class ClipIndex:
         return cls(path, origin, pa.Table.from_batches(where).combine_chunks(), index)
 
     def __len__(self) -> int:
-        """Rows."""
+        """Returns the number of rows."""
         return self._where.num_rows
 
     @functools.cached_property
     def videos(self) -> tuple[str, ...]:
-        """Absolute paths of the different videos."""
+        """Absolute paths of the distinct videos."""
         return tuple(self._where["video"].unique().to_pylist())
 
     def model_path(self) -> Path:
-        """Where the file says that its model is.
+        """The model path recorded in the file.
 
         Raises:
-          IndexFileError: nothing is there.
+          IndexFileError: there is nothing at that path.
         """
         path = Path(self.origin.model)
         if not path.exists():
@@ -115,7 +116,7 @@ class ClipIndex:
         return path
 
     def clip(self, row: int, cosine: float = float("nan")) -> FoundClip:
-        """A row by its number.
+        """Returns a row by its number.
 
         Raises:
           IndexError: there is no such row.
@@ -126,11 +127,11 @@ class ClipIndex:
         return FoundClip(row, cosine, video, start, end)
 
     def search(self, query: np.ndarray, top: int = 10) -> list[FoundClip]:
-        """The clips most similar to a query, best first.
+        """Returns the clips most similar to a query, best first.
 
         Args:
-          query: float32 [C], L2-normalised, of `TrainedModel.embed_text` or `embed_video`.
-          top: answers, at least 1; fewer where the file has fewer rows.
+          query: float32 [C], L2-normalized, of `TrainedModel.embed_text` or `embed_video`.
+          top: number of results, at least 1; fewer if the file has fewer rows.
 
         Raises:
           ValueError: a query of another shape, or one that is not finite, or `top` below 1.
@@ -144,7 +145,7 @@ class ClipIndex:
         return [self.clip(int(row), float(cosine)) for row, cosine in zip(rows[0], cosines[0], strict=True)]
 
     def check_model(self, model: TrainedModel, path: str | Path) -> None:
-        """Refuses a model that did not compute these embeddings: its cosines with them would be noise.
+        """Rejects a model that did not compute these embeddings, with which cosines would be meaningless.
 
         Raises:
           IndexFileError: other parameters, another model config or another tokenizer; the message names both models.

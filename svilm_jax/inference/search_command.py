@@ -15,27 +15,27 @@ from svilm_jax.input.text_repair import repaired
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `svilm search` takes."""
+    """Adds the arguments of `svilm search`."""
     parser.epilog = (
         "example: svilm embed clips/ --model runs/demo --out features.parquet, then "
         'svilm search "a small red square is sliding left" --index features.parquet'
     )
-    parser.add_argument("text", metavar="TEXT", help="a sentence, in quotes")
-    parser.add_argument("--index", type=Path, required=True, metavar="FILE", help="what `svilm embed` wrote")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="default: the one that FILE names")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="answers, best first (default: 10)")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    parser.add_argument("text", metavar="TEXT", help="text query, in quotes")
+    parser.add_argument("--index", type=Path, required=True, metavar="FILE", help="index file written by `svilm embed`")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="default: the model recorded in FILE")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="number of results, best first (default: 10)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def run(args: argparse.Namespace, load: Callable[[str | Path], TrainedModel]) -> None:
-    """Prints what was found, and on stderr what of the sentence was not understood.
+    """Prints the results, and on stderr which parts of the query were not understood.
 
     Args:
-      args: as `add_arguments` says.
-      load: `svilm_jax.load`, which stands above this package (it knows how checkpoints are read).
+      args: as parsed by `add_arguments`.
+      load: `svilm_jax.load`, passed in since it is in a higher layer than this package.
 
     Raises:
-      ConfigError: an empty sentence, or `--top` below 1.
+      ConfigError: an empty query, or `--top` below 1.
       IndexFileError: the file cannot be used, or is of another model.
     """
     text = _argument(args.text)
@@ -57,18 +57,18 @@ def run(args: argparse.Namespace, load: Callable[[str | Path], TrainedModel]) ->
 
 
 def _argument(text: str) -> str:
-    """An argument as UTF-8, also where the terminal's encoding is another one; broken characters are replaced."""
+    """Decodes an argument as UTF-8 for any terminal encoding; invalid bytes are replaced."""
     mended, broken = repaired(text)
     if not broken:
         return text
     try:
-        return os.fsencode(text).decode("utf-8", "replace")  # bytes that the terminal's encoding does not know
+        return os.fsencode(text).decode("utf-8", "replace")  # bytes that are invalid in the terminal's encoding
     except UnicodeEncodeError:
         return mended
 
 
 def lines(found: list[FoundClip]) -> str:
-    """Answers as a table: rank, cosine, seconds, video."""
+    """Formats results as a table: rank, cosine, seconds, video."""
     spans = [f"{clip.start:.2f}–{clip.end:.2f} s" for clip in found]
     width = max(map(len, spans), default=0)
     return "\n".join(

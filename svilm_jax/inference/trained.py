@@ -19,21 +19,21 @@ from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.parameters import parameters
 from svilm_jax.models.svilm import SVILM
 
-BATCH_SIZE = 16  # clips at once, at most
+BATCH_SIZE = 16  # maximum number of clips per batch
 _DECODERS = 2  # threads that decode ahead of the model
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A trained model with what belongs to it; `svilm_jax.load` makes one.
+    """A trained model with its config and tokenizer, created by `svilm_jax.load`.
 
     Attributes:
       model: the Flax module with its parameters.
-      config: of its training; what it takes is in `config.model`.
+      config: of its training; its inputs are specified by `config.model`.
       tokenizer: of its text tower.
-      step: training steps that it took.
-      grounding_block: the grouping block that points best, as its validation split said, from 1; 0: the last.
-      fresh: starts of the names of parameters that were never trained (of an import of some towers).
+      step: number of training steps.
+      grounding_block: the grouping block selected for pointing on the validation split, from 1; 0: the last.
+      fresh: name prefixes of parameters that were never trained (of an import of some towers).
     """
 
     model: SVILM
@@ -47,31 +47,31 @@ class TrainedModel:
     def encoder(self) -> Encoder:
         """Compiled once for every power of two of clips up to `BATCH_SIZE`."""
         if self.config.task != "video_text":
-            raise ConfigError(f"a model of task {self.config.task!r} has no towers: load the one that it was made from")
+            raise ConfigError(f"a model of task {self.config.task!r} has no towers: load the model of its features")
         return Encoder(self.model, self.config, self.tokenizer, batch_size=BATCH_SIZE, fill=False)
 
     @functools.cached_property
     def fingerprint(self) -> Fingerprint:
-        """What tells this model from every other: of its parameters, its model config and its tokenizer."""
+        """Fingerprint of parameters, model config and tokenizer."""
         return model_fingerprint(parameters(self.model), self.config, self.tokenizer)
 
     @property
     def warning(self) -> str:
-        """A sentence for whoever asks a model that was imported and not trained since; "" else."""
+        """Warning about a model that was imported and not trained since; "" otherwise."""
         if not self.fresh:
             return ""
-        return f"{len(self.fresh)} of its parameters were never trained: what it finds is noise; train it first"
+        return f"{len(self.fresh)} of its parameters are untrained: results are meaningless; train the model first"
 
     def embed_video(self, videos: Sequence[Video] | Video) -> np.ndarray:
-        """Clips in the joint space.
+        """Embeds clips in the joint space.
 
         Args:
           videos: paths of files or their bytes, or arrays uint8 [T, h, w, 3], RGB, of any number of frames and any
-            size; or one of these. As in evaluation, frames are taken in the middle of equal segments, and of each the
-            largest square in the middle.
+            size; or one of these. As in evaluation, frames are taken at the centers of equal segments, and cropped to
+            their largest central square.
 
         Returns:
-          float32 [N, C], L2-normalised: the product with `embed_text` is the cosine.
+          float32 [N, C], L2-normalized: the dot product with `embed_text` is the cosine.
 
         Raises:
           VideoError: a file that cannot be read, by name.
@@ -82,29 +82,28 @@ class TrainedModel:
         return np.stack(rows) if rows else np.zeros((0, self.config.model.embed_dim), np.float32)
 
     def embed_text(self, texts: Sequence[str] | str) -> np.ndarray:
-        """Sentences (or one of them) in the joint space: float32 [N, C], L2-normalised.
+        """Embeds sentences (or a single one) in the joint space: float32 [N, C], L2-normalized.
 
-        Words that the vocabulary lacks and tokens beyond `config.model.text.length` do not count; `review_text` says
-        which those are.
+        Out-of-vocabulary words and tokens beyond `config.model.text.length` have no effect; `review_text` lists them.
         """
         return self.encoder.texts([texts] if isinstance(texts, str) else list(texts))
 
     def review_text(self, text: str, phrase: bool = False) -> TextReview:
-        """What of a text `embed_text` (or of a phrase, `ground`) reads: unknown words, and tokens that are cut."""
+        """Returns the unknown words and truncated tokens of a text for `embed_text` (or of a phrase for `ground`)."""
         lengths = self.config.model.text
         if phrase:
-            # Those of the prompt are known; only the room that it takes matters.
+            # The words of the prompt are known; only its length matters.
             prompt = len(self.tokenizer.pieces(self.config.input.prompts[0].format("")))
             return review_text(self.tokenizer, text, max(2, (lengths.noun_length or lengths.length) - prompt))
         return review_text(self.tokenizer, text, lengths.length)
 
     def ground(self, video: Video, phrase: str, block: int | None = None) -> "GroundedPhrase":
-        """Where a phrase is in a clip.
+        """Locates a phrase in a clip.
 
         Args:
-          video: as of `embed_video`.
-          phrase: such as "a red ball"; it is put into the first prompt of training.
-          block: the grouping block that is read, from 1, 0 for the last; None: `grounding_block`.
+          video: as for `embed_video`.
+          phrase: such as "a red ball"; it is put into the first training prompt.
+          block: the grouping block to read, from 1, 0 for the last; None: `grounding_block`.
 
         Raises:
           VideoError, ValueError: as `embed_video`.
@@ -129,14 +128,14 @@ class TrainedModel:
 
 @dataclasses.dataclass(frozen=True)
 class GroundedPhrase:
-    """A phrase in a clip.
+    """Location of a phrase in a clip.
 
     Attributes:
-      frames: uint8 [T, H, W, 3], what the model saw.
-      heat: float32 [Nt, h, w], larger where the phrase is; comparable over the clip, not between clips.
+      frames: uint8 [T, H, W, 3], the model's input.
+      heat: float32 [Nt, h, w], larger at the phrase; comparable within a clip, not between clips.
       mass: float32 [Nt, h, w] in [0, 1]: the probability that a patch belongs to the group that matches the phrase.
-      similarity: cosine of the phrase and that group; low where the phrase is not there at all.
-      tubelet: frames, rows and columns of pixels that one number of `heat` stands for.
+      similarity: cosine of the phrase and that group; low if the phrase is not in the clip.
+      tubelet: frames, rows and columns of pixels per element of `heat`.
     """
 
     frames: np.ndarray
@@ -146,7 +145,7 @@ class GroundedPhrase:
     tubelet: tuple[int, int, int]
 
     def per_frame(self) -> np.ndarray:
-        """The heat map of every frame, float32 [T, H, W] in [0, 1] over the clip, in steps of a patch."""
+        """Heat map of every frame, float32 [T, H, W] scaled to [0, 1] over the clip, constant within a patch."""
         low, high = float(self.heat.min()), float(self.heat.max())
         scaled = (self.heat - low) / max(high - low, 1e-6)
         for axis, times in enumerate(self.tubelet):

@@ -10,21 +10,21 @@ from svilm_jax.input.video_folders import SUFFIXES, LeftOut, walk_files
 
 __all__ = ["SUFFIXES", "EmbeddingError", "VideoFile", "list_videos"]
 
-_NAMED = 3  # files that an error names
+_NAMED = 3  # number of files named in an error
 
 
 class EmbeddingError(UserError, ValueError):
-    """Videos that cannot be embedded as asked; the message names them and what to do."""
+    """Videos that cannot be embedded as requested; the message names them and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
 class VideoFile:
-    """A file at the time it was listed.
+    """State of a file when it was listed.
 
     Attributes:
       path: absolute; links are not resolved, so that it is the name the user knows.
       size: bytes.
-      mtime_ns: time of change, nanoseconds.
+      mtime_ns: modification time, nanoseconds.
     """
 
     path: str
@@ -33,17 +33,17 @@ class VideoFile:
 
 
 def list_videos(sources: Iterable[Path], left_out: LeftOut | None = None) -> list[VideoFile]:
-    """Every video of the files and folders given, once, in their order; folders recursively and sorted.
+    """Returns every video of the given files and folders, once, in their order; folders recursively and sorted.
 
-    Hidden files are passed over below folders; linked folders are not followed.
+    Hidden files in folders are skipped; linked folders are not followed.
 
     Args:
       sources: files and folders.
-      left_out: receives the files below folders that cannot be used.
+      left_out: receives the unusable files in folders.
 
     Raises:
-      EmbeddingError: nothing there, a folder without a video or that cannot be listed, or a file named by a name that
-        is not UTF-8.
+      EmbeddingError: a missing path, a folder without a video or that cannot be listed, or a file name that is not
+        UTF-8.
     """
     left_out = LeftOut() if left_out is None else left_out
     found: dict[str, VideoFile] = {}

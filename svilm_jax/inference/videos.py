@@ -17,17 +17,17 @@ Video = str | Path | bytes | np.ndarray
 def read_clip(
     video: Video, config: VideoConfig, start: float = -1.0, end: float = -1.0, limits: Limits = DEFAULT_LIMITS
 ) -> np.ndarray:
-    """uint8 [T, H, W, 3] as evaluation sees it: the middles of T equal segments, the largest square in the middle.
+    """Returns uint8 [T, H, W, 3] as in evaluation: the centers of T equal segments, the largest central square.
 
     Args:
       video: see `Video`; an array has any number of frames of any size, evenly spaced in time.
-      config: frames and size of the result.
+      config: number of frames and size of the result.
       start, end: window in seconds of a file, both -1 for all of it.
-      limits: what a file may ask of this machine.
+      limits: resource limits for decoding a file.
 
     Raises:
       VideoError: a file that cannot be read.
-      ValueError: an array of another shape or dtype, or something else altogether.
+      ValueError: an array of another shape or dtype, or another type.
     """
     if isinstance(video, np.ndarray):
         frames = _of_array(video, config.frames)

@@ -166,7 +166,7 @@ def test_every_timed_action_is_an_item_of_its_own_window(config, reader):
     ("split", "message"),
     [
         ("none", "'none': no video with an action label"),
-        ("strange", "'strange': x is 'pink', which is no class here"),
+        ("strange", "'strange': x is 'pink', which is not a class"),
     ],
 )
 def test_labels_that_cannot_be_scored_are_told_before_anything_runs(config, split, message):
@@ -175,7 +175,7 @@ def test_labels_that_cannot_be_scored_are_told_before_anything_runs(config, spli
 
 
 def test_a_split_of_which_nothing_decodes_is_an_error(config, reader):
-    with pytest.raises(EvaluationError, match="'lost': no labelled video that decodes"):
+    with pytest.raises(EvaluationError, match="'lost': no labeled video that can be decoded"):
         run(config, reader, split="lost")
 
 

@@ -119,10 +119,10 @@ def test_the_better_block_on_another_split_is_read(encoder):
     assert (metrics["grounding/block"], metrics["grounding/pointing_game"]) == (2.0, 1.0)
     assert "grounding/block" not in run(two)
     for wrong in ({"block_split": "test"}, {"block_split": "twins_test", "block": 1}):
-        with pytest.raises(ConfigError, match="expected another split than 'test'.* and no block beside it"):
+        with pytest.raises(ConfigError, match="expected a split other than 'test'.* and no block in addition"):
             run(two, **wrong)
 
 
 def test_a_split_without_masks_says_so(encoder):
-    with pytest.raises(EvaluationError, match="masks of at least two objects"):
+    with pytest.raises(EvaluationError, match="masks of two objects or more"):
         run(encoder, split="plain")

@@ -198,5 +198,5 @@ def test_mistakes_are_told_before_anything_runs(config, squares):
 
 
 def test_a_split_of_which_nothing_decodes_is_an_error(config, reader):
-    with pytest.raises(EvaluationError, match="'broken': no labelled video that decodes"):
+    with pytest.raises(EvaluationError, match="'broken': no labeled video that can be decoded"):
         run(config, reader, train=("broken",), test=("test1",))

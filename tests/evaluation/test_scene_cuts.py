@@ -54,5 +54,5 @@ def test_the_threshold_may_not_come_from_the_split_that_is_reported(encoder):
 
 
 def test_videos_without_cuts_say_so(encoder):
-    with pytest.raises(EvaluationError, match="no video with annotated cuts"):
+    with pytest.raises(EvaluationError, match="no decodable video with annotated cuts"):
         run(encoder, split="plain")

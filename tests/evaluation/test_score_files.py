@@ -162,7 +162,7 @@ def test_questions_of_every_published_form(written):
     ("rows", "message"),
     [
         ([], "no questions"),
-        ([{"id": 1, "answer": "a"}, {"id": "1", "answer": "b"}], "row 1: id '1' is there twice"),
+        ([{"id": 1, "answer": "a"}, {"id": "1", "answer": "b"}], "row 1: id '1' occurs twice"),
         ([{"id": 1, "answer": "a"}, {"answer": "b"}], "row 1: no id"),
         ([{"id": 1}], "no 'answer'"),
         ([{"id": 1, "answer": None}], "expected a string, found null"),
@@ -212,7 +212,7 @@ def test_classes_of_a_classifier(written):
     assert list(read_video_classes(written(youtube))) == ["v_345678901"]
     for content, message in [
         ({**cuhk, "results": {"x": [0.1]}}, "'x': 1 scores of 3 classes"),
-        ({**cuhk, "class": ["A", "A", "C"]}, "'A' is there twice"),
+        ({**cuhk, "class": ["A", "A", "C"]}, "'A' occurs twice"),
         ({"x": {"label": "A"}}, "no 'class', only 'label'"),
         ({}, "no videos"),
         ([], "expected an object"),

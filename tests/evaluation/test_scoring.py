@@ -141,7 +141,7 @@ def test_dual_softmax_stands_apart_and_sums_over_each_sides_queries(written, sco
 @pytest.mark.parametrize(
     ("similarity", "truth", "message"),
     [
-        (np.zeros((3, 2)), None, "Give --ground-truth"),
+        (np.zeros((3, 2)), None, "give --ground-truth"),
         (np.full((2, 2), np.nan), None, "NaN"),
         (np.zeros(4), None, "expected numbers [captions, videos]"),
         (np.zeros((0, 0)), None, "expected numbers [captions, videos]"),

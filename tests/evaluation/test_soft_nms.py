@@ -79,8 +79,8 @@ def test_the_only_proposal_stays_and_a_zero_does_not():
 def test_what_has_no_meaning_is_refused():
     for segments, scores, message in [
         (np.zeros((2, 2)), np.zeros(3), r"\[N, 2\]"),
-        (np.array([[1.0, 0.0]]), np.ones(1), "earlier than they start"),
-        (np.array([[0.0, 1.0]]), -np.ones(1), "not negative"),
+        (np.array([[1.0, 0.0]]), np.ones(1), "no end before its start"),
+        (np.array([[0.0, 1.0]]), -np.ones(1), "nonnegative"),
         (np.array([[0.0, 1.0]]), np.array([np.nan]), "finite"),
     ]:
         with pytest.raises(ValueError, match=message):

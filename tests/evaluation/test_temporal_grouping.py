@@ -120,5 +120,5 @@ def input_of(config, split):
 def test_data_that_does_not_fit(encoder):
     with pytest.raises(EvaluationError, match="no two clips to splice"):
         run(encoder, split="test")
-    with pytest.raises(EvaluationError, match="both decode"):
+    with pytest.raises(EvaluationError, match="no pair of decodable clips"):
         run(encoder, split="test", partners="next", limit=2)

@@ -189,7 +189,7 @@ def test_features_of_another_origin_are_not_mixed_in(reader, tmp_path, changes, 
 
 
 def test_a_split_of_which_nothing_decodes_writes_no_index(reader, tmp_path):
-    with pytest.raises(EvaluationError, match="'headless': no video that decodes"):
+    with pytest.raises(EvaluationError, match="'headless': no decodable video"):
         embed(reader, tmp_path, 1.0, 1.0, split="headless")
     assert not (tmp_path / "features.json").exists()
 

@@ -239,7 +239,7 @@ def test_a_model_with_fresh_parameters_is_told(model, started, capsys):
     assert capsys.readouterr().err == ""
     started(dataclasses.replace(model, fresh=("video_tower.group_tokens", "logit_scale")))
     said = capsys.readouterr().err
-    assert said.startswith("m: 2 of its parameters were never trained: what it finds is noise")
+    assert said.startswith("m: 2 of its parameters are untrained: results are meaningless")
     assert said.count("\n") == 1
 
 
