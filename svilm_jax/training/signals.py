@@ -14,8 +14,12 @@ EXIT_INTERRUPTED = 130  # what a shell reports after Ctrl-C
 _SAME_PRESS = 1.0  # seconds: one Ctrl-C reaches a process twice where a wrapper forwards what the terminal sends
 
 
-class Stopped(Exception):
-    """A signal asked the run to end; the message says what is saved. The same command resumes."""
+class Stopped(BaseException):
+    """A signal asked the run to end; the message says what is saved. The same command resumes.
+
+    Like KeyboardInterrupt no `Exception`: a signal may arrive anywhere, and what handles the errors of an evaluator, of
+    a config file or of a checkpoint must not take it for one of them.
+    """
 
 
 def _leave(message: str) -> None:
