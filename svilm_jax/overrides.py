@@ -86,7 +86,7 @@ def _apply(tree: dict[str, Any], override: Override, entries: Mapping[str, Entry
 
 def _apply_to_entry(table: dict[str, Any], name: str, override: Override, schema: EntrySchema) -> None:
     """Sets one option of an entry of an open table."""
-    if len(override.key) != 3:
+    if len(override.key) != 3 or not override.key[1]:
         raise ConfigError(f"{override.name}: expected config.{name}.NAME.OPTION")
     _, entry, option = override.key
     if name == "evaluators" and option == "kind":

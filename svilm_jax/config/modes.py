@@ -4,11 +4,12 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
+from svilm_jax.config.constraints import LARGEST
 from svilm_jax.config.errors import ConfigError, shown
 from svilm_jax.config.schema import Config
 
 # Key: (the key that decides, the values with which it counts, or () for any that is not zero, empty or false).
-_MODES: dict[str, tuple[str, tuple[Any, ...]]] = {
+_MODES: dict[str, tuple[str, tuple[Any, ...] | range]] = {
     "optimizer.momentum": ("optimizer.name", ("sgd", "muon")),
     "optimizer.beta1": ("optimizer.name", ("adamw", "muon")),
     "optimizer.beta2": ("optimizer.name", ("adamw", "muon")),
@@ -23,9 +24,11 @@ _MODES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "input.nouns": ("input.task", ("captions",)),
     "input.text": ("input.task", ("captions",)),
     "train.epochs": ("train.steps", (0,)),
-    "train.accumulation": ("train.microbatches", ()),
+    "train.accumulation": ("train.microbatches", range(2, LARGEST + 1)),
     "init.model": ("init.checkpoint", ()),
     "init.learning_rate_scale": ("init.checkpoint", ()),
+    "mesh.max_replicated_share": ("mesh.preset", ("fsdp", "fsdp_tp", "fsdp_seq")),
+    "model.head.max_classes": ("model.head.kind", ()),
     "model.head.layers": ("model.head.kind", ("question_answering",)),
     "model.localization": ("task", ("localization",)),
 }
@@ -47,5 +50,6 @@ def check_modes(names: Iterable[str], config: Config) -> None:
             value = functools.reduce(getattr, decides.split("."), config)
             if value in values if values else value:
                 continue
-            wanted = " or ".join(repr(v) for v in values) if values else "a value"
+            wanted = " or ".join(repr(v) for v in values) if isinstance(values, tuple) else f"at least {values[0]}"
+            wanted = wanted or "a value"
             raise ConfigError(f"{name} is not used with config.{decides}={shown(value)}: it needs {wanted} there")

@@ -20,6 +20,8 @@ Axes = tuple[str | None, str | None]
 SPLASH_KEYS = 512
 # Likewise on a GPU: below it, XLA's fused softmax is as fast, takes any mask, and compiles without cuDNN's planner [C].
 CUDNN_KEYS = 256
+# Kinds of devices that have an implementation; those that are not here run everywhere.
+_DEVICES = {"cudnn": ("gpu",), "splash": ("tpu",)}
 
 
 def attend(
@@ -39,14 +41,15 @@ def attend(
       mask: bool [B, S], False where a key is padding; every row needs at least one True.
       implementation: `xla` is the reference; `cudnn` needs an NVIDIA GPU and 16-bit inputs; `splash` is JAX's flash
         kernel for TPUs; `rowwise` processes one clip and head at a time and stores no scores for the backward pass,
-        which is the fastest on CPU; `auto` chooses by device.
+        which is the fastest on CPU; `auto` chooses by device, and so does an implementation that
+        this device does not have.
       axes: logical axes of the queries. Where their tokens are sharded, every device gets all keys and values.
 
     Returns:
       [B, N, H, d] in the dtype of the query.
     """
-    if implementation == "auto":
-        implementation = _choose(query, key)
+    if implementation == "auto" or platform() not in _DEVICES.get(implementation, (platform(),)):
+        implementation = _choose(query, key)  # a model that was trained on another kind of device is used on this one
     of_queries, of_keys = (*axes, "heads", None), (axes[0], None, "heads", None)
     mesh = jax.sharding.get_abstract_mesh()
     if implementation == "xla" or mesh.empty or mesh.size == 1:
@@ -58,6 +61,20 @@ def attend(
     specs = (rows, keys, keys, *(layout(m.shape, (axes[0], None), mesh) for m in given))
     local = jax.shard_map(_KERNELS[implementation], in_specs=specs, out_specs=rows, check_vma=False)
     return local(query, key, value, *given)
+
+
+def check_attention(implementation: str, device: str) -> None:
+    """Refuses an implementation that a kind of device (`cpu`, `gpu`, `tpu`) does not have.
+
+    Raises:
+      ConfigError: naming the key.
+    """
+    devices = _DEVICES.get(implementation, (device,))
+    if device not in devices:
+        raise ConfigError(
+            f"config.model.attention={implementation!r}: runs on {' and '.join(devices)} alone, this is a {device}; "
+            "'auto' chooses by device"
+        )
 
 
 def _choose(query: jax.Array, key: jax.Array) -> str:

@@ -33,6 +33,7 @@ from svilm_jax.parallel import (
 )
 from svilm_jax.parallel.arithmetic import product_flops
 from svilm_jax.parallel.hlo import collective_bytes
+from svilm_jax.training.freezing import frozen
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
 from svilm_jax.training.state import Structure, make_structure
 from svilm_jax.training.step import check_step, make_step
@@ -206,6 +207,7 @@ def trace_step(config: Config, vocab_size: int, mesh: Mesh, pad_id: int = 0) -> 
     with jax.set_mesh(mesh), targeting(mesh.devices.flat[0].platform):
         structure = make_structure(config, vocab_size, pad_id, optimizer, mesh)
         shapes, shardings = structure.shapes, structure.shardings
+        frozen(shapes.params, config.init.freeze)  # refuses names that no parameter has
         check_replication(shapes.params, shardings.params, mesh, config.mesh.max_replicated_share)
         step = make_step(config, structure, objectives, optimizer, make_schedule(config.optimizer, steps))
         place = lambda shape, sharding: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)  # noqa: E731

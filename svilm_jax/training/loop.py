@@ -32,7 +32,7 @@ from svilm_jax.parallel import (
     to_global_batch,
 )
 from svilm_jax.training.checkpoints import Checkpoints, check_same_model, check_same_tokenizer, make_meta
-from svilm_jax.training.freezing import update_scales
+from svilm_jax.training.freezing import frozen, update_scales
 from svilm_jax.training.initialization import initial_params
 from svilm_jax.training.inputs import open_input
 from svilm_jax.training.loss import Metrics
@@ -107,6 +107,7 @@ def train(
     with jax.set_mesh(mesh), Watchdog(settings.watchdog_minutes) as watchdog:
         structure = make_structure(config, tokenizer.vocab_size, tokenizer.pad_id, optimizer, mesh)
         shapes, shardings = structure.shapes.params, structure.shardings.params
+        frozen(shapes, config.init.freeze)  # refuses names that no parameter has
         replicated = check_replication(shapes, shardings, mesh, config.mesh.max_replicated_share)
         log.info("sharding of the parameters on %s:\n%s", dict(mesh.shape), sharding_table(shapes, shardings))
         log.info("%d parameters, %.1f %% of them replicated", count(shapes), 100 * replicated)

@@ -14,8 +14,12 @@ EXIT_INTERRUPTED = 130  # exit status of a shell after Ctrl-C
 _SAME_PRESS = 1.0  # seconds: one Ctrl-C reaches a process twice if a wrapper forwards the terminal's signal
 
 
-class Stopped(Exception):
-    """A signal asked the run to end; the message says what is saved. The same command resumes."""
+class Stopped(BaseException):
+    """A signal asked the run to end; the message says what is saved. The same command resumes.
+
+    Like KeyboardInterrupt no `Exception`: a signal may arrive anywhere, and what handles the errors of an evaluator, of
+    a config file or of a checkpoint must not take it for one of them.
+    """
 
 
 def _leave(message: str) -> None:

@@ -9,6 +9,7 @@ import optax
 from jax.sharding import Mesh
 
 from svilm_jax.config import Config, ConfigError
+from svilm_jax.models.attention import check_attention
 from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.objectives import Objective
 from svilm_jax.parallel import data_parallelism
@@ -31,6 +32,7 @@ def check_step(config: Config, objectives: Mapping[str, Objective], mesh: Mesh) 
     Raises:
       ConfigError: naming the key.
     """
+    check_attention(config.model.attention, mesh.devices.flat[0].platform)
     size, pieces = config.train.batch_size, data_parallelism(mesh)
     if size % pieces:
         raise ConfigError(f"config.train.batch_size={size}: expected a multiple of the {pieces} devices that shard it")

@@ -11,7 +11,7 @@ import pytest
 from experiments.accelerator import __main__ as runner
 from experiments.accelerator import kernels
 from experiments.accelerator.correctness import error
-from experiments.accelerator.miniature import miniature
+from experiments.accelerator.miniature import CONFIGS, miniature
 from experiments.accelerator.part import Part
 from experiments.accelerator.table import format_markdown, keep, load, rows
 from experiments.benchmarks.compiled_step import random_batch

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from svilm_jax.models.attention import _choose, attend
+from svilm_jax.config import ConfigError
+from svilm_jax.models.attention import _choose, attend, check_attention
 from svilm_jax.models.splash import block, splash
 from svilm_jax.parallel import targeting
 
@@ -89,7 +90,8 @@ def test_cudnn_takes_every_length_and_mask(queries, keys, masked):
     shapes = [jax.ShapeDtypeStruct((2, n, 12, 64), jnp.bfloat16) for n in (queries, keys, keys)]
     mask = jnp.ones((2, keys), bool) if masked else None
     loss = lambda *a: attend(*a, mask=mask, implementation="cudnn").astype(jnp.float32).sum()  # noqa: E731
-    text = jax.jit(jax.grad(loss, (0, 1, 2))).trace(*shapes).lower(lowering_platforms=("cuda",)).as_text()
+    with targeting("gpu"):
+        text = jax.jit(jax.grad(loss, (0, 1, 2))).trace(*shapes).lower(lowering_platforms=("cuda",)).as_text()
     assert "__cudnn$fmha" in text
     assert "Backward" in text
 
@@ -110,3 +112,15 @@ def test_auto_chooses_by_device_and_length(device, queries, keys, dtype, expecte
     query, key = (jax.ShapeDtypeStruct((2, n, 12, 64), dtype) for n in (queries, keys))
     with targeting(device):
         assert _choose(query, key) == expected
+
+
+@pytest.mark.parametrize("implementation", ["cudnn", "splash"])
+def test_a_kernel_that_this_device_lacks_is_refused_in_training_and_replaced_in_use(implementation):
+    x = jnp.ones((1, 3, 2, 8))
+    with targeting("cpu"):
+        np.testing.assert_array_equal(attend(x, x, x, implementation=implementation), attend(x, x, x))
+    with pytest.raises(
+        ConfigError, match=rf"config\.model\.attention='{implementation}': runs on .* alone, this is a cpu"
+    ):
+        check_attention(implementation, "cpu")
+    check_attention("rowwise", "tpu")
