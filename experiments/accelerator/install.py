@@ -3,12 +3,13 @@
     python experiments/accelerator/install.py experiments/accelerator/carried/full /tmp/site
     export PYTHONPATH=/tmp/site
 
-Wheels of packages that the machine already has, in a version that `requirements/base.in` admits, are skipped: the
+Wheels of packages that the machine already has, in a version that `requirements/base.in` and `build.in` admit, are skipped: the
 machine's CUDA packages stay unchanged.
 """
 
 import argparse
 import importlib.metadata
+import os
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,8 @@ def _present(wheel: Path) -> bool:
         version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return False
-    for line in (ROOT / "requirements" / "base.in").read_text().splitlines():
+    files = [ROOT / "requirements" / name for name in ("base.in", "build.in")]
+    for line in "\n".join(file.read_text() for file in files).splitlines():
         text = line.split("#")[0].strip()
         if text and canonicalize_name(Requirement(text).name) == name:
             return Requirement(text).specifier.contains(version, prereleases=True)
@@ -59,7 +61,8 @@ def _pip(target: Path, *arguments: str) -> None:
     if arguments:
         options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--upgrade"]
         command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), *arguments]
-        subprocess.run(command, check=True)
+        path = os.pathsep.join(filter(None, (str(target), os.environ.get("PYTHONPATH"))))  # of a newer setuptools
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 DATASET=${1:-runs/data/moving_shapes}
 PYTHON=${PYTHON:-python3}
 OUT=experiments/accelerator/carried
-STEP="absl-py ml-collections optax flax"
+STEP="absl-py ml-collections optax flax setuptools wheel"
 FULL="$STEP orbax-checkpoint grain array-record tensorflow-datasets av tensorboardx ijson etils immutabledict
   importlib-resources promise simple-parsing tensorflow-metadata toml dm-tree docstring-parser googleapis-common-protos
   portpicker attrs six flatbuffers"
