@@ -3,7 +3,8 @@
     python experiments/accelerator/install.py experiments/accelerator/carried/full /tmp/site
     export PYTHONPATH=/tmp/site
 
-Wheels of packages that the machine already has, in a version that `requirements/base.in` and `build.in` admit, are skipped: the
+Wheels of packages that the machine already has, in a version that `requirements/base.in` and `build.in` admit, are
+skipped: the
 machine's CUDA packages stay unchanged.
 """
 
