@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, load: Callable[[str | Path], TrainedModel]) ->
     index, model, path = open_index(args.index, args.model, load)
     review = model.review_text(text)
     if broken := text.count(REPLACEMENT) - args.text.count(REPLACEMENT):
-        print(f"svilm search: {broken} broken characters were left out", file=sys.stderr)
+        print(f"svilm search: broken characters left out: {broken}", file=sys.stderr)
     for note in review.notes:
         print(f"svilm search: {note}", file=sys.stderr)
     found = index.search(model.embed_text(text)[0], args.top)

@@ -9,7 +9,7 @@ import av.error
 import numpy as np
 
 from svilm_jax.input import stream_facts
-from svilm_jax.input.file_structure import UNKNOWN, Structure
+from svilm_jax.input.file_structure import Structure
 from svilm_jax.input.packets import Packets
 from svilm_jax.input.video_info import DEFAULT_LIMITS, SAME_TIME, Frames, Limits, VideoError, VideoInfo
 
@@ -51,9 +51,7 @@ class VideoReader:
       decoded: number of frames decoded so far.
     """
 
-    def __init__(
-        self, container: Any, name: str, limits: Limits, reopen: Callable[[], Any], structure: Structure = UNKNOWN
-    ):
+    def __init__(self, container: Any, name: str, limits: Limits, reopen: Callable[[], Any], structure: Structure):
         self.container, self.name, self.limits, self._structure = container, name, limits, structure
         if _INDIRECT_FORMATS & set(container.format.name.split(",")):
             raise VideoError(f"is a playlist ({container.format.name}), not a video", name)
@@ -70,10 +68,9 @@ class VideoReader:
         self._needed: set[int] | None = None  # stamps of the frames that are wanted; None: all of them are
         self._left_out: set[int] = set()  # stamps of what was not decoded, since nothing needs it
         self._frames = self._stream_frames()
-        first = next(self._frames, None)
-        if first is None:
+        self.first: Any = next(self._frames, None)
+        if self.first is None:
             raise VideoError(self._nothing_decodes(), name)
-        self.first: Any = first
         self._read_table()
 
     def _read_table(self) -> None:
