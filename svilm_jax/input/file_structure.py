@@ -122,7 +122,8 @@ def _mp4_fault(file: IO[bytes], size: int) -> str:
             return "truncated: the file ends inside its index (the moov box)"
         if kinds.count(b"moov") > 1 and (kinds.count(b"ftyp") > 1 or kinds.count(b"mdat") > 1):
             return SEVERAL
-    if b"moov" not in kinds and place >= size:
+    # Pictures (AVIF, HEIF) have a box of metadata instead.
+    if not {b"moov", b"meta"} & set(kinds) and place >= size:
         return "truncated, or never finished: its index (the moov box) is missing"
     return ""
 

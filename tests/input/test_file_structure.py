@@ -80,6 +80,12 @@ def test_flv_that_ends_between_two_tags_is_compared_with_its_stated_size():
     assert structure(short.replace(b"filesize", b"fileless")).cut is False
 
 
+def test_a_picture_in_boxes_needs_no_index():
+    boxes = b"\0\0\0\x0cftypavif" + b"\0\0\0\x0cmeta\0\0\0\0" + b"\0\0\0\x0cmdat\0\0\0\0"
+    assert not structure(boxes).fault
+    assert "missing" in structure(boxes.replace(b"meta", b"free")).fault
+
+
 def test_a_streamed_file_states_no_length():
     video = encode(numbered_frames(5), container="matroska", flags={"live": "1"})
     assert structure(video[: len(video) // 2]).cut is None
