@@ -77,8 +77,16 @@ def _csv(path: Path) -> Iterator[Row]:
         try:
             yield from _csv_rows(reader, path, delimiter)
         except csv.Error as error:
-            told = "is a double quote not closed?" if "field limit" in str(error) else error
-            raise PreparationError(f"{path}: line {reader.line_num}: expected CSV ({told})") from error
+            raise PreparationError(f"{path}: line {reader.line_num}: expected CSV ({_csv_reason(error)})") from error
+
+
+def _csv_reason(error: csv.Error) -> str:
+    reason = str(error)
+    if "field limit" in reason:
+        return f"a field of more than {csv.field_size_limit():,} characters: is a double quote not closed?"
+    if "new-line character" in reason:
+        return "a carriage return inside a line: save the file with lines that end in a line feed"
+    return reason
 
 
 def _csv_rows(reader: Any, path: Path, delimiter: str) -> Iterator[Row]:

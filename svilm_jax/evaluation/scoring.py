@@ -180,7 +180,7 @@ def score_localization(args: argparse.Namespace) -> dict[str, Any]:
     if predicted and not predicted & videos:
         raise ScoreError(
             f"{args.predictions}: none of its {len(predicted)} videos is in subset {args.subset!r} of "
-            f"{args.ground_truth}; the first is {predictions.videos[0]!r}, there it is {truth.videos[0]!r}"
+            f"{args.ground_truth}; the first is {str(predictions.videos[0])!r}, there it is {str(truth.videos[0])!r}"
         )
     result = detection_average_precision(truth, predictions)
     by_threshold = zip(result.thresholds, result.mean_average_precision, strict=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from svilm_jax.config import ConfigError
 from svilm_jax.inference.index import FoundClip, open_index
 from svilm_jax.inference.trained import TrainedModel
-from svilm_jax.input.text_repair import repaired
+from svilm_jax.input.text_repair import REPLACEMENT, repaired
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +45,8 @@ def run(args: argparse.Namespace, load: Callable[[str | Path], TrainedModel]) ->
         raise ConfigError(f"--top={args.top}: expected at least 1")
     index, model, path = open_index(args.index, args.model, load)
     review = model.review_text(text)
+    if broken := text.count(REPLACEMENT) - args.text.count(REPLACEMENT):
+        print(f"svilm search: broken characters left out: {broken}", file=sys.stderr)
     for note in review.notes:
         print(f"svilm search: {note}", file=sys.stderr)
     found = index.search(model.embed_text(text)[0], args.top)

@@ -20,7 +20,8 @@ import numpy as np
 
 from svilm_jax.input import rendering
 from svilm_jax.input.augmentation import Geometry
-from svilm_jax.input.file_signatures import SIGNATURE_BYTES, describe_placeholder, ends_early
+from svilm_jax.input.file_signatures import SIGNATURE_BYTES, describe_placeholder
+from svilm_jax.input.file_structure import Structure, examine
 from svilm_jax.input.video_info import DEFAULT_LIMITS, Frames, Limits, VideoError, VideoInfo
 from svilm_jax.input.video_reader import VideoReader
 
@@ -142,6 +143,9 @@ def opened(source: Source, name: str = "", limits: Limits = DEFAULT_LIMITS) -> I
         raise VideoError(f"{size} bytes exceed the limit of {limits.max_bytes}", name)
     if placeholder := describe_placeholder(head):
         raise VideoError(f"cannot be read: the file is {placeholder}, not a video", name)
+    structure = _structure(source, name, size)
+    if structure.fault:
+        raise VideoError(structure.fault, name)
     containers = contextlib.ExitStack()
 
     def reopen() -> Any:
@@ -153,7 +157,7 @@ def opened(source: Source, name: str = "", limits: Limits = DEFAULT_LIMITS) -> I
 
     try:
         with containers:
-            reader = VideoReader(reopen(), name, limits, reopen, ends_early(head, size))
+            reader = VideoReader(reopen(), name, limits, reopen, structure)
             with contextlib.closing(reader):
                 yield reader
     except av.error.FFmpegError as error:
@@ -167,5 +171,15 @@ def _head(path: Path, name: str) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(SIGNATURE_BYTES)
+    except OSError as error:
+        raise VideoError(f"cannot be read ({error.strerror})", name) from error
+
+
+def _structure(source: Source, name: str, size: int) -> Structure:
+    try:
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            return examine(io.BytesIO(source), size)
+        with Path(source).open("rb") as file:
+            return examine(file, size)
     except OSError as error:
         raise VideoError(f"cannot be read ({error.strerror})", name) from error

@@ -46,7 +46,6 @@ _HTML = re.compile(
 )
 _XML = re.compile(r"<\?xml|<[A-Za-z][\w:.-]*[\s>/]|<!DOCTYPE\b", re.I)
 _JSON = re.compile(r"\{\s*(?:\"|\}|$)|\[\s*(?:[\[{\]\"\d-]|true|false|null|$)")
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # IDs of Matroska elements
 _SHOWN = 40  # characters of an unknown text
 
 
@@ -72,34 +71,6 @@ def describe_placeholder(first_bytes: bytes) -> str | None:
         return "a file of zero bytes, as an interrupted download leaves it"
     text = _text(head)
     return None if text is None else _describe_text(text)
-
-
-def ends_early(first_bytes: bytes, size: int) -> bool | None:
-    """Whether a file of `size` bytes is shorter than its first bytes state; None where they state no length.
-
-    Matroska and WebM state the size of their segment, AVI that of its first RIFF chunk. Files that were streamed leave
-    them open.
-    """
-    if first_bytes[:4] == _EBML:
-        length, place = _ebml_size(first_bytes, 4)
-        place += length or 0
-        if length is None or first_bytes[place : place + 4] != _SEGMENT:
-            return None
-        length, place = _ebml_size(first_bytes, place + 4)
-        return None if length is None else place + length > size
-    if first_bytes[:4] == b"RIFF" and first_bytes[8:12] == b"AVI ":
-        length = int.from_bytes(first_bytes[4:8], "little")
-        return 8 + length > size if 0 < length < 0xFFFFFFFF else None
-    return None
-
-
-def _ebml_size(data: bytes, place: int) -> tuple[int | None, int]:
-    """(size of an EBML element, place after it); None for one that is left open."""
-    if place >= len(data) or not data[place]:
-        return None, place
-    width = 9 - data[place].bit_length()
-    value = int.from_bytes(data[place : place + width], "big") & ((1 << 7 * width) - 1)
-    return (None if value == (1 << 7 * width) - 1 else value), place + width
 
 
 def _describe_text(text: str) -> str | None:

@@ -22,6 +22,10 @@ _KEPT_BYTES = 64 << 20
 # Seconds by which decoding times run backwards, or ahead in containers whose time stamps may jump, where they start
 # anew. The second is FFmpeg's own threshold (dts_delta_threshold).
 _JUMP_BACK, _JUMP_AHEAD = 1.0, 10.0
+# Containers that may hold times of decoding alone.
+_UNORDERED = frozenset({"avi", "asf", "mxf"})
+# Containers with time stamps; of a file of few packets FFmpeg may give no start time all the same.
+_TIMED = frozenset({"matroska", "mp4", "flv", "asf", "avi", "mxf", "ivf", "nut", "ogg"})
 _BROADCAST = frozenset({"mpegts", "mpeg"})
 
 
@@ -154,12 +158,13 @@ class Packets(Iterator[Any]):
         # MP4 states the time from one packet to the next in order of decoding: the last of these belongs to the picture
         # that is shown last. Other containers state how long the packet's own picture stays.
         stays = duration if reordered and "mp4" in self._container.format.name else latest[1]
-        # AVI has stamps of decoding only: with B-frames they are not those of the pictures.
-        own = reordered or self._container.format.name != "avi" or not self._stream.codec_context.has_b_frames
+        # AVI has stamps of decoding only, and so may ASF and MXF: with B-frames they are not those of the pictures.
+        own = reordered or self._container.format.name not in _UNORDERED or not self._stream.codec_context.has_b_frames
         seekable = (
             own and complete and bool(keys) and timeline.continues and not (timeline.jumps and self._kept is None)
         )
-        if self._stream.start_time is None:  # stamps that FFmpeg invents for elementary streams
+        timed = _TIMED & set(self._container.format.name.split(","))
+        if self._stream.start_time is None and not timed:  # stamps that FFmpeg invents for elementary streams
             ascending, seekable = [], False
         end = latest[0] + (stays or _typical_gap(ascending) or self._frame_ticks())
         return Table(ascending, keys, end, pictures, reordered, own, seekable)
@@ -169,11 +174,10 @@ class Packets(Iterator[Any]):
         return max(1, round(1 / (rate * self._stream.time_base)))
 
     def reached(self) -> float:
-        """Seconds at which the last packet of any stream of the file ends; the position is lost."""
-        reached, self.moved = 0.0, True
+        """Seconds at which the last packet of any stream of the file ends."""
+        reached = 0.0
         with contextlib.suppress(av.error.FFmpegError):  # what comes before the damage counts
-            self._container.seek(self._container.start_time or 0)
-            for packet in self._container.demux():
+            for packet in self._reopen().demux():  # not every container can seek back to its start
                 stamp = packet.dts if packet.pts is None else packet.pts
                 if stamp is not None:
                     reached = max(reached, float((stamp + (packet.duration or 0)) * packet.time_base))

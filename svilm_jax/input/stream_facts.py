@@ -11,6 +11,7 @@ from typing import Any
 
 from av.sidedata.sidedata import Type
 
+from svilm_jax.input.file_structure import UNKNOWN, Structure
 from svilm_jax.input.packets import Table
 from svilm_jax.input.video_info import VideoError, VideoInfo
 
@@ -34,7 +35,7 @@ def gather(
     table: Table,
     stamps: list[int],
     reached: Callable[[], float],
-    cut: bool | None,
+    structure: Structure,
 ) -> VideoInfo:
     """The facts of a stream.
 
@@ -43,7 +44,7 @@ def gather(
       frame: the first frame that decodes.
       table: of the packets.
       stamps: those of the table from the first frame on.
-      reached, cut: see `missing_seconds`.
+      reached, structure: see `missing_seconds`.
     """
     missing = 0.0
     if stamps:
@@ -53,7 +54,7 @@ def gather(
         mean, peak = frame_rates(stamps, base)
         if not mean:
             mean = peak = float(stream.average_rate or stream.guessed_rate or 0)
-        missing = missing_seconds(container, stream, table, origin, reached, cut)
+        missing = missing_seconds(container, stream, table, origin, reached, structure)
     else:
         pictures = max(table.pictures, 1)
         mean = peak = elementary_rate(container, stream)
@@ -157,7 +158,12 @@ def frame_rates(stamps: list[int], time_base: float) -> tuple[float, float]:
 
 
 def missing_seconds(
-    container: Any, stream: Any, table: Table, origin: int, reached: Callable[[], float], cut: bool | None = None
+    container: Any,
+    stream: Any,
+    table: Table,
+    origin: int,
+    reached: Callable[[], float],
+    structure: Structure = UNKNOWN,
 ) -> float:
     """Seconds that the container states beyond the end of the packets; 0 unless the file was cut short.
 
@@ -165,25 +171,28 @@ def missing_seconds(
       table: of the packets of `stream`, with stamps.
       origin: stamp of the first picture.
       reached: finds out at how many seconds the last packet of any stream ends, which takes a pass over the file.
-      cut: whether the file is shorter than it states, in bytes; None: not known.
+      structure: of the file, by its bytes.
     """
     stated = _stated_end(container, stream, origin)
     base = float(stream.time_base)
+    if structure.cut and structure.seconds:
+        stated = max(stated, structure.seconds)
     ends, length = table.end * base, stated - origin * base
     frame = (ends - origin * base) / max(table.pictures, 1)
-    if stated - ends <= max(2 * frame, 1e-3):
+    # Headers overstate a little. What is known to be cut may lack a single frame.
+    tolerance = max((0.5 if structure.cut else 2) * frame, 1e-3)
+    if structure.cut is False or stated - ends <= tolerance:
         return 0.0
     entries = stream.index_entries
     if "mp4" in container.format.name and len(entries):
         # The index is complete: a file that holds its last sample is whole, whatever the header says.
         return stated - ends if entries[-1].pos + entries[-1].size > container.size else 0.0
-    if cut is not None:
-        return stated - ends if cut else 0.0
-    shortfall = max(_MISSING_SHARE * length, _MISSING_FRAMES * frame)
-    if stated - ends <= shortfall:
+    if structure.cut is None:
+        tolerance = max(_MISSING_SHARE * length, _MISSING_FRAMES * frame)
+    if stated - ends <= tolerance:
         return 0.0
     # The stated length counts all streams, and sound may be longer.
-    if len(container.streams) > 1 and not stream.duration and stated - reached() <= shortfall:
+    if len(container.streams) > 1 and not stream.duration and stated - reached() <= tolerance:
         return 0.0
     return stated - ends
 

@@ -53,7 +53,7 @@ class VideoInfo:
       mirrored: whether stored frames are mirrored left to right before they are turned.
       peak_fps: frames per second where they follow each other fastest, equal to `fps` for a constant rate; 0: unknown.
       missing: seconds of `duration` that the container states and no packet reaches: the file was cut short. 0 for a
-        whole file, and for containers that state no length (MPEG-TS, MPEG-PS, Ogg, elementary streams).
+        whole file, and for containers that state no length (MPEG-TS, MPEG-PS, Ogg, GIF, elementary streams).
     """
 
     duration: float

@@ -9,6 +9,7 @@ import av.error
 import numpy as np
 
 from svilm_jax.input import stream_facts
+from svilm_jax.input.file_structure import Structure
 from svilm_jax.input.packets import Packets
 from svilm_jax.input.video_info import DEFAULT_LIMITS, SAME_TIME, Frames, Limits, VideoError, VideoInfo
 
@@ -41,7 +42,7 @@ class VideoReader:
       name: of the video, for error messages.
       limits: what the file may ask of this machine.
       reopen: opens the same file once more.
-      cut: whether the file is shorter than it states, in bytes; None: not known.
+      structure: of the file, by its bytes.
 
     Attributes:
       stream: the stream that is read.
@@ -50,8 +51,8 @@ class VideoReader:
       decoded: number of frames decoded so far.
     """
 
-    def __init__(self, container: Any, name: str, limits: Limits, reopen: Callable[[], Any], cut: bool | None = None):
-        self.container, self.name, self.limits, self._cut = container, name, limits, cut
+    def __init__(self, container: Any, name: str, limits: Limits, reopen: Callable[[], Any], structure: Structure):
+        self.container, self.name, self.limits, self._structure = container, name, limits, structure
         if _INDIRECT_FORMATS & set(container.format.name.split(",")):
             raise VideoError(f"is a playlist ({container.format.name}), not a video", name)
         self.stream = stream_facts.choose_stream(container, name)
@@ -67,10 +68,9 @@ class VideoReader:
         self._needed: set[int] | None = None  # stamps of the frames that are wanted; None: all of them are
         self._left_out: set[int] = set()  # stamps of what was not decoded, since nothing needs it
         self._frames = self._stream_frames()
-        first = next(self._frames, None)
-        if first is None:
+        self.first: Any = next(self._frames, None)
+        if self.first is None:
             raise VideoError(self._nothing_decodes(), name)
-        self.first: Any = first
         self._read_table()
 
     def _read_table(self) -> None:
@@ -86,7 +86,7 @@ class VideoReader:
         self._origin = self.first.pts if self.first.pts is not None else (self._stamps or [0])[0]
         self._rate = stream_facts.elementary_rate(self.container, self.stream)  # of a stream without stamps
         self._info = stream_facts.gather(
-            self.container, self.stream, self.first, self._table, self._stamps, self._packets.reached, self._cut
+            self.container, self.stream, self.first, self._table, self._stamps, self._packets.reached, self._structure
         )
         if self._packets.moved:
             self._rewind()
@@ -240,7 +240,7 @@ class VideoReader:
         """(seconds, frame) of frames that follow each other."""
         last = 0.0
         for index, frame in enumerate(frames):
-            if not self._table.own and index < len(self._stamps):
+            if (not self._table.own or frame.pts is None) and index < len(self._stamps):
                 time = (self._stamps[index] - self._stamps[0]) * self._base
             elif frame.pts is None or not self._stamps:
                 time = index / self._rate

@@ -231,7 +231,9 @@ def test_localization_by_hand(written, scored, refused, tmp_path):
     blocked = written(["b"], "blocked.json")
     arguments = ["localization", "--ground-truth", truth, "--predictions", tmp_path / "s.json.gz"]
     assert scored(*arguments, "--blocked", blocked)["average_mAP"] == pytest.approx(50.0)
-    assert "none of its 2 videos is in subset 'training'" in refused(*arguments, "--subset", "training")
+    told = refused(*arguments, "--subset", "training")
+    assert "none of its 2 videos is in subset 'training'" in told
+    assert "the first is 'a'" in told
     assert "it has validation, training" in refused(*arguments, "--subset", "val")
 
 

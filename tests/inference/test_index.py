@@ -191,6 +191,7 @@ def test_the_command_prints_ranks(tmp_path, model, origin, capsys):
     answer, told = capsys.readouterr()
     assert json.loads(answer)["unknown_words"] == ["xyzzy"]
     assert told.splitlines() == [
+        "svilm search: broken characters left out: 1",
         "svilm search: not in the model's vocabulary: 'xyzzy'",
         "svilm search: the text has 47 word pieces, of which the model reads the first 26",
     ]

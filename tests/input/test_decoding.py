@@ -116,7 +116,7 @@ def test_file_by_path(tmp_path):
         (b"", "empty"),
         (b"not a video at all" * 50, "cannot be read"),
         (encode_sound(), "no video stream, only audio"),
-        (encode(numbered_frames(8))[:600], "cannot be read|no frame"),
+        (encode(numbered_frames(8))[:600], "cannot be read|no frame|truncated"),
     ],
 )
 def test_unusable_files_are_named_with_their_reason(content, reason):

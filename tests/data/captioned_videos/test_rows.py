@@ -73,6 +73,11 @@ BAD = {
     "twice.csv": ("video,video,caption\na,a,b\n", r"line 1: column 'video' stands twice"),
     "empty.csv": ("", r"line 1: expected a header"),
     "too many.csv": ("video,caption\na,one, two\n", r"line 2: 3 fields, but the header has 2.*double quotes"),
+    "old Mac.csv": ("video,caption\ra,b\rc,d\r", r"line 1: .*a carriage return inside a line"),
+    "very long.csv": (
+        'video,caption\na,"' + "b " * 99_999 + '"\n',
+        r"line 2: .*a field of more than 131,072 characters",
+    ),
     "open quote.csv": ('video,caption\na,b\nc,"d\n', r"line 3: expected CSV"),
     "after a long field.csv": ('video,caption\na,"b\nb"\nc\n', r"line 4: 1 fields"),
     "no video.csv": ("video,caption\n,b\n", r"line 2, field 'video': ''"),
