@@ -78,5 +78,5 @@ def _permutation(count: int, seed: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4096)
 def _seed(seed: int, use: int, epoch: int, block: int) -> int:
-    """Returns 32 bits that differ for all arguments; with a sum of the arguments, seeds 1, 2, ... would share epochs."""
+    """Returns 32 bits that differ for all arguments; with their sum, seeds 1, 2, ... would share epochs."""
     return int(np.random.SeedSequence((seed, use, epoch, block)).generate_state(1)[0])
