@@ -33,8 +33,8 @@ def test_what_is_understood_needs_no_note(tokenizer):
         (
             " ".join(f"qx{letter}" for letter in "abcdefg"),
             [
-                "no word is in the model's vocabulary ('qxa', 'qxb', 'qxc', 'qxd', 'qxe' and 2 more): the answer means "
-                "nothing"
+                "no word is in the model's vocabulary ('qxa', 'qxb', 'qxc', 'qxd', 'qxe' and 2 more): results are "
+                "meaningless"
             ],
         ),
     ],
