@@ -8,7 +8,7 @@ say what the file is.
 import codecs
 import re
 
-# So many bytes of a file are enough for `describe_placeholder`.
+# This many bytes of a file are enough for `describe_placeholder`.
 SIGNATURE_BYTES = 1024
 
 _BINARY = (
@@ -38,7 +38,7 @@ _BINARY = (
     (b"AES\x03", "an encrypted file (AES Crypt)"),
     (b"LUKS\xba\xbe", "an encrypted file (LUKS)"),
 )
-# Media that begin with readable text: raw video with a text header, and playlists, which have an error of their own.
+# Media that start with readable text: raw video with a text header, and playlists, which have an error of their own.
 _MEDIA_TEXT = ("YUV4MPEG2", "#EXTM3U", "ffconcat", "v=0", "[playlist]", "<MPD", "<smil", "<AssetMap")
 _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _HTML = re.compile(
@@ -51,14 +51,14 @@ _SHOWN = 40  # characters of an unknown text
 
 
 def describe_placeholder(first_bytes: bytes) -> str | None:
-    """What a file is that is neither a video nor a file of weights, as a noun phrase such as "an HTML page".
+    """Describes a file that is neither a video nor a weight file, as a noun phrase such as "an HTML page".
 
     Args:
       first_bytes: of the file; `SIGNATURE_BYTES` of them are enough.
 
     Returns:
-      The description, fit for "expected a video, found ..."; None where the bytes tell nothing, which includes every
-      format of videos and weights. Nothing is said of an empty file.
+      The description, for "expected a video, found ..."; None if the bytes are inconclusive, which includes every
+      format of videos and weights, and an empty file.
     """
     head = first_bytes[:SIGNATURE_BYTES]
     if not head:
@@ -75,10 +75,9 @@ def describe_placeholder(first_bytes: bytes) -> str | None:
 
 
 def ends_early(first_bytes: bytes, size: int) -> bool | None:
-    """Whether a file of `size` bytes is shorter than its first bytes state; None where they state no length.
+    """Returns whether a file of `size` bytes is shorter than its first bytes state; None if they state no length.
 
-    Matroska and WebM state the size of their segment, AVI that of its first RIFF chunk. Files that were streamed leave
-    them open.
+    Matroska and WebM state the size of their segment, AVI that of its first RIFF chunk. Streamed files leave them open.
     """
     if first_bytes[:4] == _EBML:
         length, place = _ebml_size(first_bytes, 4)
@@ -94,7 +93,7 @@ def ends_early(first_bytes: bytes, size: int) -> bool | None:
 
 
 def _ebml_size(data: bytes, place: int) -> tuple[int | None, int]:
-    """(size of an EBML element, place after it); None for one that is left open."""
+    """Returns (size of an EBML element, position after it); None for an open one."""
     if place >= len(data) or not data[place]:
         return None, place
     width = 9 - data[place].bit_length()
@@ -123,7 +122,7 @@ def _describe_text(text: str) -> str | None:
 
 
 def _text(head: bytes) -> str | None:
-    """The bytes as text, which may end inside a character; None where they are none."""
+    """Decodes the bytes, which may end inside a character, as text; None if they are not text."""
     encoding = "utf-8"
     for mark, name in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
