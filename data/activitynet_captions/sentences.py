@@ -30,10 +30,10 @@ Described = dict[str, tuple[float, list[Caption]]]
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Reads the files that are there.
+    """Reads the files that exist.
 
     Raises:
-      PreparationError: none is there, or an entry that does not fit.
+      PreparationError: there is none, or an invalid entry.
     """
     found, notes = split_files(files, FILES, "sentences")
     odd = Oddities()

@@ -35,7 +35,7 @@ class Row:
 
 
 def read_rows(path: Path, repairs: Repairs | None = None) -> Iterator[Row]:
-    """Yields the rows of an annotation file, whose format is given by the ending of its name; gzipped files are supported.
+    """Yields the rows of an annotation file, in the format of its file ending; gzipped files are supported.
 
     Args:
       repairs: counts repaired JSON strings that were not valid Unicode.

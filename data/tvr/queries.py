@@ -36,10 +36,10 @@ TYPES = {"v": "video alone", "t": "subtitles alone", "vt": "video and subtitles"
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Reads the files that are there.
+    """Reads the files that exist.
 
     Raises:
-      PreparationError: none is there, none of them names a clip, or a line that does not fit.
+      PreparationError: there is none, none of them names a clip, or an invalid line.
     """
     found, notes = split_files(files, FILES, "queries")
     odd = Oddities()
@@ -91,7 +91,7 @@ def _count_queries(file: OfficialFile) -> int:
 
 
 def _check_lengths(file: OfficialFile | None, splits: dict[str, list[Wanted]], odd: Oddities) -> None:
-    """Counts clips that the official list of clips does not have, and those of it that no query is about."""
+    """Counts clips that are missing from the official list of clips, and those of it without a query."""
     if file is None:
         return
     lists = file.json()

@@ -30,10 +30,10 @@ ANSWERS = {0: "false", 1: "true"}
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Reads the files that are there.
+    """Reads the files that exist.
 
     Raises:
-      PreparationError: none is there, or a statement that does not fit.
+      PreparationError: there is none, or an invalid statement.
     """
     found, notes = split_files(files, FILES, "statements")
     odd = Oddities()
