@@ -107,7 +107,7 @@ def _facts(form: Form, release: str, classes: int) -> tuple[dict[str, Fact], dic
 
 DATASET = Official(
     name="activitynet",
-    help="ActivityNet-1.3 and 1.2: untrimmed videos with labelled segments; splits train, validation, test",
+    help="ActivityNet-1.3 and 1.2: untrimmed videos with labeled segments; splits train, validation, test",
     files="activity_net.v1-3.min.json (or the TSP tables, or the BSN files)",
     read=read,
     add_arguments=add_arguments,
