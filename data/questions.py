@@ -122,7 +122,7 @@ def annotated_questions(
         seen: set[tuple[str, str, str]] = set()
         for item in items:
             if item.number in numbers:
-                raise PreparationError(f"{item.where}: question id {item.number} stands twice in the {split} split")
+                raise PreparationError(f"{item.where}: question id {item.number} occurs twice in the {split} split")
             numbers |= {item.number} - {""}
             if owner.setdefault(item.video, split) != split:
                 raise PreparationError(

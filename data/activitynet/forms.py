@@ -138,7 +138,7 @@ def read_bsn(files: OfficialFiles, odd: Oddities) -> Form | None:
         if row["subset"] not in SUBSETS:
             raise PreparationError(f"{where}, subset: expected {' or '.join(SUBSETS)}, got {row['subset']!r}")
         if row["video"] in subsets:
-            raise PreparationError(f"{where}: video {row['video']!r} stands in this file a second time")
+            raise PreparationError(f"{where}: video {row['video']!r} occurs twice in this file")
         subsets[row["video"]] = SUBSETS[row["subset"]]
     file = files.one("anet_anno_action.json", what="segments")
     videos: dict[str, Video] = {}

@@ -84,7 +84,7 @@ def _read(file: OfficialFile, name: str, odd: Oddities) -> Described:
             odd.count(f"{name}: videos whose sentences are not in order of time", "kept in the order of the file")
         key = video_id(video)
         if key in described:
-            raise PreparationError(f"{where}: this video stands in this file a second time")
+            raise PreparationError(f"{where}: this video occurs twice in this file")
         described[key] = (duration, captions)
     return described
 

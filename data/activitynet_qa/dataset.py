@@ -61,7 +61,7 @@ def _joined(questions: OfficialFile, answers: OfficialFile) -> list[Asked]:
     for where, entry in entries_of(answers.json(), answers.where):
         number = field(entry, "question_id", str, where)
         if number in given:
-            raise PreparationError(f"{where}, field 'question_id': {number} stands twice; expected one answer each")
+            raise PreparationError(f"{where}, field 'question_id': {number} occurs twice; expected one answer each")
         kind = field(entry, "type", int, where)
         if not 0 <= kind < len(KINDS):
             raise PreparationError(f"{where}, field 'type': expected 0 to {len(KINDS) - 1}, got {kind}")

@@ -54,7 +54,7 @@ def read_lengths(file: OfficialFile | None) -> dict[str, float]:
     lengths: dict[str, float] = {}
     for where, row in csv_rows(file, ("id", "length")) if file is not None else ():
         if row["id"] in lengths:
-            raise PreparationError(f"{where}: video {row['id']!r} stands in this file a second time")
+            raise PreparationError(f"{where}: video {row['id']!r} occurs twice in this file")
         lengths[row["id"]] = seconds(row["length"], where, "length")
     return lengths
 

@@ -78,7 +78,7 @@ def _descriptions(file: OfficialFile, split: str, odd: Oddities) -> Iterator[tup
     for where, row in entries_of(file.json(), file.where):
         number = field(row, "annotation_id", int, where)
         if number in ids:
-            raise PreparationError(f"{where}, field 'annotation_id': {number} stands in this file a second time")
+            raise PreparationError(f"{where}, field 'annotation_id': {number} occurs twice in this file")
         ids.add(number)
         name = field(row, "video", str, where)
         stem = name.rpartition(".")[0] or name

@@ -40,7 +40,7 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
             if (label, k) in found:
                 for where, clip, use in _lines(found[label, k], label, clips):
                     if clip in listed[k]:
-                        raise PreparationError(f"{where}: {clip!r} stands in split {k} a second time")
+                        raise PreparationError(f"{where}: {clip!r} occurs twice in split {k}")
                     listed[k].add(clip)
                     if use:
                         views[f"{use}{k}"][clip] = None

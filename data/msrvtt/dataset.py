@@ -114,7 +114,7 @@ def _read_videos(file: OfficialFile, videos: Videos) -> None:
     for where, entry in _entries(document, "videos", file.where):
         video = record_id(field(entry, "video_id", str, where), f"{where}, field 'video_id'")
         if video in videos.split:
-            raise PreparationError(f"{where}, field 'video_id': {video} stands twice; expected each video once")
+            raise PreparationError(f"{where}, field 'video_id': {video} occurs twice; expected each video once")
         split = field(entry, "split", str, where)
         if split not in SPLITS:
             raise PreparationError(f"{where}, field 'split': expected {', '.join(SPLITS)}, got {split!r}")
@@ -130,7 +130,7 @@ def _read_videos(file: OfficialFile, videos: Videos) -> None:
         if "sen_id" in entry:
             number = field(entry, "sen_id", int, where)
             if number in numbers:
-                raise PreparationError(f"{where}, field 'sen_id': {number} stands twice; expected each sentence once")
+                raise PreparationError(f"{where}, field 'sen_id': {number} occurs twice; expected each sentence once")
             numbers.add(number)
         videos.captions.add(video, field(entry, "caption", str, where))
 

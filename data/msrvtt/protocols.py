@@ -88,7 +88,7 @@ def _read_1ka(
     for video, (where, sentence) in _sentences(file).items():
         if video in trained:
             raise PreparationError(
-                f"{where}: {video} stands in a training list, too ({trained[video]}); expected lists without a common "
+                f"{where}: {video} is in a training list, too ({trained[video]}); expected lists without a common "
                 "video: one of them is of another protocol"
             )
         sentences[_spoken(sentence)] += 1
@@ -129,7 +129,7 @@ def _sentences(file: OfficialFile) -> dict[str, tuple[str, str]]:
 
 def _once(ids: dict[str, str], video: str, where: str) -> None:
     if video in ids:
-        raise PreparationError(f"{where}, field 'video_id': {video} stands there before; expected each video once")
+        raise PreparationError(f"{where}, field 'video_id': {video} occurs before; expected each video once")
     ids[video] = where
 
 

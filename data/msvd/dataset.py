@@ -88,7 +88,7 @@ def _list(files: OfficialFiles, split: str, split_of: dict[str, str], notes: dic
             continue
         clip = clip_name(line, where)
         if clip in split_of:
-            raise PreparationError(f"{where}: {clip} stands in the {split_of[clip]} list already; expected it once")
+            raise PreparationError(f"{where}: {clip} is in the {split_of[clip]} list already; expected it once")
         split_of[clip] = split
         clips.append(clip)
     if not clips:

@@ -42,7 +42,7 @@ def read_mapping(files: OfficialFiles) -> ClipNumbers:
         clip, number = clip_name(pair[0], where), record_number(pair[1], where)
         for name, others in ((clip, mapping.number), (number, mapping.clip)):
             if name in others:
-                raise PreparationError(f"{where}: {name} stands there before; expected each name once")
+                raise PreparationError(f"{where}: {name} occurs before; expected each name once")
         mapping.number[clip], mapping.clip[number] = number, clip
     return mapping
 

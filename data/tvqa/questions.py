@@ -87,7 +87,7 @@ def _questions(file: OfficialFile, split: str, odd: Oddities) -> Iterator[tuple[
     for where, row in json_lines(file) if file.name.endswith(".jsonl") else entries_of(file.json(), file.where):
         number = field(row, "qid", int, where)
         if number in ids:
-            raise PreparationError(f"{where}, field 'qid': {number} stands in this file a second time")
+            raise PreparationError(f"{where}, field 'qid': {number} occurs twice in this file")
         ids.add(number)
         text = sentence(field(row, "q", str, where), where)
         answers = [sentence(field(row, f"a{i}", str, where), f"{where}, field 'a{i}'") for i in range(ANSWERS)]

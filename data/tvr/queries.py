@@ -70,7 +70,7 @@ def _queries(
     for where, row in json_lines(file):
         number = field(row, "desc_id", int, where)
         if number in ids:
-            raise PreparationError(f"{where}, field 'desc_id': {number} stands in this file a second time")
+            raise PreparationError(f"{where}, field 'desc_id': {number} occurs twice in this file")
         ids.add(number)
         span, kind = field(row, "ts", list, where), field(row, "type", str, where)
         if kind not in TYPES:

@@ -49,7 +49,7 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
                 path, label = _clip(line, where, classes, official)
                 clip = _add(clips, path, label, where)
                 if clip in lists[name]:
-                    raise PreparationError(f"{where}: {path!r} stands in this list a second time")
+                    raise PreparationError(f"{where}: {path!r} occurs twice in this list")
                 lists[name][clip] = None
     _check_apart(lists, found)
     spelled = sum(f"v_{wanted.record.actions[0].label}_" not in wanted.names[0] for wanted in clips.values())
@@ -80,7 +80,7 @@ def read_classes(file: OfficialFile) -> dict[int, str]:
         if len(words) != 2 or not words[0].isdecimal():
             raise PreparationError(f"{where}: expected 'NUMBER CLASS', got {line!r}")
         if int(words[0]) in classes or words[1] in classes.values():
-            raise PreparationError(f"{where}: {line!r}: number or class stands in this list a second time")
+            raise PreparationError(f"{where}: {line!r}: number or class occurs twice in this list")
         classes[int(words[0])] = words[1]
     return classes
 

@@ -56,7 +56,7 @@ def _statements(file: OfficialFile, split: str, odd: Oddities) -> Iterator[tuple
     for where, row in json_lines(file):
         name = field(row, "paired_id", str, where)
         if name in ids:
-            raise PreparationError(f"{where}, field 'paired_id': {name!r} stands in this file a second time")
+            raise PreparationError(f"{where}, field 'paired_id': {name!r} occurs twice in this file")
         ids.add(name)
         text = sentence(field(row, "statement", str, where), where)
         answer = ""
