@@ -18,27 +18,27 @@ from .errors import PreparationError
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-# Items that one pipeline is given. More would have to be held in memory and be lost when it fails; fewer would start
-# a cluster too often.
+# Items per pipeline. More would have to be held in memory and be lost on failure; fewer would start a cluster too
+# often.
 WAVE = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Beam:
-    """Which runner to use, by Beam's name (DirectRunner, DataflowRunner, FlinkRunner, ...), with its options."""
+    """The runner, by Beam's name (DirectRunner, DataflowRunner, FlinkRunner, ...), with its options."""
 
     runner: str
     options: tuple[str, ...] = ()
 
 
 class BeamWorkers:
-    """As `workers.Workers`, each `map` being one pipeline after the other."""
+    """Like `workers.Workers`; each `map` runs a sequence of pipelines."""
 
     def __init__(self, beam: Beam, folder: Path):
         """Checks the options; `folder`, on storage that all workers mount, receives results and is emptied again.
 
         Raises:
-          PreparationError: Beam is not installed, or knows no such runner or option value.
+          PreparationError: Beam is not installed, or does not know the runner or an option value.
         """
         try:
             from apache_beam.options.pipeline_options import PipelineOptions
@@ -60,13 +60,13 @@ class BeamWorkers:
     def map(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item], *, doing: str, chunk: int = 1
     ) -> Iterator[_Result]:
-        """`function` of every item, in the order of the items.
+        """Yields `function` of every item, in the order of the items.
 
         Args:
-          function: importable by name; its results are JSON values, and tuples come back as lists.
-          items: that can be pickled; as many as one pipeline takes are held at a time.
-          doing: what the work is, for errors.
-          chunk: Beam makes its own.
+          function: importable by name; its results are JSON values, and tuples are returned as lists.
+          items: picklable; the items of one pipeline are held in memory at a time.
+          doing: description of the work, for errors.
+          chunk: ignored, since Beam makes its own.
 
         Raises:
           PreparationError: a pipeline failed.
@@ -76,7 +76,7 @@ class BeamWorkers:
             yield from self._run(function, wave, doing)
 
     def close(self) -> None:
-        """Nothing is held between two pipelines."""
+        """Removes the results folder."""
 
     def _run(self, function: Callable[[_Item], _Result], wave: Sequence[_Item], doing: str) -> list[_Result]:
         import apache_beam as beam
@@ -118,7 +118,7 @@ def beam_working(beam: Beam, folder: Path) -> Iterator[BeamWorkers]:
 
 
 def beam_of(runner: str, options: Sequence[str]) -> Beam | None:
-    """What `--runner` and `--beam-option` say; raises PreparationError for options without a runner."""
+    """Parses `--runner` and `--beam-option`; raises PreparationError for options without a runner."""
     if options and not runner:
         raise PreparationError("--beam-option: expected together with --runner")
     return Beam(runner, tuple(options)) if runner else None

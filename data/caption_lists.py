@@ -14,23 +14,23 @@ from .official import Wanted
 
 
 class CaptionLists:
-    """The captions of many videos while a file is read.
+    """Captions of many videos, collected while a file is read.
 
     Attributes:
-      rows: how many were added, empty ones included: the number that papers state.
-      empty: of them without a word, which are left out.
-      too_long: of them with more characters than a caption may have, which are left out, too.
-      tidied: of them whose white space was changed.
+      rows: number of added captions, including empty ones: the number stated by papers.
+      empty: number of captions without a word, which are left out.
+      too_long: number of captions with too many characters, which are left out, too.
+      tidied: number of captions whose whitespace was changed.
     """
 
     def __init__(self) -> None:
-        """Without any caption."""
+        """Starts without captions."""
         self.rows = self.empty = self.too_long = self.tidied = 0
         self._texts: dict[str, list[str]] = {}
         self._rows_of: dict[str, int] = {}
 
     def add(self, video: str, text: str) -> None:
-        """One more sentence about a video."""
+        """Adds a sentence about a video."""
         self.rows += 1
         self._rows_of[video] = self._rows_of.get(video, 0) + 1
         tidy = " ".join(text.split())
@@ -44,19 +44,19 @@ class CaptionLists:
         self._texts.setdefault(video, []).append(tidy)
 
     def texts(self, video: str) -> list[str]:
-        """The sentences of a video by their numbers; [] for one without."""
+        """Returns the sentences of a video by their numbers; [] if it has none."""
         return self._texts.get(video, [])
 
     def captions(self, video: str) -> tuple[Caption, ...]:
-        """As `texts`, for a record."""
+        """Like `texts`, for a record."""
         return tuple(Caption(text) for text in self.texts(video))
 
     def count(self, videos: Iterable[str]) -> int:
-        """Rows of these videos, empty ones included."""
+        """Returns the number of rows of these videos, including empty ones."""
         return sum(self._rows_of.get(video, 0) for video in videos)
 
     def notes(self, videos: Iterable[str]) -> dict[str, str]:
-        """What was odd, for `Annotated.notes`: empty captions, stray white space, `videos` without any caption."""
+        """Returns notes for `Annotated.notes`: empty captions, stray whitespace, `videos` without any caption."""
         bare = [video for video in videos if not self.texts(video)]
         notes = {}
         if self.empty:
@@ -71,13 +71,13 @@ class CaptionLists:
 
 
 def listed(names: Iterable[str], shown: int = 3) -> str:
-    """The first of some names, for notes and errors."""
+    """Formats the first of some names, for notes and errors."""
     names = list(names)
     return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
 
 
 def together(wanted: Iterable[Wanted]) -> list[Wanted]:
-    """The same videos, those of one group next to each other, where the first of them stood."""
+    """Reorders videos so that those of one group are adjacent, at the position of the first."""
     wanted = list(wanted)
     place: dict[str, int] = {}
     for item in wanted:

@@ -21,10 +21,10 @@ class Said(NamedTuple):
     """One caption of an annotation file.
 
     Attributes:
-      video: name of the file without ending.
-      part: (start, end) microseconds of the video that are one record; None: the whole of it is.
+      video: file name without ending.
+      part: (start, end) in microseconds of the segment that becomes one record; None: the whole video.
       text: not empty.
-      start, end: seconds from the start of the part; -1: it speaks of all of it.
+      start, end: seconds from the start of the segment; -1: it describes all of it.
     """
 
     video: str
@@ -35,40 +35,40 @@ class Said(NamedTuple):
 
 
 class LeftOut:
-    """Counts captions that are left out because they say nothing, and remembers where the first of a kind stood."""
+    """Counts omitted captions by kind, with the location of the first of each."""
 
     def __init__(self) -> None:
         self._met: dict[str, tuple[int, str]] = {}
 
     def add(self, what: str, where: str) -> None:
-        """One more of `what`."""
+        """Adds one of kind `what`."""
         count, first = self._met.get(what, (0, where.rpartition("/")[2]))  # not the folders of this machine
         self._met[what] = count + 1, first
 
     def notes(self) -> dict[str, str]:
-        """For people."""
+        """Returns the counts as text."""
         return {what: f"{count:,}, left out (first: {first})" for what, (count, first) in self._met.items()}
 
 
 class CaptionTable(Collection[Wanted]):
-    """What annotation files want of each video, for any number of captions.
+    """Captions and segments of each video, for any number of captions.
 
-    The parts of a video stand together, in order of time; videos and the captions of a part in the order in which they
-    were added. The table is SQLite's kind of temporary file: in $SQLITE_TMPDIR, else $TMPDIR, else /var/tmp, and gone
-    with this process. It takes about 50 bytes and the text for each caption.
+    Segments of a video are adjacent, in temporal order; videos, and the captions of a segment, are in insertion order.
+    The table is an SQLite temporary file in $SQLITE_TMPDIR, else $TMPDIR, else /var/tmp, and disappears with this
+    process. It takes about 50 bytes plus the text per caption.
     """
 
     def __init__(self, cut_names: Callable[[str, int, int], tuple[str, ...]] | None = None):
-        """`cut_names`: of a video's name, start and end in microseconds: by which names that part goes, already cut."""
+        """`cut_names`: (video name, start, end in microseconds) -> file names of that segment if it is already cut."""
         self._cut_names = cut_names
         self._table = sqlite3.connect("", isolation_level=None)
-        # 64 MiB of cache, however large the table: SQLite's own 2 MiB make it read from disk twice as often.
+        # 64 MiB of cache for any table size: SQLite's default of 2 MiB reads from disk twice as often.
         setup = "PRAGMA temp_store=FILE; PRAGMA journal_mode=OFF; PRAGMA cache_size=-65536;"
         self._table.executescript(f"{setup} {_SCHEMA} BEGIN;")
         self._records: int | None = None
 
     def add(self, captions: Iterable[Said]) -> None:
-        """Takes in captions, which are read as a stream."""
+        """Adds captions, read as a stream."""
         self._table.executemany(
             "INSERT INTO caption (video, start, end, text, said, until) VALUES (?, ?, ?, ?, ?, ?)",
             self._numbered(captions),
@@ -78,12 +78,12 @@ class CaptionTable(Collection[Wanted]):
 
     @property
     def videos(self) -> int:
-        """How many there are."""
+        """Number of videos."""
         return self._count("video")
 
     @property
     def captions(self) -> int:
-        """How many there are."""
+        """Number of captions."""
         return self._count("caption")
 
     def __len__(self) -> int:

@@ -28,35 +28,35 @@ _NUMBERS = re.compile(r"[\[\](),\s\d.eE+-]+")
 
 
 class Tally:
-    """Counts of what was found in a file, each with what was done about it and the first place."""
+    """Counts of irregularities in a file, each with its treatment and first location."""
 
     def __init__(self) -> None:
-        """Nothing found yet."""
+        """Starts empty."""
         self._found: dict[str, tuple[int, str, str]] = {}
 
     def add(self, what: str, done: str, where: str) -> None:
-        """One more of `what`; `done` says what was done about it."""
+        """Adds one of kind `what`; `done` describes its treatment."""
         count, _, first = self._found.get(what, (0, "", without_folders(where)))
         self._found[what] = count + 1, done, first
 
     def notes(self) -> dict[str, str]:
-        """What -> how many, what was done, and where the first is, for people."""
+        """Returns kind -> count, treatment and first location, as text."""
         return {what: f"{count:,}, {done} (first: {first})" for what, (count, done, first) in self._found.items()}
 
 
 class CaptionTexts:
-    """Turns what stands in a caption field into captions.
+    """Converts the content of a caption field into captions.
 
     Attributes:
-      tally: what was changed, left out, or odd.
+      tally: what was changed, omitted, or irregular.
     """
 
     def __init__(self) -> None:
-        """Nothing read yet."""
+        """Starts empty."""
         self.tally = Tally()
 
     def members(self, text: str, where: str) -> list[str]:
-        """The captions of a field: several where the text is a list as pandas writes one, else the text itself."""
+        """Returns the captions of a field: several if the text is a list as written by pandas, else the text itself."""
         stripped = text.strip()
         found = listed(stripped)
         if found is not None:
@@ -67,7 +67,7 @@ class CaptionTexts:
         return [text]
 
     def clean(self, text: str, where: str) -> str | None:
-        """One caption in one line, or None where it is left out."""
+        """Returns a caption in one line, or None if it is omitted."""
         if len(text) > MAX_CHARACTERS:
             self.tally.add(f"captions of more than {MAX_CHARACTERS:,} characters", _LEFT_OUT, where)
             return None
@@ -89,28 +89,28 @@ class CaptionTexts:
 
 
 def is_missing(value: object) -> bool:
-    """Whether a field holds nothing, or what tables write for nothing: null, NaN, or such a word."""
+    """Returns whether a field is empty, or a missing value as written by tables: null, NaN, or a similar word."""
     return value is None or value != value or (isinstance(value, str) and (not value.strip() or value in _MISSING))
 
 
 def visible(text: str) -> bool:
-    """Whether a text holds more than white space, control characters and marks that nobody sees (U+200B, U+FEFF)."""
+    """Returns whether a text has more than whitespace, control characters and invisible marks (U+200B, U+FEFF)."""
     return any(not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf") for c in text)
 
 
 def listed(text: str) -> list[str] | None:
-    """The strings of a list, tuple or array that was written as text; None for any other text."""
+    """Parses a list, tuple or array of strings that was written as text; None for any other text."""
     start = text.removeprefix("array(")[:1]
     if start not in ("[", "(") or not _LIST.fullmatch(text):
         return None
     found = [_unquoted(literal) for literal in re.findall(_LITERAL, text, re.DOTALL)]
     quoted = sum(literal[0] in "'\"" for literal in re.findall(_LITERAL, text, re.DOTALL))
-    # One string in parentheses is a caption that somebody put into them.
+    # A single string in parentheses is a caption in parentheses.
     return None if not quoted or (start == "(" and len(found) == 1) else found
 
 
 def listed_numbers(text: str) -> object:
-    """The nested lists of numbers that a text writes out, such as "[[0, 1.5], (2, 4)]"; any other text as it is."""
+    """Parses nested lists of numbers written as text, such as "[[0, 1.5], (2, 4)]"; any other text is unchanged."""
     if not _NUMBERS.fullmatch(text):
         return text
     try:
@@ -120,7 +120,7 @@ def listed_numbers(text: str) -> object:
 
 
 def _decoded(text: str) -> str:
-    """Without HTML entities, also those that were encoded twice (`&amp;quot;`)."""
+    """Decodes HTML entities, also those that were encoded twice (`&amp;quot;`)."""
     for _ in range(3):
         if "&" not in text or not _ENTITY.search(text):
             break

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from svilm_jax.input.schema import Record
 
-TOLERANCE = 0.5  # seconds by which a rounded end may miss the last frame
+TOLERANCE = 0.5  # tolerance in seconds of a rounded end time
 
 
 class TimesOutside:
@@ -17,12 +17,12 @@ class TimesOutside:
 
     Attributes:
       timed: captions and actions with times.
-      behind: of them that start at the end of their video or later.
-      cut: of them that start in the video and end more than `TOLERANCE` after it.
+      behind: those that start at or after the end of their video.
+      cut: those that start in the video and end more than `TOLERANCE` after it.
     """
 
     def __init__(self) -> None:
-        """No record seen."""
+        """Starts with no record."""
         self.timed = self.behind = self.cut = 0
         self._first: dict[str, str] = {}
 
@@ -37,16 +37,16 @@ class TimesOutside:
                 self._first.setdefault(kind, told)
 
     def counted(self, records: Iterable[Record], seconds: Iterable[float]) -> Iterator[Record]:
-        """The records as they are, each counted with the length of its video."""
+        """Yields the records unchanged, counting each with the duration of its video."""
         for record, length in zip(records, seconds, strict=True):
             self.add(record, length)
             yield record
 
     def notes(self, split: str) -> dict[str, str]:
-        """What was found, for the summary; nothing where all times fit."""
+        """Returns the counts for the summary; empty if all times fit."""
         notes = {}
         if self.behind:
-            # Times in another unit are behind the end nearly always, not now and then.
+            # Times in another unit are almost always after the end, not occasionally.
             hint = "; are the times in milliseconds? Seconds are expected" if 2 * self.behind > self.timed else ""
             done = "kept as they are, and shown by the last frame"
             notes[f"{split}: times after the end of the video"] = (

@@ -21,14 +21,14 @@ from .transcoding import Encoding, Window, transcode
 from .videos import check_video
 from .workers import Mapper
 
-CHUNK = 16  # files that a process is given at once
-SHOWN = 10  # unusable files that an error lists
+CHUNK = 16  # files per task of a process
+SHOWN = 10  # number of unusable files listed in an error
 FOLDER_FILES = 1000  # re-encoded files in one folder
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One file to check; `target` is None where its bytes are kept."""
+    """A file to check; `target` is None if its bytes are kept."""
 
     source: Path
     target: Path | None
@@ -41,15 +41,15 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """One split after the check. The arrays have one value for each of its entries, usable or not.
+    """One checked split. Arrays have one value per entry, usable or not.
 
     Attributes:
-      entries: in the order in which their records are to lie on disk.
+      entries: in the order of their records on disk.
       usable: bool [N].
-      frames: int32 [N], what the header of the file claims, 0 where it does not say.
+      frames: int32 [N], as stated by the header of the file, 0 if it does not say.
       seconds: float64 [N].
-      bytes: int64 [N], of the video as it goes into the record.
-      encoding: to what the videos were re-encoded.
+      bytes: int64 [N], of the video as stored in the record.
+      encoding: encoding of re-encoded videos.
       encoded: folder of re-encoded files.
     """
 
@@ -65,19 +65,19 @@ class Checked:
         return int(self.usable.sum())
 
     def __iter__(self) -> Iterator[tuple[Entry, Path, int]]:
-        """Usable entries, the file that becomes the record's video, and its number of frames (0: unknown)."""
+        """Yields usable entries, the file that becomes the record's video, and its number of frames (0: unknown)."""
         for number, entry in enumerate(self.entries):
             if self.usable[number]:
                 yield entry, self.target(entry, number) or entry.video, int(self.frames[number])
 
     def target(self, entry: Entry, number: int) -> Path | None:
-        """The file to which an entry's video is re-encoded; None where the bytes of its file are kept."""
+        """Returns the path of an entry's re-encoded video; None if the bytes of its file are kept."""
         if not self.encoding and entry.window is None:
             return None
         return self.encoded / f"{number // FOLDER_FILES:06d}" / f"{number % FOLDER_FILES:03d}.mp4"
 
     def put(self, number: int, result: Result) -> None:
-        """Takes in what the check of entry `number` came to."""
+        """Stores the result for entry `number`."""
         self.usable[number] = not result.reason
         self.frames[number], self.seconds[number], self.bytes[number] = result.frames, result.seconds, result.bytes
 
@@ -89,14 +89,14 @@ def check_videos(
     workers: Mapper,
     max_skipped_share: float,
 ) -> dict[str, Checked]:
-    """Checks, and re-encodes, the videos of all splits but those that the journal knows.
+    """Checks, and re-encodes, the videos of all splits except those in the journal.
 
     Args:
-      journal: receives the results, the reasons against unusable videos among them, and re-encoded files.
-      max_skipped_share: of the videos that may be unusable.
+      journal: receives the results, including the reasons for unusable videos, and re-encoded files.
+      max_skipped_share: maximum fraction of unusable videos.
 
     Returns:
-      The splits that have a usable video.
+      The splits with a usable video.
 
     Raises:
       PreparationError: more videos are unusable than allowed, or all of them.
@@ -133,8 +133,8 @@ def _check_split(
         journal.encoded / split,
     )
     done = np.zeros(count, np.bool_)
-    # First what is known and then what is not, each in a pass of its own: work that comes in order cannot wait in
-    # memory for a million known videos to go by.
+    # Known results first, then the others, in separate passes: ordered work cannot wait in memory while a million known
+    # videos pass by.
     if journal.holds(split):
         for number, entry in enumerate(entries):
             result = journal.checked(split, number, source_of_video(entry, encoding))
@@ -149,7 +149,7 @@ def _check_split(
     def jobs() -> Iterator[Job]:
         for number, entry in enumerate(entries):
             if not done[number]:
-                # What the file is now, before it is read: one that changes meanwhile counts as changed.
+                # State of the file before it is read: a file that changes meanwhile counts as changed.
                 asked.append((number, source_of_video(entry, encoding), entry.record.id, entry.video.name))
                 yield Job(entry.video, state.target(entry, number), encoding, entry.window)
 
@@ -164,14 +164,14 @@ def _check_split(
 
 
 def _still_there(target: Path | None, result: Result) -> bool:
-    """Whether the re-encoded file of a known result is whole; true where there is none."""
+    """Returns whether the re-encoded file of a known result is complete; True if there is none."""
     if target is None or result.reason:
         return True
     return target.is_file() and target.stat().st_size == result.bytes
 
 
 def told(item: Mapping[str, str]) -> str:
-    """A skipped video and why, for people."""
+    """Formats a skipped video and the reason."""
     video, file = item["video"], item["file"]
     name = video.rpartition("/")[2]
     named = video + file.removeprefix(name) if file.startswith(name) else f"{video} ({file})"
@@ -179,18 +179,18 @@ def told(item: Mapping[str, str]) -> str:
 
 
 def check_file(job: Job) -> Result:
-    """What the check of one file comes to; its re-encoded file has its name when it is whole and on disk."""
+    """Returns the result of checking one file; its re-encoded file gets its name when it is complete and on disk."""
     if job.window is None:
         info, reason = check_video(job.source)
         file = job.source
     else:
-        # Checking all of a long file for each of its parts would take longer than reading the part, which shows
-        # whether that is sound.
+        # Checking all of a long file for each of its segments would take longer than reading the segment, which reveals
+        # damage in it.
         info, reason = _probed(job.source)
     if info is not None and job.target is not None:
         file = job.target
         file.parent.mkdir(parents=True, exist_ok=True)
-        begun = file.with_name(f"{file.stem}.{uuid.uuid4().hex}.part")  # a cluster may do the same job twice at once
+        begun = file.with_name(f"{file.stem}.{uuid.uuid4().hex}.part")  # a cluster may run the same job twice at once
         try:
             transcode(job.source, begun, job.encoding, info, job.window)
             info, reason = check_video(begun)
@@ -199,7 +199,7 @@ def check_file(job: Job) -> Result:
                     os.fsync(made.fileno())
                 begun.rename(file)
         except VideoError as error:
-            if is_full_disk(error.__cause__):  # no fault of the video, which the next preparation shall try again
+            if is_full_disk(error.__cause__):  # not a fault of the video: the next preparation tries again
                 raise PreparationError(f"{file.parent}: {FULL_DISK}") from error
             info, reason = None, error.reason
         finally:
@@ -210,7 +210,7 @@ def check_file(job: Job) -> Result:
 
 
 def _probed(path: Path) -> tuple[VideoInfo | None, str]:
-    """What a file says of itself and "", or None and the reason why it is of no use."""
+    """Returns the properties of a file and "", or None and the reason why it is unusable."""
     try:
         stat = path.stat()
     except OSError:
@@ -223,5 +223,5 @@ def _probed(path: Path) -> tuple[VideoInfo | None, str]:
 
 @functools.lru_cache(maxsize=64)
 def _remembered(path: Path, size: int, changed: int) -> VideoInfo:
-    """Of one state of a file: its parts come one after the other, and some containers are read whole for the answer."""
+    """Caches properties per state of a file: its segments come in sequence, and some containers are read as a whole."""
     return probe(path, name=path.name)

@@ -13,7 +13,7 @@ from .errors import FULL_DISK, PreparationError, is_full_disk
 from .official import Official, add_official_arguments, prepare_official
 from .preparation import describe
 
-# Folders with a published dataset, each of which exports `DATASET`.
+# Packages with a published dataset, each of which exports `DATASET`.
 OFFICIAL: tuple[str, ...] = (
     "msrvtt",
     "msrvtt_qa",
@@ -35,7 +35,7 @@ OFFICIAL: tuple[str, ...] = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One sub-command a dataset."""
+    """Adds one subcommand per dataset."""
     datasets = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     shapes = datasets.add_parser(
         "moving_shapes",
@@ -45,20 +45,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         epilog="example: svilm prepare moving_shapes --out runs/data",
     )
     _common(shapes)
-    shapes.add_argument("--seed", type=int, default=0, help="of the world (default: 0)")
+    shapes.add_argument("--seed", type=int, default=0, help="random seed of the scenes (default: 0)")
     shapes.add_argument(
         "--size",
         action="append",
         default=[],
         metavar="SPLIT=N",
-        help="make only the splits that are named so, N clips of each; may be repeated (default: data/README.md)",
+        help="render only the named splits, N clips each; may be repeated (default: data/README.md)",
     )
     shapes.set_defaults(prepare=_moving_shapes)
 
     captioned = datasets.add_parser(
         "captioned_videos",
-        help="any folder of videos with a file of captions",
-        description="Prepares the videos of a folder that an annotation file gives captions to. Any container and "
+        help="a folder of videos with a caption file",
+        description="Prepares the videos of a folder that have captions in an annotation file. Any container and "
         "codec that FFmpeg reads; a video that cannot be read is skipped and listed with its reason.",
         epilog="example: svilm prepare captioned_videos --videos clips --captions captions.csv --out runs/data "
         "--short-side 256 --fps 12",
@@ -72,13 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="JSON, JSON lines, CSV or TSV with a video and a caption in each row (forms: data/README.md)",
     )
     _common(captioned)
-    captioned.add_argument("--name", default="captioned_videos", help="of the dataset (default: captioned_videos)")
+    captioned.add_argument("--name", default="captioned_videos", help="dataset name (default: captioned_videos)")
     captioned.add_argument(
         "--validation-share",
         type=float,
         default=0.0,
         metavar="X",
-        help="of the videos without a stated split that go to validation, chosen by a hash of their id (default: 0)",
+        help="fraction of videos without a given split used for validation, by a hash of their id (default: 0)",
     )
     _common_of_files(captioned, max_skipped_share=0.5)
     captioned.set_defaults(prepare=_captioned_videos)
@@ -99,10 +99,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prepares what the arguments name and prints what came of it.
+    """Runs the preparation and prints its summary.
 
     Raises:
-      PreparationError: a user's mistake.
+      PreparationError: a user error.
     """
     for name in ("validation_share", "max_skipped_share"):
         if not 0 <= (share := getattr(args, name, 0.0)) <= 1:
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> None:
     check_output_folder(args.out)
     try:
         folder = args.prepare(args)
-    except (OSError, sqlite3.OperationalError) as error:  # a full disk, a folder that may not be written
+    except (OSError, sqlite3.OperationalError) as error:  # a full disk, a folder that is not writable
         place = getattr(error, "filename", None) or args.out
         reason = FULL_DISK if is_full_disk(error) else getattr(error, "strerror", None) or error
         raise PreparationError(f"{place}: {reason}") from error
@@ -119,56 +119,55 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _common_of_files(parser: argparse.ArgumentParser, max_skipped_share: float) -> None:
-    """What datasets of other people's videos can be told."""
+    """Adds the options of all datasets with video files."""
     parser.add_argument(
         "--short-side",
         type=int,
         default=0,
         metavar="N",
-        help="re-encode, the shorter side scaled down to N pixels; smaller videos keep their size (default: no)",
+        help="re-encode with the shorter side scaled down to N pixels; smaller videos keep their size (default: no)",
     )
     parser.add_argument(
         "--fps",
         type=float,
         default=0.0,
         metavar="F",
-        help="re-encode, at most F frames a second; with --short-side alone the mean rate stays (default: no)",
+        help="re-encode to at most F frames per second; --short-side alone keeps the mean rate (default: no)",
     )
     parser.add_argument(
         "--max-skipped-share",
         type=float,
         default=max_skipped_share,
         metavar="X",
-        help="of the videos that may be missing or unreadable before preparation stops "
-        f"(default: {max_skipped_share:g})",
+        help=f"fraction of videos that may be missing or unreadable (default: {max_skipped_share:g})",
     )
     parser.add_argument(
-        "--vocab-size", type=int, default=8000, metavar="N", help="tokens of the learned vocabulary (default: 8000)"
+        "--vocab-size", type=int, default=8000, metavar="N", help="size of the trained vocabulary (default: 8000)"
     )
 
 
 def _common(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
-        "--out", type=Path, required=required, metavar="DIR", help="receives a folder named as the dataset"
+        "--out", type=Path, required=required, metavar="DIR", help="output folder; the dataset becomes a subfolder"
     )
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
     parser.add_argument(
-        "--runner", default="", metavar="NAME", help="work as pipelines of this Apache Beam runner (default: processes)"
+        "--runner", default="", metavar="NAME", help="run as pipelines of this Apache Beam runner (default: processes)"
     )
     parser.add_argument(
         "--beam-option",
         action="append",
         default=[],
         metavar="--X=Y",
-        help="an option of the runner, written --beam-option=--x=y; may be given several times",
+        help="option of the runner, written --beam-option=--x=y; may be repeated",
     )
     parser.add_argument("--overwrite", action="store_true", help="prepare again what is already prepared")
-    parser.add_argument("--vocab", type=Path, metavar="FILE", help="a vocab.txt to use instead of learning one")
+    parser.add_argument("--vocab", type=Path, metavar="FILE", help="vocab.txt to use instead of training one")
     parser.add_argument(
         "--phrases",
         type=Path,
         metavar="FILE",
-        help="a JSON file {caption: [noun phrase, ...]} to use instead of spaCy's parser",
+        help="JSON file {caption: [noun phrase, ...]} to use instead of spaCy's parser",
     )
 
 

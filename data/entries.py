@@ -14,12 +14,12 @@ from .errors import PreparationError
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One video as an annotation file knows it.
+    """A video as described by an annotation file.
 
     Attributes:
       record: without video bytes, phrases and masks.
       video: its file.
-      masks: an .npz file with uint8 [F, h, w] under "masks"; None where there are none.
+      masks: an .npz file with uint8 [F, h, w] under "masks"; None if there are none.
       window: (start, end) seconds of the file that become the record's video; None: all of it.
     """
 
@@ -30,13 +30,13 @@ class Entry:
 
 
 def read_masks(entry: Entry, frames: int) -> np.ndarray | None:
-    """The masks of an entry, uint8 [F, h, w], or None.
+    """Reads the masks of an entry, uint8 [F, h, w], or None.
 
     Args:
-      frames: of the video file; 0 where its header does not say.
+      frames: of the video file; 0 if its header does not say.
 
     Raises:
-      PreparationError: no such array, one that does not fit the video, or objects that no mask can show.
+      PreparationError: no such array, one that does not match the video, or objects that masks cannot represent.
     """
     if entry.masks is None:
         return None

@@ -9,11 +9,11 @@ FULL_DISK = "No space left on device. What was checked is kept: make room, and t
 
 
 class PreparationError(UserError, ValueError):
-    """A dataset that cannot be prepared as asked; the message names file, line and field, and what to do."""
+    """A dataset that cannot be prepared as requested; the message names file, line and field, and what to do."""
 
 
 def is_full_disk(error: BaseException | None) -> bool:
-    """Whether an error of the system, of FFmpeg or of SQLite says that a disk or a quota is full."""
+    """Returns whether an error of the system, of FFmpeg or of SQLite means that a disk or a quota is full."""
     if isinstance(error, sqlite3.Error):
         return "disk is full" in str(error)
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)

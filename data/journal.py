@@ -28,13 +28,13 @@ CREATE TABLE IF NOT EXISTS phrases (texts BLOB PRIMARY KEY, found TEXT) WITHOUT 
 
 
 class Result(NamedTuple):
-    """What the check of one video came to.
+    """Result of checking one video.
 
     Attributes:
-      frames: what the header of the file for the record claims, 0 where it does not say.
-      seconds: that it lasts.
-      bytes: of it.
-      reason: why the video is of no use; "" where it is.
+      frames: as stated by the header of the record's file, 0 if it does not say.
+      seconds: its duration.
+      bytes: its size.
+      reason: why the video is unusable; "" if it is usable.
     """
 
     frames: int
@@ -44,10 +44,10 @@ class Result(NamedTuple):
 
 
 class Journal:
-    """The results of one preparation, each on disk as soon as it is noted; re-encoded files lie beside it."""
+    """Results of one preparation, each on disk as soon as it is recorded; re-encoded files are in the same folder."""
 
     def __init__(self, folder: Path):
-        """Opens what `folder` holds, or begins; raises `PreparationError` where it cannot be written."""
+        """Opens or creates the journal in `folder`; raises `PreparationError` if it cannot be written."""
         self.folder = folder
         self.encoded = folder / "encoded"
         try:
@@ -55,13 +55,13 @@ class Journal:
             self._table = _opened(folder / "journal.sqlite")
         except (OSError, sqlite3.OperationalError) as error:
             raise PreparationError(f"{folder}: cannot be written ({error}); give another --out") from error
-        except sqlite3.DatabaseError:  # of a machine that lost power, at worst: everything once more
+        except sqlite3.DatabaseError:  # e.g. after a power failure: all work is repeated
             shutil.rmtree(folder)
             folder.mkdir()
             self._table = _opened(folder / "journal.sqlite")
 
     def close(self) -> None:
-        """Lets go of the file; a journal that holds nothing is removed."""
+        """Closes the file; an empty journal is removed."""
         held = self._table.execute("SELECT EXISTS(SELECT 1 FROM video) OR EXISTS(SELECT 1 FROM phrases)").fetchone()[0]
         self._table.close()
         if not held:
@@ -72,29 +72,29 @@ class Journal:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def begin(self, splits: dict[str, int]) -> None:
-        """Forgets videos of splits, or beyond numbers of videos, that no longer are."""
+        """Removes videos of splits, or beyond numbers of videos, that no longer exist."""
         known = [row[0] for row in self._table.execute("SELECT DISTINCT split FROM video")]
         for split in known:
             self._table.execute("DELETE FROM video WHERE split = ? AND number >= ?", (split, splits.get(split, 0)))
 
     def holds(self, split: str) -> bool:
-        """Whether any video of a split was checked before."""
+        """Returns whether any video of a split was checked before."""
         return bool(self._table.execute("SELECT EXISTS(SELECT 1 FROM video WHERE split = ?)", (split,)).fetchone()[0])
 
     def checked(self, split: str, number: int, source: bytes) -> Result | None:
-        """The result for a video made from `source`; None: not known."""
+        """Returns the result for a video made from `source`; None: unknown."""
         row = self._table.execute(
             "SELECT source, frames, seconds, bytes, reason FROM video WHERE split = ? AND number = ?", (split, number)
         ).fetchone()
         return Result(*row[1:]) if row is not None and row[0] == source else None
 
     def note_checked(self, split: str, number: int, source: bytes, entry_id: str, file: str, result: Result) -> None:
-        """Notes the result for a video."""
+        """Records the result for a video."""
         values = (split, number, source, result.frames, result.seconds, result.bytes, entry_id, file, result.reason)
         self._table.execute("INSERT OR REPLACE INTO video VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def skipped(self, splits: Iterable[str]) -> Iterator[dict[str, str]]:
-        """Split, video (id), file and reason of each unusable video, in order, split by split."""
+        """Yields split, video (id), file and reason of each unusable video, in order, split by split."""
         for split in splits:
             for row in self._table.execute(
                 "SELECT split, id, file, reason FROM video WHERE split = ? AND reason != '' ORDER BY number", (split,)
@@ -102,12 +102,12 @@ class Journal:
                 yield dict(zip(("split", "video", "file", "reason"), row, strict=True))
 
     def phrases(self, texts: bytes) -> list[list[str]] | None:
-        """The phrases of texts that were parsed together, by `source_of_texts`; None: not known."""
+        """Returns the phrases of texts that were parsed together, by `source_of_texts`; None: unknown."""
         row = self._table.execute("SELECT found FROM phrases WHERE texts = ?", (texts,)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def note_phrases(self, texts: bytes, found: Sequence[Sequence[str]]) -> None:
-        """Notes the phrases of texts that were parsed together."""
+        """Records the phrases of texts that were parsed together."""
         values = (texts, json.dumps(found, ensure_ascii=False, separators=(",", ":")))
         self._table.execute("INSERT OR REPLACE INTO phrases VALUES (?, ?)", values)
 
@@ -123,7 +123,7 @@ def journal(folder: Path) -> Iterator[Journal]:
 
 
 def source_of_video(entry: Entry, encoding: Encoding) -> bytes:
-    """What decides the result for a video: bytes [16]."""
+    """Returns the key of a video's result: bytes [16]."""
     try:
         stat = entry.video.stat()
         state: tuple[int, ...] = (stat.st_size, stat.st_mtime_ns)
@@ -134,11 +134,11 @@ def source_of_video(entry: Entry, encoding: Encoding) -> bytes:
 
 
 def source_of_texts(texts: Sequence[str], parser: Any) -> bytes:
-    """What decides the phrases of texts: bytes [16]; `parser`: JSON values that name it."""
+    """Returns the key of the phrases of texts: bytes [16]; `parser`: JSON values that identify it."""
     return _digest([texts, parser])
 
 
-# FFmpeg comes with PyAV; the number after it changes with what our own code makes of a video.
+# FFmpeg comes with PyAV; the number after it changes with our own processing of a video.
 _ENCODER = importlib.metadata.version("av") + "/2"
 
 
@@ -148,7 +148,7 @@ def _digest(value: Any) -> bytes:
 
 def _opened(path: Path) -> sqlite3.Connection:
     table = sqlite3.connect(path, isolation_level=None)
-    # Each result is there once its call is over, for a process that is killed and, but for the last ones, for a
-    # machine too. Exclusive, because a write-ahead log that is shared wants memory that network folders do not share.
+    # Each result survives a kill once its call returns; if the machine fails, all but the last ones survive.
+    # Exclusive, because a shared write-ahead log needs shared memory, which network folders do not provide.
     table.executescript(f"PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_SCHEMA}")
     return table

@@ -15,42 +15,42 @@ from .caption_text import MAX_CHARACTERS, visible
 from .errors import PreparationError
 from .official import Wanted
 
-ROUNDING = 1e-3  # seconds by which a computed end may miss a rounded duration
+ROUNDING = 1e-3  # tolerance in seconds of a computed end beyond a rounded duration
 
 
 class Oddities:
-    """Counts what is odd, and says what was done about it."""
+    """Counts irregularities, with their treatment."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._done: dict[str, str] = {}
 
     def count(self, what: str, done: str, times: int = 1) -> None:
-        """`times` more of `what`; nothing is told of what never occurs."""
+        """Adds `times` of kind `what`; kinds that never occur are not reported."""
         if times:
             self._counts[what] = self._counts.get(what, 0) + times
             self._done[what] = done
 
     def notes(self) -> dict[str, str]:
-        """What was met -> how often, and what was done."""
+        """Returns kind -> count and treatment."""
         return {what: f"{count:,}; {self._done[what]}" for what, count in self._counts.items()}
 
 
 def times(
     span: Sequence[Any], where: str, odd: Oddities, split: str, duration: float | None = None
 ) -> tuple[float, float]:
-    """(start, end) in seconds, start <= end.
+    """Returns (start, end) in seconds, start <= end.
 
     Args:
       span: [start, end].
-      where: the segment stands, for errors.
-      odd: counts segments that end before they start (their two times change places: both were marked by a person, and
-        the span between them is the same), that have no length, and that end after the video.
+      where: location of the segment, for errors.
+      odd: counts segments that end before they start (their times are swapped: both were marked by a person, and the
+        span between them is the same), that have zero length, and that end after the video.
       split: that the counts belong to.
-      duration: of the video, if that is known.
+      duration: of the video, if known.
 
     Raises:
-      PreparationError: not two finite numbers from 0 on.
+      PreparationError: not two finite nonnegative numbers.
     """
     if len(span) != 2:
         raise PreparationError(f"{where}: expected [start, end], got {span!r}")
@@ -69,7 +69,7 @@ def times(
 
 
 def seconds(text: str, where: str, name: str) -> float:
-    """A number of a text file; raises PreparationError where it is none."""
+    """Parses a number of a text file; raises PreparationError if it is invalid."""
     try:
         return float(text)
     except ValueError as error:
@@ -77,7 +77,7 @@ def seconds(text: str, where: str, name: str) -> float:
 
 
 def sentence(text: str, where: str) -> str:
-    """A sentence in one line, without blanks around it; raises PreparationError where nothing, or a book, is left."""
+    """Returns a stripped sentence in one line; raises PreparationError if it is empty or far too long."""
     words = " ".join(text.split())
     if not visible(words):
         raise PreparationError(f"{where}: expected a sentence, got {text!r}")
@@ -87,10 +87,10 @@ def sentence(text: str, where: str) -> str:
 
 
 def captioned(captions: Iterable[tuple[Wanted, Caption]]) -> list[Wanted]:
-    """The videos in order of first mention, each with its captions in the order of the file.
+    """Returns the videos in order of first occurrence, each with its captions in file order.
 
     Args:
-      captions: each with its video, whose own captions are ignored; the first mention of a record id decides the rest.
+      captions: each with its video, whose own captions are ignored; other fields are those of the first occurrence.
     """
     videos: dict[str, Wanted] = {}
     texts: dict[str, list[Caption]] = {}
@@ -101,5 +101,5 @@ def captioned(captions: Iterable[tuple[Wanted, Caption]]) -> list[Wanted]:
 
 
 def with_captions(wanted: Wanted, captions: Iterable[Caption]) -> Wanted:
-    """The same video with these captions."""
+    """Returns the same video with these captions."""
     return dataclasses.replace(wanted, record=dataclasses.replace(wanted.record, captions=tuple(captions)))

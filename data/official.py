@@ -27,13 +27,13 @@ View = Mapping[str, tuple[int, ...] | None]
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """One video as the annotation files know it, before it is looked for.
+    """A video as described by the annotation files, before its file is looked up.
 
     Attributes:
       record: with everything but the video, phrases and masks.
-      names: under which its file may go, best first (`v_abc`, `abc.mp4`, `train/abc`).
+      names: possible names of its file, best first (`v_abc`, `abc.mp4`, `train/abc`).
       window: (start, end) seconds to cut out of the file; None: all of it.
-      cut_names: under which a file may go that is the window already; where there is one, it is taken.
+      cut_names: possible names of a file that is already cut to the window; preferred if it exists.
     """
 
     record: Record
@@ -44,7 +44,7 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Fact:
-    """Something counted in the annotation files, and the number that was published for it, where one is known."""
+    """A count in the annotation files, and its published value, if known."""
 
     count: int
     published: int | None = None
@@ -52,16 +52,16 @@ class Fact:
 
 @dataclasses.dataclass(frozen=True)
 class Annotated:
-    """All that the annotation files of a dataset say.
+    """Content of a dataset's annotation files.
 
     Attributes:
-      splits: the videos of each split as they are stored; a video stands in one split. Any sized collection that can
-        be iterated over several times.
-      facts: what -> how many, in the order in which they are printed.
-      labels: classes of the actions in their official order; (): those that occur, sorted.
-      views: further splits over the same videos, name -> record id -> the captions that it uses, by number (None:
-        all); in the order in which records are to come. A view may take records from several splits.
-      notes: oddities that were met, and what was done about them.
+      splits: the videos of each split as they are stored; a video is in one split. Any sized collection that can be
+        iterated over several times.
+      facts: name -> count, in the order in which they are printed.
+      labels: action classes in their official order; (): those that occur, sorted.
+      views: further splits over the same videos, name -> record id -> the captions that it uses, by number (None: all);
+        in the order of the records. A view may take records from several splits.
+      notes: irregularities, and their treatment.
     """
 
     splits: Mapping[str, Collection[Wanted]]
@@ -76,12 +76,12 @@ class Official:
     """A published dataset.
 
     Attributes:
-      name: of the sub-command and the folder.
+      name: of the subcommand and the folder.
       help: one line.
       files: the annotation files that it needs, for `--help`.
-      read: (files, parsed arguments) -> what they say.
-      add_arguments: options of this dataset alone; their names have to be in `options`.
-      options: names of arguments that decide the content.
+      read: (files, parsed arguments) -> their content.
+      add_arguments: adds options specific to this dataset; their names must be in `options`.
+      options: names of arguments that determine the content.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Official:
 
 
 class Found(Collection[Entry]):
-    """The wanted videos of a split with their files; made anew each time it is iterated over."""
+    """The videos of a split with their files; rebuilt each time it is iterated over."""
 
     def __init__(self, wanted: Collection[Wanted], videos: VideoFolder):
         self._wanted, self._videos = wanted, videos
@@ -112,14 +112,14 @@ class Found(Collection[Entry]):
 
 
 def prepare_official(dataset: Official, args: argparse.Namespace) -> Path | None:
-    """Prepares OUT/NAME, or with `--dry-run` only says what the annotation files hold.
+    """Prepares OUT/NAME, or with `--dry-run` only reports the content of the annotation files.
 
     Returns:
       The folder; None after a dry run.
 
     Raises:
-      PreparationError: annotation files that are missing or do not fit, counts that differ from the published ones
-        (unless `--allow-other-counts`), too many missing or unusable videos.
+      PreparationError: missing or invalid annotation files, counts that differ from the published ones (unless
+        `--allow-other-counts`), too many missing or unusable videos.
     """
     files = OfficialFiles(args.annotations)
     annotated = dataset.read(files, args)
@@ -158,7 +158,7 @@ def prepare_official(dataset: Official, args: argparse.Namespace) -> Path | None
 
 
 def told_facts(name: str, annotated: Annotated) -> str:
-    """Counts beside the published ones, and the notes, for people."""
+    """Formats counts with the published ones, and the notes."""
     lines = [f"{name}: what the annotation files say"]
     for what, fact in annotated.facts.items():
         published = "" if fact.published is None else f" (published: {fact.published:,})"
@@ -169,7 +169,7 @@ def told_facts(name: str, annotated: Annotated) -> str:
 
 
 def check_facts(name: str, annotated: Annotated, allowed: bool) -> None:
-    """Raises PreparationError where a count differs from the published one, unless that is allowed."""
+    """Raises PreparationError if a count differs from the published one, unless that is allowed."""
     wrong = [
         f"{what} {fact.count:,} instead of {fact.published:,}"
         for what, fact in annotated.facts.items()
@@ -183,35 +183,35 @@ def check_facts(name: str, annotated: Annotated, allowed: bool) -> None:
 
 
 def duplicates(ids: Collection[str]) -> list[str]:
-    """What occurs more than once, sorted."""
+    """Returns the ids that occur more than once, sorted."""
     return sorted(item for item, count in collections.Counter(ids).items() if count > 1)
 
 
 def add_official_arguments(parser: argparse.ArgumentParser, dataset: Official) -> None:
-    """What every published dataset can be told."""
+    """Adds the options of all published datasets."""
     parser.add_argument(
         "--annotations", type=Path, required=True, metavar="DIR", help=f"folder (or archive) with {dataset.files}"
     )
-    parser.add_argument("--videos", type=Path, metavar="DIR", help="folder of the videos, sub-folders included")
+    parser.add_argument("--videos", type=Path, metavar="DIR", help="folder of the videos, searched recursively")
     parser.add_argument("--dry-run", action="store_true", help="read the annotation files, print the counts, and stop")
     parser.add_argument(
-        "--allow-other-counts", action="store_true", help="go on where counts differ from the published ones"
+        "--allow-other-counts", action="store_true", help="continue if counts differ from the published ones"
     )
-    parser.add_argument("--name", default="", help=f"of the dataset (default: {dataset.name})")
+    parser.add_argument("--name", default="", help=f"dataset name (default: {dataset.name})")
     if dataset.add_arguments is not None:
         dataset.add_arguments(parser)
 
 
 def facts(counts: Mapping[str, int], published: Mapping[str, int]) -> dict[str, Fact]:
-    """Counts with the published number of the same name."""
+    """Combines counts with the published values of the same names."""
     return {what: Fact(count, published.get(what)) for what, count in counts.items()}
 
 
 def field(row: Mapping[str, Any], name: str, kind: type | tuple[type, ...], where: str) -> Any:
-    """row[name], which has to be there and of a kind.
+    """Returns row[name], which must exist and be of a type.
 
     Raises:
-      PreparationError: naming place, field and what was expected.
+      PreparationError: naming location, field and the expected type.
     """
     kinds = kind if isinstance(kind, tuple) else (kind,)
     expected = " or ".join(k.__name__ for k in kinds)

@@ -22,18 +22,18 @@ from svilm_jax.input.text_repair import Repairs
 from .errors import PreparationError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-# What the readers of packed files raise where one is damaged.
+# Exceptions of the readers of packed files for damaged ones.
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
 
 
 @dataclasses.dataclass(frozen=True)
 class OfficialFile:
-    """One file, wherever it lies.
+    """One file, on disk or in an archive.
 
     Attributes:
-      path: on disk; the archive's where `member` is set.
+      path: on disk; the archive's if `member` is set.
       member: its name in the archive, or "".
-      repairs: counts the strings that were not valid Unicode; all files below one folder share it.
+      repairs: counts strings that were not valid Unicode; shared by all files below one folder.
     """
 
     path: Path
@@ -47,15 +47,15 @@ class OfficialFile:
 
     @property
     def where(self) -> str:
-        """For errors."""
+        """Location for errors."""
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """The file's bytes as a stream, unpacked.
+        """Opens the file's bytes as a stream, unpacked.
 
         Raises:
-          PreparationError: it cannot be read, or is no archive or gzip file although its name says so.
+          PreparationError: it cannot be read, or is not an archive or gzip file although its name says so.
         """
         try:
             with contextlib.ExitStack() as stack:
@@ -64,7 +64,7 @@ class OfficialFile:
             raise PreparationError(f"{self.where}: cannot be read ({error}); download it again") from error
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """(where, text) of every line, as a stream; `where` names file and line for errors; line ends are stripped.
+        """Yields (where, text) of every line, as a stream; `where` names file and line; line ends are stripped.
 
         Raises:
           PreparationError: not UTF-8.
@@ -74,16 +74,16 @@ class OfficialFile:
                 yield where, text.rstrip("\r\n")
 
     def json(self) -> Any:
-        """The document, held whole; strings with half a character are repaired and counted in `repairs`.
+        """Reads the document as a whole; strings with lone surrogates are repaired and counted in `repairs`.
 
         Raises:
-          PreparationError: not JSON in UTF-8, or an object with a name twice, of which Python would keep one.
+          PreparationError: not JSON in UTF-8, or a duplicate name in an object, of which Python would keep one.
         """
         with self.open() as file, _json_errors():
             return json_reader.document(file, self.where, self.repairs)
 
     def json_lines(self) -> Iterator[tuple[str, Any]]:
-        """(where, value) of every line that is not blank, as a stream; otherwise as `json`."""
+        """Yields (where, value) of every line that is not blank, as a stream; otherwise like `json`."""
         with self.open() as file, _json_errors():
             yield from json_reader.json_lines(file, self.where, self.repairs)
 
@@ -94,7 +94,10 @@ class OfficialFile:
             archive = stack.enter_context(zipfile.ZipFile(self.path))
             try:
                 raw = stack.enter_context(archive.open(self.member))
-            except (RuntimeError, NotImplementedError) as error:  # a password, or a compression that zlib does not know
+            except (
+                RuntimeError,
+                NotImplementedError,
+            ) as error:  # a password, or a compression that zlib does not support
                 raise PreparationError(f"{self.where}: cannot be unpacked ({error}); unpack it by hand") from error
         else:
             member = stack.enter_context(tarfile.open(self.path)).extractfile(self.member)  # noqa: SIM115
@@ -106,13 +109,13 @@ class OfficialFile:
 
 
 class OfficialFiles:
-    """The files below a folder (or one file), archives looked into."""
+    """The files below a folder (or one file), including the members of archives."""
 
     def __init__(self, root: Path):
         """`root`: a folder, an archive or a file.
 
         Raises:
-          PreparationError: there is no such thing, or an archive that cannot be read.
+          PreparationError: it does not exist, or is an archive that cannot be read.
         """
         if not root.exists():
             raise PreparationError(f"--annotations {root}: no such file or folder")
@@ -129,14 +132,14 @@ class OfficialFiles:
                 self._files.append(OfficialFile(path, repairs=self._repairs))
 
     def notes(self) -> dict[str, str]:
-        """What had to be repaired in the files that were read, for the summary."""
+        """Returns what had to be repaired in the files that were read, for the summary."""
         note = self._repairs.note()
         return {"text with half a character": note} if note else {}
 
     def find(self, *patterns: str) -> list[OfficialFile]:
-        """All files whose published name fits one of the patterns (shell style, case ignored).
+        """Returns all files whose published name matches one of the patterns (shell style, case-insensitive).
 
-        The same name found twice (plain and packed, say) gives the least packed, then the shallowest.
+        Among several files of the same name (plain and packed, say) the least packed, then the shallowest is taken.
         """
         best: dict[str, OfficialFile] = {}
         for file in sorted(self._files, key=_effort):
@@ -145,10 +148,10 @@ class OfficialFiles:
         return [best[name] for name in sorted(best)]
 
     def one(self, *patterns: str, what: str) -> OfficialFile:
-        """The file of that name; the first pattern that any file fits decides.
+        """Returns the file of that name; the first pattern with a matching file decides.
 
         Raises:
-          PreparationError: none, or several; `what` says what it is.
+          PreparationError: none, or several; `what` describes the file.
         """
         found = self.optional(*patterns)
         if found is None:
@@ -158,7 +161,7 @@ class OfficialFiles:
         return found
 
     def optional(self, *patterns: str) -> OfficialFile | None:
-        """As `one`, or None where there is none."""
+        """Like `one`, or None if there is none."""
         for pattern in patterns:
             found = self.find(pattern)
             if len(found) > 1:
@@ -170,7 +173,7 @@ class OfficialFiles:
 
 
 def _effort(file: OfficialFile) -> tuple[bool, bool, int]:
-    """Smaller for less packed files, then for shallower ones."""
+    """Sort key: less packed files first, then shallower ones."""
     inner = PurePosixPath(file.member)
     return bool(file.member), (inner.name or file.path.name).endswith(".gz"), len(file.path.parts) + len(inner.parts)
 
@@ -193,5 +196,5 @@ def _members(path: Path) -> list[str]:
                 names = [item.name for item in packed if item.isfile()]
     except _DAMAGE as error:
         raise PreparationError(f"{path}: no archive that can be read ({error}); download it again") from error
-    # By parts, since `tar -C folder .` writes every name as "./name".
+    # By path components, since `tar -C folder .` writes every name as "./name".
     return [n for n in names if not any(p.startswith(".") or p == "__MACOSX" for p in PurePosixPath(n).parts)]

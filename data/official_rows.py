@@ -9,19 +9,19 @@ from .official_files import OfficialFile
 
 
 def csv_rows(file: OfficialFile, required: Sequence[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """The rows of a CSV file with a header, as a stream.
+    """Yields the rows of a CSV file with a header, as a stream.
 
     Args:
-      file: in UTF-8; fields between commas, quoted where they hold commas, quotes or line ends.
-      required: columns that have to be there, in lower case; others may be.
+      file: in UTF-8; fields separated by commas, quoted if they contain commas, quotes or line ends.
+      required: required columns, in lower case; others are optional.
 
     Yields:
-      (where, fields): the place for errors, and the fields by their columns' names in lower case.
+      (where, fields): the location for errors, and the fields by their columns' names in lower case.
 
     Raises:
-      PreparationError: no header, a column missing or twice, a row of another length, no CSV, not UTF-8.
+      PreparationError: no header, a missing or duplicate column, a row of another length, not CSV, not UTF-8.
     """
-    # A quoted field may run over several lines, so the line ends that `lines` takes off have to be there.
+    # A quoted field may span several lines, so the line ends that `lines` strips are restored.
     reader = csv.reader((text + "\n" for _, text in file.lines()), strict=True)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
@@ -48,7 +48,7 @@ def csv_rows(file: OfficialFile, required: Sequence[str]) -> Iterator[tuple[str,
 
 
 def json_lines(file: OfficialFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(where, object) of each line, as a stream; raises PreparationError for a line that is no JSON object."""
+    """Yields (where, object) of each line, as a stream; raises PreparationError for lines that are not JSON objects."""
     for where, entry in file.json_lines():
         if not isinstance(entry, dict):
             raise PreparationError(f"{where}: expected a JSON object, got {entry!r:.60}")
@@ -56,7 +56,7 @@ def json_lines(file: OfficialFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def entries_of(document: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(where, object) of each entry of a JSON list; raises PreparationError for anything else."""
+    """Yields (where, object) of each entry of a JSON list; raises PreparationError for anything else."""
     if not isinstance(document, list):
         raise PreparationError(f"{where}: expected a list of objects, got {type(document).__name__}")
     for number, entry in enumerate(document):

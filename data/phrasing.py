@@ -21,10 +21,10 @@ Item = tuple[Entry, Path, int]
 def find_phrases(
     checked: Mapping[str, Checked], journal: Journal, workers: Mapper, table: PhraseTable | None = None
 ) -> None:
-    """Notes the phrases of all captions in the journal, except those that it knows.
+    """Records the phrases of all captions in the journal, except those already in it.
 
     Args:
-      table: where the phrases come from; None: spaCy.
+      table: given phrases; None: spaCy.
 
     Raises:
       PreparationError: no parser, or a caption that the table lacks.
@@ -58,7 +58,7 @@ def find_phrases(
 
 
 def with_phrases(checked: Checked, journal: Journal, table: PhraseTable | None = None) -> Iterator[Item]:
-    """The usable entries of a split, as `Checked` gives them, with the phrases that the journal holds."""
+    """Yields the usable entries of a split, as `Checked` does, with the phrases from the journal."""
     parser = table.versions if table else parser_versions()
     for batch in _batches(checked):
         texts = _texts(batch)
@@ -77,7 +77,7 @@ def _texts(batch: list[Item]) -> list[str]:
 
 
 def _batches(checked: Checked) -> Iterator[list[Item]]:
-    """Usable entries with `CHUNK` captions together, or a few more."""
+    """Yields usable entries with at least `CHUNK` captions together."""
     batch: list[Item] = []
     held = 0
     for item in checked:

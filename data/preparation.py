@@ -54,31 +54,31 @@ __all__ = ["Beam", "Encoding", "Entry", "Plan", "PreparationError", "describe", 
 SUMMARY = "preparation.json"
 SKIPPED = "skipped.jsonl"
 LISTED = 1000  # skipped videos in the summary
-TOLD = 50  # of them on the screen
-OTHER_BYTES = 2000  # of a record, beside the video: captions, phrases, packed masks
+TOLD = 50  # number of them printed
+OTHER_BYTES = 2000  # of a record, in addition to the video: captions, phrases, packed masks
 _VERSIONED = ("svilm_jax", "tensorflow-datasets", "array-record", "av", "numpy", "tokenizers")
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to prepare and how.
+    """Description of a preparation.
 
     Attributes:
       name: of the dataset and its folder.
       out: folder that receives `name/`.
-      options: all that decides the content beside `vocab` and `encoding`, JSON values; a finished dataset of other
-        options is an error.
-      command: that a reader would type to prepare it again.
-      workers: processes.
-      beam: where to do the work instead of in those.
+      options: everything that determines the content except `vocab` and `encoding`, JSON values; a finished dataset
+        with other options is an error.
+      command: command that prepares it again, for documentation.
+      workers: number of processes.
+      beam: runner to use instead of these.
       overwrite: replaces a finished dataset.
-      max_skipped_share: of the videos that may be unusable before preparation stops.
+      max_skipped_share: maximum fraction of unusable videos.
       vocab: a vocab.txt to use; None trains one.
-      vocab_size: of the trained one, at most.
-      phrases: a JSON file with the noun phrases of every caption (`PhraseTable`); None: spaCy finds them.
-      encoding: to what videos are re-encoded; by default their bytes are kept.
+      vocab_size: maximum size of the trained one.
+      phrases: a JSON file with the noun phrases of every caption (`PhraseTable`); None: found by spaCy.
+      encoding: encoding of re-encoded videos; by default their bytes are kept.
       description: for dataset_info.json.
-      labels: classes of the actions in their order; (): those that occur, sorted.
+      labels: action classes in their order; (): those that occur, sorted.
       views: further splits over the same records, see `official.Annotated.views`.
     """
 
@@ -100,11 +100,11 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """Where the finished dataset is."""
+        """Path of the finished dataset."""
         return self.out / self.name
 
     def all_options(self) -> dict[str, Any]:
-        """All that decides the content, as JSON values.
+        """Returns everything that determines the content, as JSON values.
 
         Raises:
           PreparationError: there is no such vocabulary file.
@@ -122,10 +122,10 @@ class Plan:
 
 
 def finished(plan: Plan) -> bool:
-    """Whether the dataset is already there, as asked; true means that there is nothing to do.
+    """Returns whether the requested dataset exists already, so that there is nothing to do.
 
     Raises:
-      PreparationError: something else is there: a folder of another origin, or the dataset with other options.
+      PreparationError: the folder exists and is not a dataset of `svilm prepare`, or has other options.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", plan.name):
         raise PreparationError(f"name {plan.name!r}: expected lower-case letters, digits and _, a letter first")
@@ -152,14 +152,14 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
     """Prepares a dataset from its entries.
 
     Args:
-      splits: entries in the order in which their records are to lie on disk.
+      splits: entries in the order of their records on disk.
       notes: further facts for preparation.json and the summary.
 
     Returns:
       The folder of the dataset.
 
     Raises:
-      PreparationError: too many unusable videos, no usable one, masks that do not fit, no parser for noun phrases,
+      PreparationError: too many unusable videos, no usable one, masks that do not match, no parser for noun phrases,
         another preparation running.
     """
     if finished(plan):
@@ -174,7 +174,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
         journal(plan.out / f".{plan.name}.progress") as done,
         beam_working(plan.beam, done.folder / "beam") if plan.beam else working(plan.workers) as workers,
     ):
-        # The vocabulary is written first: what is wrong with it should not show after an hour of videos.
+        # The vocabulary is written first: an error in it should not appear after an hour of videos.
         vocabulary = folder / "vocab.txt"
         if plan.vocab is not None:
             origin = _given_vocabulary(plan.vocab, vocabulary)
@@ -223,7 +223,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
 
 
 def describe(folder: Path) -> str:
-    """The summary of a finished preparation, for people."""
+    """Formats the summary of a finished preparation."""
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     lines = [f"{folder}: {summary['vocabulary']}"]
     lines += [
@@ -245,10 +245,10 @@ def describe(folder: Path) -> str:
 
 @contextlib.contextmanager
 def building(out: Path, name: str) -> Iterator[Path]:
-    """An empty folder to build `out/name` in, gone afterwards; one preparation of a name at a time.
+    """Creates an empty folder to build `out/name` in, removed afterwards; one preparation of a name at a time.
 
     Raises:
-      PreparationError: another process is at it, or `out` cannot be written.
+      PreparationError: another process is preparing it, or `out` cannot be written.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -256,7 +256,7 @@ def building(out: Path, name: str) -> Iterator[Path]:
         except LockError as error:
             raise PreparationError(str(error)) from error
         folder = out / f".{name}.incomplete"
-        shutil.rmtree(folder, ignore_errors=True)  # of a preparation that was killed
+        shutil.rmtree(folder, ignore_errors=True)  # of a killed preparation
         folder.mkdir()
         try:
             yield folder
@@ -265,9 +265,9 @@ def building(out: Path, name: str) -> Iterator[Path]:
 
 
 def _check_room(plan: Plan, size: int) -> None:
-    """Raises PreparationError where the disk has less room than the records will take."""
+    """Raises PreparationError if the disk has less space than the records will take."""
     usage = shutil.disk_usage(plan.out)
-    if usage.total and usage.free < size:  # some network folders state no sizes
+    if usage.total and usage.free < size:  # some network folders report no sizes
         raise PreparationError(
             f"{plan.out}: the records take about {size / 1e6:.1f} MB, and {usage.free / 1e6:.1f} MB are free. What was "
             "checked is kept: make room, and the same command resumes"
@@ -275,7 +275,7 @@ def _check_room(plan: Plan, size: int) -> None:
 
 
 def _publish(made: Path, folder: Path) -> None:
-    """Puts the finished folder in its place; the one that it replaces is removed only then."""
+    """Moves the finished folder to its place; the one that it replaces is removed only then."""
     old = made.parent / "replaced"
     if folder.exists():
         folder.rename(old)
@@ -285,7 +285,7 @@ def _publish(made: Path, folder: Path) -> None:
 def _records(
     split: str, checked: Checked, notes: Journal, table: PhraseTable | None, captions: dict[str, int], bar: Any
 ) -> Iterator[schema.Record]:
-    """Complete records, read from disk one at a time; counts their captions."""
+    """Yields complete records, read from disk one at a time; counts their captions."""
     for entry, file, frames in with_phrases(checked, notes, table):
         yield dataclasses.replace(entry.record, video=file.read_bytes(), masks=read_masks(entry, frames))
         captions[split] += len(entry.record.captions)
@@ -293,7 +293,7 @@ def _records(
 
 
 def _write_skipped(splits: Iterable[str], notes: Journal, path: Path) -> tuple[list[dict[str, str]], int]:
-    """The first skipped videos, and how many there are; all of them go to a file where they are too many for a list."""
+    """Returns the first skipped videos, and their number; writes all of them to a file if there are too many."""
     everything = notes.skipped(splits)
     listed = list(itertools.islice(everything, LISTED))
     further = next(everything, None)
@@ -308,7 +308,7 @@ def _write_skipped(splits: Iterable[str], notes: Journal, path: Path) -> tuple[l
 
 
 def _write_views(plan: Plan, checked: Mapping[str, Checked], path: Path) -> dict[str, dict[str, int]]:
-    """Writes each view as [split, record number, caption numbers or null] rows; returns how many rows it has."""
+    """Writes each view as [split, record number, caption numbers or null] rows; returns the number of rows of each."""
     if not plan.views:
         return {}
     place: dict[str, tuple[str, int]] = {}
@@ -331,7 +331,7 @@ def _write_views(plan: Plan, checked: Mapping[str, Checked], path: Path) -> dict
 
 
 def _write_labels(plan: Plan, checked: Mapping[str, Checked], path: Path) -> None:
-    """Writes the classes of the actions, if there are any."""
+    """Writes the action classes, if there are any."""
     found = {action.label for held in checked.values() for entry, _, _ in held for action in entry.record.actions}
     if unknown := sorted(found - set(plan.labels)) if plan.labels else []:
         raise PreparationError(f"{plan.name}: labels {unknown[:5]} are not among the {len(plan.labels)} classes")
@@ -340,7 +340,7 @@ def _write_labels(plan: Plan, checked: Mapping[str, Checked], path: Path) -> Non
 
 
 def _write_answers(checked: Mapping[str, Checked], path: Path) -> None:
-    """Writes the answers of the training split, which alone decides what a model can answer, if there are any."""
+    """Writes the answers of the training split, which alone determines a model's answers, if there are any."""
     counts = collections.Counter(
         question.answer
         for split, held in checked.items()
@@ -354,14 +354,14 @@ def _write_answers(checked: Mapping[str, Checked], path: Path) -> None:
 
 
 def _given_vocabulary(given: Path, path: Path) -> str:
-    """Copies a vocabulary to `path` and says in words where it comes from."""
+    """Copies a vocabulary to `path` and describes its origin."""
     try:
         tokenizer = load_tokenizer(given)
     except TokenizerError as error:
         raise PreparationError(f"--vocab: {error}") from error
     if tokenizer.kind != "wordpiece" or given.suffix != ".txt":
         raise PreparationError(
-            f"--vocab {given}: expected a vocab.txt (WordPiece, one token a line); "
+            f"--vocab {given}: expected a vocab.txt (WordPiece, one token per line); "
             "name other kinds in the config: tokenizer.path"
         )
     shutil.copyfile(given, path)
@@ -369,9 +369,9 @@ def _given_vocabulary(given: Path, path: Path) -> str:
 
 
 def _learned_vocabulary(plan: Plan, checked: Mapping[str, Checked], path: Path) -> str:
-    """Learns a vocabulary from training captions, or where there are none from questions; says in words from what.
+    """Trains a vocabulary on training captions, or else on questions; describes its origin.
 
-    Of split `train`; in a dataset that has none, of all whose name ends so.
+    Uses split `train`; in a dataset without it, all splits whose name ends so.
     """
     count = 0
 

@@ -32,10 +32,10 @@ class Asked:
     """One row of a file.
 
     Attributes:
-      where: for errors.
+      where: location for errors.
       video: its record id.
-      question: question and answer tidied; one of them may be empty.
-      number: what the file numbers it by; "" where it does not.
+      question: question and answer with normalized whitespace; one of them may be empty.
+      number: its id in the file; "" if it has none.
     """
 
     where: str
@@ -45,29 +45,29 @@ class Asked:
 
 
 def kind_of(question: str) -> str:
-    """The question type: its first word, as in the official breakdown, where that is one of `WORDS`; else "other"."""
+    """Returns the question type: its first word if it is one of `WORDS`, as officially reported; else "other"."""
     first = question.lower().split(" ", 1)[0].rstrip("?")
     return first if first in WORDS else OTHER
 
 
 def tidy(text: str) -> str:
-    """Single blanks, none at the ends."""
+    """Normalizes whitespace to single blanks, with none at the ends."""
     return " ".join(text.split())
 
 
 def read_word_questions(
     files: OfficialFiles, record_id: Callable[[Any, str], str]
 ) -> tuple[dict[str, list[Asked]], dict[str, str]]:
-    """The questions of the splits whose file is there, in any of the forms above.
+    """Reads the questions of all splits with a file, in any of the formats above.
 
     Args:
-      record_id: (video as the file names it, where) -> record id; raises PreparationError for what is no video.
+      record_id: (video as named by the file, where) -> record id; raises PreparationError for an invalid name.
 
     Returns:
       Split -> its questions in file order, and notes.
 
     Raises:
-      PreparationError: no file of any split, or one that does not fit its form.
+      PreparationError: no file of any split, or one in another format.
     """
     asked: dict[str, list[Asked]] = {}
     notes = {}
@@ -101,15 +101,15 @@ def annotated_questions(
     published: Mapping[str, int],
     notes: Mapping[str, str],
 ) -> Annotated:
-    """One record a video, with its questions in file order; videos in the order of their first question.
+    """Builds one record per video, with its questions in file order; videos in the order of their first question.
 
     Args:
       asked: split -> questions.
       names: record id -> names of its video file.
-      published: fact -> number; "SPLIT questions", "SPLIT videos" and "SPLIT questions: KIND" are counted.
+      published: name -> count; "SPLIT questions", "SPLIT videos" and "SPLIT questions: KIND" are counted.
 
     Raises:
-      PreparationError: a question number twice in a split, or a video in two splits.
+      PreparationError: a duplicate question id in a split, or a video in two splits.
     """
     notes = dict(notes)
     facts: dict[str, Fact] = {}
@@ -122,7 +122,7 @@ def annotated_questions(
         seen: set[tuple[str, str, str]] = set()
         for item in items:
             if item.number in numbers:
-                raise PreparationError(f"{item.where}: question id {item.number} stands twice in the {split} split")
+                raise PreparationError(f"{item.where}: question id {item.number} occurs twice in the {split} split")
             numbers |= {item.number} - {""}
             if owner.setdefault(item.video, split) != split:
                 raise PreparationError(
@@ -153,7 +153,7 @@ def annotated_questions(
 
 
 def _forms(short: str) -> tuple[str, ...]:
-    """Names under which the file of a split goes, the official one first."""
+    """Returns the possible names of a split's file, the official one first."""
     return (
         *(f"{short}_qa.json", f"*{short}_qa*.json", f"{short}_qa.*json", f"*qa_{short}*.json"),
         *(f"{short}.jsonl", f"*qa*{short}*.jsonl", f"*{short}_qa*.jsonl"),

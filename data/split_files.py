@@ -17,17 +17,17 @@ SHOWN = 5  # names that an error or a note lists
 def split_files(
     files: OfficialFiles, patterns: Mapping[str, Sequence[str]], what: str
 ) -> tuple[dict[str, OfficialFile], dict[str, str]]:
-    """The files that are there.
+    """Returns the files that exist.
 
     Args:
-      patterns: split -> names that its file may have.
-      what: they are, for errors.
+      patterns: split -> possible names of its file.
+      what: description of the files, for errors.
 
     Returns:
-      split -> file, in the order of `patterns`, and a note that names the files that are not there ({} where all are).
+      split -> file, in the order of `patterns`, and a note that names the missing files ({} if there are none).
 
     Raises:
-      PreparationError: none is there, or several fit one name.
+      PreparationError: no file exists, or several match one name.
     """
     found = {split: file for split, names in patterns.items() if (file := files.optional(*names)) is not None}
     if not found:
@@ -40,14 +40,14 @@ def split_files(
 
 
 def json_entries(file: OfficialFile, entries: Any = None, within: str = "") -> Iterator[tuple[str, str, Any]]:
-    """(name, where, object) of every entry of a JSON object of objects.
+    """Yields (name, where, object) of every entry of a JSON object of objects.
 
     Args:
-      entries: the object, where it is only a part of the file; None: the whole file.
+      entries: the object, if it is only a part of the file; None: the whole file.
       within: name of that part, for errors.
 
     Raises:
-      PreparationError: no object of objects.
+      PreparationError: not an object of objects.
     """
     rows = file.json() if entries is None else entries
     if not isinstance(rows, dict):
@@ -58,7 +58,7 @@ def json_entries(file: OfficialFile, entries: Any = None, within: str = "") -> I
 
 
 def in_one_split(splits: Mapping[str, Collection[Wanted]]) -> None:
-    """Raises PreparationError where a video stands in two splits: training would see what is tested."""
+    """Raises PreparationError if a video is in two splits: training would see test videos."""
     place: dict[str, str] = {}
     for split, wanted in splits.items():
         for item in wanted:
@@ -70,7 +70,7 @@ def in_one_split(splits: Mapping[str, Collection[Wanted]]) -> None:
 
 
 def some(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
+    """Formats the first few names, and the number of others."""
     names = list(names)
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -8,19 +8,19 @@ from .official import Wanted
 
 
 def clip(name: str, mark: str, questions: tuple[Question, ...] = ()) -> Wanted:
-    """A clip of an episode.
+    """Returns a clip of an episode.
 
     Args:
       name: of the clip, and of its file without ending.
-      mark: what separates the episode's name from the rest (`castle_s01e01_seg02_clip_04`: `_seg`). Clips of an episode
-        show the same people and places, which is what a record's group says.
+      mark: separator after the episode's name (`castle_s01e01_seg02_clip_04`: `_seg`). Clips of an episode show the
+        same people and places, and therefore share a record group.
     """
     episode, found, _ = name.partition(mark)
     return Wanted(Record(id=name, video=b"", group=episode if found else "", questions=questions), (name,))
 
 
 def by_group(videos: Iterable[Wanted]) -> list[Wanted]:
-    """Videos of one group next to each other, groups in order of first mention; those without one stay single."""
+    """Reorders videos so that those of one group are adjacent, groups in order of first occurrence."""
     groups: dict[tuple[str, int], list[Wanted]] = {}
     for number, wanted in enumerate(videos):
         group = wanted.record.group

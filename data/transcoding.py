@@ -14,7 +14,7 @@ from svilm_jax.input import rendering
 from svilm_jax.input.decoding import VideoError, VideoInfo, VideoReader, opened
 from svilm_jax.input.stream_facts import MAX_FPS, UNKNOWN_FPS
 
-# Share of a part that the last frame of a file may stand in for.
+# Fraction of a segment for which the last frame of a file may stand in.
 MAX_FROZEN_SHARE = 0.25
 ROUNDING = 1e-3  # seconds, of time stamps in Matroska, in FLV and in what was made of them
 
@@ -23,12 +23,12 @@ Window = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """To what videos are re-encoded. Both 0: not at all, the bytes of the file are kept.
+    """Target encoding of videos. Both 0: no re-encoding, the bytes of the file are kept.
 
     Attributes:
-      short_side: pixels of the shorter side, even; a smaller video is not enlarged; 0: the size stays.
-      fps: frames per second, evenly spaced in time; a video of fewer keeps its own rate, which is the one where its
-        frames follow each other fastest, so that none is lost where the rate varies; 0: every video keeps its own.
+      short_side: pixels of the shorter side, even; a smaller video is not enlarged; 0: the size is kept.
+      fps: frames per second, evenly spaced in time; a video of a lower rate keeps its own, which is its peak rate, so
+        that no frame is lost if the rate varies; 0: every video keeps its own.
     """
 
     short_side: int = 0
@@ -38,13 +38,13 @@ class Encoding:
         return bool(self.short_side or self.fps)
 
     def size(self, info: VideoInfo) -> tuple[int, int]:
-        """(height, width) of the new video: even, as H.264 with half the chroma resolution wants."""
+        """Returns (height, width) of the new video: even, as H.264 with subsampled chroma requires."""
         scale = min(1.0, self.short_side / min(info.height, info.width)) if self.short_side else 1.0
         height, width = (max(2, min(round(side * scale / 2), side // 2) * 2) for side in (info.height, info.width))
         return height, width
 
     def rate(self, info: VideoInfo) -> fractions.Fraction:
-        """Frames a second of the new video."""
+        """Returns the frame rate of the new video."""
         own = min(max(info.peak_fps, info.fps) or UNKNOWN_FPS, MAX_FPS)
         return fractions.Fraction(min(self.fps or own, own)).limit_denominator(1001)
 
@@ -55,12 +55,12 @@ def transcode(source: Path, target: Path, encoding: Encoding, info: VideoInfo, w
     One frame is held at a time. The same file gives the same bytes on any number of cores.
 
     Args:
-      info: the facts of `source`.
-      window: (start, end) seconds of `source` that are written, a part beyond its end left out; None: all of it. Its
-        first picture is the one on screen at `start`, wherever the key frames of the file lie.
+      info: the properties of `source`.
+      window: (start, end) seconds of `source` to write, clipped to its end; None: all of it. Its first picture is the
+        one on screen at `start`, wherever the key frames of the file are.
 
     Raises:
-      VideoError: the file gives no frame, cannot be encoded, or is damaged or over within the window.
+      VideoError: the file has no frame, cannot be encoded, or is damaged or ends within the window.
     """
     rate, (height, width) = encoding.rate(info), encoding.size(info)
     start, end = _part(window, info, source.name)
@@ -69,10 +69,10 @@ def transcode(source: Path, target: Path, encoding: Encoding, info: VideoInfo, w
         with opened(source) as reader, av.open(str(target), "w", format="mp4") as made:
             stream: Any = made.add_stream("libx264", rate=rate)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.codec_context.gop_size = max(1, math.ceil(rate))  # a key frame a second: seeking stays cheap
+            stream.codec_context.gop_size = max(1, math.ceil(rate))  # one key frame per second: seeking stays cheap
             stream.codec_context.thread_count = 1
             stream.options = {"preset": "veryfast", "crf": "20"}
-            # Time stamps may have been rounded to milliseconds: a frame that comes late by that much is in time.
+            # Time stamps may have been rounded to milliseconds: a frame that is late by that much is on time.
             rounding = min(ROUNDING, 0.1 / (info.peak_fps or UNKNOWN_FPS))
             for time, frame in reader.play(start):
                 if window is not None:
@@ -97,7 +97,7 @@ def transcode(source: Path, target: Path, encoding: Encoding, info: VideoInfo, w
 
 
 def _part(window: Window | None, info: VideoInfo, name: str) -> Window:
-    """(start, end) seconds to write; raises VideoError for a window that holds nothing of the video."""
+    """Returns (start, end) seconds to write; raises VideoError for a window without video."""
     whole = info.duration - info.missing
     if window is None:
         return 0.0, whole
@@ -116,14 +116,14 @@ def _part(window: Window | None, info: VideoInfo, name: str) -> Window:
 
 
 def _check_end(last: float, leaves: float, part: Window, rate: float, name: str) -> None:
-    """Refuses a last frame, from `last` to `leaves` seconds, that would stand still for too much of the part."""
+    """Rejects a last frame, from `last` to `leaves` seconds, that would be repeated for too much of the segment."""
     start, end = part
     if end - leaves > max(MAX_FROZEN_SHARE * (end - start), 2 / rate):
         raise VideoError(f"decodes up to {last:.2f} s, but its part lasts from {start:.2f} to {end:.2f} s", name)
 
 
 def _refuse_damage(reader: VideoReader, start: float, end: float, name: str) -> None:
-    """A part is all that is read of its file, so what is broken in it is found out here."""
+    """Detects damage in a segment, which is the only part of its file that is read."""
     for seconds, _ in reader.damage:
         if start <= (start if seconds is None else seconds) < end:
             raise VideoError(f"damaged: a packet at {seconds or start:.2f} s does not decode", name)

@@ -15,16 +15,16 @@ __all__ = ["SUFFIXES", "VideoFolder", "listed_files", "without_ending"]
 
 
 class VideoFolder:
-    """The video files below a folder, by path, by name and by name without ending.
+    """The video files in a folder, by path, by name and by name without ending.
 
-    Names are compared with case ignored after the exact ones failed. Held in memory: about 300 bytes a file.
+    Names are compared case-insensitively if there is no exact match. Memory: about 300 bytes per file.
 
     Attributes:
       left_out: files that cannot be used.
     """
 
     def __init__(self, folder: Path):
-        """Lists `folder`; raises `PreparationError` where it is none."""
+        """Lists `folder`; raises `PreparationError` if it is not a folder."""
         if not folder.is_dir():
             raise PreparationError(f"--videos {folder}: no such folder")
         self.folder, self.left_out = folder, LeftOut()
@@ -38,29 +38,29 @@ class VideoFolder:
                         self._by_lower.setdefault(key.lower(), []).append(path)
 
     def knows(self, name: str) -> bool:
-        """Whether a file goes by a name; asks the list alone, not the disk."""
+        """Returns whether a file has a name; checks only the list, not the disk."""
         return bool(self._paths(name))
 
     def find(self, names: Iterable[str], where: str) -> Path:
-        """The file that goes by one of the names, the first name that any file fits deciding.
+        """Returns the file with one of the names; the first name with a matching file decides.
 
         Args:
           names: best first; with or without folders and ending.
-          where: who asks, for errors.
+          where: location of the reference, for errors.
 
         Returns:
-          The file; where there is none, the path that the first name would have, so that it is counted as missing.
+          The file; if there is none, the path for the first name, so that it is counted as missing.
 
         Raises:
-          PreparationError: several files fit a name, or a name leads out of the folder.
+          PreparationError: several files match a name, or a name points outside the folder.
         """
         names = list(names)
         for name in names:
             path_inside(self.folder, name, where)
             found = self._paths(name)
             if len(found) > 1:
-                # The same clip in two containers is a habit of those who converted; the same name in two folders may
-                # be two clips.
+                # The same clip in two containers is a common result of conversion; the same name in two folders may be
+                # two different clips.
                 stems = {str(PurePosixPath(path).with_suffix("")) for path in found}
                 if len(stems) > 1:
                     told = " and ".join(repr(path) for path in found[:2])
@@ -70,17 +70,17 @@ class VideoFolder:
         return self.folder / names[0]
 
     def _paths(self, name: str) -> list[str]:
-        """All files that go by a name, sorted; case ignored where none goes by exactly this one."""
+        """Returns all files with a name, sorted; case-insensitively if none matches exactly."""
         low = name.lower()
         return sorted(set(self._by.get(name) or [*self._by.get(low, ()), *self._by_lower.get(low, ())]))
 
 
 def listed_files(folder: Path, left_out: LeftOut | None = None) -> Iterator[tuple[str, str, str, str, int]]:
-    """Path below the folder and its parts of every file, hidden ones left out; linked folders are not followed.
+    """Yields the relative path and its parts for every file except hidden ones; linked folders are not followed.
 
     Args:
       folder: to list.
-      left_out: receives what cannot be used.
+      left_out: receives unusable files.
     """
     for file, video in walk_files(folder, LeftOut() if left_out is None else left_out, _refuse):
         path, name = file.relative_to(folder).as_posix(), file.name
@@ -92,6 +92,6 @@ def _refuse(error: OSError) -> None:
 
 
 def without_ending(path: str) -> str:
-    """A path without the ending of a video file; dots inside names ("panda.18") are not endings."""
+    """Removes the ending of a video file; dots inside names ("panda.18") are not endings."""
     suffix = PurePosixPath(path).suffix
     return path[: -len(suffix)] if suffix and (suffix.lower() in SUFFIXES or not suffix[1:].isdigit()) else path

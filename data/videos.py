@@ -15,13 +15,13 @@ CHECKED_START = 300  # frames from the start, up to which every packet has to de
 
 
 def check_video(path: Path) -> tuple[VideoInfo | None, str]:
-    """Decodes frames spread over the whole file, so that a truncated one is found out too.
+    """Decodes frames spread over the whole file, so that truncated files are detected too.
 
-    Stricter than training, which leaves out a packet that does not decode: what it would have changed stays as it was
-    until the next key frame, and offline is the time to notice.
+    Stricter than training, which skips a packet that does not decode: the affected region is frozen until the next key
+    frame, and preparation is the time to notice.
 
     Returns:
-      The facts of the video and "", or None and the reason why it is of no use.
+      The properties of the video and "", or None and the reason why it is unusable.
     """
     if not path.is_file():
         return None, "no such file"
@@ -37,13 +37,13 @@ def check_video(path: Path) -> tuple[VideoInfo | None, str]:
 
 
 def path_inside(folder: Path, name: str, where: str) -> Path:
-    """The file `name` of an annotation file below `folder`.
+    """Returns the path of file `name` of an annotation file below `folder`.
 
     Args:
       where: file, line and field that named it, for the error.
 
     Raises:
-      PreparationError: an absolute path, or one that leaves the folder, over `..` or over a link.
+      PreparationError: an absolute path, or one that leaves the folder, by `..` or by a link.
     """
     parts = PurePosixPath(name.replace("\\", "/"))
     if not name.strip() or "\0" in name:
@@ -61,12 +61,12 @@ def path_inside(folder: Path, name: str, where: str) -> Path:
 
 
 def _spread(info: VideoInfo) -> np.ndarray:
-    """float64 [8] seconds: the centres of equal parts of the video."""
+    """Returns float64 [8] seconds: the centers of equal segments of the video."""
     return (np.arange(CHECKED_FRAMES) + 0.5) / CHECKED_FRAMES * info.duration
 
 
 def _damage(path: Path) -> str:
-    """What is wrong with the first packets of a file that otherwise decodes; "" where nothing is."""
+    """Returns what is wrong with the first packets of an otherwise decodable file; "" if nothing is."""
     with opened(path) as reader:
         for _ in itertools.islice(reader.play(), CHECKED_START):
             if reader.damage:

@@ -14,7 +14,7 @@ _SHOWN = 5
 
 
 def unknown_share(tokenizer: Tokenizer, checked: Mapping[str, Checked]) -> str:
-    """What to add to the description of a vocabulary that does not know words of the captions; "" if it knows all."""
+    """Returns a note for a vocabulary that lacks words of the captions; "" if it has all of them."""
     texts = (c.text for split in checked.values() for entry, _, _ in split for c in entry.record.captions)
     known: dict[str, bool] = {}
     looked_at = lacking = 0

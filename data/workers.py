@@ -17,26 +17,26 @@ from .errors import PreparationError
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-AHEAD = 4  # chunks in the queue of each process: enough to keep it busy, few enough to hold in memory
+AHEAD = 4  # queued chunks per process: enough to keep it busy, few enough to hold in memory
 
 
 class Mapper(Protocol):
-    """Whatever spreads work: processes of this machine, or a cluster."""
+    """Interface for distributing work: local processes, or a cluster."""
 
     def map(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item], *, doing: str, chunk: int = 1
     ) -> Iterator[_Result]:
-        """`function` of every item, in the order of the items; see `Workers.map`."""
+        """Yields `function` of every item, in the order of the items; see `Workers.map`."""
 
 
 class Workers:
-    """Processes that are started when first needed and shared by all steps of one preparation.
+    """Process pool that is started on first use and shared by all steps of one preparation.
 
-    With one, everything runs in this process: a handful of clips is done before another process has started.
+    With one process, everything runs in this process: a few clips are done before another process has started.
     """
 
     def __init__(self, count: int):
-        """`count`: processes; raises `PreparationError` below 1."""
+        """`count`: number of processes; raises `PreparationError` below 1."""
         if count < 1:
             raise PreparationError(f"--workers {count}: expected a number of processes, at least 1")
         self.count = count
@@ -45,15 +45,15 @@ class Workers:
     def map(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item], *, doing: str, chunk: int = 1
     ) -> Iterator[_Result]:
-        """`function` of every item, in the order of the items, which are asked for only as work goes on.
+        """Yields `function` of every item, in the order of the items, which are consumed lazily.
 
         Args:
-          function: importable by name, as it travels to other processes.
-          doing: what the work is, for errors.
-          chunk: items handed to a process at once.
+          function: importable by name, since it is sent to other processes.
+          doing: description of the work, for errors.
+          chunk: number of items per task.
 
         Raises:
-          PreparationError: a process died, which is memory or a crash in a codec, and not an exception.
+          PreparationError: a process died, from lack of memory or a crash in a codec, and not an exception.
         """
         source = iter(items)
         first = list(itertools.islice(source, chunk + 1))
@@ -79,14 +79,14 @@ class Workers:
             ) from error
 
     def close(self) -> None:
-        """Stops the processes without waiting for work that nobody will read."""
+        """Stops the processes without waiting for unread results."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
     def _processes(self) -> concurrent.futures.ProcessPoolExecutor:
         if self._pool is None:
-            # Spawned, not forked: a fork of a process that has threads may hang.
+            # Spawned, not forked: a fork of a process with threads may hang.
             context = multiprocessing.get_context("spawn")
             self._pool = concurrent.futures.ProcessPoolExecutor(self.count, context, _begin)
         return self._pool
@@ -94,7 +94,7 @@ class Workers:
 
 @contextlib.contextmanager
 def working(count: int) -> Iterator[Workers]:
-    """`Workers` that are stopped at the end, whatever happens."""
+    """Creates `Workers` that are always stopped at the end."""
     workers = Workers(count)
     try:
         yield workers
@@ -104,7 +104,7 @@ def working(count: int) -> Iterator[Workers]:
 
 @contextlib.contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Ctrl-C waits. A process started meanwhile inherits that, and so cannot be hit before `_begin` has run."""
+    """Blocks Ctrl-C. A process started meanwhile inherits that, and is protected until `_begin` has run."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -113,7 +113,7 @@ def _no_interrupt() -> Iterator[None]:
 
 
 def _begin() -> None:
-    """First act of a worker process: Ctrl-C is the parent's to handle, and a parent that is killed takes it along."""
+    """Initializes a worker process: Ctrl-C is handled by the parent, and the worker ends if the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_follow_parent, daemon=True).start()

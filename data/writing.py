@@ -8,8 +8,8 @@ from typing import Any
 
 from svilm_jax.input import schema
 
-SHARD_BYTES = 256 << 20  # about this much in a file: few enough to list, small enough to copy one by one
-# Records handed over together. TFDS writes the metadata anew each time, so one by one would be slow.
+SHARD_BYTES = 256 << 20  # approximate file size: few enough files to list, small enough to copy one by one
+# Records written together. TFDS rewrites the metadata each time, so single records would be slow.
 BATCH_RECORDS = 64
 BATCH_BYTES = 64 << 20
 
@@ -20,22 +20,22 @@ def write_records(
     """Writes a TFDS dataset.
 
     Args:
-      name: of the dataset, as TFDS wants it (lower-case letters, digits and underscores).
-      splits: of each split its records, in the order in which they are to lie on disk; read once, and not kept.
+      name: of the dataset, a valid TFDS name (lower-case letters, digits and underscores).
+      splits: records of each split, in their order on disk; read once, and not kept.
       folder: receives `name/<version>/`.
-      description: goes into dataset_info.json.
-      record_bytes: mean size of a record, from which follows how many go into one file.
+      description: for dataset_info.json.
+      record_bytes: mean size of a record, which determines the number of records per file.
 
     Returns:
       The version folder.
     """
-    # TFDS is slow to import and tells TensorFlow's C++ side to speak; only this function needs it.
+    # TFDS is slow to import and makes TensorFlow's C++ code log; only this function needs it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import example_serializer
 
     class SameBytes(example_serializer.ExampleSerializer):  # type: ignore[misc]
-        """Protocol buffers put the fields of a map in an order that changes from process to process, unless told."""
+        """Serializes deterministically: by default, protocol buffers order map fields differently in each process."""
 
         def serialize_example(self, example: Any) -> bytes:
             return bytes(self.get_tf_example(example).SerializeToString(deterministic=True))

@@ -73,7 +73,7 @@ def test_an_import_says_what_became_of_everything(bert, imported, tmp_path, caps
     card = (imported / "README.md").read_text()
     assert "license: apache-2.0" in card
     assert "Train it before you use it" in card
-    assert "has learned" not in card
+    assert "reflects its training data" not in card
 
 
 def test_an_export_of_a_folder_keeps_what_its_card_says(imported, tmp_path, capsys):

@@ -27,7 +27,7 @@ PUBLISHED = {
     },
     "1.2": {"train videos": 4819, "validation videos": 2383, "test videos": 2480, "classes": 100},
 }
-# What BSN's authors could still download when they made their files.
+# Videos still available to BSN's authors when they created their files.
 PUBLISHED_BSN = {
     "train videos": 9649,
     "validation videos": 4728,
@@ -39,17 +39,17 @@ PUBLISHED_BSN = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The release."""
+    """Adds the option for the release."""
     parser.add_argument(
         "--release", default="1.3", choices=tuple(RELEASES), help="of ActivityNet (default: 1.3, 200 classes)"
     )
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Reads the first form that is there: the official JSON, the TSP tables, the BSN files.
+    """Reads the first format present: the official JSON, the TSP tables, the BSN files.
 
     Raises:
-      PreparationError: no file of the release, or something in one that does not fit.
+      PreparationError: no file of the release, or invalid content.
     """
     odd = Oddities()
     form = _form(files, args.release, odd)
@@ -84,7 +84,7 @@ def _form(files: OfficialFiles, release: str, odd: Oddities) -> Form:
 
 
 def _facts(form: Form, release: str, classes: int) -> tuple[dict[str, Fact], dict[str, str]]:
-    """Counts beside what was published for this form, and notes on what it leaves out."""
+    """Returns counts with the published ones for this format, and notes on what it omits."""
     videos = collections.Counter(video.split for video in form.videos.values())
     segments = collections.Counter(video.split for video in form.videos.values() for _ in video.segments)
     counts = {f"{split} videos": videos[split] for split in SUBSETS.values()}
@@ -97,7 +97,7 @@ def _facts(form: Form, release: str, classes: int) -> tuple[dict[str, Fact], dic
             for split in SUBSETS.values()
         )
         notes["videos of the release that this form leaves out, being gone"] = left
-        # A file of what is still to be had differs from one publisher to the next; BSN's is a fixed one.
+        # The set of videos still available differs between publishers; BSN's files are fixed.
         published = PUBLISHED_BSN if form.name == "BSN files" else {"classes": published["classes"]}
     if form.name == "TSP tables":
         held = {what: count for what, count in counts.items() if count}  # which tables are missing is a note
@@ -107,7 +107,7 @@ def _facts(form: Form, release: str, classes: int) -> tuple[dict[str, Fact], dic
 
 DATASET = Official(
     name="activitynet",
-    help="ActivityNet-1.3 and 1.2: untrimmed videos with labelled segments; splits train, validation, test",
+    help="ActivityNet-1.3 and 1.2: untrimmed videos with labeled segments; splits train, validation, test",
     files="activity_net.v1-3.min.json (or the TSP tables, or the BSN files)",
     read=read,
     add_arguments=add_arguments,

@@ -27,7 +27,7 @@ TSP_COLUMNS = ("video-name", "t-start", "t-end", "action-label", "video-duration
 
 @dataclasses.dataclass
 class Video:
-    """One video: its id without `v_`, its split, and (label, start, end) of its segments."""
+    """A video: its id without `v_`, its split, and (label, start, end) of its segments."""
 
     id: str
     split: str
@@ -36,14 +36,14 @@ class Video:
 
 @dataclasses.dataclass
 class Form:
-    """All that one form says.
+    """Content of one format.
 
     Attributes:
-      name: of the form.
-      videos: by id, in the order of the files.
-      labels: classes, sorted; (): the form has no list of its own.
+      name: of the format.
+      videos: by id, in file order.
+      labels: classes, sorted; (): the format has no list of its own.
       notes: what is missing.
-      whole: whether the form is meant to hold the whole release.
+      whole: whether the format is meant to cover the whole release.
     """
 
     name: str
@@ -54,20 +54,20 @@ class Form:
 
 
 def video_id(name: str) -> str:
-    """A video's YouTube id, of 11 characters and so perhaps with a `v_` of its own, from a name that may add one."""
+    """Returns a video's YouTube id of 11 characters (possibly starting with `v_`) from a name that may add `v_`."""
     return name if len(name) == 11 else name.removeprefix("v_")
 
 
 def wanted_video(name: str, actions: tuple[Action, ...] = ()) -> Wanted:
-    """The video of an id: its file may be called `v_ID` or `ID`, with any ending."""
+    """Returns the video of an id: its file may be named `v_ID` or `ID`, with any ending."""
     return Wanted(Record(id=f"v_{name}", video=b"", actions=actions), (f"v_{name}", name))
 
 
 def read_official(file: OfficialFile, release: str, odd: Oddities) -> Form:
-    """The official JSON document.
+    """Reads the official JSON document.
 
     Raises:
-      PreparationError: another release, or something that does not fit.
+      PreparationError: another release, or invalid content.
     """
     document = file.json()
     version = field(document, "version", str, file.where)
@@ -91,10 +91,10 @@ def read_official(file: OfficialFile, release: str, odd: Oddities) -> Form:
 
 
 def read_tsp(files: OfficialFiles, odd: Oddities) -> Form | None:
-    """The tables of the TSP features; None where there are none.
+    """Reads the tables of the TSP features; None if there are none.
 
     Raises:
-      PreparationError: a row that does not fit.
+      PreparationError: an invalid row.
     """
     truth = {f"{part} segments": (f"activitynet_v1-3_{part}_tsp_groundtruth.csv",) for part in ("train", "valid")}
     lists = {f"{part} videos": (f"activitynet_v1-3_{part}_metadata.csv",) for part in TSP_PARTS}
@@ -126,10 +126,10 @@ def read_tsp(files: OfficialFiles, odd: Oddities) -> Form | None:
 
 
 def read_bsn(files: OfficialFiles, odd: Oddities) -> Form | None:
-    """The files of BSN, which BMN and G-TAD use as well; None where there are none.
+    """Reads the files of BSN, which BMN and G-TAD use as well; None if there are none.
 
     Raises:
-      PreparationError: one of the two is missing, or an entry that does not fit.
+      PreparationError: one of the two is missing, or an invalid entry.
     """
     if not files.find("anet_anno_action.json", "video_info_new.csv"):
         return None
@@ -138,7 +138,7 @@ def read_bsn(files: OfficialFiles, odd: Oddities) -> Form | None:
         if row["subset"] not in SUBSETS:
             raise PreparationError(f"{where}, subset: expected {' or '.join(SUBSETS)}, got {row['subset']!r}")
         if row["video"] in subsets:
-            raise PreparationError(f"{where}: video {row['video']!r} stands in this file a second time")
+            raise PreparationError(f"{where}: video {row['video']!r} occurs twice in this file")
         subsets[row["video"]] = SUBSETS[row["subset"]]
     file = files.one("anet_anno_action.json", what="segments")
     videos: dict[str, Video] = {}
@@ -153,7 +153,7 @@ def read_bsn(files: OfficialFiles, odd: Oddities) -> Form | None:
 
 
 def _add(videos: dict[str, Video], name: str, split: str, where: str) -> Video:
-    """A new video; names come with and without `v_`."""
+    """Adds a video; names come with and without `v_`."""
     key = video_id(name)
     if not key or key in videos:
         raise PreparationError(f"{where}: video {name!r}: expected an id that occurs once")
@@ -186,7 +186,7 @@ def _add_tsp_segments(file: OfficialFile, split: str, videos: dict[str, Video], 
 
 
 def _leaves(taxonomy: list[Any], where: str) -> tuple[str, ...]:
-    """Names of the nodes that are no parent, sorted: the classes."""
+    """Returns the names of the leaf nodes, sorted: the classes."""
     parents = {field(node, "parentId", (int, type(None)), where) for node in taxonomy}
     nodes = [(field(node, "nodeId", int, where), field(node, "nodeName", str, where)) for node in taxonomy]
     return tuple(sorted(name for number, name in nodes if number not in parents))

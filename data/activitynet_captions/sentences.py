@@ -30,10 +30,10 @@ Described = dict[str, tuple[float, list[Caption]]]
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Reads the files that are there.
+    """Reads the files that exist.
 
     Raises:
-      PreparationError: none is there, or an entry that does not fit.
+      PreparationError: there is none, or an invalid entry.
     """
     found, notes = split_files(files, FILES, "sentences")
     odd = Oddities()
@@ -84,7 +84,7 @@ def _read(file: OfficialFile, name: str, odd: Oddities) -> Described:
             odd.count(f"{name}: videos whose sentences are not in order of time", "kept in the order of the file")
         key = video_id(video)
         if key in described:
-            raise PreparationError(f"{where}: this video stands in this file a second time")
+            raise PreparationError(f"{where}: this video occurs twice in this file")
         described[key] = (duration, captions)
     return described
 

@@ -16,7 +16,7 @@ from ..official_files import OfficialFile, OfficialFiles
 from ..official_rows import entries_of
 from ..questions import SPLITS, Asked, annotated_questions, tidy
 
-# By number, as the official evaluation names them; 3 to 8 together are its "free" questions.
+# By number, with the names of the official evaluation; 3 to 8 together are its "free" questions.
 KINDS = (
     *("Motion", "Spatial Relationship", "Temporal Relationship", "Yes/No", "Color", "Object", "Location"),
     *("Number", "Other"),
@@ -33,7 +33,7 @@ PUBLISHED = {
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """All that the files say; raises PreparationError for what does not fit."""
+    """Reads all files; raises PreparationError for invalid content."""
     asked: dict[str, list[Asked]] = {}
     notes = {}
     for split, short in SPLITS.items():
@@ -56,12 +56,12 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
 
 
 def _joined(questions: OfficialFile, answers: OfficialFile) -> list[Asked]:
-    """The questions in their order, each with its answer."""
+    """Returns the questions in their order, each with its answer."""
     given: dict[str, tuple[str, str]] = {}
     for where, entry in entries_of(answers.json(), answers.where):
         number = field(entry, "question_id", str, where)
         if number in given:
-            raise PreparationError(f"{where}, field 'question_id': {number} stands twice; expected one answer each")
+            raise PreparationError(f"{where}, field 'question_id': {number} occurs twice; expected one answer each")
         kind = field(entry, "type", int, where)
         if not 0 <= kind < len(KINDS):
             raise PreparationError(f"{where}, field 'type': expected 0 to {len(KINDS) - 1}, got {kind}")

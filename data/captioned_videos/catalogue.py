@@ -32,7 +32,7 @@ CREATE TABLE caption (number INTEGER PRIMARY KEY, video INTEGER, text TEXT, star
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The videos of one split, in the order in which the annotation file first names them; read anew every time."""
+    """The videos of one split, in the order of their first row in the annotation file; read anew for each iteration."""
 
     catalogue: "Catalogue"
     name: str
@@ -49,13 +49,13 @@ class Split:
 
 
 class Catalogue:
-    """Files of a folder, and the captions that an annotation file gives them."""
+    """Files of a folder, and their captions from an annotation file."""
 
     def __init__(self, folder: Path, database: Path):
-        """Lists the files below `folder`; `database` is a file to make.
+        """Lists the files below `folder`; `database` is a file to create.
 
         Raises:
-          PreparationError: `folder` is no folder.
+          PreparationError: `folder` is not a folder.
         """
         if not folder.is_dir():
             raise PreparationError(f"--videos {folder}: no such folder")
@@ -72,17 +72,17 @@ class Catalogue:
         )
 
     def close(self) -> None:
-        """Lets go of the database file."""
+        """Closes the database file."""
         self._table.close()
 
     def add(self, rows: Iterable[Row], validation_share: float) -> None:
-        """Takes in the rows of an annotation file.
+        """Adds the rows of an annotation file.
 
         Args:
-          validation_share: of the videos whose split no row states that go to validation, chosen by their id.
+          validation_share: fraction of videos without a given split that go to validation, chosen by their id.
 
         Raises:
-          PreparationError: a bad row; names file, line and field.
+          PreparationError: an invalid row; names file, line and field.
         """
         found = False
         for row in rows:
@@ -102,7 +102,7 @@ class Catalogue:
         self._table.execute("UPDATE video SET split = chosen(id) WHERE split = ''")
 
     def splits(self) -> dict[str, Split]:
-        """Splits with the videos that have a caption, training first."""
+        """Returns the splits with their captioned videos, training first."""
         counts = dict(
             self._table.execute(
                 "SELECT split, COUNT(*) FROM video WHERE number IN (SELECT video FROM caption) GROUP BY split"
@@ -111,7 +111,7 @@ class Catalogue:
         return {name: Split(self, name, counts[name]) for name in ("train", "validation", "test") if name in counts}
 
     def entries(self, split: str) -> Iterator[Entry]:
-        """The entries of a split."""
+        """Yields the entries of a split."""
         cursor = self._table.execute(
             "SELECT v.number, v.id, v.path, c.text, c.start, c.end FROM video v JOIN caption c ON c.video = v.number "
             "WHERE v.split = ? ORDER BY v.number, c.number",
@@ -128,7 +128,7 @@ class Catalogue:
             yield self._entry(identity, path, captions)
 
     def notes(self) -> dict[str, str]:
-        """What was left out, and why, for people."""
+        """Returns what was left out, and why, as text."""
         notes = self._left_out.notes()
         unnamed = (
             "FROM file WHERE video AND path NOT IN (SELECT v.path FROM video v JOIN caption c ON c.video = v.number)"
@@ -143,7 +143,7 @@ class Catalogue:
         return Entry(Record(id=identity, video=b"", captions=tuple(captions)), self.folder / path)
 
     def _video(self, name: str, split: str, where: str) -> int:
-        """Number of the video that a row names, noted when first seen."""
+        """Returns the number of the video that a row names, registering it on first occurrence."""
         path = self._resolve(name, where)
         known = self._table.execute("SELECT number, split, split_where FROM video WHERE path = ?", (path,)).fetchone()
         if known is None:
@@ -159,7 +159,7 @@ class Catalogue:
         return int(number)
 
     def _resolve(self, name: str, where: str) -> str:
-        """Path below the folder, as the folder writes it; as the row writes it where there is no such file."""
+        """Returns the path relative to the folder; as written in the row if there is no such file."""
         where = f"{where}, field of the video"
         path = path_inside(self.folder, name, where).relative_to(self.folder).as_posix()
         # The most exact reading first: whole path, path without its ending, file name in any sub-folder, and that
@@ -185,7 +185,7 @@ class Catalogue:
         return path
 
     def _identity(self, path: str) -> str:
-        """The path without its ending, unless another video has the same."""
+        """Returns the path without its ending, unless another video has the same."""
         stem = without_ending(path)
         others = self._table.execute(
             "SELECT 1 FROM file WHERE stem = ? AND path != ? AND video "
@@ -197,7 +197,7 @@ class Catalogue:
 
 @contextlib.contextmanager
 def catalogue(folder: Path, database: Path) -> Iterator[Catalogue]:
-    """A `Catalogue` that is closed at the end."""
+    """Creates a `Catalogue` that is closed at the end."""
     opened = Catalogue(folder, database)
     try:
         yield opened
@@ -206,5 +206,5 @@ def catalogue(folder: Path, database: Path) -> Iterator[Catalogue]:
 
 
 def _share(identity: str) -> float:
-    """A number in [0, 1) that depends on the id alone: more videos later move none of these to another split."""
+    """Returns a number in [0, 1) that depends only on the id: adding videos moves no other one to another split."""
     return int.from_bytes(hashlib.sha256(identity.encode("utf-8")).digest()[:8], "big") / 2**64

@@ -38,26 +38,26 @@ def prepare(
     """Prepares out_dir/name from a folder of videos.
 
     Args:
-      videos: folder; sub-folders count.
-      captions: JSON, JSON lines, CSV or TSV; see data/README.md for its forms.
+      videos: folder, searched recursively.
+      captions: JSON, JSON lines, CSV or TSV; see data/README.md for the formats.
       out_dir: receives the dataset.
       name: of the dataset, lower-case letters, digits and underscores.
-      validation_share: of the videos whose split the annotation file leaves open, chosen by a hash of their id.
+      validation_share: fraction of videos without a given split that go to validation, chosen by a hash of their id.
       short_side: pixels to scale the shorter side down to, even; 0: no scaling. Re-encodes.
-      fps: frames a second at most; 0: as the file. Re-encodes.
-      max_skipped_share: of the videos that may be missing or unreadable.
-      workers: processes; the result does not depend on their number.
+      fps: maximum frames per second; 0: as the file. Re-encodes.
+      max_skipped_share: fraction of the videos that may be missing or unreadable.
+      workers: number of processes; the result does not depend on it.
       overwrite: replaces a dataset of this name.
-      vocab: a vocab.txt to use instead of one learned from the training captions.
-      vocab_size: of the learned one, at most.
+      vocab: a vocab.txt to use instead of one trained on the training captions.
+      vocab_size: maximum size of the trained one.
       phrases: a JSON file with the noun phrases of the captions, instead of spaCy.
-      beam: where to do the work instead of in those processes.
+      beam: runner to use instead of these processes.
 
     Returns:
       out_dir/name, for `config.input.dataset`.
 
     Raises:
-      PreparationError: a bad option or annotation file, or too many unusable videos.
+      PreparationError: an invalid option or annotation file, or too many unusable videos.
     """
     videos, captions, out = Path(videos), Path(captions), Path(out_dir)
     for option, value in (("--validation-share", validation_share), ("--max-skipped-share", max_skipped_share)):

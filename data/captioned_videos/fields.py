@@ -12,7 +12,7 @@ from ..errors import PreparationError
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """A field and its names, best first: where a row has several of them, the first counts."""
+    """A field and its accepted names, best first: if a row has several of them, the first counts."""
 
     title: str
     names: tuple[str, ...]
@@ -42,12 +42,12 @@ SPLITS = {
 
 
 def normal(name: str) -> str:
-    """A field's name in lower case, without blanks around it, with _ for blanks and hyphens inside."""
+    """Normalizes a field name: lower case, stripped, with _ for blanks and hyphens inside."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def first_of(field: Field, row: Mapping[str, Any], where: str) -> str:
-    """The name by which a row has the field.
+    """Returns the name under which a row has the field.
 
     Raises:
       PreparationError: it has none.
@@ -64,16 +64,12 @@ def first_of(field: Field, row: Mapping[str, Any], where: str) -> str:
 
 
 def present(field: Field, row: Mapping[str, Any]) -> str | None:
-    """As `first_of`, None where the row has none."""
+    """Like `first_of`, None if the row has none."""
     return next((name for name in field.names if name in row), None)
 
 
 def video_name(row: Mapping[str, Any], where: str) -> str:
-    """The name of the video of a row.
-
-    Raises:
-      PreparationError: missing, empty, or no string or whole number.
-    """
+    """Returns the name of the video of a row."""
     key = first_of(VIDEO, row, where)
     value = row[key]
     if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
@@ -82,7 +78,7 @@ def video_name(row: Mapping[str, Any], where: str) -> str:
 
 
 def split_name(row: Mapping[str, Any], where: str) -> str:
-    """train, validation or test; "" where the row does not say.
+    """Returns train, validation or test; "" if the row does not say.
 
     Raises:
       PreparationError: another word.
@@ -98,13 +94,13 @@ def split_name(row: Mapping[str, Any], where: str) -> str:
 
 
 def captions(row: Mapping[str, Any], where: str, texts: CaptionTexts | None = None) -> list[tuple[str, float, float]]:
-    """(text, start, end) of the captions of a row; start and end are -1 where a caption has no times.
+    """Returns (text, start, end) of the captions of a row; start and end are -1 if a caption has no times.
 
     Args:
-      texts: cleans the captions, and counts those that it leaves out.
+      texts: cleans the captions, and counts those that it omits.
 
     Raises:
-      PreparationError: no field for captions, a value of another kind, times that are no times.
+      PreparationError: no caption field, a value of another type, invalid times.
     """
     texts = CaptionTexts() if texts is None else texts
     key = first_of(CAPTION, row, where)

@@ -27,7 +27,7 @@ class Row:
 
     Attributes:
       where: file and line (or item), for errors.
-      fields: normalised names and what stands there, a string in CSV files and any JSON value in others.
+      fields: normalized names and their values, strings in CSV files and any JSON value in others.
     """
 
     where: str
@@ -35,13 +35,13 @@ class Row:
 
 
 def read_rows(path: Path, repairs: Repairs | None = None) -> Iterator[Row]:
-    """The rows of an annotation file, its form told by the ending of its name; a gzipped one is unpacked.
+    """Yields the rows of an annotation file, in the format of its file ending; gzipped files are supported.
 
     Args:
-      repairs: counts strings of JSON that were not valid Unicode, which are repaired.
+      repairs: counts repaired JSON strings that were not valid Unicode.
 
     Raises:
-      PreparationError: no such file, another ending, not UTF-8, or no file of its form; names file and line.
+      PreparationError: no such file, another ending, not UTF-8, or invalid in its format; names file and line.
     """
     if not path.is_file():
         raise PreparationError(f"--captions {path}: no such file")
@@ -56,7 +56,7 @@ def read_rows(path: Path, repairs: Repairs | None = None) -> Iterator[Row]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of the file; what is wrong with them or with their JSON becomes a `PreparationError`."""
+    """Opens the bytes of the file; errors in them or in their JSON become a `PreparationError`."""
     try:
         with json_reader.opened(path) as stream:
             yield stream

@@ -23,10 +23,10 @@ PUBLISHED = {"train videos": 5338, "train sentences": 12_408, "test videos": 133
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Reads the files that are there.
+    """Reads the files that exist.
 
     Raises:
-      PreparationError: none is there, or a line that does not fit.
+      PreparationError: there is none, or an invalid line.
     """
     found, notes = split_files(files, FILES, "sentences")
     odd = Oddities()
@@ -46,15 +46,15 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
 
 
 def read_lengths(file: OfficialFile | None) -> dict[str, float]:
-    """video -> seconds; nothing where there is no file.
+    """Reads video -> seconds; empty if there is no file.
 
     Raises:
-      PreparationError: a row that does not fit, or a video that occurs twice.
+      PreparationError: an invalid row, or a duplicate video.
     """
     lengths: dict[str, float] = {}
     for where, row in csv_rows(file, ("id", "length")) if file is not None else ():
         if row["id"] in lengths:
-            raise PreparationError(f"{where}: video {row['id']!r} stands in this file a second time")
+            raise PreparationError(f"{where}: video {row['id']!r} occurs twice in this file")
         lengths[row["id"]] = seconds(row["length"], where, "length")
     return lengths
 

@@ -38,10 +38,10 @@ Marked = tuple[int, int]
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Reads the files that are there.
+    """Reads the files that exist.
 
     Raises:
-      PreparationError: none is there, or an entry that does not fit.
+      PreparationError: there is none, or an invalid entry.
     """
     found, notes = split_files(files, FILES, "descriptions")
     odd = Oddities()
@@ -55,7 +55,7 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
 
 
 def chosen(marked: list[Marked]) -> Marked:
-    """The one time of a description: see the first lines of this file."""
+    """Returns the single time of a description, by the rule in the module docstring."""
     votes = collections.Counter(marked)
     return max(votes, key=lambda time: (votes[time], _score(time, marked)))  # of equals, max takes the first
 
@@ -66,7 +66,7 @@ def _score(time: Marked, marked: list[Marked]) -> float:
 
 
 def _iou(one: Marked, other: Marked) -> float:
-    """Of two spans of segments, both ends included."""
+    """Returns the IoU of two spans of segments, both ends included."""
     shared = max(0, min(one[1], other[1]) + 1 - max(one[0], other[0]))
     return shared / (max(one[1], other[1]) + 1 - min(one[0], other[0]))
 
@@ -78,7 +78,7 @@ def _descriptions(file: OfficialFile, split: str, odd: Oddities) -> Iterator[tup
     for where, row in entries_of(file.json(), file.where):
         number = field(row, "annotation_id", int, where)
         if number in ids:
-            raise PreparationError(f"{where}, field 'annotation_id': {number} stands in this file a second time")
+            raise PreparationError(f"{where}, field 'annotation_id': {number} occurs twice in this file")
         ids.add(number)
         name = field(row, "video", str, where)
         stem = name.rpartition(".")[0] or name
@@ -89,7 +89,7 @@ def _descriptions(file: OfficialFile, split: str, odd: Oddities) -> Iterator[tup
     twice = sum(len(names) > 1 for names in spelled.values())
     odd.count(f"{split}: videos named with several file endings", "one video each", twice)
     for stem, caption in rows:
-        # What lies after the half minute was shown to nobody, so it is not part of what the descriptions tell apart.
+        # Annotators saw only the first half minute, so later video is not part of what the descriptions distinguish.
         yield Wanted(Record(id=stem, video=b""), (*sorted(spelled[stem]), stem), (0.0, LENGTH)), caption
 
 

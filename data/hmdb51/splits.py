@@ -19,15 +19,15 @@ from ..split_files import MISSING, some
 SPLITS = (1, 2, 3)
 USES = {"0": None, "1": "train", "2": "test"}
 CLASSES, CLIPS, TRAIN, TEST = 51, 6766, 3570, 1530
-# Some copies of the dataset carry this in front of every file name.
+# Some copies of the dataset prefix every file name with this.
 PREFIX = "hmdb51_"
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Reads the split files that are there.
+    """Reads the split files that exist.
 
     Raises:
-      PreparationError: none is there, or a line that does not fit.
+      PreparationError: there is none, or an invalid line.
     """
     found = _found(files)
     labels = sorted({label for label, _ in found})
@@ -40,7 +40,7 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
             if (label, k) in found:
                 for where, clip, use in _lines(found[label, k], label, clips):
                     if clip in listed[k]:
-                        raise PreparationError(f"{where}: {clip!r} stands in split {k} a second time")
+                        raise PreparationError(f"{where}: {clip!r} occurs twice in split {k}")
                     listed[k].add(clip)
                     if use:
                         views[f"{use}{k}"][clip] = None
@@ -71,7 +71,7 @@ def _found(files: OfficialFiles) -> dict[tuple[str, int], OfficialFile]:
 
 
 def _lines(file: OfficialFile, label: str, clips: dict[str, Wanted]) -> list[tuple[str, str, str | None]]:
-    """(where, clip, train or test or None) of every line; enters the clips."""
+    """Yields (where, clip, train or test or None) of every line; registers the clips."""
     lines = []
     for where, line in file.lines():
         if not line.strip():
@@ -91,7 +91,7 @@ def _lines(file: OfficialFile, label: str, clips: dict[str, Wanted]) -> list[tup
 
 def _wanted(name: str, label: str) -> Wanted:
     stem = PurePosixPath(name).stem
-    # SOURCE_CLASS_body_camera_people_direction_quality_NUMBER: clips of one source were cut from the same film.
+    # SOURCE_CLASS_body_camera_people_direction_quality_NUMBER: clips with the same source are from the same film.
     source = re.fullmatch(rf"(.+_{re.escape(label)})_[a-z]+_[a-z]+_np\d+_[a-z]+_[a-z]+_\d+", stem)
     record = Record(id=stem, video=b"", group=source[1] if source else "", actions=(Action(label),))
     return Wanted(record, (f"{label}/{name}", f"{label}/{stem}", name, stem, PREFIX + name, PREFIX + stem))

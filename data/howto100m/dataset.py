@@ -21,10 +21,10 @@ CATEGORY = "category_1"
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Everything becomes training data; HowTo100M has no other split.
+    """Reads everything as training data; HowTo100M has no other split.
 
     Raises:
-      PreparationError: missing files, a bad option, or a file that cannot be understood; names file, video and field.
+      PreparationError: missing files, an invalid option, or invalid content; names file, video and field.
     """
     seconds = args.segment_seconds
     if seconds and not 1 <= seconds <= 3600:
@@ -64,9 +64,9 @@ def _captions(
 
 
 def _in_piece(video: str, said: Sentence, seconds: int) -> Said:
-    """A caption in the piece that holds its middle, told in time from the start of that piece, and not beyond it.
+    """Assigns a caption to the segment that contains its midpoint, with times relative to it and clipped to it.
 
-    Not in every piece that it touches: a second of a sentence does not show what that says.
+    It is not assigned to every segment that it touches: one second of a sentence does not show its content.
     """
     first = math.floor((said.start + said.end) / 2 / seconds) * seconds
     part = (first * MICROSECONDS, (first + seconds) * MICROSECONDS)
@@ -74,7 +74,7 @@ def _in_piece(video: str, said: Sentence, seconds: int) -> Said:
 
 
 def _chosen(file: OfficialFile, categories: list[str]) -> frozenset[str]:
-    """Ids of the videos of categories of the first level."""
+    """Returns the ids of the videos in first-level categories."""
     wanted, known, ids = set(categories), set[str](), set[str]()
     for _, row in csv_rows(file, ("video_id", CATEGORY)):
         known.add(row[CATEGORY])

@@ -22,7 +22,7 @@ LISTS = ("howto100m_v1.csv", "task_ids.csv")  # the other CSV files of the downl
 
 
 class Sentence(NamedTuple):
-    """What is said from `start` to `end` seconds."""
+    """A transcribed sentence from `start` to `end` seconds."""
 
     start: float
     end: float
@@ -33,13 +33,13 @@ Narration = tuple[str, str, list[Sentence]]  # video id, where it stands, what i
 
 
 def read_narrations(files: OfficialFiles, source: str) -> Iterator[Narration]:
-    """The narrations of all videos.
+    """Yields the transcripts of all videos.
 
     Args:
-      source: a key of `SOURCES`; "": the first of them that is there.
+      source: a key of `SOURCES`; "": the first one that exists.
 
     Raises:
-      PreparationError: none there, or one that cannot be understood; names file, video and field.
+      PreparationError: none exists, or one with invalid content; names file, video and field.
     """
     for name in [source] if source else SOURCES:
         if name == "csv":

@@ -13,10 +13,10 @@ from ..videos import path_inside
 
 
 def read_annotations(raw: Path) -> dict[str, list[Entry]]:
-    """Entries of every split below `raw`, in the order of the files.
+    """Reads the entries of every split below `raw`, in file order.
 
     Raises:
-      PreparationError: a file that is no such annotation file; names the file, the video and the field.
+      PreparationError: an invalid annotation file; names the file, the video and the field.
     """
     files = sorted((raw / "annotations").glob("*.json"))
     if not files:

@@ -29,19 +29,19 @@ def prepare(
 
     Args:
       out_dir: receives `moving_shapes_raw/` and `moving_shapes/`.
-      seed: decides everything.
-      sizes: clips of each split, where not the default numbers; a split left out is not made.
-      workers: processes; the result does not depend on it.
-      overwrite: makes it again where it is already there.
+      seed: determines all content.
+      sizes: number of clips per split, instead of the defaults; a split left out is not rendered.
+      workers: number of processes; the result does not depend on it.
+      overwrite: replaces an existing dataset.
       vocab: a vocab.txt to use instead of one trained on the captions.
       phrases: a JSON file with the noun phrases of the captions, instead of spaCy.
-      beam: where to prepare what was rendered; rendering stays here.
+      beam: runner for the preparation; rendering is local.
 
     Returns:
       out_dir/moving_shapes, for `config.input.dataset`.
 
     Raises:
-      PreparationError: see `svilm_data.preparation.prepare`.
+      PreparationError: see `data.preparation.prepare`.
     """
     sizes = dict(sizes) if sizes is not None else {name: split.clips for name, split in SPLITS.items()}
     options = {"seed": seed, "sizes": sizes}

@@ -34,13 +34,13 @@ MASKED = ("validation", "test")  # kinds whose masks are written
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """How the clips of a split hang together.
+    """Structure of a split.
 
     Attributes:
-      kind: train, validation or test: which combinations its scenes come from.
-      clips: how many by default.
-      group: clips that look alike and stand next to each other.
-      draw: makes the scenes of one group.
+      kind: train, validation or test: determines the combinations that its scenes are drawn from.
+      clips: default number.
+      group: number of adjacent clips that look alike.
+      draw: creates the scenes of one group.
     """
 
     kind: str
@@ -55,7 +55,7 @@ def _family(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
 
 
 def _pair(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
-    """Look-alikes to train on: twins, such that differ in their motions alone, and in whatever they may."""
+    """Draws look-alikes for training: twins, pairs that differ only in motion, and unconstrained pairs."""
     return (_twins, _motions, _family)[rng.integers(3)](rng, kind, size)
 
 
@@ -71,18 +71,18 @@ def _twins(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
 
 
 def _motions(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
-    """The same one or two things, each with another motion: a reader of single pictures is lost."""
+    """Draws the same one or two objects, each time with another motion: single frames do not distinguish them."""
     first = draw_scene(rng, look := draw_look(rng, count=int(rng.integers(1, 3))), kind)
     return [first, *(draw_scene(rng, look, kind, unlike=first, same_shapes=True) for _ in range(size - 1))]
 
 
 def _alone(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
-    """Single things: what one does is what happens in the clip."""
+    """Draws single objects, whose motion is the action of the clip."""
     return [draw_scene(rng, draw_look(rng, count=1), kind) for _ in range(size)]
 
 
 def _story(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
-    """Scenes of an untrimmed video; about a third of the cuts lead to a look-alike."""
+    """Draws the scenes of an untrimmed video; about a third of the cuts lead to a look-alike."""
     look = draw_look(rng, count=int(rng.integers(1, 3)))
     scenes = [draw_scene(rng, look, kind)]
     while len(scenes) < size:
@@ -114,7 +114,7 @@ def generate(raw: Path, seed: int = 0, sizes: Mapping[str, int] | None = None, w
     """Writes all splits below `raw`; `sizes` gives other numbers of clips, a split left out of it is not written.
 
     Raises:
-      ValueError: an unknown split, or a size that is no multiple of the split's group.
+      ValueError: an unknown split, or a size that is not a multiple of the split's group.
     """
     sizes = {name: split.clips for name, split in SPLITS.items()} if sizes is None else sizes
     for name, size in sizes.items():
@@ -142,7 +142,7 @@ def generate(raw: Path, seed: int = 0, sizes: Mapping[str, int] | None = None, w
 
 
 def group_rng(seed: int, name: str, number: int) -> np.random.Generator:
-    """The random stream of group `number` of split `name`, which no other group shares."""
+    """Returns the random stream of group `number` of split `name`, which no other group shares."""
     return np.random.default_rng([seed, list(SPLITS).index(name), number])
 
 
@@ -177,7 +177,7 @@ def make_group(job: tuple[str, int], raw: Path, seed: int) -> list[dict[str, Any
 
 
 def tell_apart(rng: np.random.Generator, split: Split) -> tuple[list[Scene], list[list[tuple[str, dict[int, str]]]]]:
-    """Scenes with sentences: two for a training clip; one for others, true of its own clip alone within the group."""
+    """Returns scenes with sentences: two per training clip; one for others, true only of its own clip in the group."""
     while True:
         try:
             scenes = split.draw(rng, split.kind, split.group)
@@ -191,7 +191,7 @@ def tell_apart(rng: np.random.Generator, split: Split) -> tuple[list[Scene], lis
 
 
 def _write_story(raw: Path, name: str, number: int, scenes: list[Scene], rng: np.random.Generator) -> dict[str, Any]:
-    """An untrimmed video of several scenes of one to two seconds, with dense captions, cuts and action segments."""
+    """Writes an untrimmed video of several scenes of one to two seconds, with dense captions, cuts and actions."""
     images, masks, start = [], [], 0.0
     video_id = f"{name}_{number:06d}"
     entry: dict[str, Any] = {"video_id": video_id, "file": f"{name}/{video_id}.mp4", "group": ""}
@@ -224,7 +224,7 @@ def _write(raw: Path, split: str, video_id: str, images: np.ndarray, masks: np.n
 
 
 def encode(path: Path, images: np.ndarray) -> None:
-    """uint8 [F, h, w, 3] as an H.264 mp4 file."""
+    """Encodes uint8 [F, h, w, 3] as an H.264 mp4 file."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = CANVAS, CANVAS, "yuv420p"
@@ -237,7 +237,7 @@ def encode(path: Path, images: np.ndarray) -> None:
 
 
 def _check_distinct(name: str, videos: list[dict[str, Any]], seen: set[str]) -> None:
-    """A gallery has no two equal captions: rare, and mended by a word that stays true."""
+    """Ensures that a gallery has no two equal captions: rare, and resolved by adding a word that keeps it true."""
     for video in videos:
         sentence = video["sentences"][0]
         while sentence["caption"] in seen:

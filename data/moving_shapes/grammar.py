@@ -57,7 +57,7 @@ ACTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Mention:
-    """One object as a claim speaks of it: None where an attribute is left out."""
+    """One object as mentioned in a claim: None for an omitted attribute."""
 
     index: int
     shape: str
@@ -68,13 +68,13 @@ class Mention:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """What a sentence asserts of a scene."""
+    """Assertion of a sentence about a scene."""
 
     mentions: tuple[Mention, ...]
     texture: str | None
 
     def true_of(self, scene: Scene) -> bool:
-        """Whether the mentioned objects can be found in the scene, each once, over the texture."""
+        """Returns whether the mentioned objects are in the scene, each once, over the texture."""
         if self.texture is not None and self.texture != scene.background.texture:
             return False
         return any(
@@ -84,7 +84,7 @@ class Claim:
 
 
 def draw_claim(rng: np.random.Generator, scene: Scene, complete: bool) -> Claim:
-    """A claim about a scene. `complete`: every object is mentioned, for galleries; else one may be left out."""
+    """Draws a claim about a scene. `complete`: every object is mentioned, for galleries; else one may be omitted."""
     order = list(rng.permutation(len(scene.things)))
     if not complete and len(order) > 1 and rng.random() < (0.4 if len(order) == 3 else 0.1):
         order = order[:-1]
@@ -93,7 +93,7 @@ def draw_claim(rng: np.random.Generator, scene: Scene, complete: bool) -> Claim:
 
 
 def say(rng: np.random.Generator, claim: Claim) -> tuple[str, dict[int, str]]:
-    """Words for a claim: the sentence, and for each mentioned object (by index) the phrase that names it."""
+    """Returns the wording of a claim: the sentence, and for each mentioned object (by index) its phrase."""
     phrases = {m.index: _phrase(rng, m) for m in claim.mentions}
     verbs = {m.index: VERBS[m.motion][rng.integers(len(VERBS[m.motion]))] for m in claim.mentions}
     place = _place(rng, claim.texture)
@@ -115,12 +115,12 @@ def say(rng: np.random.Generator, claim: Claim) -> tuple[str, dict[int, str]]:
 
 
 def actions(scene: Scene) -> list[str]:
-    """The label of what happens where one thing is alone; of several, no label could say which is meant."""
+    """Returns the action label of a single object; with several objects a label would be ambiguous."""
     return [ACTIONS[scene.things[0].motion]] if len(scene.things) == 1 else []
 
 
 def questions(rng: np.random.Generator, scene: Scene) -> list[tuple[str, str, str]]:
-    """(question, answer, kind) triples: how many, what color, what shape, what (motion), and the texture."""
+    """Returns (question, answer, kind) triples: how many, what color, what shape, what (motion), and the texture."""
     triples = [
         ("how many shapes are there?", str(len(scene.things)), "how many"),
         ("what does the background look like?", scene.background.texture, "what"),
@@ -145,7 +145,7 @@ def _fits(mention: Mention, thing: Thing) -> bool:
 
 
 def _mention(rng: np.random.Generator, index: int, thing: Thing) -> Mention:
-    # What grows is small and large in turn: nobody would call it either.
+    # A growing object is small and large in turn: neither word would be true of it.
     size = thing.size if rng.random() < 0.75 and thing.motion != "grow" else None
     return Mention(index, thing.shape, thing.color, size, thing.motion)
 

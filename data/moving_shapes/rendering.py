@@ -8,7 +8,7 @@ from .scene import COLORS, RADII, Background, Scene, Thing, centers
 
 CANVAS = 64  # pixels, both sides; even, as H.264's chroma wants
 MEAN_AREA = 2.4  # of every shape, in squared radii of its size
-# Hue and saturation about which the muted tones of a texture lie: a wooden floor is brown, whatever its planks.
+# Hue and saturation around which the muted tones of a texture lie: a wooden floor is brown.
 TINTS = {
     "striped": (0.07, 0.35),
     "checkered": (0.0, 0.04),
@@ -48,16 +48,16 @@ def render(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def flicker(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A camera's unsteady exposure and white balance: every channel of every frame scaled by about 1 ± 0.06.
+    """Simulates a camera's unsteady exposure and white balance: scales each channel of each frame by about 1 ± 0.06.
 
-    Without it the average colour of a scene is the same to a thousandth in all its frames, and tells any cut.
+    Without it the average color of a scene is constant to a thousandth over its frames, and reveals every cut.
     """
     gains = 1 + 0.04 * rng.standard_normal((len(images), 1, 1, 1)) + 0.045 * rng.standard_normal((len(images), 1, 1, 3))
     return np.clip(images * gains.astype(np.float32), 0, 255).astype(np.uint8)
 
 
 def _overlap(top: int, left: int, size: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a patch lies on the canvas, and the part of the patch that does."""
+    """Returns the location of a patch on the canvas, and the part of the patch that is on it."""
     rows = slice(max(top, 0), min(top + size, CANVAS))
     columns = slice(max(left, 0), min(left + size, CANVAS))
     return (rows, columns), (
@@ -67,7 +67,7 @@ def _overlap(top: int, left: int, size: int) -> tuple[tuple[slice, slice], tuple
 
 
 def draw_background(background: Background) -> np.ndarray:
-    """float32 [h, w, 3] in 0 to 255: two muted tones in the pattern of the texture."""
+    """Draws float32 [h, w, 3] in 0 to 255: two muted tones in the pattern of the texture."""
     rng = np.random.default_rng(background.seed)
     hue, saturation = TINTS[background.texture]
     hue, saturation = (hue + rng.uniform(-0.05, 0.05)) % 1, saturation * rng.uniform(0.7, 1.3)
@@ -91,10 +91,11 @@ def draw_background(background: Background) -> np.ndarray:
 
 
 def _distance(thing: Thing, progress: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Signed distance to the outline on a square patch that follows the object.
+    """Computes the signed distance to the outline on a square patch that follows the object.
 
     Returns:
-      int [F, 2] top and left of the patch in pixels (it may reach over the canvas), float32 [F, S, S] in canvas units.
+      int [F, 2] top and left of the patch in pixels (it may extend beyond the canvas), float32 [F, S, S] in canvas
+      units.
     """
     rng = np.random.default_rng(thing.seed + 1)
     radius = np.full_like(progress, RADII[thing.size] * np.sqrt(MEAN_AREA / _AREAS[thing.shape]))
@@ -153,7 +154,7 @@ _SHAPES = {
     "cross": _cross,
 }
 
-# Areas of the outlines above at radius 1, by which `_distance` makes them equal.
+# Areas of the outlines above at radius 1, by which `_distance` equalizes them.
 _AREAS = {
     "square": (2 * 0.88) ** 2,
     "circle": np.pi,

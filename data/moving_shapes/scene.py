@@ -29,13 +29,13 @@ ROUND = ("circle", "ring")  # a round shape that spins looks like one that rests
 
 ATTEMPTS = 20_000  # at a scene; the rarest that exist take some thousands
 
-# Which tenth of all (objects, motions, texture) combinations a kind of split draws from: none is shared.
+# Tenths of all (objects, motions, texture) combinations that a kind of split draws from; they are disjoint.
 BUCKETS = {"train": range(8), "validation": range(8, 9), "test": range(9, 10)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Background:
-    """A textured plane; `seed` fixes phase, scale, angle and tint."""
+    """A textured plane; `seed` determines phase, scale, angle and tint."""
 
     texture: str
     seed: int
@@ -43,9 +43,9 @@ class Background:
 
 @dataclasses.dataclass(frozen=True)
 class Thing:
-    """One object. `start` and `end` are centres (x, y) in canvas units; others than slides keep `start`.
+    """One object. `start` and `end` are centers (x, y) in canvas units; motions other than slides stay at `start`.
 
-    `tone` fixes the exact shade of the colour, `seed` the rest: tilt, direction of a spin.
+    `tone` determines the exact shade of the color, `seed` the rest: tilt, direction of a spin.
     """
 
     shape: str
@@ -67,19 +67,19 @@ class Scene:
 
     @property
     def key(self) -> str:
-        """What no two splits share: the set of objects with their motions, and the texture."""
+        """The combination that no two splits share: the set of objects with their motions, and the texture."""
         things = sorted(f"{t.shape} {t.color} {t.size} {t.motion}" for t in self.things)
         return "|".join([self.background.texture, *things])
 
     @property
     def bucket(self) -> int:
-        """0 to 9, from the key alone."""
+        """0 to 9, a function of the key."""
         return hashlib.sha256(self.key.encode()).digest()[0] * 10 // 256
 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What look-alikes share: the background and, object by object, the colours and their shades."""
+    """Common properties of look-alikes: the background and, object by object, the colors and their shades."""
 
     background: Background
     colors: tuple[str, ...]
@@ -87,11 +87,11 @@ class Look:
 
 
 class NoSuchScene(LookupError):
-    """What was asked for is rare or does not exist: ask for something else."""
+    """No scene satisfies the constraints, or none was found: draw with others."""
 
 
 def draw_look(rng: np.random.Generator, count: int | None = None) -> Look:
-    """A random look with one to three objects, mostly two; a colour may come twice."""
+    """Draws a look with one to three objects, mostly two; a color may occur twice."""
     if count is None:
         count = int(rng.choice([1, 2, 3], p=[0.15, 0.65, 0.2]))
     background = Background(str(rng.choice(TEXTURES)), int(rng.integers(1 << 30)))
@@ -103,16 +103,16 @@ def draw_look(rng: np.random.Generator, count: int | None = None) -> Look:
 def draw_scene(
     rng: np.random.Generator, look: Look, kind: str, unlike: Scene | None = None, same_shapes: bool = False
 ) -> Scene:
-    """A scene of a look, from the combinations that belong to `kind` (train, validation or test).
+    """Draws a scene of a look, from the combinations that belong to `kind` (train, validation or test).
 
     Args:
-      unlike: every object differs from this scene's in shape and in motion, and has its size and, as far as the
-        motions allow, its place (twins): what tells them apart is neither an average colour nor a position.
-      same_shapes: every object has the shape of `unlike`'s instead, so that the motions alone tell them apart.
+      unlike: every object differs from this scene's in shape and in motion, and has its size and, as far as the motions
+        allow, its position (twins): neither an average color nor a position distinguishes them.
+      same_shapes: every object has the shape of `unlike`'s instead, so that only the motions distinguish them.
 
     Raises:
-      NoSuchScene: none was found. A single object of one colour and size has so few twins that now and then none of
-        them belongs to `kind`.
+      NoSuchScene: none was found. A single object of one color and size has so few twins that occasionally none of them
+        belongs to `kind`.
     """
     for attempt in range(ATTEMPTS):
         others = unlike.things if unlike else (None,) * len(look.colors)
@@ -123,7 +123,7 @@ def draw_scene(
         if len({(t.shape, t.color) for t in things}) < len(things):
             continue
         scene = Scene(look.background, tuple(things))
-        # In this order: a key is quicker to look at than where the objects are, and most of them belong elsewhere.
+        # In this order: checking a key is cheaper than placing the objects, and most keys belong to other splits.
         if scene.bucket in BUCKETS[kind] and _apart(things):
             return scene
     raise NoSuchScene
@@ -157,7 +157,7 @@ def _draw_thing(
 
 
 def centers(thing: Thing, progress: np.ndarray) -> np.ndarray:
-    """Centre of an object at `progress` in [0, 1] through the clip: [F, 2]."""
+    """Returns the center of an object at `progress` in [0, 1] through the clip: [F, 2]."""
     start, end = np.array(thing.start), np.array(thing.end)
     # A bounce is two hops: |sin| from the ground (start) to the top (end) and back.
     share = np.abs(np.sin(2 * np.pi * progress)) if thing.motion == "bounce" else progress
@@ -165,9 +165,9 @@ def centers(thing: Thing, progress: np.ndarray) -> np.ndarray:
 
 
 def _apart(things: list[Thing]) -> bool:
-    """Objects may cross, but each is mostly visible most of the time."""
+    """Returns whether each object is mostly visible most of the time; objects may cross."""
     for one, two in itertools.combinations(things, 2):
-        # Plain floats: arrays of so few numbers would take ten times as long, and most scenes end here.
+        # Plain floats: arrays of so few numbers would take ten times as long, and most candidate scenes end here.
         distances = [math.dist(*places) for places in zip(_places(one), _places(two), strict=True)]
         reach = RADII[one.size] + RADII[two.size]
         if sum(distances) < reach * len(distances) or min(distances) < 0.45 * reach:
@@ -176,7 +176,7 @@ def _apart(things: list[Thing]) -> bool:
 
 
 def _places(thing: Thing) -> list[tuple[float, float]]:
-    """Centres at eight moments, first and last included, as `centers` gives them."""
+    """Returns the centers at eight times, including the first and the last, as `centers` does."""
     (x, y), (end_x, end_y) = thing.start, thing.end
     shares = _HOPS if thing.motion == "bounce" else _EIGHTHS
     return [(x + share * (end_x - x), y + share * (end_y - y)) for share in shares]

@@ -48,7 +48,7 @@ PUBLISHED = {
 
 @dataclasses.dataclass
 class Videos:
-    """All videos of the files that were read: record id -> split, and -> film; and their captions."""
+    """All videos of the files: record id -> split, and -> source video; and their captions."""
 
     split: dict[str, str] = dataclasses.field(default_factory=dict)
     film: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -56,7 +56,7 @@ class Videos:
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """All that the annotation files say; raises PreparationError for what does not fit."""
+    """Reads all annotation files; raises PreparationError for invalid content."""
     found, missing, unread = _chosen(files)
     videos = Videos()
     for file in found:
@@ -80,7 +80,7 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
     if unread:
         notes["annotation"] = f"also there and not read: {unread}"
     protocols = read_protocols(files, videos.split, videos.captions.texts, complete=not missing)
-    # The full split has names of its own, too, so that a config can say which protocol it means.
+    # The full split has its own names, too, so that a config can name its protocol.
     full = {f"{split}_full": {item.record.id: None for item in wanted} for split, wanted in splits.items()}
     return Annotated(
         splits=splits,
@@ -91,7 +91,7 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
 
 
 def _chosen(files: OfficialFiles) -> tuple[list[OfficialFile], str, str]:
-    """The files to read, the name of the one that is not there, and of the one that is not needed."""
+    """Returns the files to read, the name of the missing one, and of the redundant one."""
     parts = {name: files.optional(name, f"{name.removesuffix('.json')}.*json") for name in (TRAIN_VALIDATION, TEST)}
     there = [file for file in parts.values() if file is not None]
     missing = [name for name, file in parts.items() if file is None]
@@ -114,7 +114,7 @@ def _read_videos(file: OfficialFile, videos: Videos) -> None:
     for where, entry in _entries(document, "videos", file.where):
         video = record_id(field(entry, "video_id", str, where), f"{where}, field 'video_id'")
         if video in videos.split:
-            raise PreparationError(f"{where}, field 'video_id': {video} stands twice; expected each video once")
+            raise PreparationError(f"{where}, field 'video_id': {video} occurs twice; expected each video once")
         split = field(entry, "split", str, where)
         if split not in SPLITS:
             raise PreparationError(f"{where}, field 'split': expected {', '.join(SPLITS)}, got {split!r}")
@@ -130,7 +130,7 @@ def _read_videos(file: OfficialFile, videos: Videos) -> None:
         if "sen_id" in entry:
             number = field(entry, "sen_id", int, where)
             if number in numbers:
-                raise PreparationError(f"{where}, field 'sen_id': {number} stands twice; expected each sentence once")
+                raise PreparationError(f"{where}, field 'sen_id': {number} occurs twice; expected each sentence once")
             numbers.add(number)
         videos.captions.add(video, field(entry, "caption", str, where))
 

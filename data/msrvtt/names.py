@@ -8,14 +8,14 @@ WORD, LAST = "video", 9999
 
 
 def record_id(value: Any, where: str) -> str:
-    """`video7020` for 7020, "7020", "video7020" and "video7020.mp4".
+    """Returns `video7020` for 7020, "7020", "video7020" and "video7020.mp4".
 
     Raises:
-      PreparationError: naming `where`, for what is no video of MSR-VTT.
+      PreparationError: naming `where`, for anything that is not a video of MSR-VTT.
     """
     return f"{WORD}{number_of(value, WORD, LAST, where)}"
 
 
 def video_names(video: str) -> tuple[str, ...]:
-    """Names of the file of a record id: its own, then the key of the 1k-A list, which has the same number."""
+    """Returns the file names of a record id: its own, then the key of the 1k-A list, which has the same number."""
     return (video, "msr" + video.removeprefix(WORD))

@@ -34,7 +34,7 @@ NOT_A_WORD = re.compile(r"[\W_]+")
 
 @dataclasses.dataclass
 class Protocols:
-    """What the lists say, as in `official.Annotated`."""
+    """Content of the lists, as in `official.Annotated`."""
 
     views: dict[str, View] = dataclasses.field(default_factory=dict)
     facts: dict[str, Fact] = dataclasses.field(default_factory=dict)
@@ -44,16 +44,16 @@ class Protocols:
 def read_protocols(
     files: OfficialFiles, split: Mapping[str, str], texts: Callable[[str], Sequence[str]], complete: bool
 ) -> Protocols:
-    """The views of those lists that are there.
+    """Builds the views of the lists that exist.
 
     Args:
       split: record id -> split of the full split.
       texts: record id -> its captions by their numbers.
-      complete: whether all annotation files were found. Where one was not, a list that needs it makes no view: a view
-        that is quietly smaller than its name says is worse than none.
+      complete: whether all annotation files were found. If not, a list that needs a missing one makes no view: a view
+        that is silently smaller than its name says is worse than none.
 
     Raises:
-      PreparationError: a list that does not fit the annotation, itself or another list.
+      PreparationError: a list that contradicts the annotation, itself or another list.
     """
     made = Protocols()
     trained: dict[str, str] = {}
@@ -88,7 +88,7 @@ def _read_1ka(
     for video, (where, sentence) in _sentences(file).items():
         if video in trained:
             raise PreparationError(
-                f"{where}: {video} stands in a training list, too ({trained[video]}); expected lists without a common "
+                f"{where}: {video} is in a training list, too ({trained[video]}); expected lists without a common "
                 "video: one of them is of another protocol"
             )
         sentences[_spoken(sentence)] += 1
@@ -107,7 +107,7 @@ def _read_1ka(
 
 
 def _ids(file: OfficialFile) -> dict[str, str]:
-    """record id -> where it stands."""
+    """Reads record id -> location."""
     ids: dict[str, str] = {}
     for where, row in csv_rows(file, ("video_id",)):
         _once(ids, record_id(row["video_id"], f"{where}, field 'video_id'"), where)
@@ -115,7 +115,7 @@ def _ids(file: OfficialFile) -> dict[str, str]:
 
 
 def _sentences(file: OfficialFile) -> dict[str, tuple[str, str]]:
-    """record id -> where it stands and its sentence."""
+    """Reads record id -> location and sentence."""
     ids: dict[str, str] = {}
     sentences = {}
     for where, row in csv_rows(file, ("video_id", "sentence")):
@@ -129,7 +129,7 @@ def _sentences(file: OfficialFile) -> dict[str, tuple[str, str]]:
 
 def _once(ids: dict[str, str], video: str, where: str) -> None:
     if video in ids:
-        raise PreparationError(f"{where}, field 'video_id': {video} stands there before; expected each video once")
+        raise PreparationError(f"{where}, field 'video_id': {video} occurs before; expected each video once")
     ids[video] = where
 
 
@@ -148,14 +148,15 @@ def _add(made: Protocols, view: str, members: View, split: Mapping[str, str], co
 
 
 def _number_of(sentence: str, texts: Sequence[str], where: str, video: str) -> tuple[int, bool]:
-    """The number of the caption that a row of 1k-A quotes, and whether that has the same punctuation.
+    """Returns the number of the caption that a row of 1k-A quotes, and whether its punctuation is the same.
 
-    The list was made by a tokenizer: blanks are single, and twelve sentences lack a hyphen, colon, stroke or ampersand.
-    So captions are compared with case and white space ignored, and only where none fits also without punctuation. What
-    fits still has to be one sentence; if the same sentence was written about a video twice, the first number stands.
+    The list was made with a tokenizer: blanks are single, and twelve sentences lack a hyphen, colon, slash or
+      ampersand.
+    So captions are compared ignoring case and whitespace, and if none matches also ignoring punctuation. The match must
+    be a single sentence; if the same sentence was written about a video twice, the first number counts.
 
     Raises:
-      PreparationError: no caption of the video fits, or different ones do.
+      PreparationError: no caption of the video matches, or different ones do.
     """
     for same in (_spoken, _words):
         fitting = [number for number, text in enumerate(texts) if same(text) == same(sentence)]

@@ -34,7 +34,7 @@ PUBLISHED = {
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """All that the files say; raises PreparationError for what does not fit."""
+    """Reads all files; raises PreparationError for invalid content."""
     asked, notes = read_word_questions(files, record_id)
     return annotated_questions(asked, video_names, PUBLISHED, notes)
 

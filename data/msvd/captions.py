@@ -18,7 +18,7 @@ from ..official_rows import csv_rows
 from .names import clip_name
 
 JSON, LINES, CORPUS = "captions_msvd.json", "AllVideoDescriptions.txt", "video_corpus.csv"
-# The corpus goes by several names.
+# File names of the corpus.
 FORMS = {
     JSON: (JSON, "captions_msvd.*json"),
     LINES: (LINES,),
@@ -27,13 +27,13 @@ FORMS = {
 
 
 def read_captions(files: OfficialFiles) -> tuple[str, CaptionLists, list[str], dict[str, str]]:
-    """The captions of the first form that is there.
+    """Reads the captions of the first format that exists.
 
     Returns:
-      The form, the captions, the clips that it describes in its order, and notes.
+      The format, the captions, the clips that it describes in its order, and notes.
 
     Raises:
-      PreparationError: none of the forms is there, or the file does not fit its form.
+      PreparationError: none of the formats exists, or the file is invalid.
     """
     found = {form: file for form, names in FORMS.items() if (file := files.optional(*names))}
     if not found:
@@ -91,7 +91,7 @@ def _read_corpus(file: OfficialFile, captions: CaptionLists, described: dict[str
 
 
 def _second(text: str, where: str) -> int:
-    """A whole number of seconds, as names of clips hold them."""
+    """Parses an integer number of seconds, as in names of clips."""
     try:
         seconds = float(text)
     except ValueError:

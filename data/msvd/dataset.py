@@ -31,7 +31,7 @@ PUBLISHED_CAPTIONS = {
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """All that the annotation files say; raises PreparationError for what does not fit."""
+    """Reads all annotation files; raises PreparationError for invalid content."""
     mapping = read_mapping(files)
     form, captions, described, notes = read_captions(files)
     split_of: dict[str, str] = {}
@@ -76,7 +76,7 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
 
 
 def _list(files: OfficialFiles, split: str, split_of: dict[str, str], notes: dict[str, str]) -> list[str]:
-    """The clips of a list in its order; [] where it is not there."""
+    """Reads the clips of a list in its order; [] if it does not exist."""
     file = files.optional(LISTS[split])
     if file is None:
         if split != "validation":
@@ -88,7 +88,7 @@ def _list(files: OfficialFiles, split: str, split_of: dict[str, str], notes: dic
             continue
         clip = clip_name(line, where)
         if clip in split_of:
-            raise PreparationError(f"{where}: {clip} stands in the {split_of[clip]} list already; expected it once")
+            raise PreparationError(f"{where}: {clip} is in the {split_of[clip]} list already; expected it once")
         split_of[clip] = split
         clips.append(clip)
     if not clips:
@@ -97,7 +97,7 @@ def _list(files: OfficialFiles, split: str, split_of: dict[str, str], notes: dic
 
 
 def _shared_films(splits: Mapping[str, list[Wanted]]) -> dict[str, str]:
-    """A note on films of which clips are in several splits: their look is known from training."""
+    """Returns a note on source videos with clips in several splits: their look is known from training."""
     splits_of: dict[str, set[str]] = {}
     for split, wanted in splits.items():
         for item in wanted:

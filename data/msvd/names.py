@@ -19,17 +19,17 @@ CLIP = re.compile(r"(.+)_(\d+)_(\d+)")
 
 @dataclasses.dataclass(frozen=True)
 class ClipNumbers:
-    """Clip name -> `vidN` and the other way round; both empty where there is no mapping file."""
+    """Maps clip name -> `vidN` and vice versa; both are empty if there is no mapping file."""
 
     number: dict[str, str]
     clip: dict[str, str]
 
 
 def read_mapping(files: OfficialFiles) -> ClipNumbers:
-    """The mapping, if its file is there.
+    """Reads the mapping, if its file exists.
 
     Raises:
-      PreparationError: a line that is no pair, or a name that stands twice.
+      PreparationError: a line that is not a pair, or a duplicate name.
     """
     mapping = ClipNumbers({}, {})
     file = files.optional(MAPPING, "youtube_mapping*.txt")
@@ -42,18 +42,18 @@ def read_mapping(files: OfficialFiles) -> ClipNumbers:
         clip, number = clip_name(pair[0], where), record_number(pair[1], where)
         for name, others in ((clip, mapping.number), (number, mapping.clip)):
             if name in others:
-                raise PreparationError(f"{where}: {name} stands there before; expected each name once")
+                raise PreparationError(f"{where}: {name} occurs before; expected each name once")
         mapping.number[clip], mapping.clip[number] = number, clip
     return mapping
 
 
 def record_number(value: Any, where: str) -> str:
-    """`vid1429` for 1429, "1429", "vid1429" and "vid1429.avi"; raises PreparationError for what is no clip of MSVD."""
+    """Returns `vid1429` for 1429, "1429", "vid1429" and "vid1429.avi"; raises PreparationError for anything else."""
     return f"{WORD}{number_of(value, WORD, LAST, where, first=FIRST)}"
 
 
 def clip_name(value: str, where: str) -> str:
-    """A clip's name without the ending of a file; raises PreparationError where it is not FILM_START_END."""
+    """Returns a clip's name without file ending; raises PreparationError if it is not FILM_START_END."""
     name = without_ending(value.strip())
     if not CLIP.fullmatch(name):
         raise PreparationError(f"{where}: expected a clip as FILM_START_END (-4wsuPCjDBc_5_15), got {value!r}")
@@ -61,6 +61,6 @@ def clip_name(value: str, where: str) -> str:
 
 
 def film_of(clip: str) -> str:
-    """The film that a clip was cut from: clips of one film look alike."""
+    """Returns the source video of a clip: clips of one source look alike."""
     match = CLIP.fullmatch(clip)
     return match[1] if match else ""

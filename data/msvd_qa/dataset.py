@@ -37,7 +37,7 @@ PUBLISHED = {
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """All that the files say; raises PreparationError for what does not fit."""
+    """Reads all files; raises PreparationError for invalid content."""
     mapping = read_mapping(files)
     asked, notes = read_word_questions(files, record_number)
     if not mapping.clip:

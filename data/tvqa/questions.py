@@ -51,15 +51,15 @@ ANSWERS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which of the two."""
+    """Adds the option for TVQA or TVQA+."""
     parser.add_argument("--plus", action="store_true", help="TVQA+, the part of TVQA with boxes, instead of TVQA")
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Reads the files that are there.
+    """Reads the files that exist.
 
     Raises:
-      PreparationError: none is there, or a question that does not fit.
+      PreparationError: there is none, or an invalid question.
     """
     found, notes = split_files(files, FILES_PLUS if args.plus else FILES, "questions" + " of TVQA+" * args.plus)
     odd = Oddities()
@@ -77,7 +77,7 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
 
 
 def kind(question: str) -> str:
-    """What is asked for: the question's first word, in small letters and without what is written onto it ("what's")."""
+    """Returns the question type: the first word in lower case, without contractions ("what's")."""
     word = re.search(r"[a-z]+", question.lower())
     return word[0] if word else ""
 
@@ -87,7 +87,7 @@ def _questions(file: OfficialFile, split: str, odd: Oddities) -> Iterator[tuple[
     for where, row in json_lines(file) if file.name.endswith(".jsonl") else entries_of(file.json(), file.where):
         number = field(row, "qid", int, where)
         if number in ids:
-            raise PreparationError(f"{where}, field 'qid': {number} stands in this file a second time")
+            raise PreparationError(f"{where}, field 'qid': {number} occurs twice in this file")
         ids.add(number)
         text = sentence(field(row, "q", str, where), where)
         answers = [sentence(field(row, f"a{i}", str, where), f"{where}, field 'a{i}'") for i in range(ANSWERS)]
@@ -99,7 +99,7 @@ def _questions(file: OfficialFile, split: str, odd: Oddities) -> Iterator[tuple[
 
 
 def _right(row: Mapping[str, Any], where: str) -> int | None:
-    """The number of the right answer, which TVQA+ writes as text; None in a test file."""
+    """Returns the index of the correct answer, which TVQA+ writes as text; None in a test file."""
     if "answer_idx" not in row:
         return None
     value = field(row, "answer_idx", (int, str), where)

@@ -36,10 +36,10 @@ TYPES = {"v": "video alone", "t": "subtitles alone", "vt": "video and subtitles"
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Reads the files that are there.
+    """Reads the files that exist.
 
     Raises:
-      PreparationError: none is there, none of them names a clip, or a line that does not fit.
+      PreparationError: there is none, none of them names a clip, or an invalid line.
     """
     found, notes = split_files(files, FILES, "queries")
     odd = Oddities()
@@ -70,7 +70,7 @@ def _queries(
     for where, row in json_lines(file):
         number = field(row, "desc_id", int, where)
         if number in ids:
-            raise PreparationError(f"{where}, field 'desc_id': {number} stands in this file a second time")
+            raise PreparationError(f"{where}, field 'desc_id': {number} occurs twice in this file")
         ids.add(number)
         span, kind = field(row, "ts", list, where), field(row, "type", str, where)
         if kind not in TYPES:
@@ -91,7 +91,7 @@ def _count_queries(file: OfficialFile) -> int:
 
 
 def _check_lengths(file: OfficialFile | None, splits: dict[str, list[Wanted]], odd: Oddities) -> None:
-    """Counts clips that the official list of clips does not have, and those of it that no query is about."""
+    """Counts clips that are missing from the official list of clips, and those of it without a query."""
     if file is None:
         return
     lists = file.json()

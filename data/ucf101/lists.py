@@ -32,10 +32,10 @@ PUBLISHED_CLIPS = 13_320
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Reads the lists that are there.
+    """Reads the lists that exist.
 
     Raises:
-      PreparationError: no class list, no list of clips, or a line that does not fit.
+      PreparationError: no class list, no list of clips, or an invalid line.
     """
     classes = read_classes(files.one("classInd.txt", what="list of classes"))
     found, notes = split_files(files, LISTS, "list of clips")
@@ -49,7 +49,7 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
                 path, label = _clip(line, where, classes, official)
                 clip = _add(clips, path, label, where)
                 if clip in lists[name]:
-                    raise PreparationError(f"{where}: {path!r} stands in this list a second time")
+                    raise PreparationError(f"{where}: {path!r} occurs twice in this list")
                 lists[name][clip] = None
     _check_apart(lists, found)
     spelled = sum(f"v_{wanted.record.actions[0].label}_" not in wanted.names[0] for wanted in clips.values())
@@ -67,10 +67,10 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
 
 
 def read_classes(file: OfficialFile) -> dict[int, str]:
-    """number -> class, in the order of the file.
+    """Reads number -> class, in file order.
 
     Raises:
-      PreparationError: a line that is not `NUMBER CLASS`, or a number or class that occurs twice.
+      PreparationError: a line that is not `NUMBER CLASS`, or a duplicate number or class.
     """
     classes: dict[int, str] = {}
     for where, line in file.lines():
@@ -80,13 +80,13 @@ def read_classes(file: OfficialFile) -> dict[int, str]:
         if len(words) != 2 or not words[0].isdecimal():
             raise PreparationError(f"{where}: expected 'NUMBER CLASS', got {line!r}")
         if int(words[0]) in classes or words[1] in classes.values():
-            raise PreparationError(f"{where}: {line!r}: number or class stands in this list a second time")
+            raise PreparationError(f"{where}: {line!r}: number or class occurs twice in this list")
         classes[int(words[0])] = words[1]
     return classes
 
 
 def _clip(line: str, where: str, classes: Mapping[int, str], official: Mapping[str, str]) -> tuple[str, str]:
-    """(path, class) of a line."""
+    """Parses (path, class) of a line."""
     path, _, number = line.strip().partition(" ")
     parts = PurePosixPath(path).parts
     if len(parts) != 2:
@@ -102,13 +102,13 @@ def _clip(line: str, where: str, classes: Mapping[int, str], official: Mapping[s
 
 
 def _add(clips: dict[str, Wanted], path: str, label: str, where: str) -> str:
-    """Enters a clip; returns its id."""
+    """Registers a clip; returns its id."""
     stem = PurePosixPath(path).stem
     if known := clips.get(stem):
         if known.record.actions[0].label != label:
             raise PreparationError(f"{where}: {path!r} was {known.names[0]!r} before; expected one class a clip")
         return stem
-    # Clips of one number after "_g" were cut from the same longer video.
+    # Clips with the same number after "_g" are from the same longer video.
     group = re.fullmatch(r"(.+_g\d+)_c\d+", stem)
     record = Record(id=stem, video=b"", group=group[1] if group else "", actions=(Action(label),))
     clips[stem] = Wanted(record, (path, str(PurePosixPath(path).with_suffix("")), stem))

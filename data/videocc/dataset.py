@@ -25,10 +25,10 @@ _SITES = ("youtube.com", "youtube-nocookie.com")
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Everything becomes training data; VideoCC has no other split.
+    """Reads everything as training data; VideoCC has no other split.
 
     Raises:
-      PreparationError: no such file, or a line that cannot be understood; names file, line and field.
+      PreparationError: no such file, or an invalid line; names file, line and field.
     """
     table, left_out = CaptionTable(cut_names), LeftOut()
     table.add(captions(files.one(FILE, "video_cc*.csv", "videocc*.csv", what="list of VideoCC"), left_out))
@@ -39,7 +39,7 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
 
 
 def captions(file: OfficialFile, left_out: LeftOut) -> Iterator[Said]:
-    """The captions of the file, read as a stream; `left_out` counts lines that say nothing."""
+    """Yields the captions of the file, read as a stream; `left_out` counts lines without a caption."""
     where = file.where
 
     def lines() -> Iterator[str]:
@@ -64,7 +64,7 @@ def captions(file: OfficialFile, left_out: LeftOut) -> Iterator[Said]:
 
 
 def youtube_id(url: str) -> str | None:
-    """The id of the video that an address leads to; None where it is none of YouTube's."""
+    """Returns the video id of a YouTube address; None for any other address."""
     if usual := _USUAL.fullmatch(url):
         return usual[1]
     parts = urllib.parse.urlsplit(url if "//" in url else f"//{url}")
@@ -81,7 +81,7 @@ def youtube_id(url: str) -> str | None:
 
 
 def cut_names(video: str, start: int, end: int) -> tuple[str, ...]:
-    """Names that people give to a part that they cut when they downloaded it: in micro- or in milliseconds."""
+    """Returns common file names of a segment that was cut on download: in micro- or in milliseconds."""
     return f"{video}_{start}_{end}", f"{video}_{start // 1000}_{end // 1000}"
 
 
@@ -116,7 +116,7 @@ def _microseconds(text: str, column: str, where: str) -> int:
 
 
 def _is_header(row: list[str]) -> bool:
-    """Whether a first line names the columns, as some copies of the file do."""
+    """Returns whether a first line names the columns, as in some copies of the file."""
     return len(row) == len(COLUMNS) and not any(c.isdigit() for c in row[1] + row[2]) and "/" not in row[0]
 
 

@@ -30,10 +30,10 @@ ANSWERS = {0: "false", 1: "true"}
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotated:
-    """Reads the files that are there.
+    """Reads the files that exist.
 
     Raises:
-      PreparationError: none is there, or a statement that does not fit.
+      PreparationError: there is none, or an invalid statement.
     """
     found, notes = split_files(files, FILES, "statements")
     odd = Oddities()
@@ -56,7 +56,7 @@ def _statements(file: OfficialFile, split: str, odd: Oddities) -> Iterator[tuple
     for where, row in json_lines(file):
         name = field(row, "paired_id", str, where)
         if name in ids:
-            raise PreparationError(f"{where}, field 'paired_id': {name!r} stands in this file a second time")
+            raise PreparationError(f"{where}, field 'paired_id': {name!r} occurs twice in this file")
         ids.add(name)
         text = sentence(field(row, "statement", str, where), where)
         answer = ""

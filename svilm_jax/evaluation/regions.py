@@ -32,7 +32,7 @@ class RegionOverlap:
           winners: int [Nt, h, w], the group that wins each token.
           matched: int [K], the group that matches each phrase best.
           objects: bool [K, T, H, W], the mask of the object of every phrase.
-          tubelet: frames and pixels (t, p, p) of one token: tokens become pixels by nearest neighbour.
+          tubelet: frames and pixels (t, p, p) of one token: tokens become pixels by nearest neighbor.
         """
         pixels = winners.repeat(tubelet[0], 0).repeat(tubelet[1], 1).repeat(tubelet[2], 2)  # [T, H, W]
         if pixels.shape != objects.shape[1:]:

@@ -24,11 +24,11 @@ class Geometry:
     flip: bool = False
 
     def flipped(self, flip: bool) -> "Geometry":
-        """This box, mirrored if `flip`."""
+        """Returns this box, mirrored if `flip`."""
         return dataclasses.replace(self, flip=flip)
 
     def frames(self, images: np.ndarray) -> np.ndarray:
-        """uint8 [T, h, w, 3] to uint8 [T, size, size, 3]; bilinear, averaging where it shrinks."""
+        """Resizes uint8 [T, h, w, 3] to uint8 [T, size, size, 3]; bilinear, averaging when downscaling."""
         count, h, w, _ = images.shape
         size = (self.size, self.size)
         box = self._pixels(h, w)
@@ -41,9 +41,9 @@ class Geometry:
         return out[:, :, ::-1] if self.flip else out  # [T, size, size, 3]
 
     def masks(self, masks: np.ndarray) -> np.ndarray:
-        """[T, h, w] of ids to [T, size, size], the same dtype; nearest, so that ids stay ids."""
+        """Resizes [T, h, w] of ids to [T, size, size] of the same dtype, by nearest neighbor, which preserves ids."""
         _, h, w = masks.shape
-        steps = (np.arange(self.size) + 0.5) / self.size  # centres of the pixels that result
+        steps = (np.arange(self.size) + 0.5) / self.size  # centers of the output pixels
         rows = np.clip((self.top + steps * self.height) * h, 0, h - 1).astype(np.int64)
         columns = np.clip((self.left + steps * self.width) * w, 0, w - 1).astype(np.int64)
         if self.flip:
@@ -51,14 +51,14 @@ class Geometry:
         return masks[:, rows[:, None], columns]  # [T, size, size]
 
     def _pixels(self, h: int, w: int) -> tuple[float, float, float, float]:
-        """(left, top, right, bottom) in pixels of an h by w picture, inside it whatever the rounding."""
+        """Returns (left, top, right, bottom) in pixels of an h by w picture, inside it for any rounding."""
         left, top = max(self.left * w, 0.0), max(self.top * h, 0.0)
         right, bottom = min((self.left + self.width) * w, w), min((self.top + self.height) * h, h)
         return left, top, right, bottom
 
 
 def centre_crop(height: int, width: int, size: int) -> Geometry:
-    """The largest square in the middle: what evaluation sees of a height by width picture."""
+    """Returns the largest central square of a height by width picture, the crop used in evaluation."""
     side = min(height, width)
     return Geometry((1 - side / height) / 2, (1 - side / width) / 2, side / height, side / width, size)
 
@@ -71,17 +71,18 @@ def random_resized_crop(
     ratio: tuple[float, float],
     rng: np.random.Generator,
 ) -> Geometry:
-    """A box with a random share of the area and a random proportion, at a random place.
+    """Draws a box with a random fraction of the area and a random aspect ratio, at a random position.
 
     Args:
       height, width: pixels of the picture.
-      size: pixels of the square that results.
-      scale: smallest and largest share of the area.
-      ratio: smallest and largest width / height of the box, drawn on a log scale so that wide and tall are as likely.
+      size: side of the output square in pixels.
+      scale: smallest and largest fraction of the area.
+      ratio: smallest and largest width / height of the box, drawn on a log scale so that wide and tall are equally
+        likely.
       rng: consumed by a varying number of draws; give each clip its own.
 
     Returns:
-      The box; the centre crop where no box of these shares fits in ten tries (a very long picture).
+      The box; the center crop if no such box fits in ten tries (a very long picture).
     """
     if not (0 < scale[0] <= scale[1] <= 1 and 0 < ratio[0] <= ratio[1]):
         raise ValueError(f"random crop: expected 0 < scale <= 1 and 0 < ratio, ascending; got {scale} and {ratio}")

@@ -9,7 +9,7 @@ Spec = dict[str, tuple[tuple[int, ...], np.dtype]]
 
 
 def batch_spec(config: Config) -> Spec:
-    """name -> (shape, dtype) of a global batch: what `TrainInput` and `FeatureInput` deliver, see there."""
+    """Returns name -> (shape, dtype) of a global batch of `TrainInput` or `FeatureInput`."""
     rows = config.train.batch_size
     spec: dict[str, tuple[tuple[int, ...], type]] = {"valid": ((rows,), np.bool_), "index": ((rows,), np.int64)}
     if config.task == "localization":

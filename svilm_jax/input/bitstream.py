@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 _H264_SLICE, _H264_IDR, _H264_SEI = 1, 5, 6  # nal_unit_type (ITU-T H.264, table 7-1)
-_H264_ALONGSIDE = frozenset({_H264_SEI, 9, 12})  # remarks, delimiters, filling: nothing that later pictures need
+_H264_ALONGSIDE = frozenset({_H264_SEI, 9, 12})  # metadata, delimiters, filler: not needed by later pictures
 _SEI_RECOVERY_POINT = 6  # payloadType (ITU-T H.264, annex D)
 _MPEG4_B_PICTURE = 2
 _VP8_SHOW_FRAME = 0x10
 
-# Codecs in which a key frame, by the container's or the parser's word, starts exact decoding (in HEVC: IDR, BLA and
-# CRA, whose skipped leading pictures precede them in presentation). Of a codec that is neither here nor intra-only,
-# decoding starts at the start of the file. That the first picture decoded is a key frame is checked once more there.
+# Codecs in which a key frame, as flagged by the container or the parser, starts exact decoding (in HEVC: IDR, BLA and
+# CRA, whose skipped leading pictures precede them in presentation). For a codec that is neither here nor intra-only,
+# decoding starts at the start of the file. The decoder verifies there that the first decoded picture is a key frame.
 _RELIABLE_KEY_FRAMES = frozenset(
     ("hevc", "vp8", "vp9", "av1", "libdav1d", "libaom-av1", "libvpx", "libvpx-vp9", "mpeg1video", "mpeg2video", "mpeg4")
     + (
@@ -40,23 +40,23 @@ _RELIABLE_KEY_FRAMES = frozenset(
 
 
 class Bitstream:
-    """What the packets of one stream hold; where it cannot be told, the answer is the safe one."""
+    """Properties of the packets of one stream; if a property cannot be determined, the answer is the safe one."""
 
     def __init__(self, codec_context: Any):
         self._codec = codec_context.name
         self._reliable = self._codec in _RELIABLE_KEY_FRAMES or codec_context.codec.intra_only
         extra = codec_context.extradata or b""
-        # MP4 and Matroska put the length before each unit, in so many bytes; others a start code.
+        # MP4 and Matroska put a length field of this many bytes before each unit; others a start code.
         self._prefix = (extra[4] & 3) + 1 if len(extra) > 4 and extra[0] == 1 else 0
 
     def random_access(self, packet: Any) -> bool:
-        """Whether decoding that starts with this packet gives exact pictures from its own picture on."""
+        """Returns whether decoding from this packet gives exact pictures from its own picture on."""
         if not packet.is_keyframe:
             return False
         return self._h264_random_access(bytes(packet)) if self._codec == "h264" else self._reliable
 
     def disposable(self, packet: Any) -> bool:
-        """Whether no other picture needs the picture of this packet."""
+        """Returns whether no other picture depends on the picture of this packet."""
         if self._codec == "h264":
             return self._h264_disposable(bytes(packet))
         if self._codec == "mpeg4":
@@ -65,11 +65,11 @@ class Bitstream:
         return False
 
     def hidden(self, packet: Any) -> bool:
-        """Whether the picture of this packet is only a reference of others and never shown."""
+        """Returns whether the picture of this packet is only a reference for others and never shown."""
         return self._codec in ("vp8", "libvpx") and not memoryview(packet)[0] & _VP8_SHOW_FRAME
 
     def _h264_random_access(self, data: bytes) -> bool:
-        """An IDR picture, or a recovery point with no frames to wait for and exact pictures (D.2.8)."""
+        """Detects an IDR picture, or a recovery point with no frames to wait for and exact pictures (D.2.8)."""
         for unit in self._units(data):
             kind = unit[0] & 31
             if kind == _H264_IDR:
@@ -94,7 +94,7 @@ class Bitstream:
         return slices > 0
 
     def _heads(self, data: bytes) -> Iterator[int]:
-        """First byte of every NAL unit, without copying units."""
+        """Yields the first byte of every NAL unit, without copying units."""
         if not self._prefix:
             yield from (part[0] for part in data.split(b"\0\0\1")[1:] if part)
             return
@@ -104,7 +104,7 @@ class Bitstream:
             place += self._prefix + int.from_bytes(data[place : place + self._prefix], "big")
 
     def _units(self, data: bytes) -> Iterator[bytes]:
-        """NAL units without their start codes or lengths; none is empty."""
+        """Yields NAL units without their start codes or lengths; none is empty."""
         if not self._prefix:
             yield from (part for part in data.split(b"\0\0\1")[1:] if part)
             return
@@ -118,7 +118,7 @@ class Bitstream:
 
 
 def _sei_payload(unit: bytes, wanted: int) -> bytes:
-    """The payload of one type of a unit of supplemental enhancement information; empty where there is none."""
+    """Returns the payload of one type in a supplemental enhancement information unit; empty if there is none."""
     data, place = unit.replace(b"\0\0\3", b"\0\0"), 1
     while place + 2 <= len(data):
         kind, place = _sei_number(data, place)
@@ -130,7 +130,7 @@ def _sei_payload(unit: bytes, wanted: int) -> bytes:
 
 
 def _sei_number(data: bytes, place: int) -> tuple[int, int]:
-    """(a type or size, the place after it): bytes of 255 add up."""
+    """Reads (a type or size, the next position): bytes of 255 add up."""
     value = 0
     while place < len(data) and data[place] == 0xFF:
         value, place = value + 255, place + 1

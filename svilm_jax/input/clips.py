@@ -18,8 +18,8 @@ from svilm_jax.input.decoding import Frames, VideoError, VideoInfo
 from svilm_jax.input.rendering import SMALL_SIDE
 from svilm_jax.input.schema import Record
 
-# Frames are decoded to this many times the side that the model sees: a random crop of half the area, of any proportion
-# allowed, is then still scaled down and not up. Files up to a third larger stay as they are, because FFmpeg's unscaled
+# Frames are decoded at this multiple of the model's input size: a random crop of half the area, of any allowed aspect
+# ratio, is then still scaled down and not up. Files up to a third larger are not scaled, because FFmpeg's unscaled
 # conversion to RGB costs half of its scaled one.
 _DECODE_SIDE = 1.5
 _KEEP_SIDE = 2.0
@@ -29,15 +29,15 @@ _Loaded = TypeVar("_Loaded")
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """One video as evaluation sees it.
+    """A video as seen in evaluation.
 
     Attributes:
       frames: uint8 [T, H, W, 3], RGB; zeros where `error` is set.
-      indices: int64 [T], number of each frame in the file in order of presentation.
+      indices: int64 [T], number of each frame in the file in presentation order.
       times: float64 [T], seconds at which these frames appear.
       duration: seconds of the whole video; 0 where `error` is set.
       geometry: the part of the picture that `frames` shows; None where `error` is set.
-      record: where the clip comes from.
+      record: the record of the clip.
       error: why the video could not be used, or None.
     """
 
@@ -51,10 +51,10 @@ class Clip:
 
 
 class FrameCache:
-    """Decoded frames of whole files, up to a budget of bytes.
+    """Cache of decoded frames of whole files, up to a byte budget.
 
-    What is in stays in: every epoch visits every record once in a new order, and there least-recently-used eviction
-    would throw each file out shortly before it is needed again.
+    Entries are never evicted: every epoch visits every record once in a new order, for which least-recently-used
+    eviction would drop each file shortly before it is needed again.
     """
 
     def __init__(self, budget: int):
@@ -67,7 +67,7 @@ class FrameCache:
         return self._frames.get(index)
 
     def record(self, index: int, records: Sequence[Record]) -> Record:
-        """Record `index`; once its frames are kept, without video and masks and without reading it again."""
+        """Returns record `index`; once its frames are cached, without video and masks and without reading it again."""
         known = self._records.get(index)
         if known is None:
             known = records[index]
@@ -76,7 +76,7 @@ class FrameCache:
         return known
 
     def admits(self, nbytes: float) -> bool:
-        """Whether so many bytes would still fit."""
+        """Returns whether this many bytes would still fit."""
         return self._used + nbytes <= self._budget
 
     def put(self, index: int, frames: Frames) -> None:
@@ -87,7 +87,7 @@ class FrameCache:
 
 
 def decode_side(info: VideoInfo, size: int) -> int:
-    """Short side in pixels to decode to where the model sees `size` pixels; 0: as stored."""
+    """Returns the short side in pixels to decode to for a model input of `size` pixels; 0: as stored."""
     return 0 if min(info.width, info.height) <= _KEEP_SIDE * size else math.ceil(_DECODE_SIDE * size)
 
 
@@ -101,17 +101,17 @@ def decode_clip(
     index: int = -1,
     crop: Callable[[int, int], Geometry] | None = None,
 ) -> Frames:
-    """`video.frames` frames of a record.
+    """Decodes `video.frames` frames of a record.
 
     Args:
-      record: where the video is.
-      video: frames and size in pixels.
+      record: record with the video.
+      video: number of frames and size in pixels.
       start, end: window in seconds, both -1 for the whole video.
-      rng: shifts the times in training; None for evaluation, which takes the middles.
-      cache: where decoded files are kept; `index` is the record's place in it. With `crop`, only files of small
-        pictures are: of larger ones a few clips would fill it, and to cut from what is kept costs as much as to decode.
-      crop: from the height and width of the pictures to the part to show, as training has it; may draw from `rng`, and
-        is called once, after the times are drawn.
+      rng: jitters the times in training; None in evaluation, which takes the centers.
+      cache: cache of decoded files; `index` is the record's key in it. With `crop`, only files of small pictures are
+        cached: a few clips of larger ones would fill it, and cropping cached frames costs as much as decoding.
+      crop: function from the height and width of the pictures to the crop, as in training; may draw from `rng`, and is
+        called once, after the times are drawn.
 
     Returns:
       Frames uint8 [T, h, w, 3], not cropped; with `crop` [T, size, size, 3].
@@ -160,15 +160,15 @@ def decode_clip(
 
 
 def load_clip(record: Record, video: VideoConfig, start: float | None = None, end: float | None = None) -> Clip:
-    """A clip as evaluation sees it: frames in the middle of T equal segments, the largest square in the middle.
+    """Loads a clip as seen in evaluation: frames at the centers of T equal segments, the largest central square.
 
     Args:
-      record: where the video is.
-      video: frames and size in pixels.
+      record: record with the video.
+      video: number of frames and size in pixels.
       start, end: window in seconds; None for the whole video.
 
     Returns:
-      The clip; one that cannot be decoded has `error` set.
+      The clip; `error` is set if it cannot be decoded.
     """
     shape = (video.frames, video.size, video.size, 3)
     try:
@@ -189,17 +189,17 @@ def evaluation_clips(
     threads: int = 2,
     windows: Iterable[tuple[float, float] | None] | None = None,
 ) -> Iterator[Clip]:
-    """Clips of the records numbered `indices`, in that order, decoded ahead by `threads` threads.
+    """Yields clips of the records numbered `indices`, in that order, decoded ahead by `threads` threads.
 
     Args:
-      records: where the videos are, such as a `RecordSource`.
-      indices: numbers of records; may repeat.
-      video: frames and size in pixels.
+      records: source of the videos, such as a `RecordSource`.
+      indices: record numbers; may repeat.
+      video: number of frames and size in pixels.
       threads: at least 1.
       windows: one (start, end) in seconds for each index, or None for the whole video.
 
     Yields:
-      One `Clip` for each index; those that cannot be decoded come with `error` set.
+      One `Clip` for each index; `error` is set for those that cannot be decoded.
     """
 
     def load(index: int, window: tuple[float, float] | None) -> Clip:
@@ -212,11 +212,11 @@ def evaluation_clips(
 def decoded_ahead(
     load: Callable[..., _Loaded], tasks: Iterable[tuple[Any, ...]], threads: int, held: int
 ) -> Iterator[_Loaded]:
-    """`load(*task)` of every task, in order, by threads that work ahead of the consumer.
+    """Yields `load(*task)` of every task, in order, computed by threads ahead of the consumer.
 
     Args:
       threads: at least 1.
-      held: results that wait for the consumer, at most, of each thread; bounds memory where the consumer is slower.
+      held: maximum number of pending results per thread; bounds memory if the consumer is slower.
     """
     with concurrent.futures.ThreadPoolExecutor(max(threads, 1), thread_name_prefix="decoded-ahead") as pool:
         ahead: collections.deque[concurrent.futures.Future[_Loaded]] = collections.deque()
@@ -227,13 +227,13 @@ def decoded_ahead(
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
-        finally:  # a consumer that stops early does not wait for clips that nobody will see
+        finally:  # a consumer that stops early does not wait for pending clips
             for future in ahead:
                 future.cancel()
 
 
 def clip_masks(clip: Clip) -> np.ndarray:
-    """The record's masks brought to the clip's frames and crop.
+    """Returns the record's masks at the clip's frames and crop.
 
     Returns:
       uint8 [T, H, W]: 0, or the `mask_id` of an object.

@@ -27,7 +27,7 @@ from svilm_jax.input.video_reader import VideoReader
 
 __all__ = ["Frames", "Limits", "VideoError", "VideoInfo", "VideoReader", "decode", "opened", "probe"]
 
-# FFmpeg writes to stderr from its own threads; what matters of it comes back as an exception.
+# FFmpeg writes to stderr from its own threads; relevant errors are raised as exceptions.
 av.logging.set_level(None)
 
 Source = bytes | str | Path
@@ -35,7 +35,7 @@ Times = Sequence[float] | np.ndarray | Callable[[VideoInfo], Sequence[float] | n
 
 
 def probe(source: Source, *, name: str = "", limits: Limits = DEFAULT_LIMITS) -> VideoInfo:
-    """The facts of a video, from its packets and its first frame, which alone tells the rotation.
+    """Reads the properties of a video, from its packets and its first frame, which alone has the rotation.
 
     Raises:
       VideoError: no video stream, unreadable, or beyond `limits`.
@@ -54,21 +54,21 @@ def decode(
     name: str = "",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Frames:
-    """The frames on screen at `times`.
+    """Decodes the frames on screen at `times`.
 
     Args:
       source: bytes of a file, or its path.
       times: seconds from the first frame, in any order; or a function from `VideoInfo` to such times; or None for
         every frame of the file. At time t the last frame that appears at or before t is on screen; times before the
         first frame or after the last give the first or last one. The function may return None too.
-      short_side: scale so that the shorter side has so many pixels, or a function from `VideoInfo` to that; 0: as
+      short_side: scale so that the shorter side has this many pixels, or a function from `VideoInfo` to it; 0: as
         stored. Never enlarges.
-      size: (height, width) to scale to, whatever the proportions; excludes `short_side`.
-      crop: what to show of the pictures: a function from their height and width, scaled as above, to the box; it is
-        called once, and None from it means the whole. Boxes of large pictures are cut out and scaled in one step (see
-        `rendering`), the others by `Geometry.frames` from whole pictures.
+      size: (height, width) to scale to, ignoring the aspect ratio; excludes `short_side`.
+      crop: function from the height and width of the pictures, scaled as above, to the box; it is called once, and None
+        from it means the whole picture. Boxes of large pictures are cropped and scaled in one step (see `rendering`),
+        others by `Geometry.frames` from whole pictures.
       name: of the video, for error messages.
-      limits: what the file may ask of this machine.
+      limits: resource limits for the file.
 
     Returns:
       `Frames`, T = number of times; with a box the images are [T, box.size, box.size, 3].
@@ -110,7 +110,7 @@ def decode(
 
 
 def _target(info: VideoInfo, short_side: int, size: tuple[int, int] | None) -> tuple[int, int]:
-    """(height, width) as displayed to decode to."""
+    """Returns the (height, width) as displayed to decode to."""
     if size is not None:
         return size
     shorter = min(info.height, info.width)
@@ -122,10 +122,10 @@ def _target(info: VideoInfo, short_side: int, size: tuple[int, int] | None) -> t
 
 @contextlib.contextmanager
 def opened(source: Source, name: str = "", limits: Limits = DEFAULT_LIMITS) -> Iterator[VideoReader]:
-    """A reader of `source`, for one pass over its frames (`VideoReader.play`).
+    """Opens a reader of `source`, for one pass over its frames (`VideoReader.play`).
 
     Raises:
-      VideoError: it cannot be read; every FFmpeg error inside becomes one, too.
+      VideoError: it cannot be read; every FFmpeg error inside is converted to one, too.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         size: int = len(source)
@@ -151,7 +151,7 @@ def opened(source: Source, name: str = "", limits: Limits = DEFAULT_LIMITS) -> I
     def reopen() -> Any:
         # Only the file itself: a playlist must not make us read other files or addresses.
         options = {"protocol_whitelist": "file"}
-        # The prefix keeps FFmpeg from reading a protocol out of the name.
+        # The prefix keeps FFmpeg from interpreting a protocol in the name.
         again = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else f"file:{source}"
         return containers.enter_context(av.open(again, metadata_errors="ignore", options=options))
 

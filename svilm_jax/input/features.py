@@ -34,13 +34,13 @@ class FeatureError(UserError, ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class VideoFeatures:
-    """One video of the index.
+    """A video of the index.
 
     Attributes:
       id: of the record.
       file: name in the folder.
       duration: seconds.
-      actions: its labelled segments.
+      actions: its labeled segments.
     """
 
     id: str
@@ -51,7 +51,7 @@ class VideoFeatures:
 
 @dataclasses.dataclass(frozen=True)
 class FeatureIndex:
-    """What features.json says.
+    """Content of features.json.
 
     Attributes:
       window, stride, offset: seconds; window k is [offset + k · stride, offset + k · stride + window).
@@ -71,18 +71,18 @@ class FeatureIndex:
 
 
 def file_name(video: str) -> str:
-    """The file of a video, whatever characters its id has; it cannot lead out of the folder."""
+    """Returns the file name of a video, for any characters in its id; it cannot point outside the folder."""
     return f"v_{urllib.parse.quote(video, safe='')}.npy"
 
 
 def window_starts(duration: float, stride: float, offset: float) -> np.ndarray:
-    """float64 [N] seconds at which the windows of a video start; at least one, even in a very short video."""
+    """Returns float64 [N] seconds at which the windows of a video start; at least one, even for a very short video."""
     count = max(1, int(np.ceil((duration - offset) / stride - 1e-9)))
     return offset + stride * np.arange(count)
 
 
 def write_index(folder: Path, index: FeatureIndex) -> None:
-    """Writes features.json, whole or not at all."""
+    """Writes features.json atomically."""
     document = {"format": FORMAT, **dataclasses.asdict(index)}
     beside = folder / f".{INDEX}.tmp"
     beside.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -93,7 +93,7 @@ def read_index(folder: str | Path) -> FeatureIndex:
     """Reads features.json.
 
     Raises:
-      FeatureError: no such folder or file, or not what `svilm embed` writes.
+      FeatureError: no such folder or file, or another format than that of `svilm embed`.
     """
     path = Path(folder) / INDEX
     if not str(folder) or not path.is_file():
@@ -108,7 +108,7 @@ def read_index(folder: str | Path) -> FeatureIndex:
         )
         index = FeatureIndex(videos=videos, labels=tuple(document.pop("labels")), **document)
         if not min(index.window, index.stride, *(video.duration for video in videos)) > 0:
-            raise ValueError("window, stride and durations have to be above 0 seconds")
+            raise ValueError("window, stride and durations must be above 0 seconds")
         return index
     except JsonError as error:
         raise FeatureError(f"{path}: cannot be read ({error.reason}); write the features again") from error
@@ -117,10 +117,10 @@ def read_index(folder: str | Path) -> FeatureIndex:
 
 
 def read_features(folder: Path, index: FeatureIndex, video: VideoFeatures) -> np.ndarray:
-    """The features of one video, float32 [N, D].
+    """Reads the features of one video, float32 [N, D].
 
     Raises:
-      FeatureError: missing, damaged, or of another width than the index says.
+      FeatureError: missing, damaged, or of another width than in the index.
     """
     path = folder / video.file
     if Path(video.file).name != video.file:
@@ -138,39 +138,39 @@ def read_features(folder: Path, index: FeatureIndex, video: VideoFeatures) -> np
 
 
 def resized(folder: Path, index: FeatureIndex, video: VideoFeatures, steps: int) -> np.ndarray:
-    """Features at the middles of `steps` equal steps of a video, float32 [T, D], by linear interpolation."""
+    """Returns features at the centers of `steps` equal steps of a video, float32 [T, D], by linear interpolation."""
     features = read_features(folder, index, video)
     starts = index.offset + index.stride * np.arange(len(features))
-    # The last windows are cut where the video ends; so are their middles.
+    # The last windows are clipped at the end of the video; so are their centers.
     middles = (starts + np.maximum(starts, np.minimum(starts + index.window, video.duration))) / 2
     return resize_features(features, steps, middles, video.duration)
 
 
 class FeatureInput(Stream):
-    """Batches for localisation: features float32 [b, T, D]; start, end float32 [b, T]; iou float32 [b, T, T];
+    """Localization batches: features float32 [b, T, D]; start, end float32 [b, T]; iou float32 [b, T, T];
     step_class int32 [b, T]; valid bool [b]; index int64 [b]. See `segments.localization_targets`.
     """
 
     def __init__(self, config: LocalizationConfig, classes: Sequence[str], **share: Any):
-        """`share`: see `Share`. Raises `FeatureError` where there are no features."""
+        """`share`: see `Share`. Raises `FeatureError` if there are no features."""
         load = FeatureLoader(Path(config.features), config.steps, classes)
         facts = json.dumps([[v.id for v in load.videos], config.steps])
-        identity = hashlib.sha256(facts.encode()).hexdigest()[:16]  # a checkpoint keeps it
+        identity = hashlib.sha256(facts.encode()).hexdigest()[:16]  # stored in checkpoints
         super().__init__(load, len(load.videos), identity, Share(**share), Reading(threads=1))
 
 
 class FeatureLoader:
-    """One video to one row of a batch."""
+    """Loads one video into one row of a batch."""
 
     def __init__(self, folder: Path, steps: int, classes: Sequence[str]):
         self._folder, self._steps, self._numbers = folder, steps, numbered(classes)
         self._index = read_index(folder)
         self.videos = [v for v in self._index.videos if any(a.label in self._numbers for a in v.actions)]
         if not self.videos:
-            raise FeatureError(f"{folder}: no video with a labelled segment among the {len(self._index.videos)}")
+            raise FeatureError(f"{folder}: no video with a labeled segment among the {len(self._index.videos)}")
 
     def __call__(self, epoch: int, number: int) -> Batch:
-        """The row of video `number`; the same in every epoch."""
+        """Returns the row of video `number`; the same in every epoch."""
         video = self.videos[number]
         known = [a for a in video.actions if a.label in self._numbers]
         whole = (0.0, video.duration)

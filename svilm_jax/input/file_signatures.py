@@ -8,7 +8,7 @@ say what the file is.
 import codecs
 import re
 
-# So many bytes of a file are enough for `describe_placeholder`.
+# This many bytes of a file are enough for `describe_placeholder`.
 SIGNATURE_BYTES = 1024
 
 _BINARY = (
@@ -38,7 +38,7 @@ _BINARY = (
     (b"AES\x03", "an encrypted file (AES Crypt)"),
     (b"LUKS\xba\xbe", "an encrypted file (LUKS)"),
 )
-# Media that begin with readable text: raw video with a text header, and playlists, which have an error of their own.
+# Media that start with readable text: raw video with a text header, and playlists, which have an error of their own.
 _MEDIA_TEXT = ("YUV4MPEG2", "#EXTM3U", "ffconcat", "v=0", "[playlist]", "<MPD", "<smil", "<AssetMap")
 _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _HTML = re.compile(
@@ -50,14 +50,14 @@ _SHOWN = 40  # characters of an unknown text
 
 
 def describe_placeholder(first_bytes: bytes) -> str | None:
-    """What a file is that is neither a video nor a file of weights, as a noun phrase such as "an HTML page".
+    """Describes a file that is neither a video nor a weight file, as a noun phrase such as "an HTML page".
 
     Args:
       first_bytes: of the file; `SIGNATURE_BYTES` of them are enough.
 
     Returns:
-      The description, fit for "expected a video, found ..."; None where the bytes tell nothing, which includes every
-      format of videos and weights. Nothing is said of an empty file.
+      The description, for "expected a video, found ..."; None if the bytes are inconclusive, which includes every
+      format of videos and weights, and an empty file.
     """
     head = first_bytes[:SIGNATURE_BYTES]
     if not head:
@@ -94,7 +94,7 @@ def _describe_text(text: str) -> str | None:
 
 
 def _text(head: bytes) -> str | None:
-    """The bytes as text, which may end inside a character; None where they are none."""
+    """Decodes the bytes, which may end inside a character, as text; None if they are not text."""
     encoding = "utf-8"
     for mark, name in _BYTE_ORDER_MARKS:
         if head.startswith(mark):

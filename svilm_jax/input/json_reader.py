@@ -19,7 +19,7 @@ from svilm_jax.errors import UserError
 from svilm_jax.input.file_signatures import SIGNATURE_BYTES, describe_placeholder
 from svilm_jax.input.text_repair import Repairs
 
-MAX_DEPTH = 100  # of nesting: what people write has below ten levels, and code that walks a value may recurse
+MAX_DEPTH = 100  # of nesting: usual files have below ten levels, and code that walks a value may recurse
 MAX_BYTES = 1 << 30  # of a document, unpacked: parsed, it takes up to ten times as much memory
 MAX_LINE_BYTES = 64 << 20  # of one line of a file that is read line by line
 _GZIP = b"\x1f\x8b"
@@ -30,11 +30,11 @@ _CONVERT = "save the file as UTF-8, or convert it with iconv -f ENCODING -t UTF-
 
 
 class JsonError(UserError, ValueError):
-    """A file that is not the JSON or text that was expected.
+    """A file that is not valid JSON or text as expected.
 
     Attributes:
-      where: the file, with the line where there are lines.
-      reason: what is wrong with it; the message is both.
+      where: the file, with the line if it has lines.
+      reason: the error; the message is both.
     """
 
     def __init__(self, where: str, reason: str):
@@ -46,12 +46,12 @@ class JsonError(UserError, ValueError):
 
 
 def read_document(path: str | Path) -> Any:
-    """The value of a JSON file.
+    """Reads the value of a JSON file.
 
-    Whether it is gzipped is read from its first bytes and not from its name: downloads lose or gain a `.gz`.
+    Gzip compression is detected by the first bytes and not by the name: downloads lose or gain a `.gz`.
 
     Raises:
-      JsonError: damaged, not JSON in UTF-8, a name twice in one object, nested too deeply, or too large.
+      JsonError: damaged, not JSON in UTF-8, a duplicate name in an object, nested too deeply, or too large.
       OSError: it cannot be opened.
     """
     with opened(path) as stream:
@@ -59,14 +59,14 @@ def read_document(path: str | Path) -> Any:
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[str, Any]]:
-    """(where, value) of each line of a file of JSON lines that is not blank, as a stream; raises as `read_document`."""
+    """Yields (where, value) of each non-blank line of a JSON lines file, as a stream; raises as `read_document`."""
     with opened(path) as stream:
         yield from json_lines(stream, str(path))
 
 
 @contextlib.contextmanager
 def opened(path: str | Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked where it is gzipped; damage found while reading raises `JsonError`."""
+    """Opens the bytes of a file, decompressed if it is gzipped; damage found while reading raises `JsonError`."""
     with contextlib.ExitStack() as stack:
         raw = stack.enter_context(Path(path).open("rb"))
         packed = raw.peek(2)[:2] == _GZIP
@@ -78,7 +78,7 @@ def opened(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def document(stream: IO[bytes], where: str, repairs: Repairs | None = None) -> Any:
-    """The value of a JSON document that is held whole; arguments and errors as of `parse`."""
+    """Parses a whole JSON document; arguments and errors as for `parse`."""
     data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise JsonError(
@@ -88,9 +88,9 @@ def document(stream: IO[bytes], where: str, repairs: Repairs | None = None) -> A
 
 
 def lines(stream: IO[bytes], where: str) -> Iterator[tuple[str, str]]:
-    """(where, text) of each line of a UTF-8 file, as a stream; line ends stay, a byte order mark does not.
+    """Yields (where, text) of each line of a UTF-8 file, as a stream; line ends are kept, a byte order mark is not.
 
-    Lines end with a line feed alone: other separators of Unicode, such as U+2028, may stand inside a JSON string.
+    Lines end with a line feed only: other Unicode separators, such as U+2028, may occur inside a JSON string.
     """
     number = 0
     while line := stream.readline(MAX_LINE_BYTES + 1):
@@ -109,26 +109,25 @@ def lines(stream: IO[bytes], where: str) -> Iterator[tuple[str, str]]:
 
 
 def json_lines(stream: IO[bytes], where: str, repairs: Repairs | None = None) -> Iterator[tuple[str, Any]]:
-    """(where, value) of each line that is not blank, as a stream; arguments and errors as of `parse`."""
+    """Yields (where, value) of each non-blank line, as a stream; arguments and errors as for `parse`."""
     for place, text in lines(stream, where):
         if text.strip():
             yield place, parse(text, place, line=True, repairs=repairs)
 
 
 def parse(data: bytes | str, where: str, line: bool = False, repairs: Repairs | None = None) -> Any:
-    """The value of a JSON text.
+    """Parses a JSON text.
 
-    Integers of 300 digits and more become floats, which are infinite where they have to be: checks of fields refuse
-    them, as they do NaN.
+    Integers of 300 digits and more become floats, possibly infinite: checks of fields reject them, as they do NaN.
 
     Args:
       data: bytes in UTF-8, with or without a byte order mark, or text.
-      where: file, and line where it is one of many, for errors.
-      line: whether `data` is one line, whose place `where` names already.
-      repairs: repairs strings with half a character, and counts them; None: they stay as they are.
+      where: file, and line if it is one of many, for errors.
+      line: whether `data` is one line, whose location `where` already contains.
+      repairs: repairs strings with lone surrogates, and counts them; None: they are unchanged.
 
     Raises:
-      JsonError: not JSON, not UTF-8, a name twice in one object (of which Python would keep the last), or nested
+      JsonError: not JSON, not UTF-8, a duplicate name in an object (of which Python would keep the last), or nested
         deeper than `MAX_DEPTH`.
     """
     text = data if isinstance(data, str) else _decoded(data, where)
@@ -175,7 +174,7 @@ def _check_encoding(data: bytes, where: str) -> None:
 
 
 def _other_kind(data: bytes) -> str | None:
-    """What bytes are that are no text in any encoding; None where they may be text."""
+    """Describes bytes that are not text in any encoding; None if they may be text."""
     start = data[:SIGNATURE_BYTES]
     return describe_placeholder(start) or ("a binary file" if b"\x00" in start else None)
 

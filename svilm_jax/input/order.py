@@ -16,7 +16,7 @@ import numpy as np
 _ROUNDS = 4
 # Ranges below this are permuted by an array.
 _SHORT = 4096
-# What a seed is for; keeps the streams of one experiment apart.
+# Purpose of a seed; separates the random streams of one experiment.
 BLOCKS, INSIDE, CLIP = 0, 1, 2
 
 
@@ -24,11 +24,10 @@ BLOCKS, INSIDE, CLIP = 0, 1, 2
 class Order:
     """The order of `records` records.
 
-    A long permutation is Grain's `index_shuffle`, a cipher on the indices: it needs neither memory nor a common state,
-    so that every worker knows the place of any record of any epoch at once, however many there are (a permutation
-    array would be 8 bytes a record for each worker and a pause at each epoch). On a short range the cipher walks
-    through most of its own domain, 3.5 ms an index for a block of 8 against 4 us for a million records; there an
-    array is the better way.
+    A long permutation uses Grain's `index_shuffle`, a cipher on the indices: it needs neither memory nor shared state,
+    so that every worker can compute the position of any record of any epoch at once (a permutation array would take 8
+    bytes per record and worker, and a pause at each epoch). On a short range the cipher walks through most of its own
+    domain, 3.5 ms per index for a block of 8 against 4 us for a million records; there an array is better.
 
     Attributes:
       records: in the split.
@@ -48,11 +47,11 @@ class Order:
 
     @property
     def epoch_length(self) -> int:
-        """Records of one epoch."""
+        """Number of records per epoch."""
         return self.records // self.block * self.block
 
     def __call__(self, position: int) -> tuple[int, int]:
-        """(epoch, number of the record) at a position from 0 of the stream."""
+        """Returns (epoch, record number) at a stream position, from 0."""
         epoch, rest = divmod(position, self.epoch_length)
         slot, inside = divmod(rest, self.block)
         block = _permuted(slot, self.records // self.block, _seed(self.seed, BLOCKS, epoch, 0))
@@ -62,7 +61,7 @@ class Order:
 
 
 def clip_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Randomness of one record in one epoch, the same whichever worker, process or step asks."""
+    """Returns the random generator of one record in one epoch, the same in every worker, process and step."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, CLIP, epoch, index))))
 
 
@@ -79,5 +78,5 @@ def _permutation(count: int, seed: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4096)
 def _seed(seed: int, use: int, epoch: int, block: int) -> int:
-    """32 bits that differ for every argument; a sum of the arguments would make seeds 1, 2, ... share epochs."""
+    """Returns 32 bits that differ for all arguments; with their sum, seeds 1, 2, ... would share epochs."""
     return int(np.random.SeedSequence((seed, use, epoch, block)).generate_state(1)[0])

@@ -15,12 +15,12 @@ import av.error
 
 from svilm_jax.input.bitstream import Bitstream
 
-# Seconds before the start to seek to where the start itself is not found: MPEG-TS looks for it by another time stamp.
+# Seconds before the start to seek to if the start itself is not found: MPEG-TS looks for it by another time stamp.
 _WELL_BEFORE = 10
-# Files up to this size are read once, and their packets kept while the file is open; others are read again.
+# Files up to this size are read once and their packets kept while the file is open; others are read again.
 _KEPT_BYTES = 64 << 20
-# Seconds by which decoding times run backwards, or ahead in containers whose time stamps may jump, where they start
-# anew. The second is FFmpeg's own threshold (dts_delta_threshold).
+# Seconds by which decoding times run backwards, or ahead in containers whose time stamps may jump, at a restart.
+# The second is FFmpeg's own threshold (dts_delta_threshold).
 _JUMP_BACK, _JUMP_AHEAD = 1.0, 10.0
 # Containers that may hold times of decoding alone.
 _UNORDERED = frozenset({"avi", "asf", "mxf"})
@@ -34,13 +34,13 @@ class Table:
     """Time stamps of the packets of a stream, in ticks of its time base, on one timeline.
 
     Attributes:
-      stamps: of every picture that is shown, ascending; empty where the file holds no time stamps.
+      stamps: of every shown picture, ascending; empty if the file has no time stamps.
       keys: those of them where exact decoding can start, ascending.
       end: when the last picture leaves the screen.
-      pictures: number of packets with a picture that is shown.
-      reordered: whether the file holds packets in another order than that of their stamps, which tells that the stamps
-        are those of the pictures: AVI gives packets of B-frames the stamps of their neighbors.
-      own: whether the stamps are those of the pictures, and not those of decoding.
+      pictures: number of packets with a shown picture.
+      reordered: whether packets are in another order than their stamps, which shows that the stamps are those of the
+        pictures: AVI gives packets of B-frames the stamps of their neighbors.
+      own: whether the stamps are presentation times, and not decoding times.
       seekable: whether they are, and decoding can start at every one of `keys`.
     """
 
@@ -54,11 +54,11 @@ class Table:
 
 
 class Packets(Iterator[Any]):
-    """The packets of one stream in the order of the file, with stamps on one timeline.
+    """The packets of one stream in file order, with stamps on one timeline.
 
     Args:
       container, stream: open, at their start.
-      reopen: opens the same file once more, as the last way to get back to its start.
+      reopen: opens the same file once more, as the last resort to get back to its start.
     """
 
     def __init__(self, container: Any, stream: Any, reopen: Callable[[], Any]):
@@ -87,11 +87,11 @@ class Packets(Iterator[Any]):
         return self._kept[self._next - 1]
 
     def disposable(self, packet: Any) -> bool:
-        """Whether no other picture needs the picture of this packet."""
+        """Returns whether no other picture depends on the picture of this packet."""
         return self._bitstream.disposable(packet)
 
     def seek(self, key: int) -> None:
-        """Goes to the packet with stamp `key`, one of the table's keys; the decoder starts anew."""
+        """Seeks to the packet with stamp `key`, one of the table's keys; the decoder is restarted."""
         if self._kept is None:
             self._container.seek(key, stream=self._stream, backward=True, any_frame=False)
             self._source, self._timeline = self._container.demux(self._stream), None
@@ -100,7 +100,7 @@ class Packets(Iterator[Any]):
         self._stream.codec_context.flush_buffers()
 
     def rewind(self) -> None:
-        """Goes to the first packet; the decoder starts anew."""
+        """Seeks to the first packet; the decoder is restarted."""
         self.moved = False
         if self._kept is not None:
             self._next = 0
@@ -126,7 +126,7 @@ class Packets(Iterator[Any]):
         self._timeline = _Timeline(self._container, self._stream, self._bitstream)
 
     def scan(self) -> Table:
-        """Looks at all packets without decoding, once. The position is lost where packets are not kept."""
+        """Reads all packets once, without decoding. The position is lost if packets are not kept."""
         if self._table is None:
             self._table = self._look()
             self.moved = self._kept is None
@@ -189,7 +189,7 @@ class Packets(Iterator[Any]):
         return self._timeline is not None and self._timeline.encrypted
 
     def close(self) -> None:
-        """Lets go of what is kept."""
+        """Releases kept packets."""
         self._source, self._first = iter(()), None
         self._kept = [] if self._kept is not None else None
 
@@ -208,7 +208,7 @@ class Packets(Iterator[Any]):
         self._kept.append(packet)
 
     def _every(self) -> Iterator[Any]:
-        """All packets; what ends the file early is raised where reading comes to that place."""
+        """Yields all packets; an error that ends the file early is raised where it occurs."""
         if self._kept is None:
             self.rewind()
             while True:
@@ -226,13 +226,14 @@ class Packets(Iterator[Any]):
 
 
 class _Timeline:
-    """Moves the parts of a stream whose time stamps start anew behind each other.
+    """Shifts the parts of a stream whose time stamps restart behind each other.
 
     Attributes:
       keys: stamps of random access points so far.
-      jumps: how often stamps started anew.
-      encrypted: whether a key frame is.
-      continues: whether the decoder's set-up stays the same: a part with other parameters needs what came before it.
+      jumps: number of restarts.
+      encrypted: whether a key frame is encrypted.
+      continues: whether the decoder configuration is unchanged: a part with other parameters depends on what precedes
+        it.
     """
 
     def __init__(self, container: Any, stream: Any, bitstream: Bitstream):
@@ -246,7 +247,7 @@ class _Timeline:
         self._last_key: int | None = None
 
     def place(self, packet: Any) -> bool:
-        """Gives `packet` its stamps on the timeline; whether it is a random access point with a stamp."""
+        """Sets the stamps of `packet` on the timeline; returns whether it is a random access point with a stamp."""
         pts, dts = packet.pts, packet.dts
         self._packets += 1
         stamp = dts if pts is None else pts
@@ -283,7 +284,7 @@ class _Timeline:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two packets are the same one; decoding times may be computed anew after a seek."""
+    """Returns whether two packets are the same; decoding times may be recomputed after a seek."""
     return (one.pts, one.size, one.pos) == (other.pts, other.size, other.pos)
 
 

@@ -16,24 +16,24 @@ from svilm_jax.input.tokenization import Tokenizer
 
 __all__ = ["Batch", "InputError", "TrainInput"]
 
-# Clips before the share of failures says anything, unless the whole split is smaller.
+# Number of clips before the failure rate is checked, unless the whole split is smaller.
 _FAILURE_SAMPLE = 1000
 
 
 class TrainInput(Stream):
-    """Host batches for training, without end.
+    """Endless host batches for training.
 
     Each `next` is a flat dict of this process's rows, b = batch_size / process_count:
       video uint8 [b, T, H, W, 3]; text int32 [b, L]; text_mask bool [b, L]; nouns int32 [b, K, L'], L' being
-      `text.noun_length` or else L; noun_mask bool [b, K]; valid bool [b]; index int64 [b], the record's number.
-    With `config.task` other than captions there are no nouns, and target int32 [b] is the class that is asked for
-    (`targets.UNKNOWN` where it has no number); questions are the text, actions have none. With `config.sentences` S
-    there are sentences int32 [b, S, L], sentence_mask bool [b, S] and sentence_spans float32 [b, S, 2], the start and
-    end as shares of the clip's window, -1 where a sentence has no times.
+      `text.noun_length` or else L; noun_mask bool [b, K]; valid bool [b]; index int64 [b], the record number.
+    With `config.task` other than captions there are no nouns, and target int32 [b] is the class label
+    (`targets.UNKNOWN` for a label outside the classes); questions are the text, actions have none. With
+    `config.sentences` S there are sentences int32 [b, S, L], sentence_mask bool [b, S] and sentence_spans float32
+    [b, S, 2], start and end as fractions of the clip's window, -1 where a sentence has no times.
     Process p has rows p*b to (p+1)*b of the global batch, which is the same for any number of processes.
 
-    A clip that cannot be used comes as a row of zeros with `valid` False, is named once in a warning, and is counted
-    in `failures`; from 1,000 clips on (or the whole split, where that is smaller), a share of such rows above
+    A clip that cannot be used becomes a row of zeros with `valid` False, is named once in a warning, and is counted
+    in `failures`; from 1,000 clips on (or the whole split, if that is smaller), a fraction of such rows above
     `config.max_failure_share` raises `InputError`.
     """
 
@@ -51,11 +51,11 @@ class TrainInput(Stream):
         process_count: int = 1,
         classes: Sequence[str] = (),
     ):
-        """`batch_size` is global; `classes` are what a task predicts; `start_step` is how many global batches a
-        resumed run has already seen.
+        """`batch_size` is global; `classes` are the labels of a task; `start_step` is the number of global batches
+        that a resumed run has already consumed.
 
         Raises:
-          ConfigError: values that do not fit each other.
+          ConfigError: inconsistent values.
           DatasetError: the dataset cannot be read.
         """
         if config.cache_bytes and config.workers:
@@ -89,7 +89,7 @@ class TrainInput(Stream):
         return batch
 
     def _count(self, batch: Batch) -> None:
-        # From `valid`, which is what crosses process borders; the reason is found by trying again, here.
+        # From `valid`, which crosses process borders; the reason is found by a second attempt, here.
         self._delivered += len(batch["valid"])
         for index in batch["index"][~batch["valid"]].tolist():
             self._failed_rows += 1

@@ -19,17 +19,16 @@ def check_prompts(prompts: Sequence[str]) -> None:
 
 
 def choose_caption(record: Record, rng: np.random.Generator | None) -> Caption | None:
-    """One caption at random, or the first one without `rng`; None where the record has none."""
+    """Returns a random caption, or the first one without `rng`; None if the record has none."""
     if not record.captions:
         return None
     return record.captions[int(rng.integers(len(record.captions))) if rng is not None else 0]
 
 
 def choose_phrases(phrases: Sequence[str], count: int, rng: np.random.Generator | None) -> list[str]:
-    """At most `count` phrases: at random and without repetition in training, the first ones without `rng`.
+    """Returns at most `count` phrases: random ones without repetition in training, the first ones without `rng`.
 
-    In reading order either way: which phrase comes first carries no meaning, and keeping it makes batches easier to
-    read.
+    Both in reading order: the order of phrases has no meaning, and keeping it makes batches easier to inspect.
     """
     if rng is None or len(phrases) <= count:
         return list(phrases[:count])
@@ -45,10 +44,10 @@ def encode_phrases(
     prompts: Sequence[str],
     rng: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Phrases in prompts as ids: the first prompt, or with `rng` one at random for each phrase.
+    """Encodes phrases in prompts as ids: the first prompt, or with `rng` a random one for each phrase.
 
-    Missing phrases are encoded as the empty sentence and masked. Not as nothing but padding: attention over a row
-    without a single token has no finite answer.
+    Missing phrases are encoded as the empty sentence and masked. They are not all padding, since attention over a row
+    without a single token is not finite.
 
     Returns:
       (nouns int32 [count, length], noun_mask bool [count]).

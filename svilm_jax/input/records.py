@@ -13,8 +13,8 @@ from svilm_jax.config import nearest
 from svilm_jax.errors import UserError
 from svilm_jax.input import schema
 
-_BLOCK = 1 << 16  # bytes: ArrayRecord fills its files up to whole blocks
-_INDEXES_READ = 1000  # files of a split, at most: some milliseconds each
+_BLOCK = 1 << 16  # bytes: ArrayRecord pads its files to whole blocks
+_INDEXES_READ = 1000  # maximum number of files of a split: some milliseconds each
 _OPENED_AT_ONCE = 16
 
 
@@ -23,16 +23,16 @@ class DatasetError(UserError, ValueError):
 
 
 class DamagedRecordError(DatasetError):
-    """One record whose bytes cannot be read; the others may be whole."""
+    """A record whose bytes cannot be read; the others may be intact."""
 
 
 class RecordSource(Sequence[schema.Record]):
     """The records of one split, by number.
 
-    Files are opened on first access, once in every process: a source is cheap to make and to send to a worker.
+    Files are opened on first access, once per process: a source is cheap to create and to send to a worker.
 
     Attributes:
-      folder: the version folder, which holds dataset_info.json.
+      folder: the version folder, which contains dataset_info.json.
       name, version, split: of the dataset.
     """
 
@@ -52,7 +52,7 @@ class RecordSource(Sequence[schema.Record]):
 
     @property
     def identity(self) -> str:
-        """16 hex digits that change with the name, version, split or content size: what a resumed run checks."""
+        """Returns 16 hex digits that change with the name, version, split or content size, checked by a resumed run."""
         facts = [self.name, self.version, self.split, self._count, self.num_bytes, self._shard_lengths]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
@@ -66,7 +66,7 @@ class RecordSource(Sequence[schema.Record]):
     def __getitem__(self, index: slice) -> list[schema.Record]: ...
 
     def __getitem__(self, index: SupportsIndex | slice) -> schema.Record | list[schema.Record]:
-        """Record number `index`, or a list for a slice.
+        """Returns record number `index`, or a list for a slice.
 
         Raises:
           IndexError: outside the split.
@@ -81,7 +81,7 @@ class RecordSource(Sequence[schema.Record]):
         source = self._open()
         try:
             return schema.from_example(source[number])
-        except Exception as error:  # three libraries below, each with exceptions of its own, for one fact: damage
+        except Exception as error:  # three libraries below, each with its own exceptions for damaged data
             path, place = self._place(number)
             raise DamagedRecordError(
                 f"{path}: record {place} (number {number} of split {self.split!r}) is damaged "
@@ -128,9 +128,9 @@ class RecordSource(Sequence[schema.Record]):
 
 
 class RecordView(RecordSource):
-    """A further split over records that are stored once, such as UCF101's three or MSR-VTT's "1k-A".
+    """A further split over stored records, such as UCF101's three or MSR-VTT's "1k-A".
 
-    A record's captions may be reduced to some of them. What a record is otherwise does not depend on the view.
+    A record's captions may be reduced to a subset. Otherwise a record does not depend on the view.
     """
 
     def __init__(self, folder: Path, split: str):
@@ -153,7 +153,7 @@ class RecordView(RecordSource):
 
     @property
     def identity(self) -> str:
-        """As of a stored split; changes with the rows, too."""
+        """As for a stored split; also changes with the rows."""
         facts = [[source.identity for source in self._sources.values()], self.split, self._rows]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
@@ -167,7 +167,7 @@ class RecordView(RecordSource):
     def __getitem__(self, index: slice) -> list[schema.Record]: ...
 
     def __getitem__(self, index: SupportsIndex | slice) -> schema.Record | list[schema.Record]:
-        """As of a stored split."""
+        """As for a stored split."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         place = index.__index__()
@@ -193,10 +193,10 @@ class RecordView(RecordSource):
 
 
 def open_records(dataset: str | Path, split: str) -> RecordSource:
-    """The records of `split`, stored or a view, in the folder that `svilm prepare` wrote.
+    """Opens the records of `split`, stored or a view, in the folder that `svilm prepare` wrote.
 
     Args:
-      dataset: OUT/NAME, which holds exactly one version folder, or that version folder itself.
+      dataset: OUT/NAME, which contains exactly one version folder, or that version folder itself.
 
     Raises:
       DatasetError: no such folder, not a prepared dataset, no such split, a file missing.
@@ -212,15 +212,15 @@ def open_records(dataset: str | Path, split: str) -> RecordSource:
 
 
 def splits(dataset: str | Path) -> dict[str, int]:
-    """Names of the splits, then of the views, and how many records each has; raises as `open_records` does."""
+    """Returns split names, then view names, with their numbers of records; raises as `open_records` does."""
     folder = version_folder(dataset)
     return _stored(folder) | {name: len(rows) for name, rows in _views(folder).items()}
 
 
 def _check_shards(shards: Sequence[Path], lengths: Sequence[int], split: str) -> None:
-    """Refuses files that are missing or cut off, whose records would all be damaged.
+    """Rejects missing or truncated files, whose records would all be damaged.
 
-    The index at the end of a file is read where there are not too many of them; beyond that, a cut shows in the size.
+    The index at the end of a file is read if there are not too many files; otherwise truncation shows in the size.
 
     Raises:
       DatasetError: naming the file.
@@ -276,7 +276,7 @@ def _views(folder: Path) -> dict[str, list[Any]]:
 
 
 def version_folder(dataset: str | Path) -> Path:
-    """The folder that holds dataset_info.json; raises as `open_records` does."""
+    """Returns the folder that contains dataset_info.json; raises as `open_records` does."""
     if not str(dataset):
         raise DatasetError(
             "no dataset given: set input.dataset to the folder that `svilm prepare` wrote "

@@ -16,8 +16,8 @@ import numpy as np
 
 from svilm_jax.input.augmentation import Geometry
 
-# Below this many pixels of the shorter side a picture is converted as a whole: there is little to save, and its file's
-# frames are worth keeping (see `clips.FrameCache`), of which every crop can then be cut.
+# Pictures with fewer pixels on the shorter side are converted as a whole: there is little to save, and the file's
+# frames are worth caching (see `clips.FrameCache`) for any crop.
 SMALL_SIDE = 160
 
 _PLANAR = frozenset({"yuv420p", "yuvj420p"})  # formats whose boxes start at even places
@@ -27,20 +27,20 @@ _THREAD = threading.local()
 
 
 def cuts(frame: Any) -> bool:
-    """Whether boxes are cut out of pictures like this one in one step."""
+    """Returns whether boxes are cropped out of pictures like this one in one step."""
     return min(frame.height, frame.width) >= SMALL_SIDE and frame.format.name in _PLANAR
 
 
 def whole(
     frame: Any, height: int, width: int, rotation: int, mirrored: bool = False, interpolation: str = "BILINEAR"
 ) -> np.ndarray:
-    """The whole picture, uint8 [height, width, 3] once it is turned upright.
+    """Converts the whole picture to uint8 [height, width, 3], upright.
 
     Args:
       frame: as stored.
-      height, width: pixels of the result.
+      height, width: output size in pixels.
       rotation, mirrored: see `VideoInfo`.
-      interpolation: of swscale; "AREA" averages where it shrinks by much.
+      interpolation: of swscale; "AREA" averages when downscaling by much.
     """
     stored = (width, height) if rotation % 180 else (height, width)
     picture = _reformatter().reformat(frame, stored[1], stored[0], "rgb24", interpolation=interpolation, threads=1)
@@ -51,23 +51,23 @@ def whole(
 
 
 def encodable(image: np.ndarray) -> Any:
-    """uint8 [h, w, 3] as the YUV frame that an encoder takes.
+    """Converts uint8 [h, w, 3] to a YUV frame for an encoder.
 
-    Converted here and not left to the encoder, which would do it in as many threads as there are cores: that takes
-    longer for small pictures, and a busy machine now and then gave other bytes.
+    Converted here and not by the encoder, which would use as many threads as there are cores: that takes longer for
+    small pictures, and on a busy machine occasionally gave different bytes.
     """
     return av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p", threads=1)
 
 
 def _reformatter() -> Any:
-    """One scaler a thread: it keeps its tables while clips keep their size, which is worth 0.1 ms a frame."""
+    """Returns one scaler per thread: it keeps its tables for clips of the same size, which saves 0.1 ms per frame."""
     if not hasattr(_THREAD, "reformatter"):
         _THREAD.reformatter = av.video.reformatter.VideoReformatter()
     return _THREAD.reformatter
 
 
 class Cutter:
-    """Cuts one box out of every frame of a clip."""
+    """Crops one box out of every frame of a clip."""
 
     def __init__(self, box: Geometry):
         self._box, self.size = box, box.size
@@ -90,7 +90,7 @@ class Cutter:
         return rows[:size, : 3 * size].reshape(size, size, 3)
 
     def _build(self, frame: Any) -> tuple[Any, Any, Any]:
-        """A graph of filters, its first and its last one."""
+        """Builds a filter graph; returns it with its first and its last filter."""
         box, size = self._box, self.size
         top, height = _even(box.top, box.height, frame.height)
         left, width = _even(box.left, box.width, frame.width)
@@ -100,8 +100,8 @@ class Cutter:
         steps += [scale, ("format", "rgb24"), ("buffersink", "")]
         graph = av.filter.Graph()
         graph.threads = 1
-        # The color matrix and range of the frames have to be said: with an unspecified one the graph converts between
-        # color matrices in 8 bits on the way, and colors of BT.709 films come out up to 5 levels off.
+        # The color matrix and range of the frames must be set: if unspecified, the graph converts color matrices in
+        # 8 bits on the way, and colors of BT.709 films are up to 5 levels off.
         matrix = frame.colorspace if frame.colorspace in _MATRICES else _UNSPECIFIED
         source = last = graph.add(
             "buffer",
@@ -117,6 +117,6 @@ class Cutter:
 
 
 def _even(start: float, length: float, pixels: int) -> tuple[int, int]:
-    """(first pixel, number of pixels), both even, of a stretch given in fractions of `pixels`."""
+    """Returns (first pixel, number of pixels), both even, of a range given in fractions of `pixels`."""
     count = min(max(2, 2 * round(length * pixels / 2)), pixels - pixels % 2)
     return max(0, min(2 * round(start * pixels / 2), pixels - pixels % 2 - count)), count

@@ -25,7 +25,7 @@ from svilm_jax.input.tokenization import Tokenizer
 
 @dataclasses.dataclass(frozen=True)
 class _Told:
-    """What is said of a clip: its arrays, the words that a flip may not contradict, and the part that they mean."""
+    """Text targets of a clip: arrays, the words that a flip must not contradict, and the segment they describe."""
 
     arrays: Batch
     words: Sequence[str]
@@ -36,7 +36,7 @@ class _Told:
 
 
 class ClipLoader:
-    """One record in one epoch to one row of a batch. Sent to worker processes as it is."""
+    """Loads one record in one epoch into one row of a batch. Picklable for worker processes."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class ClipLoader:
         self._cache = FrameCache(config.cache_bytes) if config.cache_bytes else None
 
     def __call__(self, epoch: int, index: int) -> Batch:
-        """The row of record `index` as epoch `epoch` sees it: `TrainInput`'s arrays without their first axis."""
+        """Returns the row of record `index` in epoch `epoch`: `TrainInput`'s arrays without their first axis."""
         rng = clip_rng(self._seed, epoch, index)
         try:
             record = self._record(index)
@@ -81,13 +81,13 @@ class ClipLoader:
         }
 
     def _told(self, record: Record, rng: np.random.Generator) -> "_Told":
-        """What goes with the clip, drawn in an order that no option changes for the others."""
+        """Draws the texts or labels of the clip, in an order that does not depend on the options."""
         config = self._config
         if config.task == "questions":
             question, target = targets.choose_question(record, self._numbers, rng)
             words = question.question if question else ""
             arrays = {**self._text_arrays(words), "target": np.array(target, np.int32)}
-            # Of a mirrored clip "sliding left" is the wrong answer: answers count as words, and so do labels below.
+            # For a mirrored clip "sliding left" is the wrong answer: answers count as text, and so do labels below.
             said = [words, question.answer] if question else []
             return _Told(arrays, said, question is not None, self._choose_sentences(record, rng))
         if config.task == "actions":
@@ -128,7 +128,7 @@ class ClipLoader:
         return {"nouns": nouns, "noun_mask": mask}
 
     def _choose_sentences(self, record: Record, rng: np.random.Generator) -> tuple[Caption, ...]:
-        """At most S captions, in the order of the record."""
+        """Returns at most S captions, in the order of the record."""
         count, captions = self._config.sentences, record.captions
         if len(captions) <= count or not count:
             return captions[:count]
@@ -147,7 +147,7 @@ class ClipLoader:
         return {"sentences": ids, "sentence_mask": np.arange(count) < len(sentences), "sentence_spans": spans}
 
     def failure(self, record: Record) -> str | None:
-        """Why a record cannot be used, or None where it can."""
+        """Returns why a record cannot be used, or None if it can."""
         lacks = {"captions": record.captions, "questions": record.questions, "actions": record.actions}
         if not lacks[self._config.task]:
             return f"{record.id}: has no {self._config.task.removesuffix('s')}"
@@ -172,7 +172,7 @@ class ClipLoader:
         rng: np.random.Generator,
         index: int,
     ) -> tuple[np.ndarray, tuple[float, float]]:
-        """uint8 [T, H, W, 3], and the window in seconds that they are from."""
+        """Returns uint8 [T, H, W, 3], and their window in seconds."""
         config, size = self._config, self._video.size
 
         def crop(height: int, width: int) -> Geometry:
@@ -180,7 +180,7 @@ class ClipLoader:
                 box = augmentation.random_resized_crop(height, width, size, config.crop_scale, config.crop_ratio, rng)
             else:
                 box = augmentation.centre_crop(height, width, size)
-            # Drawn last and always: whether a text speaks of sides must not change the other draws.
+            # Drawn last and always: whether a text contains direction words must not change the other draws.
             return box.flipped(rng.random() < 0.5 and config.flip and not mentions_side(texts))
 
         frames = decode_clip(record, self._video, start, end, rng, self._cache, index, crop)

@@ -13,17 +13,17 @@ _INSIDE = 1.0 - 1e-6
 
 
 def centre_times(frames: int, start: float, end: float) -> np.ndarray:
-    """Middles of `frames` equal segments of [start, end) seconds; float64 [frames]."""
+    """Returns the centers of `frames` equal segments of [start, end) seconds; float64 [frames]."""
     return segment_times(frames, start, end, 0.5)
 
 
 def jittered_times(frames: int, start: float, end: float, rng: np.random.Generator) -> np.ndarray:
-    """One time in each of `frames` equal segments of [start, end), at one random offset; float64 [frames]."""
+    """Returns one time in each of `frames` equal segments of [start, end), at one random offset; float64 [frames]."""
     return segment_times(frames, start, end, rng.random())
 
 
 def segment_times(frames: int, start: float, end: float, offset: float) -> np.ndarray:
-    """Times at `offset` in [0, 1) of each of `frames` equal segments of [start, end) seconds; float64 [frames].
+    """Returns times at `offset` in [0, 1) of each of `frames` equal segments of [start, end) seconds; float64 [frames].
 
     Raises:
       ValueError: no frames, or a window that ends before it starts.
@@ -36,14 +36,15 @@ def segment_times(frames: int, start: float, end: float, offset: float) -> np.nd
 
 
 def window(duration: float, start: float = -1.0, end: float = -1.0) -> tuple[float, float]:
-    """The seconds to sample of a video: the stated window cut to the video, or all of it.
+    """Returns the seconds of a video to sample: the annotated window clipped to the video, or all of it.
 
-    Annotations err: windows that end after the video are cut, and one without length, or wholly outside, is replaced
-    by the second around its start that lies inside the video (a single moment has no motion to look at).
+    Annotations contain errors: windows that end after the video are clipped, and one of zero length, or entirely
+      outside,
+    is replaced by the second around its start that lies inside the video (a single moment has no motion).
 
     Args:
       duration: of the video, seconds.
-      start, end: stated seconds; both negative where the text speaks of the whole video.
+      start, end: annotated seconds; both negative if the text describes the whole video.
 
     Returns:
       (start, end) with 0 <= start < end <= duration (for a positive duration).

@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 
 SCHEMA_VERSION = "1.0.0"
-# Of a record, unpacked: 1,000 frames of 1,024 squared. A few bytes can be packed such that they fill any memory.
+# Of a record, unpacked: 1,000 frames of 1,024 squared. A few packed bytes can unfold to fill any memory.
 MAX_MASK_BYTES = 2**30
-# Beside dataset_info.json: further splits over the same records, each a list of [split, number, captions or null].
+# Next to dataset_info.json: further splits over the same records, each a list of [split, number, captions or null].
 VIEWS = "views.json"
-# Beside the version folder: classes of actions in their order; answers of training questions, [answer, count] rows.
+# Next to the version folder: action classes in their order; answers of training questions, [answer, count] rows.
 LABELS, ANSWERS = "labels.json", "answers.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Caption:
-    """One sentence about the video, with its noun phrases in reading order.
+    """A sentence about the video, with its noun phrases in reading order.
 
-    `start` and `end` are seconds; both are -1 where the sentence speaks of the whole video.
+    `start` and `end` are seconds; both are -1 if the sentence describes the whole video.
     """
 
     text: str
@@ -38,7 +38,7 @@ class Caption:
 
 @dataclasses.dataclass(frozen=True)
 class Action:
-    """A labelled segment, in seconds; both -1 where the label holds for the whole video."""
+    """A labeled segment, in seconds; both -1 if the label applies to the whole video."""
 
     label: str
     start: float = -1.0
@@ -47,20 +47,20 @@ class Action:
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """An open-ended question with its one answer; `kind` is the question type (what, where, how many, ...).
+    """An open-ended question with a single answer; `kind` is the question type (what, where, how many, ...).
 
-    `id` is its number in the official file, by which predictions are exchanged; "" where it has none.
+    `id` is its id in the official file, by which predictions are exchanged; "" if it has none.
     """
 
     question: str
     answer: str
     kind: str = ""
-    id: str = dataclasses.field(default="", compare=False)  # questions that say the same are the same
+    id: str = dataclasses.field(default="", compare=False)  # equal questions are equal, whatever their id
 
 
 @dataclasses.dataclass(frozen=True)
 class SceneObject:
-    """Something that the masks show: `phrase` names it, `mask_id` is its value in `Record.masks`."""
+    """An object in the masks: `phrase` names it, `mask_id` is its value in `Record.masks`."""
 
     phrase: str
     mask_id: int
@@ -68,18 +68,18 @@ class SceneObject:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One video with all that is known of it.
+    """A video with all of its annotations.
 
     Attributes:
       id: unique in its split.
       video: bytes of an encoded video file.
-      captions: in the order of the annotation file; may be empty for unlabelled evaluation videos.
-      group: records of one group look alike (same source video, or same scene); "" where nothing is known.
-      actions, questions: empty where the dataset has none.
+      captions: in the order of the annotation file; may be empty for unlabeled evaluation videos.
+      group: records of one group look alike (same source video, or same scene); "" if unknown.
+      actions, questions: empty if the dataset has none.
       cuts: seconds at which the scene changes, ascending.
-      objects: what `masks` shows.
-      masks: uint8 [F, h, w], one for each frame of the file at any resolution, 0 where no object is; None where
-        the dataset has none.
+      objects: the objects in `masks`.
+      masks: uint8 [F, h, w], one for each frame of the file at any resolution, 0 where no object is; None if the
+        dataset has none.
     """
 
     id: str
@@ -94,7 +94,7 @@ class Record:
 
 
 def features() -> Any:
-    """The TFDS features of a record. Imported lazily: only builders need TFDS's feature classes."""
+    """Returns the TFDS features of a record. Imported lazily: only builders need TFDS's feature classes."""
     import tensorflow_datasets as tfds
 
     text, number = tfds.features.Text(), tfds.features.Scalar(np.float32)
@@ -119,7 +119,7 @@ def features() -> Any:
 
 
 def to_example(record: Record) -> dict[str, Any]:
-    """A record as the nested dict that a TFDS builder yields for `features()`."""
+    """Converts a record to the nested dict that a TFDS builder yields for `features()`."""
     return {
         "id": record.id,
         "group": record.group,
@@ -135,7 +135,7 @@ def to_example(record: Record) -> dict[str, Any]:
 
 
 def from_example(example: Mapping[str, Any]) -> Record:
-    """The record behind what a TFDS data source returns for one index."""
+    """Converts an element of a TFDS data source to a record."""
     phrases: list[list[str]] = [[] for _ in example["captions"]["text"]]
     for text, caption in zip(example["phrases"]["text"], example["phrases"]["caption"], strict=True):
         phrases[int(caption)].append(_text(text))
@@ -171,7 +171,7 @@ def from_example(example: Mapping[str, Any]) -> Record:
 
 
 def pack_masks(masks: np.ndarray | None) -> bytes:
-    """uint8 [F, h, w] as a compressed .npy; no masks as no bytes."""
+    """Packs uint8 [F, h, w] as a compressed .npy; None as no bytes."""
     if masks is None:
         return b""
     buffer = io.BytesIO()
@@ -180,7 +180,7 @@ def pack_masks(masks: np.ndarray | None) -> bytes:
 
 
 def unpack_masks(packed: bytes) -> np.ndarray | None:
-    """The inverse of `pack_masks`.
+    """Inverts `pack_masks`.
 
     Raises:
       ValueError, zlib.error: damaged, or more than `MAX_MASK_BYTES` once unpacked.

@@ -13,7 +13,7 @@ import numpy as np
 def localization_targets(
     segments: np.ndarray, labels: np.ndarray, duration: float, steps: int, *, width: float = 3.0, ratio: float = 0.0
 ) -> dict[str, np.ndarray]:
-    """Everything that training needs to know of one video.
+    """Returns all training targets of one video.
 
     Args:
       segments: float [N, 2], start and end, seconds; N may be 0.
@@ -33,10 +33,10 @@ def localization_targets(
 def boundary_targets(
     segments: np.ndarray, duration: float, steps: int, *, width: float = 3.0, ratio: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How much of the bin around each step's start and end lies in the region around a true one.
+    """Returns the overlap of the bin around each step's start and end with the region around a true boundary.
 
-    The region around a boundary is max(`width` steps, `ratio` of the segment's length) wide, the boundary in its
-    middle: 3 steps in the code of G-TAD and BMN [A]; (1, 0.1) gives that of BSN. The bin is one step wide.
+    The region around a boundary is max(`width` steps, `ratio` of the segment's length) wide, centered at the boundary:
+    3 steps in the code of G-TAD and BMN [A]; (1, 0.1) gives that of BSN. The bin is one step wide.
 
     Args:
       segments: float [N, 2], seconds.
@@ -44,7 +44,7 @@ def boundary_targets(
       steps: T.
 
     Returns:
-      start, end: float32 [T] in [0, 1], the largest share over the segments; 0 without segments.
+      start, end: float32 [T] in [0, 1], the largest fraction over the segments; 0 without segments.
     """
     inside, _ = _clipped(segments, duration)
     inside = inside / duration * steps  # in steps
@@ -60,10 +60,10 @@ def boundary_targets(
 
 
 def iou_map(segments: np.ndarray, duration: float, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """The temporal IoU of every anchor with the true segment that it fits best.
+    """Returns the temporal IoU of every anchor with the best-matching true segment.
 
     Args:
-      segments: float [N, 2], seconds; cut to the video first.
+      segments: float [N, 2], seconds; clipped to the video first.
       duration: seconds.
       steps: T.
 
@@ -85,9 +85,9 @@ def iou_map(segments: np.ndarray, duration: float, steps: int) -> tuple[np.ndarr
 
 
 def step_classes(segments: np.ndarray, labels: np.ndarray, duration: float, steps: int) -> np.ndarray:
-    """What happens in the middle of each step.
+    """Returns the class at the center of each step.
 
-    Where segments overlap the shorter one is taken, which says more about the moment than the longer one around it.
+    Where segments overlap the shorter one is taken, which is more specific than the longer one around it.
 
     Args:
       segments: float [N, 2], seconds.
@@ -99,7 +99,7 @@ def step_classes(segments: np.ndarray, labels: np.ndarray, duration: float, step
       int32 [T], -1 where no segment is (background).
 
     Raises:
-      ValueError: labels that do not fit the segments, or below 0.
+      ValueError: labels that do not match the segments, or below 0.
     """
     labels = np.asarray(labels, np.int32).reshape(-1)
     if len(labels) != len(np.reshape(segments, (-1, 2))) or (labels < 0).any():
@@ -116,23 +116,22 @@ def step_classes(segments: np.ndarray, labels: np.ndarray, duration: float, step
 def resize_features(
     features: np.ndarray, steps: int, times: np.ndarray | None = None, duration: float = 1.0
 ) -> np.ndarray:
-    """Features at the middles of T steps, by linear interpolation in time.
+    """Resamples features at the centers of T steps, by linear interpolation in time.
 
-    Step t is read at (t + 0.5) · duration / T. Without `times`, feature j of N stands at (j + 0.5) · duration / N: both
-    grids cover the whole video and neither puts a point on its ends. Beyond the first and the last feature, those are
-    repeated.
+    Step t is read at (t + 0.5) · duration / T. Without `times`, feature j of N is at (j + 0.5) · duration / N: both
+    grids cover the whole video without points on its ends. Beyond the first and the last feature, these are repeated.
 
     Args:
-      features: float [N, D], in order of time.
+      features: float [N, D], in temporal order.
       steps: T.
-      times: float [N], middles of what the features saw, seconds, strictly ascending.
+      times: float [N], centers of the feature windows, seconds, strictly ascending.
       duration: seconds.
 
     Returns:
       float32 [T, D].
 
     Raises:
-      ValueError: no features, times that do not fit them or do not ascend, or numbers that are not finite.
+      ValueError: no features, times that do not match them or do not ascend, or values that are not finite.
     """
     features = np.asarray(features, np.float32)
     if features.ndim != 2 or not len(features):
@@ -144,7 +143,7 @@ def resize_features(
     if known.shape != (count,) or not np.isfinite(known).all() or (np.diff(known) <= 0).any():
         raise ValueError(f"times of shape {known.shape} for {count} features: expected one each, strictly ascending")
     if not np.isfinite(features).all():
-        raise ValueError("features are not finite: look at the file or the checkpoint that they come from")
+        raise ValueError("features are not finite: check the file, or the checkpoint that computed them")
     wanted = (np.arange(steps) + 0.5) * duration / steps
     place = np.interp(wanted, known, np.arange(count))  # [T], in features: one search for all D columns
     low = np.minimum(place.astype(np.int64), max(count - 2, 0))
@@ -153,7 +152,7 @@ def resize_features(
 
 
 def _clipped(segments: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
-    """The parts inside the video float64 [M, 2], seconds, and which segments have one, bool [N]."""
+    """Returns the parts inside the video float64 [M, 2], seconds, and which segments have one, bool [N]."""
     segments = np.asarray(segments, np.float64).reshape(-1, 2)
     if not (np.isfinite(duration) and duration > 0):
         raise ValueError(f"a video of {duration} seconds: expected a positive duration")

@@ -10,24 +10,24 @@ from pathlib import Path
 from svilm_jax.config import ConfigError, VideoConfig
 
 FOLDER = Path("/dev/shm")
-_WITH_TRAINING = 2  # the batch that goes to the device, and the one before it that is being given back
+_WITH_TRAINING = 2  # the batch in transfer to the device, and the previous one being released
 
 
 def shared_bytes(video: VideoConfig, rows: int, workers: int, prefetch: int) -> int:
-    """The most that the clips of all batches take; texts and masks come to less than a hundredth of it.
+    """Returns an upper bound on the memory of the clips of all batches; texts and masks add less than one percent.
 
     Args:
-      video: frames and size of a clip.
-      rows: of a batch of this process.
-      workers, prefetch: of the config. Grain has two rows of `prefetch` places for each worker, one between the
-        processes and one behind it, and one more batch waits before each.
+      video: number of frames and size of a clip.
+      rows: rows per batch of this process.
+      workers, prefetch: of the config. Grain has two queues of `prefetch` entries per worker, one between the processes
+        and one behind it, and one more batch waits before each.
     """
     clip = video.frames * video.size * video.size * 3  # uint8
     return (workers * 2 * (prefetch + 1) + _WITH_TRAINING) * rows * clip
 
 
 def check_shared_memory(video: VideoConfig, rows: int, workers: int, prefetch: int, folder: Path = FOLDER) -> None:
-    """Refuses what would not fit; where there is no such folder nothing is known and nothing refused.
+    """Rejects settings that would not fit; if there is no such folder, nothing is checked.
 
     Raises:
       ConfigError: naming the keys and the two sizes.

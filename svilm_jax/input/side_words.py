@@ -28,7 +28,7 @@ _OTHER_WORDS = re.compile(
 
 
 def mentions_side(texts: Iterable[str]) -> bool:
-    """Whether a text names a side or a sense of rotation: such a clip must not be mirrored."""
+    """Returns whether a text contains a direction or a sense of rotation: such a clip must not be mirrored."""
     return any(_mentions(text) for text in texts)
 
 

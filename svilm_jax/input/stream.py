@@ -21,17 +21,17 @@ Batch = dict[str, np.ndarray]
 
 
 class InputError(UserError, RuntimeError):
-    """Training cannot go on with this input; the message says what was seen and what to do."""
+    """An input that training cannot continue with; the message says what was found and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """Which rows of which batches a process gets.
+    """The part of the batches that a process gets.
 
     Attributes:
       batch_size: rows of a global batch.
       seed: of the order.
-      start_step: global batches that a resumed run has already seen.
+      start_step: number of global batches that a resumed run has already consumed.
       process_index, process_count: process p has rows p*b to (p+1)*b of b * process_count.
     """
 
@@ -44,7 +44,7 @@ class Share:
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How batches are read ahead: threads of each process, batches held ready, decoding processes (0: none)."""
+    """Read-ahead options: threads per process, batches held ready, decoding processes (0: none)."""
 
     threads: int = 2
     prefetch: int = 2
@@ -52,10 +52,10 @@ class Reading:
 
 
 class Stream(Iterator[Batch]):
-    """Host batches, without end.
+    """Endless host batches.
 
     Attributes:
-      failures: id of a record that could not be used -> why.
+      failures: id of a record that could not be used -> reason.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ class Stream(Iterator[Batch]):
         """Starts reading.
 
         Args:
-          load: (epoch, number of a record) -> its row; sent to worker processes as it is.
-          records: how many there are.
-          identity: of the data, which a resumed run has to find again.
+          load: (epoch, record number) -> its row; sent to worker processes unchanged.
+          records: number of records.
+          identity: of the data, checked by a resumed run.
           block: consecutive records that stay together in a batch.
 
         Raises:
-          ConfigError: values that do not fit each other.
+          ConfigError: inconsistent values.
         """
         if share.batch_size % share.process_count:
             raise ConfigError(
@@ -99,8 +99,8 @@ class Stream(Iterator[Batch]):
             grain.MapDataset.source(positions)
             .map(_LoadPosition(self._order, load))
             .batch(rows, drop_remainder=True, batch_fn=_stack)
-            # Whole batches are what threads work on and what workers share out: were it clips, a batch would hold
-            # other clips for another number of workers. These have a buffer of their own, below.
+            # Threads and workers process whole batches: with single clips, a batch would depend on the number
+            # of workers. These have a buffer of their own, below.
             .to_iter_dataset(
                 grain.ReadOptions(
                     num_threads=reading.threads,
@@ -150,20 +150,20 @@ class Stream(Iterator[Batch]):
 
     @property
     def num_records(self) -> int:
-        """Records of the split."""
+        """Number of records of the split."""
         return self._order.records
 
     @property
     def steps_per_epoch(self) -> float:
-        """Global batches in which every record (of a whole block) comes once; rarely a whole number."""
+        """Number of global batches per epoch (of whole blocks); rarely an integer."""
         return self._order.epoch_length / self._share.batch_size
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the position, and what that position means. JSON types only."""
+        """State for a checkpoint: the position, and what it depends on. JSON types only."""
         return {"step": self._step, **self._meaning()}
 
     def check_state(self, saved: Mapping[str, Any]) -> None:
-        """Raises InputError if a run resumed from `saved` would not go on in the same order."""
+        """Raises InputError if a run resumed from `saved` would not continue in the same order."""
         hints = {
             "dataset": "the records are not those of the saved run",
             "seed": "it decides the order",
@@ -187,7 +187,7 @@ class Stream(Iterator[Batch]):
 
 
 class _Positions(Sequence[int]):
-    """Positions in the global stream of one process's rows, from a step on; as good as endless."""
+    """Positions of one process's rows in the global stream, from a step on; practically endless."""
 
     def __init__(self, start_step: int, batch_size: int, first_row: int, rows: int):
         self._start, self._batch, self._first, self._rows = start_step, batch_size, first_row, rows
@@ -201,7 +201,7 @@ class _Positions(Sequence[int]):
 
 
 class _LoadPosition(grain.transforms.Map):
-    """A position of the stream to the row that stands there."""
+    """Maps a position of the stream to its row."""
 
     def __init__(self, order: Order, load: Callable[[int, int], Batch]):
         self._order, self._load = order, load

@@ -15,14 +15,14 @@ from svilm_jax.input.file_structure import UNKNOWN, Structure
 from svilm_jax.input.packets import Table
 from svilm_jax.input.video_info import VideoError, VideoInfo
 
-UNKNOWN_FPS = 25.0  # of a stream that does not state its rate, as FFmpeg has it
-MAX_FPS = 60.0  # some headers and some jittering clocks amount to 1,000 and more
+UNKNOWN_FPS = 25.0  # for a stream that does not state its rate, as in FFmpeg
+MAX_FPS = 60.0  # some headers and some jittering clocks give 1,000 and more
 
-# Containers whose header states a length that was written when the file was complete. FFmpeg computes that of others
-# from what it finds: from the last time stamp, or worse, from the bit rate.
+# Containers whose header states a duration that was written when the file was complete. For others FFmpeg computes it
+# from the last time stamp, or worse, from the bit rate.
 _STATING = frozenset({"mp4", "matroska", "avi", "flv", "asf", "ivf", "mxf"})
-# A file was cut short where its packets end earlier than stated by more than this share of the length, and than so many
-# frames: headers overstate a little.
+# A file is truncated if its packets end earlier than stated by more than this fraction of the duration, and by more
+# than this many frames: headers overstate a little.
 _MISSING_SHARE, _MISSING_FRAMES = 0.05, 3
 _STILL_CODECS = frozenset({"mjpeg", "png", "bmp", "webp", "gif", "tiff"})
 _EXTREME_ASPECT = 20  # width to height of one pixel, or the reverse: beyond it the header is wrong
@@ -37,11 +37,11 @@ def gather(
     reached: Callable[[], float],
     structure: Structure,
 ) -> VideoInfo:
-    """The facts of a stream.
+    """Collects the properties of a stream.
 
     Args:
       container, stream: open.
-      frame: the first frame that decodes.
+      frame: the first decodable frame.
       table: of the packets.
       stamps: those of the table from the first frame on.
       reached, structure: see `missing_seconds`.
@@ -76,10 +76,10 @@ def gather(
 
 
 def choose_stream(container: Any, name: str = "") -> Any:
-    """The stream that players show: the one flagged as default, else the largest; never a cover picture.
+    """Returns the stream that players show: the one flagged as default, else the largest; never a cover picture.
 
     Raises:
-      VideoError: there is none; says what the file holds instead.
+      VideoError: there is none; says what the file contains instead.
     """
     covers, streams = 0, []
     for stream in container.streams.video:
@@ -104,10 +104,10 @@ def _rank(stream: Any) -> tuple[bool, bool, bool, int]:
 
 
 def orientation(frame: Any) -> tuple[int, bool]:
-    """How a stored frame is shown: (degrees counterclockwise, whether it is mirrored left to right before).
+    """Returns how a stored frame is displayed: (degrees counterclockwise, whether it is mirrored left to right before).
 
-    The display matrix maps the axes of the stored picture to those of the screen; the eight ways that keep a picture
-    straight are told apart, and a slanted matrix is taken for the nearest of them.
+    The display matrix maps the axes of the stored picture to those of the screen; the eight orientations that are
+    multiples of 90 degrees are distinguished, and a slanted matrix is rounded to the nearest of them.
     """
     data = next((bytes(side) for side in frame.side_data if side.type == Type.DISPLAYMATRIX), b"")
     if len(data) < 20:
@@ -124,7 +124,7 @@ def orientation(frame: Any) -> tuple[int, bool]:
 
 
 def display_size(stream: Any, width: int, height: int) -> tuple[int, int]:
-    """(width, height) in square pixels of a stored picture: its width is stretched by the sample aspect ratio."""
+    """Returns (width, height) in square pixels of a stored picture: its width is scaled by the sample aspect ratio."""
     aspect = stream.sample_aspect_ratio
     if not aspect or aspect <= 0 or not 1 / _EXTREME_ASPECT <= aspect <= _EXTREME_ASPECT:
         return width, height
@@ -132,16 +132,16 @@ def display_size(stream: Any, width: int, height: int) -> tuple[int, int]:
 
 
 def elementary_rate(container: Any, stream: Any) -> float:
-    """Frames per second of a stream without time stamps."""
+    """Returns the frame rate of a stream without time stamps."""
     # MPEG-1 and MPEG-2 have to state their rate with every sequence; of other streams FFmpeg's rate counts.
     stated = stream.guessed_rate if container.format.name == "mpegvideo" else stream.average_rate
     return float(stated or stream.guessed_rate or UNKNOWN_FPS)
 
 
 def frame_rates(stamps: list[int], time_base: float) -> tuple[float, float]:
-    """(mean, peak) frames per second of ascending stamps in ticks of `time_base` seconds; zeros where unknown.
+    """Returns (mean, peak) frames per second of ascending stamps in ticks of `time_base` seconds; zeros if unknown.
 
-    The peak is the rate where pictures follow each other fastest, which loses none of them: a pause does not lower it,
+    The peak is the rate at the smallest distance between pictures, at which none is lost: a pause does not lower it,
     and rounding or jitter of less than half of the usual distance does not raise it.
     """
     gaps = [b - a for a, b in itertools.pairwise(stamps) if b > a]
@@ -150,7 +150,7 @@ def frame_rates(stamps: list[int], time_base: float) -> tuple[float, float]:
     mean = len(gaps) / (sum(gaps) * time_base)
     usual = statistics.median(gaps)
     fast = [gap for gap in gaps if gap < usual / 2]
-    # One freak among many is a fault of the clock; where there are few frames, each counts.
+    # One outlier among many is a fault of the clock; if there are few frames, each counts.
     reference = min(fast) if len(fast) > len(gaps) / 50 else usual
     moving = [gap for gap in gaps if gap <= 1.5 * reference]
     peak = len(moving) / (sum(moving) * time_base)
@@ -165,7 +165,7 @@ def missing_seconds(
     reached: Callable[[], float],
     structure: Structure = UNKNOWN,
 ) -> float:
-    """Seconds that the container states beyond the end of the packets; 0 unless the file was cut short.
+    """Returns the seconds that the container states beyond the end of the packets; 0 unless the file is truncated.
 
     Args:
       table: of the packets of `stream`, with stamps.
@@ -185,7 +185,7 @@ def missing_seconds(
         return 0.0
     entries = stream.index_entries
     if "mp4" in container.format.name and len(entries):
-        # The index is complete: a file that holds its last sample is whole, whatever the header says.
+        # The index is complete: a file with its last sample is complete, whatever the header says.
         return stated - ends if entries[-1].pos + entries[-1].size > container.size else 0.0
     if structure.cut is None:
         tolerance = max(_MISSING_SHARE * length, _MISSING_FRAMES * frame)
@@ -198,7 +198,7 @@ def missing_seconds(
 
 
 def _stated_end(container: Any, stream: Any, origin: int) -> float:
-    """Seconds, as stamps count them, at which the stream ends by the word of the container; 0 where it gives none."""
+    """Returns the end of the stream in seconds, as stamps count them, according to the container; 0 if not stated."""
     if not _STATING & set(container.format.name.split(",")):
         return 0.0
     start = float(origin * stream.time_base)

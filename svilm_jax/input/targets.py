@@ -14,7 +14,7 @@ UNKNOWN = -1  # an answer outside the vocabulary: no loss in training, wrong in 
 
 
 def read_classes(dataset: str | Path, head: HeadConfig) -> tuple[str, ...]:
-    """The classes of a head as `svilm prepare` wrote them beside the records.
+    """Reads the classes of a head that `svilm prepare` wrote next to the records.
 
     Answers come from the training split alone, most frequent first; labels in their official order.
 
@@ -43,16 +43,16 @@ def check_task(task: str, classes: Sequence[str]) -> None:
 
 
 def numbered(classes: Sequence[str]) -> dict[str, int]:
-    """class -> number."""
+    """Returns class -> index."""
     return {name: number for number, name in enumerate(classes)}
 
 
 def choose_question(
     record: Record, numbers: Mapping[str, int], rng: np.random.Generator | None
 ) -> tuple[Question | None, int]:
-    """A question at random among those whose answer is known, and the number of its answer.
+    """Returns a random question among those with a known answer, and the index of its answer.
 
-    Where no answer is known, any question with `UNKNOWN`; None where the record has no question.
+    If no answer is known, any question with `UNKNOWN`; None if the record has no question.
     """
     known = [q for q in record.questions if q.answer in numbers] or list(record.questions)
     if not known:
@@ -64,9 +64,9 @@ def choose_question(
 def choose_action(
     record: Record, numbers: Mapping[str, int], rng: np.random.Generator | None
 ) -> tuple[Action | None, int]:
-    """An action at random among those whose label is known, and its number.
+    """Returns a random action among those with a known label, and its index.
 
-    Where no label is known, any action with `UNKNOWN`; None where the record has none.
+    If no label is known, any action with `UNKNOWN`; None if the record has none.
     """
     known = [a for a in record.actions if a.label in numbers] or list(record.actions)
     if not known:

@@ -11,16 +11,16 @@ from typing import IO, Any
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _HALF = re.compile("[\ud800-\udfff]")
 _FIRST, _SECOND = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-# Escapes of JSON that have to be read as one, so that a half is told from a pair, and an escape from a backslash.
+# JSON escapes that are matched as one, to tell a lone surrogate from a pair, and an escape from a backslash.
 _ESCAPES = re.compile(rb"\\[^u]|" + _FIRST + _SECOND + rb"|(" + _FIRST + rb"|" + _SECOND + rb")")
 _PAIR_BYTES = 12  # of an escaped pair: what has to be seen at once
 _CHUNK_BYTES = 1 << 16
 
 
 def repaired(text: str) -> tuple[str, int]:
-    """A text that every encoder of Unicode accepts, and how many halves of pairs were replaced by U+FFFD.
+    """Returns a text that every Unicode encoder accepts, and the number of surrogates replaced by U+FFFD.
 
-    Two halves that belong together become the character that they spell, and are not counted.
+    Two surrogates that form a pair become the character that they encode, and are not counted.
     """
     if not _HALF.search(text):
         return text, 0
@@ -29,29 +29,29 @@ def repaired(text: str) -> tuple[str, int]:
 
 
 class Repairs:
-    """Count of the strings of a document that were repaired, and where the first one stood.
+    """Count of repaired strings in a document, with the location of the first.
 
     Attributes:
-      count: strings.
-      first: file and place of the first; "" before there is one.
+      count: number of strings.
+      first: file and location of the first; "" if there is none.
     """
 
     def __init__(self) -> None:
-        """Nothing repaired yet."""
+        """Starts with nothing repaired."""
         self.count, self.first = 0, ""
 
     def note(self) -> str:
-        """For the summary of a preparation; "" where nothing was repaired."""
+        """Note for the summary of a preparation; "" if nothing was repaired."""
         if not self.count:
             return ""
         return f"{self.count:,} texts, the broken part replaced by U+FFFD (first: {self.first})"
 
     def apply(self, value: Any, where: str, path: str = "") -> Any:
-        """A JSON value with all its strings repaired, names of objects included.
+        """Returns a JSON value with all its strings repaired, including names in objects.
 
         Args:
           value: nested no deeper than `json_reader.MAX_DEPTH`.
-          where: the file, and line where it has lines, for `first`.
+          where: the file, and line if it has lines, for `first`.
           path: to `value` in the document.
         """
         if isinstance(value, str):
@@ -70,22 +70,22 @@ class Repairs:
 
 
 class RepairedJson(io.RawIOBase):
-    """The bytes of a JSON document as a stream, in which escaped halves are replaced and counted.
+    """Byte stream of a JSON document, in which escaped lone surrogates are replaced and counted.
 
-    For parsers of streams, which replace a half by a question mark without a word, or fail.
+    For stream parsers, which silently replace a surrogate by a question mark, or fail.
     """
 
     def __init__(self, stream: IO[bytes], repairs: Repairs, where: str):
-        """`stream` is read as this one is; `where` names it in `repairs`."""
+        """`stream` is read on demand; `where` names it in `repairs`."""
         self._stream, self._repairs, self._where = stream, repairs, where
         self._waiting, self._made, self._ended = b"", b"", False
 
     def readable(self) -> bool:
-        """Always."""
+        """Returns True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fills a part of `buffer`; 0 at the end."""
+        """Fills a part of `buffer`; returns 0 at the end."""
         while not self._made and not self._ended:
             read = self._stream.read(_CHUNK_BYTES)
             self._ended = not read
@@ -111,7 +111,7 @@ class RepairedJson(io.RawIOBase):
 
 
 def _whole_escapes(data: bytes) -> int:
-    """How much of the start of `data` ends with no escape, or pair of them, that may go on behind its end."""
+    """Returns the length of the prefix of `data` that does not end inside an escape or surrogate pair."""
     cut = data.find(b"\\", max(0, len(data) - _PAIR_BYTES))
     if cut < 0:
         return len(data)
@@ -125,6 +125,6 @@ def _whole_escapes(data: bytes) -> int:
 
 
 def without_folders(where: str) -> str:
-    """A place such as "DIR/captions.csv: line 3" without the folders, which say something of the machine alone."""
+    """Returns a location such as "DIR/captions.csv: line 3" without the folders, which are specific to the machine."""
     file, colon, rest = where.partition(": ")
     return file.rpartition("/")[2] + colon + rest

@@ -14,14 +14,14 @@ _SHOWN_CHARACTERS = 30  # of each
 
 @dataclasses.dataclass(frozen=True)
 class TextReview:
-    """What of a text reaches the model.
+    """The parts of a text that reach the model.
 
     Attributes:
-      words: number of different words and punctuation marks.
-      unknown: those of them that the vocabulary does not know (`is_unknown`), in order of first mention.
-      pieces: tokens of the text, without those that begin and end every text.
-      read: of them, those that fit; the others are cut off at the end.
-      repaired: halves of characters (of an emoji, say) that were dropped.
+      words: number of distinct words and punctuation marks.
+      unknown: those that the vocabulary does not know (`is_unknown`), in order of first occurrence.
+      pieces: number of tokens of the text, without special tokens.
+      read: number of those that fit; the others are truncated.
+      repaired: number of dropped surrogates (halves of an emoji, say).
     """
 
     words: int
@@ -32,14 +32,14 @@ class TextReview:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know before trusting an answer, one sentence each; () where all was understood."""
+        """Notes for the user, one sentence each; () if everything was understood."""
         notes = []
         if self.repaired:
             notes.append(f"{self.repaired} broken characters were left out")
         if not self.pieces:
-            notes.append("the text holds no word: the answer means nothing")
+            notes.append("the text contains no word: results are meaningless")
         elif len(self.unknown) == self.words:
-            notes.append(f"no word is in the model's vocabulary ({self._listed}): the answer means nothing")
+            notes.append(f"no word is in the model's vocabulary ({self._listed}): results are meaningless")
         elif self.unknown:
             notes.append(f"not in the model's vocabulary: {self._listed}")
         if self.read < self.pieces:
@@ -59,7 +59,7 @@ def review_text(tokenizer: Tokenizer, text: str, length: int) -> TextReview:
     """Reviews one text.
 
     Args:
-      length: tokens that the model takes, those that begin and end the text included.
+      length: token limit of the model, including special tokens.
     """
     text, halves = repaired(text)
     words = split_words(text)
@@ -69,10 +69,11 @@ def review_text(tokenizer: Tokenizer, text: str, length: int) -> TextReview:
 
 
 def is_unknown(tokenizer: Tokenizer, word: str) -> bool:
-    """Whether a vocabulary lacks a part of a word, or can only spell it, in pieces of less than two letters on average.
+    """Returns whether a vocabulary lacks a part of a word, or spells it in pieces of under two letters on average.
 
-    Vocabularies hold every letter as a piece, so that hardly any word lacks a part; but what a model learned of the
-    letters x, y and z says nothing of "xyzzy". Of scripts whose characters are words or syllables, one is enough.
+    Vocabularies contain every letter as a piece, so that hardly any word lacks a part; but what a model learned about
+    the letters x, y and z says nothing about "xyzzy". In scripts whose characters are words or syllables, one is
+    enough.
     """
     pieces = tokenizer.pieces(word)
     if tokenizer.unk_id in pieces:
@@ -82,6 +83,6 @@ def is_unknown(tokenizer: Tokenizer, word: str) -> bool:
 
 
 def split_words(text: str) -> list[str]:
-    """The different words and punctuation marks of a text, in order of first mention, split as BERT splits."""
+    """Returns the distinct words and punctuation marks of a text, in order of first occurrence, split as by BERT."""
     found = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(repaired(text)[0])
     return list(dict.fromkeys(word for word, _ in found))

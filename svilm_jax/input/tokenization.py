@@ -20,7 +20,7 @@ from svilm_jax.input.file_signatures import describe_placeholder
 from svilm_jax.input.text_repair import repaired
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-# What `Tokenizer.save` writes and `load_tokenizer` looks for in a folder, in this order.
+# Files that `Tokenizer.save` writes and `load_tokenizer` looks for in a folder, in this order.
 _FILE_NAMES = ("vocab.txt", "tokenizer.json", "tokenizer.model")
 _SPACE = "\u2581"  # what SentencePiece writes for the space before a word
 _EXPECTED = "a vocab.txt or tokenizer.json (WordPiece), a *.model (SentencePiece), 'dataset' or 'builtin:moving_shapes'"
@@ -31,15 +31,15 @@ class TokenizerError(UserError, ValueError):
 
 
 class Tokenizer(abc.ABC):
-    """Sentences to ids and back.
+    """Converts sentences to token ids and back.
 
     Attributes:
       kind: "wordpiece" or "sentencepiece".
       vocab_size: ids are in [0, vocab_size): the size of the embedding table.
-      pad_id: fills a row after its end; never the id of anything else, so `ids != pad_id` is the mask.
-      first_id: begins every row ([CLS]; the text tower reads the sentence there).
-      end_id: ends every sentence, also a truncated one ([SEP]; </s>).
-      unk_id: stands for what the vocabulary cannot spell.
+      pad_id: padding id, never used for anything else, so that `ids != pad_id` is the mask.
+      first_id: first id of every row ([CLS]; the text tower reads the sentence there).
+      end_id: last id of every sentence, also of a truncated one ([SEP]; </s>).
+      unk_id: id of unknown tokens.
       lowercase: whether sentences are lower-cased first.
     """
 
@@ -53,21 +53,21 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def pieces(self, text: str) -> list[int]:
-        """Ids of one sentence without first, end and padding; halves of characters are replaced by U+FFFD."""
+        """Returns the ids of one sentence without special tokens; lone surrogates are replaced by U+FFFD."""
 
     @abc.abstractmethod
     def files(self) -> dict[str, bytes]:
-        """The vocabulary as files, by name; `load_tokenizer` of a folder that holds them gives this tokenizer."""
+        """Returns the vocabulary as files, by name; `load_tokenizer` of a folder with them gives this tokenizer."""
 
     @abc.abstractmethod
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The sentence behind one row of ids, special tokens left out."""
+        """Returns the sentence of one row of ids, without special tokens."""
 
     def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
-        """Sentences as rows of ids: first, pieces, end, then padding.
+        """Encodes sentences as rows of ids: first, pieces, end, then padding.
 
         Returns:
-          int32 [N, length]; a longer sentence loses pieces and keeps its end token.
+          int32 [N, length]; a longer sentence is truncated and keeps its end token.
 
         Raises:
           ValueError: `length` below 3, or `texts` is one string.
@@ -83,11 +83,11 @@ class Tokenizer(abc.ABC):
         return rows
 
     def mask(self, ids: np.ndarray) -> np.ndarray:
-        """True where `ids` is not padding; bool, the shape of `ids`."""
+        """Returns bool of the shape of `ids`, True where `ids` is not padding."""
         return ids != self.pad_id
 
     def save(self, folder: str | Path) -> None:
-        """Writes `files()` into `folder`, which is made if need be."""
+        """Writes `files()` into `folder`, which is created if missing."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.files().items():
@@ -95,7 +95,7 @@ class Tokenizer(abc.ABC):
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits, equal exactly for tokenizers that encode every sentence alike."""
+        """Returns 16 hex digits, equal exactly for tokenizers that encode every sentence identically."""
         digest = hashlib.sha256(f"{self.kind}:{self.lowercase}".encode())
         for name, content in sorted(self.files().items()):
             digest.update(name.encode() + len(content).to_bytes(8, "big") + content)
@@ -108,9 +108,9 @@ class WordPieceTokenizer(Tokenizer):
     kind = "wordpiece"
 
     def __init__(self, name: str, content: bytes, lowercase: bool = True, origin: str = ""):
-        """`content` of a vocab.txt or tokenizer.json, whichever `name` says; `origin` names it in errors.
+        """`content` of a vocab.txt or tokenizer.json, as named by `name`; `origin` names it in errors.
 
-        A tokenizer.json says itself how text is normalised, and `lowercase` does not change that.
+        A tokenizer.json specifies its own text normalization, which `lowercase` does not change.
         """
         origin = origin or name
         self._file = (name, content)
@@ -125,7 +125,7 @@ class WordPieceTokenizer(Tokenizer):
         if missing:
             raise TokenizerError(
                 f"{origin}: lacks {', '.join(missing)}; a WordPiece vocabulary needs {', '.join(SPECIAL_TOKENS[:4])}, "
-                "one token a line"
+                "one token per line"
             )
         self.pad_id, self.unk_id, self.first_id, self.end_id = (known[token] for token in SPECIAL_TOKENS[:4])
         self.vocab_size = max(known.values()) + 1
@@ -149,12 +149,12 @@ class WordPieceTokenizer(Tokenizer):
 class SentencePieceTokenizer(Tokenizer):
     """A SentencePiece model.
 
-    Such models disagree about special tokens. The rule here: padding, first and end token are the model's own `pad`,
-    `bos` and `eos` where it defines them; else its pieces `<pad>`, `[CLS]` and `[SEP]` where it has those (ALBERT);
-    else new ids after its vocabulary, in the order pad, first, end, and `vocab_size` counts them. A T5 model
-    (pad 0, </s> 1, no bos) therefore has `vocab_size` one above the model's.
+    Such models differ in their special tokens. The rule here: padding, first and end token are the model's own `pad`,
+    `bos` and `eos` if it defines them; else its pieces `<pad>`, `[CLS]` and `[SEP]` if it has those (ALBERT); else new
+    ids after its vocabulary, in the order pad, first, end, and `vocab_size` includes them. A T5 model (pad 0, </s> 1,
+    no bos) therefore has a `vocab_size` one above the model's.
 
-    A model with [CLS] and [SEP] is one of ALBERT's, which were trained on text that had been prepared: see `_albert`.
+    A model with [CLS] and [SEP] is an ALBERT model, trained on normalized text: see `_albert`.
     """
 
     kind = "sentencepiece"
@@ -195,9 +195,9 @@ class SentencePieceTokenizer(Tokenizer):
         return list(self._processor.encode(text.lower() if self.lowercase else text))
 
     def _albert(self, text: str) -> list[int]:
-        """As ALBERT's own code prepares a sentence (google-research/albert, `tokenization.py`).
+        """Tokenizes like ALBERT's own code (google-research/albert, `tokenization.py`).
 
-        Plain quotes, no accents; and a comma behind a digit is a piece of its own, which the model's own pieces such as
+        Plain quotes, no accents; and a comma after a digit is a separate piece, which the model's own pieces such as
         "9," would hide.
         """
         text = " ".join(text.split()).replace("``", '"').replace("''", '"')
@@ -226,12 +226,12 @@ class SentencePieceTokenizer(Tokenizer):
 
 
 def load_tokenizer(path: str | Path, lowercase: bool = True, dataset: str | Path = "") -> Tokenizer:
-    """The tokenizer that a config's `tokenizer.path` names.
+    """Loads the tokenizer that a config's `tokenizer.path` names.
 
     Args:
-      path: vocab.txt or another *.txt of one token a line, or tokenizer.json (WordPiece); *.model (SentencePiece);
-        a folder that holds one of these; "builtin:NAME" for a vocabulary of this package; "dataset" for the one
-        beside the records of `dataset`.
+      path: vocab.txt or another *.txt with one token per line, or tokenizer.json (WordPiece); *.model (SentencePiece);
+        a folder with one of these; "builtin:NAME" for a vocabulary of this package; "dataset" for the one next to the
+        records of `dataset`.
       lowercase: lower-case sentences first; WordPiece drops accents too, as BERT's uncased models do.
       dataset: folder of the prepared dataset; read for path "dataset" only.
 
@@ -264,7 +264,7 @@ def load_tokenizer(path: str | Path, lowercase: bool = True, dataset: str | Path
 
 
 def tokenizer_from_files(files: Mapping[str, bytes], lowercase: bool = True) -> Tokenizer:
-    """The tokenizer whose `files()` these are, as a checkpoint keeps them.
+    """Builds the tokenizer with the given `files()`, as stored in a checkpoint.
 
     Raises:
       TokenizerError: not such files.
@@ -314,7 +314,7 @@ def _utf8(content: bytes, origin: str) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise TokenizerError(f"{origin}, line {line}: not UTF-8 text; expected one token a line") from error
+        raise TokenizerError(f"{origin}, line {line}: not UTF-8 text; expected one token per line") from error
 
 
 def _from_vocab(text: str, lowercase: bool, origin: str) -> tokenizers.Tokenizer:

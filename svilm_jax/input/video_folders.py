@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# By these endings a file below a folder counts as a video, where it has to be told from its thumbnail or its JSON file.
+# File endings that mark a video in a folder, to tell it from its thumbnail or JSON file.
 SUFFIXES = frozenset(
     (".mp4", ".m4v", ".mov", ".qt", ".avi", ".divx", ".mkv", ".webm", ".flv", ".f4v", ".wmv", ".asf", ".mpg", ".mpeg")
     + (".m1v", ".m2v", ".mpv", ".vob", ".ts", ".m2ts", ".mts", ".ogv", ".ogg", ".3gp", ".3g2", ".mxf", ".gif", ".rm")
@@ -15,21 +15,21 @@ _NAMED = 3  # files that a note names
 
 
 class LeftOut:
-    """Files of a folder that look like videos and cannot be used.
+    """Files in a folder that look like videos and cannot be used.
 
     Attributes:
-      files: (path as it can be printed, reason), in the order met.
+      files: (printable path, reason), in the order found.
     """
 
     def __init__(self) -> None:
         self.files: list[tuple[str, str]] = []
 
     def add(self, path: Path, reason: str) -> None:
-        """Notes one more file; bytes of its name that are not UTF-8 are printed as escapes."""
+        """Adds a file; bytes of its name that are not UTF-8 are shown as escapes."""
         self.files.append((os.fsencode(path).decode("utf-8", "backslashreplace"), reason))
 
     def notes(self) -> dict[str, str]:
-        """A note for each reason, for people; none where nothing was left out."""
+        """Returns a note for each reason; none if nothing was left out."""
         notes = {}
         for reason in dict.fromkeys(reason for _, reason in self.files):
             paths = [path for path, other in self.files if other == reason]
@@ -39,13 +39,13 @@ class LeftOut:
 
 
 def walk_files(folder: Path, left_out: LeftOut, refuse: Callable[[OSError], None]) -> Iterator[tuple[Path, bool]]:
-    """(path, whether it ends like a video) of the files below a folder, sorted within each folder.
+    """Yields (path, whether it has a video ending) of the files in a folder, recursively, sorted within each folder.
 
-    Hidden files and folders are passed over; linked folders are not followed.
+    Hidden files and folders are skipped; linked folders are not followed.
 
     Args:
       folder: to list.
-      left_out: receives the videos that cannot be used: names that are not UTF-8, and links to nothing.
+      left_out: receives the videos that cannot be used: names that are not UTF-8, and broken links.
       refuse: called with the error of a folder that cannot be listed.
     """
     for place, folders, names in os.walk(folder, onerror=refuse):
@@ -65,7 +65,7 @@ def walk_files(folder: Path, left_out: LeftOut, refuse: Callable[[OSError], None
 
 
 def _encodable(path: str) -> bool:
-    """Whether a path is text at all: one that is not UTF-8 can be named by no annotation file and by no index."""
+    """Returns whether a path is valid text: one that is not UTF-8 cannot be named by an annotation file or an index."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:

@@ -13,7 +13,7 @@ SAME_TIME = 1e-6
 
 
 class VideoError(UserError, ValueError):
-    """A video that cannot be used; the message gives the name of the video, where known, and the reason."""
+    """A video that cannot be used; the message gives the name of the video, if known, and the reason."""
 
     def __init__(self, reason: str, name: str = ""):
         super().__init__(f"{name}: {reason}" if name else reason)
@@ -26,7 +26,7 @@ class VideoError(UserError, ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a file may ask of this machine; a small file can unfold into far more than fits in memory."""
+    """Resource limits for decoding a file; a small file can unfold into far more than fits in memory."""
 
     max_bytes: int = 4 << 30  # of the encoded file
     max_pixels: int = 8192 * 4608  # of one frame
@@ -40,14 +40,14 @@ DEFAULT_LIMITS = Limits()
 
 @dataclasses.dataclass(frozen=True)
 class VideoInfo:
-    """The facts of a video stream, from its packets and its first frame; the header is a cross-check only.
+    """Properties of a video stream, from its packets and its first frame; the header is only a cross-check.
 
     Attributes:
-      duration: seconds from the first frame to the end of the last one; of a file that was cut short, what its
-        container states.
+      duration: seconds from the first frame to the end of the last one; of a truncated file, as stated by its
+        container.
       width, height: pixels as displayed: pixels are square, and the picture is upright.
-      fps: mean frames per second between the first and the last frame; 0 where unknown.
-      rotation: degrees counterclockwise (0, 90, 180, 270) by which stored frames are turned for display.
+      fps: mean frames per second between the first and the last frame; 0 if unknown.
+      rotation: degrees counterclockwise (0, 90, 180, 270) by which stored frames are rotated for display.
       codec: FFmpeg's name of the video codec.
       frames: number of pictures that the packets hold. May differ from what decodes.
       mirrored: whether stored frames are mirrored left to right before they are turned.
@@ -70,13 +70,13 @@ class VideoInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Frames:
-    """Decoded frames, in the order of the times asked for.
+    """Decoded frames, in the order of the requested times.
 
     Attributes:
       images: uint8 [T, h, w, 3], RGB.
-      indices: int64 [T], number of the frame in the file in order of presentation.
+      indices: int64 [T], number of the frame in the file in presentation order.
       times: float64 [T], seconds at which that frame appears.
-      info: the facts of the stream.
+      info: the properties of the stream.
     """
 
     images: np.ndarray
@@ -85,7 +85,7 @@ class Frames:
     info: VideoInfo
 
     def at(self, times: Sequence[float] | np.ndarray) -> "Frames":
-        """Those of these frames that are on screen at `times`; for frames in ascending order."""
+        """Returns those of these frames that are on screen at `times`; for frames in ascending order."""
         places = np.searchsorted(self.times, np.asarray(times) + SAME_TIME, side="right") - 1
         places = np.maximum(places, 0)  # [T]
         return Frames(self.images[places], self.indices[places], self.times[places], self.info)

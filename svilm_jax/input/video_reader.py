@@ -28,7 +28,7 @@ _MAX_FROZEN_SHARE = 0.25
 
 
 class Damage(NamedTuple):
-    """A packet that does not decode: when it would appear, in seconds, where known, and FFmpeg's reason."""
+    """An undecodable packet: when it would appear, in seconds, if known, and FFmpeg's reason."""
 
     seconds: float | None
     reason: str
@@ -74,7 +74,7 @@ class VideoReader:
         self._read_table()
 
     def _read_table(self) -> None:
-        """Reads the facts that packets tell; those before the first frame that decodes are not part of the video."""
+        """Reads the properties from the packets; those before the first decodable frame are not part of the video."""
         table = self._packets.scan()
         if self._packets.encrypted:  # after a clear beginning
             raise VideoError(self._nothing_decodes(), self.name)
@@ -101,7 +101,7 @@ class VideoReader:
             raise VideoError(f"{width}x{height} pixels exceed the limit of {self.limits.max_pixels}", self.name)
 
     def info(self) -> VideoInfo:
-        """The facts of the stream.
+        """Returns the properties of the stream.
 
         Raises:
           VideoError: longer or larger than the limits allow.
@@ -131,9 +131,9 @@ class VideoReader:
         return self._read(wanted, render, info, lambda _: self._walk())
 
     def play(self, start: float = 0.0) -> Iterator[tuple[float, Any]]:
-        """(seconds, frame) in order of presentation to the end, beginning with a frame on screen at or before `start`.
+        """Yields (seconds, frame) in presentation order to the end, from a frame on screen at or before `start`.
 
-        A start far into the file is reached by seeking. To be called once, before anything else is read.
+        A start far into the file is reached by seeking. Call it once, before anything else is read.
         """
         number = self._number_at(start) if self._table.seekable else 0
         key, before = self._key_before(number)
@@ -209,7 +209,7 @@ class VideoReader:
         )
 
     def leaves(self, time: float) -> float:
-        """Seconds at which the frame that appears at `time` leaves the screen, by the word of its packet."""
+        """Returns when, in seconds, the frame that appears at `time` leaves the screen, according to its packet."""
         if not self._stamps:
             return time + 1.0 / self._rate
         place = bisect.bisect_right(self._stamps, self._origin + (time + SAME_TIME) / self._base)
@@ -217,7 +217,7 @@ class VideoReader:
         return (until - self._origin) * self._base
 
     def _check_end(self, last: float, until: float, info: VideoInfo) -> None:
-        """Refuses a last frame at `last` seconds that would have to stand still for too long, until `until`."""
+        """Rejects a last frame at `last` seconds that would have to be repeated for too long, until `until`."""
         frame_length = 1.0 / info.peak_fps if info.peak_fps else 0.0
         allowed = 2 * frame_length if info.missing else max(_MAX_FROZEN_SHARE * info.duration, 2 * frame_length)
         if until - self.leaves(last) > allowed:
@@ -232,12 +232,12 @@ class VideoReader:
         raise VideoError(f"{what} of the {info.duration:.2f} s that the file states: {why}", self.name)
 
     def _walk(self) -> Iterator[tuple[int, float, Any]]:
-        """(index, time, frame) of every frame in order of presentation."""
+        """Yields (index, time, frame) of every frame in presentation order."""
         for index, (time, frame) in enumerate(self._timed(self._all_frames())):
             yield index, time, frame
 
     def _timed(self, frames: Iterator[Any]) -> Iterator[tuple[float, Any]]:
-        """(seconds, frame) of frames that follow each other."""
+        """Yields (seconds, frame) of consecutive frames."""
         last = 0.0
         for index, frame in enumerate(frames):
             if (not self._table.own or frame.pts is None) and index < len(self._stamps):
@@ -250,7 +250,7 @@ class VideoReader:
             yield last, frame
 
     def _walk_needed(self, ascending: Sequence[float]) -> Iterator[tuple[int, float, Any]]:
-        """The same, of the frames on screen at the times only, decoding what these need."""
+        """The same for the frames on screen at the given times only, decoding no more than these need."""
         stamps = self._stamps
         indices = [self._number_at(time) for time in ascending]
         self._needed = {stamps[index] for index in indices} if self._table.reordered else None
@@ -281,7 +281,7 @@ class VideoReader:
                     break
 
     def _sync(self, frames: Iterator[Any], start: int) -> Any:
-        """The frame with number `start`, a random access point to which the packets were moved.
+        """Returns the frame with number `start`, a random access point to which the packets were moved.
 
         Pictures before it that are decoded from missing references (the leading ones of an open GOP) are dropped.
         """
@@ -295,11 +295,11 @@ class VideoReader:
         raise _LostPosition
 
     def _number_at(self, time: float) -> int:
-        """Number of the frame on screen at `time`, by the stamps of the packets."""
+        """Returns the number of the frame on screen at `time`, by the stamps of the packets."""
         return max(bisect.bisect_right(self._stamps, self._origin + (time + SAME_TIME) / self._base) - 1, 0)
 
     def _key_before(self, index: int) -> tuple[int, int]:
-        """(stamp, number) of the last random access point at or before frame `index`; number 0: the start."""
+        """Returns (stamp, number) of the last random access point at or before frame `index`; number 0: the start."""
         place = bisect.bisect_right(self._keys, self._stamps[index]) - 1 if self._stamps else -1
         if place < 0:
             return 0, 0
@@ -317,12 +317,12 @@ class VideoReader:
         self.first = next(self._frames, self.first)
 
     def close(self) -> None:
-        """Lets go of packets and frames at once: generators and reader hold each other."""
+        """Releases packets and frames at once: generators and reader reference each other."""
         self._frames.close()
         self._packets.close()
 
     def _stream_frames(self) -> Generator[Any, None, None]:
-        """Decoded frames from where the container stands; packets that do not decode are noted and left out."""
+        """Yields decoded frames from the container's position; undecodable packets are recorded and skipped."""
         for packet in self._packets:
             if self._needed is not None and packet.pts not in self._needed and self._packets.disposable(packet):
                 self._left_out.add(packet.pts)
@@ -347,4 +347,4 @@ class VideoReader:
 
 
 class _LostPosition(Exception):
-    """After a seek the decoder gives frames that the packet table does not know."""
+    """After a seek the decoder returned frames that are not in the packet table."""

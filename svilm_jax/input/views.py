@@ -18,21 +18,21 @@ from svilm_jax.input.schema import Record
 
 
 def crop_along(height: int, width: int, size: int, position: float) -> Geometry:
-    """The largest square at `position` in [0, 1] along the longer side: 0 left or top, 1/2 the middle."""
+    """Returns the largest square at `position` in [0, 1] along the longer side: 0 left or top, 1/2 the center."""
     side = min(height, width)
     top, left = position * (1 - side / height), position * (1 - side / width)
     return Geometry(top, left, side / height, side / width, size)
 
 
 def positions(crops: int) -> list[float]:
-    """Where so many crops lie along the longer side: one in the middle, several from end to end."""
+    """Returns the positions of crops along the longer side: one at the center, several from end to end."""
     return [0.5] if crops == 1 else [i / (crops - 1) for i in range(crops)]
 
 
 def load_views(
     record: Record, video: VideoConfig, clips: int, crops: int, start: float = -1.0, end: float = -1.0
 ) -> np.ndarray:
-    """All views of a record, decoded once: uint8 [clips * crops, T, size, size, 3].
+    """Returns all views of a record, decoded once: uint8 [clips * crops, T, size, size, 3].
 
     Args:
       start, end: window in seconds, both -1 for the whole video.
@@ -68,7 +68,7 @@ def evaluation_views(
     *,
     threads: int = 2,
 ) -> Iterator[tuple[Record, np.ndarray | str]]:
-    """Records with their views, in order, decoded ahead; instead of views the reason where one does not decode."""
+    """Yields records with their views, in order, decoded ahead; instead of views the reason if decoding fails."""
 
     def load(number: int, window: tuple[float, float]) -> tuple[Record, np.ndarray | str]:
         record = records[number]
@@ -77,5 +77,5 @@ def evaluation_views(
         except VideoError as error:
             return record, str(error)
 
-    # A result is many clips: fewer are held than where each is one.
+    # A result has many clips: fewer are held than for single clips.
     yield from decoded_ahead(load, zip(numbers, windows, strict=True), threads, 2)

@@ -15,27 +15,27 @@ from tokenizers import normalizers, pre_tokenizers
 from svilm_jax.config import InputConfig
 from svilm_jax.input.tokenization import SPECIAL_TOKENS, TokenizerError
 
-# A pair of pieces seen less often than this is not worth a row of the embedding table.
+# A pair of pieces that is less frequent than this is not worth a row of the embedding table.
 _MIN_COUNT = 2
 
 Pair = tuple[str, str]
 
 
 def train_wordpiece(texts: Iterable[str], vocab_size: int, path: str | Path, lowercase: bool = True) -> int:
-    """Learns a WordPiece vocabulary and writes it to `path`, one token a line; the same texts give the same file.
+    """Trains a WordPiece vocabulary and writes it to `path`, one token per line; deterministic for the same texts.
 
-    Pieces are joined greedily, the most frequent pair of neighbours first and of equally frequent ones the first in the
-    alphabet. Every printable ASCII character is in the vocabulary whatever the texts hold, so that any English
-    sentence can be spelt; so are the words of the default prompts, which no caption contains.
+    Pieces are merged greedily, the most frequent adjacent pair first and among equally frequent ones the first in
+    alphabetical order. Every printable ASCII character is in the vocabulary for any texts, so that every English
+    sentence can be spelled; so are the words of the default prompts, which no caption contains.
 
     Args:
       texts: sentences, such as the captions of the training split.
-      vocab_size: tokens at most.
+      vocab_size: maximum number of tokens.
       path: file to write.
       lowercase: lower-case (and drop accents) first, as the tokenizer that reads the file will.
 
     Returns:
-      Tokens written; below `vocab_size` where the texts have too few words.
+      Number of tokens written; below `vocab_size` if the texts have too few words.
 
     Raises:
       TokenizerError: `vocab_size` too small for special tokens and characters.
@@ -60,7 +60,7 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int, path: str | Path, low
 
 
 def _count_words(texts: Iterable[str], lowercase: bool) -> dict[str, int]:
-    """How often each word occurs, words being what BERT's WordPiece splits a sentence into."""
+    """Counts the words of the texts, split as by BERT's WordPiece."""
     normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     splitter = pre_tokenizers.BertPreTokenizer()
     counts: collections.Counter[str] = collections.Counter()
@@ -75,7 +75,7 @@ def _pieces(word: str) -> list[str]:
 
 
 def _characters(words: dict[str, int]) -> list[str]:
-    """Characters of the texts as first and later letters, the most frequent first."""
+    """Returns the characters of the texts as first and later letters, the most frequent first."""
     counts: collections.Counter[str] = collections.Counter()
     for word, number in words.items():
         for piece in _pieces(word):
@@ -84,7 +84,7 @@ def _characters(words: dict[str, int]) -> list[str]:
 
 
 def _merges(words: dict[str, int]) -> Iterable[str]:
-    """Joined pieces in the order in which they are learned."""
+    """Yields merged pieces in the order in which they are learned."""
     spelling = {word: _pieces(word) for word in words}
     counts: collections.Counter[Pair] = collections.Counter()
     places: dict[Pair, set[str]] = collections.defaultdict(set)  # words in which a pair occurs, or once did
@@ -92,7 +92,7 @@ def _merges(words: dict[str, int]) -> Iterable[str]:
         for pair in zip(pieces, pieces[1:], strict=False):
             counts[pair] += words[word]
             places[pair].add(word)
-    # The heap holds counts that were true once; an entry that is out of date goes back with today's count.
+    # The heap holds possibly outdated counts; an outdated entry is pushed back with its current count.
     heap = [(-number, pair) for pair, number in counts.items()]
     heapq.heapify(heap)
     while heap:

@@ -31,24 +31,24 @@ RULES: list[Rule] = [
     *linear("encoder.layer.{i}.output.dense", "layers.{i}.mlp.down"),
     *norm("encoder.layer.{i}.output.LayerNorm", "layers.{i}.mlp_norm"),
     dropped("embeddings.position_ids", "numbers from 0, no parameter"),
-    dropped("pooler.*", "the sentence's vector goes straight to the projection"),
+    dropped("pooler.*", "the sentence vector goes directly to the projection"),
     dropped("cls.*", _OF_PRETRAINING),
 ]
 
 
 def read_bert(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray], origin: str) -> TextSource:
-    """The text tower of a folder with model.safetensors, config.json and a vocabulary.
+    """Reads the text tower of a folder with model.safetensors, config.json and a vocabulary.
 
     Raises:
-      FolderError: another architecture than BERT's, or arrays that do not fit it.
-      TokenizerError: no vocabulary that can be read.
+      FolderError: an architecture other than BERT's, or arrays that do not match it.
+      TokenizerError: no readable vocabulary.
     """
     kind = document.get("position_embedding_type") or "absolute"
     if kind != "absolute":
         raise FolderError(f"{origin}: position_embedding_type {kind!r}: only absolute positions are known here")
     architecture = architecture_of(document, origin)
     arrays = without_prefix(arrays, "bert.")
-    # Checkpoints that came from TensorFlow call a norm's arrays gamma and beta.
+    # Checkpoints converted from TensorFlow name a norm's arrays gamma and beta.
     named = renamed(arrays, lambda name: re.sub(r"LayerNorm\.(gamma|beta)$", lambda m: _OF_TENSORFLOW[m[0]], name))
     converted = convert(named, RULES, architecture.layers, origin)
     segments = converted.arrays["segment_embedding"]
@@ -70,20 +70,20 @@ def _vocabulary(folder: Path, origin: str) -> Path:
     for name in ("tokenizer.json", "vocab.txt"):
         if (folder / name).is_file():
             return folder / name
-    raise FolderError(f"{origin}: has no tokenizer.json and no vocab.txt, and a text tower is nothing without")
+    raise FolderError(f"{origin}: has no tokenizer.json and no vocab.txt, which a text tower needs")
 
 
 def _lowercases(folder: Path) -> bool:
-    """What tokenizer_config.json says, which a vocab.txt alone does not; BERT's default is to."""
+    """Returns the setting of tokenizer_config.json, which a vocab.txt alone does not have; BERT's default is True."""
     file = folder / "tokenizer_config.json"
     return bool(read_json(file).get("do_lower_case", True)) if file.is_file() else True
 
 
 def _pool(folder: Path) -> str:
-    """What stands for a sentence, as sentence-transformers says; BERT's [CLS] where nobody does.
+    """Returns the sentence pooling stated by sentence-transformers; BERT's [CLS] by default.
 
     Raises:
-      FolderError: another way than the text tower has: it would be another model than the original.
+      FolderError: a pooling that the text tower does not have, which would give another model than the original.
     """
     file = folder / "1_Pooling" / "config.json"
     if not file.is_file():
@@ -101,8 +101,8 @@ def _pool(folder: Path) -> str:
 
 
 def _behind_the_pooling(folder: Path) -> dict[str, str]:
-    """Layers of sentence-transformers that come after the sentence's vector, and why they are dropped."""
+    """Returns layers of sentence-transformers after the pooling, with the reason why they are dropped."""
     return {
-        f"{part.name}/": "a layer behind the pooling, where the projection into the joint space stands"
+        f"{part.name}/": "a layer after the pooling, replaced by the projection into the joint space"
         for part in sorted(folder.glob("[0-9]_Dense"))
     }

@@ -30,19 +30,19 @@ _KERNEL = "embedding/kernel"
 _POSITIONS = "pos_embedding"
 _WITH_CLASS_POSITION = "Transformer/posembed_input/pos_embedding"
 
-# Parts of the way to a tower in a larger tree: of training states, of two towers.
+# Path components above a tower in a larger tree: of training states, of two towers.
 _WAY = {"params", "img", "optimizer", "target", "model_params"}
-# What stands beside the tower there.
+# Siblings of the tower in such a tree.
 _BESIDE = {
     "txt": "the text tower of the source",
     "t": "the temperature of the source's own contrast",
     "b": "the bias of the source's own contrast",
-    **dict.fromkeys(("optimizer", "opt", "opt_state"), "the state of the optimiser"),
+    **dict.fromkeys(("optimizer", "opt", "opt_state"), "the state of the optimizer"),
     **dict.fromkeys(("global_step", "step", "chrono", "rng", "metadata", "model_state"), "the state of the training"),
 }
-# Names of modules that attend in time and in space one after the other.
+# Names of modules that attend over time and space separately.
 _FACTORISED = re.compile(r"SpatialTransformer|TemporalTransformer|_(time|space|temporal|spatial)(/|$)")
-# Flax numbered the modules of a layer together once, and numbers them by their class now.
+# Flax used to number all modules of a layer together, and now numbers them by class.
 _NUMBERS_BEFORE = {
     "MultiHeadDotProductAttention_1": "MultiHeadDotProductAttention_0",
     "LayerNorm_2": "LayerNorm_1",
@@ -75,26 +75,27 @@ RULES: list[Rule] = [
     *_norm("Transformer/encoder_norm", "norm"),
     dropped("head/*", "the classes of its own training, or the space of its own contrast"),
     dropped("pre_logits/*", "of the classes of its own training"),
-    dropped("MAPHead_0/*", "attention that pools for its own head; tokens go straight to the projection"),
+    dropped("MAPHead_0/*", "attention that pools for its own head; tokens go directly to the projection"),
     dropped("output_projection/*", "the classes of its own training"),
 ]
 
 
 def read_flax_vit(arrays: Mapping[str, object], origin: str) -> VideoSource:
-    """The video tower of a ViT or ViViT with joint space-time attention, as Flax names its arrays.
+    """Reads the video tower of a ViT or ViViT with joint space-time attention, with Flax's array names.
 
-    Depth, width and heads are told by the arrays; the activation is Flax's gelu, by tanh, and norms have its 1e-6.
+    Depth, width and heads follow from the arrays; the activation is Flax's gelu (tanh approximation), and norms have
+    its epsilon of 1e-6.
 
     Args:
-      arrays: the way to an array, joined by slashes -> the array; what is beside the tower may be anything.
+      arrays: path of an array, joined by slashes -> the array; values outside the tower may be anything.
 
     Raises:
-      FolderError: no such model, or attention that is factorised; the message lists what is there.
+      FolderError: no such model, or factorized attention; the message lists the arrays.
     """
     factorised = [name for name in arrays if _FACTORISED.search(name)]
     if factorised:
         raise FolderError(
-            f"{origin}: attends in space and in time one after the other ({factorised[0]}), and the tower here over "
+            f"{origin}: has factorized space-time attention ({factorised[0]}), and this tower attends over "
             'both at once: take a ViViT of attention "spacetime"'
         )
     tower, beside = _tower_of(arrays, origin)
@@ -119,13 +120,13 @@ def read_flax_vit(arrays: Mapping[str, object], origin: str) -> VideoSource:
 
 
 def plane_sinusoids(rows: int, columns: int, width: int) -> np.ndarray:
-    """float32 [rows*columns, width]: what ViTs without a table add (arXiv 2205.01580; MoCo v3 has it, too).
+    """float32 [rows*columns, width]: the positions of ViTs without a table (arXiv 2205.01580; also MoCo v3).
 
     A quarter of the width each: sine and cosine of the column, sine and cosine of the row, at frequencies from 1 down
     to 1/10,000.
 
     Raises:
-      FolderError: a width that does not divide into such quarters.
+      FolderError: a width that is not divisible into such quarters.
     """
     if width % 4 or width < 8:
         raise FolderError(f"width {width}: positions of sines and cosines in a plane need a multiple of 4, from 8 on")
@@ -135,7 +136,7 @@ def plane_sinusoids(rows: int, columns: int, width: int) -> np.ndarray:
 
 
 def _tower_of(arrays: Mapping[str, object], origin: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays of the tower under their plain names, and why what is beside it is not used."""
+    """Returns the arrays of the tower under their plain names, and why the others are not used."""
     starts = [
         name.removesuffix(_KERNEL)
         for name in arrays
@@ -164,7 +165,7 @@ def _tower_of(arrays: Mapping[str, object], origin: str) -> tuple[dict[str, np.n
 
 
 def _unstacked(tower: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Layers that a scan held as one, `encoderblock/NAME` [layers, ...], under their numbers."""
+    """Splits layers stacked by a scan, `encoderblock/NAME` [layers, ...], into numbered ones."""
     made: dict[str, np.ndarray] = {}
     for name, array in tower.items():
         if name.startswith(_SCANNED):
@@ -176,7 +177,7 @@ def _unstacked(tower: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _rules_of_tokens(tower: Mapping[str, np.ndarray]) -> list[Rule]:
-    """Rules of the class token and of the positions, as far as the tower has any."""
+    """Returns the rules of the class token and of the positions, if the tower has them."""
     rules = [rule("cls", "class_token", flat)] if "cls" in tower else []
     if _WITH_CLASS_POSITION in tower:
         return [*rules, rule(_WITH_CLASS_POSITION, "positions", squeezed)]
@@ -186,13 +187,13 @@ def _rules_of_tokens(tower: Mapping[str, np.ndarray]) -> list[Rule]:
 
 
 def _square(converted: Converted, origin: str) -> tuple[int, int, int] | None:
-    """The grid of an image model's positions, which only their number tells."""
+    """Returns the grid of an image model's positions, inferred from their number."""
     if "positions" not in converted.arrays:
         return None
     places = len(converted.arrays["positions"])
     side = math.isqrt(places)
     if side * side != places:
-        raise FolderError(f"{origin}: {places} positions make no square of patches")
+        raise FolderError(f"{origin}: {places} positions do not form a square of patches")
     return 1, side, side
 
 

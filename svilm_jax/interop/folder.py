@@ -46,13 +46,13 @@ class FolderError(UserError, ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Where a model comes from and what it reached; for config.json and the card.
+    """Origin and metrics of a model; for config.json and the model card.
 
     Attributes:
       source: such as "checkpoint at step 560 of demo".
-      license: of the parameters, an SPDX identifier or a name; "" where nobody said.
-      data: what it was trained on, in words.
-      metrics: name -> value, as `metrics.json` of the run has them.
+      license: of the parameters, an SPDX identifier or a name; "" if not stated.
+      data: description of the training data.
+      metrics: name -> value, from `metrics.json` of the run.
     """
 
     source: str
@@ -62,12 +62,12 @@ class Origin:
 
 
 def is_model_folder(path: str | Path) -> bool:
-    """Whether `read_folder` is the one to ask."""
+    """Returns whether `read_folder` applies to a path."""
     return (Path(path) / _WEIGHTS).is_file()
 
 
 def write_folder(out: str | Path, trained: TrainedModel, origin: Origin, card: str, dtype: str = "float32") -> None:
-    """Writes a model as a folder; whole or not at all.
+    """Writes a model as a folder, atomically.
 
     Args:
       out: the folder; must not exist, or be empty.
@@ -75,7 +75,7 @@ def write_folder(out: str | Path, trained: TrainedModel, origin: Origin, card: s
       dtype: of `DTYPES`.
 
     Raises:
-      FolderError: `out` holds something already, or cannot be written.
+      FolderError: `out` is not empty, or cannot be written.
     """
     if dtype not in DTYPES:
         raise FolderError(f"dtype {dtype!r}: expected one of {DTYPES}")
@@ -116,16 +116,16 @@ def write_folder(out: str | Path, trained: TrainedModel, origin: Origin, card: s
 
 
 def check_free(out: Path) -> None:
-    """Raises FolderError where something is already."""
+    """Raises FolderError if the path exists and is not an empty folder."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FolderError(f"{out}: exists and is not an empty folder; give another --out")
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """An object of JSON.
+    """Reads a JSON object.
 
     Raises:
-      FolderError: something else is in the file.
+      FolderError: another content.
     """
     try:
         document = read_json_document(file)
@@ -139,10 +139,10 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_origin(folder: str | Path) -> Origin:
-    """Where the model of a folder comes from.
+    """Reads the origin of a folder's model.
 
     Raises:
-      FolderError: config.json does not say so.
+      FolderError: config.json has none.
     """
     document = read_document(folder)
     try:
@@ -152,10 +152,10 @@ def read_origin(folder: str | Path) -> Origin:
 
 
 def read_document(folder: str | Path) -> dict[str, Any]:
-    """config.json of a model folder.
+    """Reads config.json of a model folder.
 
     Raises:
-      FolderError: missing, no JSON, or of another format.
+      FolderError: missing, not JSON, or of another format.
     """
     file = Path(folder) / _CONFIG
     try:
@@ -177,10 +177,10 @@ def read_document(folder: str | Path) -> dict[str, Any]:
 
 
 def read_folder(path: str | Path) -> TrainedModel:
-    """The model of a folder that `write_folder` wrote, its parameters in float32.
+    """Reads the model of a folder that `write_folder` wrote, with float32 parameters.
 
     Raises:
-      FolderError: not such a folder, or its parts do not fit each other; the message lists both sides.
+      FolderError: not such a folder, or its parts do not match; the message lists both sides.
     """
     folder = Path(path)
     document = read_document(folder)
@@ -205,13 +205,13 @@ def read_folder(path: str | Path) -> TrainedModel:
 
 
 def _fingerprint(arrays: Mapping[str, np.ndarray], trained: TrainedModel) -> Fingerprint:
-    """Of the model as it will be read: with the arrays as they are rounded in the file."""
+    """Returns the fingerprint of the model as it will be read, with rounded arrays."""
     read = unnamed({name: array.astype(np.float32) for name, array in arrays.items()})
     return model_fingerprint(read, trained.config, trained.tokenizer)
 
 
 def _check_fingerprint(folder: Path, document: Mapping[str, Any], trained: TrainedModel) -> None:
-    """Raises FolderError where parameters, model config and tokenizer are not those that were written together."""
+    """Raises FolderError if parameters, model config and tokenizer are not those that were written together."""
     if "fingerprint" not in document:
         log.warning(
             "%s: written by an earlier version, without a fingerprint: whether its %s, %s and tokenizer belong "

@@ -21,16 +21,16 @@ _GROUPS = "video_tower.group_tokens"
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
-    """What came of an import.
+    """Result of an import.
 
     Attributes:
       trained: the model, to be written by `folder.write_folder`.
-      changed: "config.model.text.width: 0 -> 384" of the fields that the towers decide.
-      filled: parameter -> the arrays of the source in it.
-      fresh: names of parameters that keep their random start, whole or but for a row.
-      dropped: array of a source -> why it is not used.
-      invented: parameter -> why it holds what the source does not have.
-      pixels: what the video tower's source expects of pixels, and who says so; its patches now take ours. "" without.
+      changed: "config.model.text.width: 0 -> 384" of the fields that the towers determine.
+      filled: parameter -> the source arrays in it.
+      fresh: names of randomly initialized parameters, including partially filled ones.
+      dropped: source array -> why it is not used.
+      invented: parameter -> why it holds values that are not in the source.
+      pixels: the source's pixel normalization, and where it is stated; its patches are converted to ours. "" without.
     """
 
     trained: TrainedModel
@@ -49,18 +49,18 @@ def import_towers(
     inflate: str = "centre",
     class_token: str = "dropped",
 ) -> Imported:
-    """A model of a config whose towers are those of the sources.
+    """Builds a model of a config with the towers of the sources.
 
-    The towers' own architecture replaces that of the config, and the text tower brings its tokenizer. Frames, size
-    and tubelet of clips stay the config's; a tower over videos brings one position a token, which a sum of two tables
-    could not hold.
+    The towers' architecture replaces that of the config, and the text tower brings its tokenizer. Frames, size and
+    tubelet of clips remain the config's; a tower over videos brings one position per token, which a sum of two tables
+    could not represent.
 
     Args:
       inflate, class_token: see `fill_video`.
 
     Raises:
-      FolderError: arrays that do not fit; both sides are listed.
-      ConfigError, TokenizerError: the rest of the config does not go with such towers.
+      FolderError: arrays that do not match; both sides are listed.
+      ConfigError, TokenizerError: the rest of the config is incompatible with such towers.
     """
     before = config
     dropped: dict[str, str] = {}
@@ -99,7 +99,7 @@ def import_towers(
     fresh = [name for name in start if name not in filled]
     if _GROUPS in filled and len(filled[_GROUPS]) > 1:
         fresh.append(_GROUPS)
-        invented[_GROUPS] = f"the class token, and {len(filled[_GROUPS]) - 1} rows that keep their random start"
+        invented[_GROUPS] = f"the class token, and {len(filled[_GROUPS]) - 1} randomly initialized rows"
     params = unnamed({name: jax.numpy.asarray(filled.get(name, array)) for name, array in start.items()})
     trained = TrainedModel(bind(graphdef, abstract, params), config, tokenizer, 0, fresh=tuple(fresh))
     pixels = str(video.pixels) if video is not None else ""
@@ -107,7 +107,7 @@ def import_towers(
 
 
 def _check_length(config: Config, text: TextSource) -> None:
-    """Refuses sentences that are longer than the source's table of positions."""
+    """Rejects sentences that are longer than the source's position table."""
     for key in ("length", "noun_length"):
         if (length := getattr(config.model.text, key)) > text.positions:
             raise FolderError(
@@ -117,12 +117,12 @@ def _check_length(config: Config, text: TextSource) -> None:
 
 
 def _with_first_row(table: Any, row: np.ndarray) -> np.ndarray:
-    """The table with another first row; where the widths differ the row alone, for `check_filled` to complain of."""
+    """Replaces the first row of a table; if the widths differ, returns the row alone, which `check_filled` rejects."""
     return np.concatenate([row[None], table[1:]]) if row.shape == table.shape[1:] else row[None]
 
 
 def _with(config: Config, tower: str, fields: Mapping[str, Any]) -> Config:
-    """A config with other fields of one tower."""
+    """Returns a config with other fields of one tower."""
     tree = dataclasses.asdict(config.model)
     tree[tower] |= fields
     return dataclasses.replace(config, model=resolve_options(type(config.model), tree, "config.model"))

@@ -7,35 +7,35 @@ from svilm_jax.interop.folder import Origin
 
 _UNKNOWN = "unknown"
 _LEARNED = (
-    "What it has learned, it has learned from the data above: look at what it finds\n"
-    "on yours before you trust it, and do not use it to decide about people."
+    "The model reflects its training data: validate its results\n"
+    "on your own data before relying on them, and do not use it for decisions about people."
 )
 
 
 def model_card(
     name: str, config: Config, origin: Origin, metrics: str, dtype: str, notes: Sequence[str] = (), fresh: int = 0
 ) -> str:
-    """Markdown with the metadata block of model hubs.
+    """Returns Markdown with the metadata block of model hubs.
 
     Args:
       name: of the folder.
       config: of the training.
-      origin: source, licence and data.
-      metrics: a table as text, "" where nothing was measured.
+      origin: source, license and data.
+      metrics: a table as text, "" if nothing was measured.
       dtype: of the parameters in the file.
       notes: sentences on precision and the like.
-      fresh: parameters that were never trained.
+      fresh: number of untrained parameters.
     """
     license = origin.license or _UNKNOWN
     objectives = ", ".join(config.objectives) or "none"
     video, text = config.model.video, config.model.text
     rows = {
         "comes from": origin.source,
-        "licence of the parameters": license if origin.license else "not stated; ask whoever trained it",
+        "license of the parameters": license if origin.license else "not stated; ask its authors",
         "trained on": origin.data or "not stated",
         "objectives": _objectives(config.objectives) or "none",
         "video": f"{video.frames} frames of {video.size}x{video.size}, tubelets of {'x'.join(map(str, video.tubelet))}",
-        "text": f"{text.length} tokens, the first and the last among them special",
+        "text": f"{text.length} tokens, including the first and the last special one",
         "joint space": f"{config.model.embed_dim} dimensions, cosine",
         "parameters in": dtype,
     }
@@ -43,7 +43,7 @@ def model_card(
     told = f"## Metrics\n\n```\n{metrics.rstrip()}\n```\n" if metrics else "## Metrics\n\nNone were measured.\n"
     state, caution = f"trained with {objectives}", _LEARNED
     if fresh:
-        state = f"not trained yet: {fresh} of its parameters are fresh. Its config names the objectives {objectives}"
+        state = f"not trained yet: {fresh} of its parameters are random. Its config names the objectives {objectives}"
         caution = "Train it before you use it."
     remarks = "".join(f"- {note}\n" for note in notes)
     remarks = f"\n## Notes\n\n{remarks}" if remarks else ""

@@ -34,9 +34,9 @@ from svilm_jax.interop.programs import (
     symbolic_arguments,
 )
 
-TOLERANCE = 1e-4  # largest absolute difference of two numbers of an embedding
-_BATCHES = (1, 3)  # of the check: two sizes, since a batch axis that was fixed by mistake only shows in the second
-# Functions within functions, whose body may stand in their place.
+TOLERANCE = 1e-4  # largest absolute difference of two elements of an embedding
+_BATCHES = (1, 3)  # two sizes for the check, since a fixed batch axis only shows in the second
+# Primitives that call functions, which can be inlined.
 _CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2")
 
 
@@ -47,14 +47,14 @@ def export_onnx(trained: TrainedModel, out: str | Path) -> dict[str, float]:
     [b, C], group_embedding [b, M, C]; tokens int32 [n, L] and mask bool [n, L] -> embedding [n, C]; all float32.
 
     Args:
-      out: a folder, made if need be, that holds none of these files.
+      out: a folder, created if missing, that contains none of these files.
 
     Returns:
       File -> largest absolute difference between onnxruntime and JAX, on random inputs of two batch sizes.
 
     Raises:
-      FolderError: jax2onnx or onnxruntime is missing; a part of the model that jax2onnx does not know, by name; a
-        difference above `TOLERANCE`; a file is there already or cannot be written; 2 GiB of parameters or more.
+      FolderError: jax2onnx or onnxruntime is missing; a part of the model that jax2onnx does not support, by name; a
+        difference above `TOLERANCE`; a file exists already or cannot be written; 2 GiB of parameters or more.
     """
     jax2onnx, runtime = _libraries()
     check_size(trained, "float32", "ONNX file", "export StableHLO in bfloat16")
@@ -66,7 +66,7 @@ def export_onnx(trained: TrainedModel, out: str | Path) -> dict[str, float]:
         if not difference <= TOLERANCE:
             raise FolderError(
                 f"{name}: onnxruntime {runtime.__version__} gives numbers that differ from JAX's by {difference:.1e} "
-                f"(at most {TOLERANCE:.0e} is taken): nothing was written; use StableHLO, and report this"
+                f"(tolerance {TOLERANCE:.0e}): nothing was written; use StableHLO, and report this"
             )
         contents[f"{name}.onnx"], differences[f"{name}.onnx"] = content, difference
     files = contents | trained.tokenizer.files()
@@ -132,7 +132,7 @@ def _difference(runtime: Any, content: bytes, program: Program, rows: int, train
 
 
 def _flat(function: Callable[..., dict[str, jax.Array]], arguments: Sequence[Any]) -> tuple[Callable, list[str]]:
-    """(the same function as one list of primitives, positional arrays -> list of arrays; names of these)."""
+    """Returns (the function as a flat list of primitives, positional arrays -> list of arrays; names of these)."""
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
 
     def flat(*arrays: jax.Array) -> tuple[jax.Array, ...]:
@@ -142,7 +142,7 @@ def _flat(function: Callable[..., dict[str, jax.Array]], arguments: Sequence[Any
 
 
 def _run(jaxpr: Any, consts: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
-    """Evaluates a jaxpr primitive by primitive, going into the functions that it calls."""
+    """Evaluates a jaxpr primitive by primitive, inlining the functions that it calls."""
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arrays], strict=True))
 
     def read(atom: Any) -> Any:
@@ -163,7 +163,7 @@ def _run(jaxpr: Any, consts: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """A line for every intermediate shape is no news to whoever exports."""
+    """Silences the converter's message for every intermediate shape."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.ERROR)

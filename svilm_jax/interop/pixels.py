@@ -17,7 +17,7 @@ Channels = tuple[float, float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Pixels:
-    """Means and standard deviations of the channels, of pixels in [0, 1], and who says so."""
+    """Channel means and standard deviations for pixels in [0, 1], and where they are stated."""
 
     mean: Channels
     std: Channels
@@ -28,23 +28,23 @@ class Pixels:
 
 
 def imagenet(kind: str) -> Pixels:
-    """Those of ImageNet, by default of a kind of model."""
+    """Returns ImageNet normalization, the default of a kind of model."""
     return Pixels(PIXEL_MEAN, PIXEL_STD, f"the default of {kind}")
 
 
 def halves(kind: str) -> Pixels:
-    """Values in [-1, 1], by default of a kind of model."""
+    """Returns normalization to [-1, 1], the default of a kind of model."""
     return Pixels((0.5,) * 3, (0.5,) * 3, f"the default of {kind}")
 
 
 def pixels_of(folder: Path, default: Pixels) -> Pixels:
-    """What preprocessor_config.json of a folder of Hugging Face says, else the default of the kind.
+    """Reads preprocessor_config.json of a Hugging Face folder, else returns the default of the kind.
 
-    `image_mean` and `image_std` count and `offset` beside them does not: ViViT's processor can apply both, one after
-    the other, and its weights were trained on values in [-1, 1], which either of the two gives alone.
+    `image_mean` and `image_std` apply, and `offset` does not: ViViT's processor can apply both, one after the other,
+    and its weights were trained on values in [-1, 1], which either of the two gives alone.
 
     Raises:
-      FolderError: a file that cannot be read, or whose numbers are no means and deviations of three channels.
+      FolderError: an unreadable file, or values that are not means and deviations of three channels.
     """
     file = folder / _FILE
     if not file.is_file():
@@ -65,7 +65,7 @@ def pixels_of(folder: Path, default: Pixels) -> Pixels:
 
 
 def take_our_pixels(kernel: np.ndarray, bias: np.ndarray, pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
-    """An embedding for pixels as our tower normalises them, which gives the tokens that it gave for its own.
+    """Converts an embedding to our pixel normalization, so that it gives the same tokens.
 
     With n = (x - m) / s ours and (x - m') / s' theirs, (x - m') / s' = n s / s' + (m - m') / s'.
 
@@ -86,6 +86,6 @@ _AS_THEY_ARE = ((0.0,) * 3, (1.0,) * 3, _FILE)
 
 
 def _channels(value: object) -> Channels:
-    """One number for all channels, or three."""
+    """Returns one value for all channels, or three."""
     red, green, blue = np.broadcast_to(np.asarray(value, np.float64), (3,)).tolist()
     return red, green, blue

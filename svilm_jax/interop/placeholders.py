@@ -6,11 +6,11 @@ from svilm_jax.input.file_signatures import SIGNATURE_BYTES, describe_placeholde
 
 
 def unreadable(path: Path, error: Exception) -> str:
-    """Why a file cannot be read: what it is where its first bytes tell (an HTML page, a Git LFS pointer), else `error`.
+    """Returns why a file cannot be read: its actual type, if its first bytes show it (an HTML page), else `error`.
 
     Args:
       path: the file.
-      error: what the reader of the expected format said, such as "header too large".
+      error: message of the reader of the expected format, such as "header too large".
     """
     try:
         with path.open("rb") as file:

@@ -15,10 +15,10 @@ _SAMPLES = 8
 
 @dataclasses.dataclass(frozen=True)
 class RoundingError:
-    """Of clips and sentences together.
+    """Rounding error of clips and sentences together.
 
     Attributes:
-      largest: largest difference of two numbers of an embedding.
+      largest: largest absolute difference of two elements of an embedding.
       cosine: lowest cosine of an embedding and its rounded one.
     """
 
@@ -27,9 +27,9 @@ class RoundingError:
 
 
 def rounding_error(trained: TrainedModel, dtype: str, seed: int = 0) -> RoundingError:
-    """Embeds random clips and rows of tokens with the parameters as they are and as `dtype` keeps them.
+    """Embeds random clips and token rows with the original parameters and with those rounded to `dtype`.
 
-    Random inputs, since a checkpoint knows no data: coarse blocks of colour, and words of the vocabulary.
+    Inputs are random, since a checkpoint has no data: coarse blocks of color, and words of the vocabulary.
     """
     graphdef, state = nnx.split(trained.model)
     rounded = jax.tree.map(lambda x: x.astype(jnp.dtype(dtype)).astype(x.dtype), state)

@@ -22,7 +22,7 @@ from svilm_jax.models.svilm import SVILM
 from svilm_jax.models.transformer import Layers
 
 VIDEOS, TEXTS = "b", "n"  # names of the batch axes
-# Bytes of parameters in a file: protobufs and flatbuffers count in 31 bits, and the code needs some of them.
+# Bytes of parameters in a file: protobufs and flatbuffers use 31-bit sizes, and the code needs some of them.
 LIMIT = 2**31 - 2**24
 
 
@@ -31,9 +31,9 @@ class Input:
     """An argument of a program.
 
     Attributes:
-      name: under which a format that has names knows it.
-      shape: numbers, and of the batch axis its name, `VIDEOS` or `TEXTS`.
-      dtype: as NumPy calls it.
+      name: its name, in formats that have names.
+      shape: numbers, and for the batch axis its name, `VIDEOS` or `TEXTS`.
+      dtype: NumPy name.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Input:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A function of arrays, its parameters inside.
+    """A function of arrays with embedded parameters.
 
     Attributes:
       name: of the file, without its ending.
@@ -57,16 +57,15 @@ class Program:
 
 
 def programs(trained: TrainedModel, dtype: str = "float32", scanned: bool = True) -> dict[str, Program]:
-    """`video_tower`, `text_tower` and `both` of a trained model.
+    """Returns `video_tower`, `text_tower` and `both` of a trained model.
 
-    The model is built anew: attention in plain XLA and the dtype named, so that no program depends on the machine
-    that it was made on. Outputs are float32, embeddings L2-normalised. `similarity` of `both` is not multiplied by
-    `logit_scale`: a ranking does not need it, and probabilities over the sentences of a clip are
-    softmax(similarity * logit_scale).
+    The model is rebuilt with attention in plain XLA and the given dtype, so that no program depends on the exporting
+    machine. Outputs are float32, embeddings L2-normalized. `similarity` of `both` is not multiplied by `logit_scale`: a
+    ranking does not need it, and probabilities over the sentences of a clip are softmax(similarity * logit_scale).
 
     Args:
-      dtype: of `DTYPES`: of the parameters as they are kept, and of what is computed with them.
-      scanned: False writes every layer out, for formats without loops.
+      dtype: of `DTYPES`: of the stored parameters and of the computation.
+      scanned: False unrolls all layers, for formats without loops.
 
     Raises:
       FolderError: another dtype; a model without towers.
@@ -117,13 +116,13 @@ def programs(trained: TrainedModel, dtype: str = "float32", scanned: bool = True
 
 
 def check_size(trained: TrainedModel, dtype: str, kind: str, way: str, copies: int = 1) -> None:
-    """Refuses what no file of a `kind` holds before minutes of work, at whose end the format would.
+    """Rejects models that exceed the size limit of a file format, before minutes of work.
 
     Args:
-      copies: of all parameters in the file.
+      copies: number of copies of all parameters in the file.
 
     Raises:
-      FolderError: parameters beyond `LIMIT`; `way` says what to do instead.
+      FolderError: parameters beyond `LIMIT`; `way` names an alternative.
     """
     size = copies * count(parameters(trained.model)) * jnp.dtype(dtype).itemsize
     if size > LIMIT:
@@ -133,7 +132,7 @@ def check_size(trained: TrainedModel, dtype: str, kind: str, way: str, copies: i
 
 
 def symbolic_arguments(program: Program) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """The inputs of a program for every batch size."""
+    """Returns the inputs of a program for every batch size."""
     sizes = dict(zip((VIDEOS, TEXTS), export.symbolic_shape(f"{VIDEOS}, {TEXTS}"), strict=True))
     return tuple(
         jax.ShapeDtypeStruct([sizes[size] if isinstance(size, str) else size for size in given.shape], given.dtype)
@@ -142,7 +141,7 @@ def symbolic_arguments(program: Program) -> tuple[jax.ShapeDtypeStruct, ...]:
 
 
 def sample_arguments(program: Program, batch: int, vocab_size: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Random arguments of a program: bytes, ids, and masks with at least one real token a row; `batch` rows each."""
+    """Returns random arguments of a program, `batch` rows each: bytes, ids, and masks with a real token per row."""
     rng = np.random.default_rng(seed)
     arrays = []
     for given in program.inputs:
@@ -157,7 +156,7 @@ def sample_arguments(program: Program, batch: int, vocab_size: int, seed: int = 
 
 
 def largest_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> float:
-    """The largest absolute difference of a program's outputs and those that another runtime gave for them.
+    """Returns the largest absolute difference between a program's outputs and those of another runtime.
 
     Raises:
       FolderError: other names or shapes.
@@ -169,7 +168,7 @@ def largest_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> fl
 
 
 def _exact(function: Callable[..., dict[str, jax.Array]], dtype: str) -> Callable[..., dict[str, jax.Array]]:
-    """float32 that is float32 everywhere: GPUs and TPUs multiply with fewer digits unless told."""
+    """Runs a function with full float32 precision: GPUs and TPUs use reduced-precision products by default."""
 
     def traced(*arrays: jax.Array) -> dict[str, jax.Array]:
         with jax.default_matmul_precision("highest" if dtype == "float32" else "default"):
@@ -185,7 +184,7 @@ def _inputs(config: ModelConfig) -> tuple[tuple[Input, ...], tuple[Input, ...]]:
 
 
 class _WrittenOut(nnx.Module):
-    """The layers of a `Layers` one after another, without a scan."""
+    """The layers of a `Layers` unrolled, without a scan."""
 
     def __init__(self, layers: Layers):
         graphdef, state = nnx.split(layers.stacked)

@@ -25,12 +25,12 @@ _TEXT = {"bert": read_bert}
 _VIDEO = {"vit": read_vit, "videomae": read_videomae, "vivit": read_vivit}
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy")
 _NO_PICKLES = (
-    "Weights in pickled files (*.bin, *.pt) can run code when they are read and are not; save them as safetensors"
+    "Weights in pickled files (*.bin, *.pt) can run code when loaded, and are not read; save them as safetensors"
 )
 
 
 def read_text_source(path: str | Path) -> TextSource:
-    """A text tower: a folder of Hugging Face with a BERT.
+    """Reads a text tower: a Hugging Face folder with a BERT.
 
     Raises:
       FolderError: see `read_arrays`; or another kind of model.
@@ -43,12 +43,11 @@ def read_text_source(path: str | Path) -> TextSource:
 
 
 def read_video_source(path: str | Path) -> VideoSource:
-    """A video tower.
+    """Reads a video tower.
 
     Args:
-      path: a folder of Hugging Face or a *.safetensors in one, with a ViT, VideoMAE or ViViT as its config.json says;
-        a *.npz of big_vision or vision_transformer; or else a checkpoint of scenic, which is msgpack whatever its
-        name.
+      path: a Hugging Face folder or a *.safetensors in one, with a ViT, VideoMAE or ViViT according to its config.json;
+        a *.npz of big_vision or vision_transformer; or else a checkpoint of scenic, which is msgpack under any name.
 
     Raises:
       FolderError: see `read_arrays`; or another kind of model.
@@ -65,10 +64,10 @@ def read_video_source(path: str | Path) -> VideoSource:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a file of weights, or of the shards of a folder.
+    """Reads all arrays of a weight file, or of the shards of a folder.
 
     Raises:
-      FolderError: nothing there that is known, or damaged. Pickled weights (pytorch_model.bin) are never read.
+      FolderError: no known format, or damaged. Pickled weights (pytorch_model.bin) are never read.
     """
     if path.is_dir():
         shards = sorted(path.glob("model*.safetensors"))
@@ -99,7 +98,7 @@ def _check_file(path: Path) -> None:
 
 
 def _read_npz(path: Path) -> dict[str, object]:
-    """The arrays of a *.npz; objects in it, which would have to be unpickled, are refused."""
+    """Reads the arrays of a *.npz; object arrays, which would have to be unpickled, are rejected."""
     try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
@@ -107,19 +106,19 @@ def _read_npz(path: Path) -> dict[str, object]:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise FolderError(f"{path}: cannot be read as npz ({unreadable(path, error)})") from error
-    # NumPy has no bfloat16 and stores two bytes of nothing that it knows.
+    # NumPy has no bfloat16 and stores it as two opaque bytes.
     return {name: x.view(jnp.bfloat16) if x.dtype == np.dtype("V2") else x for name, x in arrays.items()}
 
 
 def _read_msgpack(path: Path) -> dict[str, object]:
-    """What lies at the ends of the tree of a checkpoint of Flax, by its way there, joined by slashes."""
+    """Reads the leaves of a Flax checkpoint, keyed by their paths, joined by slashes."""
     try:
         tree = serialization.msgpack_restore(path.read_bytes())
         if not isinstance(tree, dict):
             raise ValueError(f"a {type(tree).__name__} where a tree of arrays is expected")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, MemoryError, RecursionError) as error:
         raise FolderError(
-            f"{path}: cannot be read as a checkpoint of Flax in msgpack ({unreadable(path, error)}). Other weights are "
+            f"{path}: cannot be read as a Flax msgpack checkpoint ({unreadable(path, error)}). Other weights are "
             "a folder with model.safetensors and config.json, or a *.npz"
         ) from error
     flat: dict[str, object] = {}
@@ -136,7 +135,7 @@ def _read_msgpack(path: Path) -> dict[str, object]:
 
 
 def _hugging_face(path: Path) -> tuple[Path, Mapping[str, Any], dict[str, np.ndarray]]:
-    """(folder, config.json, arrays) of a folder of Hugging Face, or of a *.safetensors inside one."""
+    """Returns (folder, config.json, arrays) of a Hugging Face folder, or of a *.safetensors inside one."""
     folder = path if path.is_dir() else path.parent
     arrays = read_arrays(path)
     if not (folder / "config.json").is_file():

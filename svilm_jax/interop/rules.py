@@ -17,27 +17,27 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 
 def as_it_is(x: np.ndarray) -> np.ndarray:
-    """The same array."""
+    """Returns the same array."""
     return x
 
 
 def transposed(x: np.ndarray) -> np.ndarray:
-    """A linear layer's [out, in] of PyTorch -> [in, out]."""
+    """Transposes PyTorch's linear [out, in] -> [in, out]."""
     return x.T
 
 
 def flat_in(x: np.ndarray) -> np.ndarray:
-    """[D, H, d] of Flax's attention -> [D, H*d]."""
+    """Flattens Flax's attention [D, H, d] -> [D, H*d]."""
     return x.reshape(x.shape[0], -1)
 
 
 def flat_out(x: np.ndarray) -> np.ndarray:
-    """[H, d, D] of Flax's attention -> [H*d, D]."""
+    """Flattens Flax's attention [H, d, D] -> [H*d, D]."""
     return x.reshape(-1, x.shape[-1])
 
 
 def flat(x: np.ndarray) -> np.ndarray:
-    """[H, d], [1, D] or [1, 1, D] -> one axis."""
+    """Flattens [H, d], [1, D] or [1, 1, D] -> one axis."""
     return x.reshape(-1)
 
 
@@ -47,22 +47,22 @@ def squeezed(x: np.ndarray) -> np.ndarray:
 
 
 def space_time(x: np.ndarray) -> np.ndarray:
-    """A convolution's [D, 3, p, p] or [D, 3, t, p, p] of PyTorch -> [t, p, p, 3, D]."""
+    """Transposes PyTorch's convolution [D, 3, p, p] or [D, 3, t, p, p] -> [t, p, p, 3, D]."""
     return np.moveaxis(x if x.ndim == 5 else x[:, :, None], (0, 1), (-1, -2))
 
 
 def third(number: int, change: Change = as_it_is) -> Change:
-    """Query, key or value (0, 1, 2) of one fused array, whose first axis holds the three behind each other."""
+    """Selects query, key or value (0, 1, 2) of a fused array, which are concatenated along its first axis."""
     return lambda x: change(np.split(x, 3)[number])
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """One array of the source, or one a layer where the names have {i}.
+    """One source array, or one per layer if the names contain {i}.
 
     Attributes:
       source: its name.
-      targets: (name, change) of what is made of it; () drops it.
+      targets: (name, change) of the arrays made of it; () drops it.
       reason: why it is dropped.
     """
 
@@ -72,34 +72,34 @@ class Rule:
 
 
 def rule(source: str, target: str, change: Change = as_it_is) -> Rule:
-    """One array of the source becomes one of ours."""
+    """Maps one source array to one target."""
     return Rule(source, ((target, change),))
 
 
 def dropped(source: str, reason: str) -> Rule:
-    """What is not taken over; `source` may end in * for all names that start so."""
+    """Drops a source array; `source` may end in * for all names with that prefix."""
     return Rule(source, (), reason)
 
 
 def linear(source: str, target: str) -> list[Rule]:
-    """A linear layer of PyTorch."""
+    """Returns the rules of a PyTorch linear layer."""
     return [rule(f"{source}.weight", f"{target}.kernel", transposed), rule(f"{source}.bias", f"{target}.bias")]
 
 
 def norm(source: str, target: str) -> list[Rule]:
-    """A layer norm of PyTorch."""
+    """Returns the rules of a PyTorch layer norm."""
     return [rule(f"{source}.weight", f"{target}.scale"), rule(f"{source}.bias", f"{target}.bias")]
 
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-    """What became of a source.
+    """Result of a conversion.
 
     Attributes:
       arrays: target -> array, float32.
       used: source -> its targets.
-      dropped: source -> why.
-      invented: target -> why, of what the source lacks and does without.
+      dropped: source -> reason.
+      invented: target -> reason, for targets that the source does not have.
     """
 
     arrays: dict[str, np.ndarray]
@@ -112,12 +112,12 @@ def convert(arrays: Mapping[str, np.ndarray], rules: Sequence[Rule], layers: int
     """Applies rules to every array.
 
     Args:
-      arrays: name -> array of the source; shapes are checked where they meet the model.
-      layers: how many {i} there are.
+      arrays: name -> source array; shapes are checked against the model later.
+      layers: number of layers {i}.
       origin: names the source in errors.
 
     Raises:
-      FolderError: arrays that no rule knows, or rules whose array is missing; both sides are listed.
+      FolderError: arrays without a rule, or rules whose array is missing; both sides are listed.
     """
     exact = {
         one.source.replace("{i}", str(i)): (one, i)
@@ -151,13 +151,13 @@ def convert(arrays: Mapping[str, np.ndarray], rules: Sequence[Rule], layers: int
 
 
 def layers_in(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
-    """How many layers there are: one more than the largest number where `pattern` has its (\\d+)."""
+    """Returns the number of layers: one more than the largest number that `pattern` matches by its (\\d+)."""
     numbers = [int(match[1]) for name in arrays if (match := re.match(pattern, name))]
     return max(numbers, default=-1) + 1
 
 
 def without_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Names without the prefix that a model inside of another one has; other names stay.
+    """Removes the prefix of an enclosing model from names that have it.
 
     Raises:
       FolderError: as `renamed`.
@@ -166,7 +166,7 @@ def without_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, n
 
 
 def renamed(arrays: Mapping[str, np.ndarray], new: Callable[[str], str]) -> dict[str, np.ndarray]:
-    """The arrays under other names.
+    """Renames the arrays.
 
     Raises:
       FolderError: two arrays would get the same name, and one of them would be lost.

@@ -36,7 +36,7 @@ from jax import export
 
 
 def load(file: Path) -> export.Exported:
-    """A program.
+    """Loads a program.
 
     Raises:
       SystemExit: the file cannot be read; the message says why.
@@ -48,10 +48,10 @@ def load(file: Path) -> export.Exported:
 
 
 def argument(name: str, aval: Any, given: Path | None, batch: int) -> np.ndarray:
-    """The array of a file .npy, or a random one of `batch` rows where none is given.
+    """Returns the array of a .npy file, or a random one of `batch` rows if none is given.
 
     Raises:
-      SystemExit: the file holds another shape or dtype than the program takes.
+      SystemExit: the file has another shape or dtype than the program's input.
     """
     sizes = [size if isinstance(size, int) else batch for size in aval.shape]
     if given is None:
@@ -66,13 +66,13 @@ def argument(name: str, aval: Any, given: Path | None, batch: int) -> np.ndarray
 
 
 def main() -> None:
-    """Loads, runs, prints."""
+    """Loads, runs and prints."""
     parser = argparse.ArgumentParser(description="Runs a StableHLO program of svilm_jax.")
     parser.add_argument("program", type=Path, help="a file .stablehlo")
     for name in ("video", "tokens", "mask"):
-        parser.add_argument(f"--{name}", type=Path, help=f"{name} as a file .npy; random where it is not given")
+        parser.add_argument(f"--{name}", type=Path, help=f"{name} as an .npy file (default: random)")
     parser.add_argument("--batch", type=int, default=2, help="rows of random inputs")
-    parser.add_argument("--out", type=Path, help="where outputs go, a file .npz")
+    parser.add_argument("--out", type=Path, help="output file (.npz)")
     args = parser.parse_args()
 
     program = load(args.program)

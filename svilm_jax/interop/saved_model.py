@@ -19,7 +19,7 @@ from svilm_jax.inference import TrainedModel
 from svilm_jax.interop.folder import FolderError
 from svilm_jax.interop.programs import Program, check_size, largest_difference, programs, sample_arguments
 
-TOLERANCE = 1e-5  # largest absolute difference of two outputs: the same program by the same compiler
+TOLERANCE = 1e-5  # largest absolute difference of two outputs: the same program compiled by the same compiler
 _PLATFORMS = ("cpu", "cuda", "tpu")
 _BATCHES = (1, 3)
 
@@ -36,8 +36,8 @@ def export_saved_model(trained: TrainedModel, out: str | Path) -> dict[str, floa
       Signature -> largest absolute difference between TensorFlow, reading the folder, and JAX, on random inputs.
 
     Raises:
-      FolderError: TensorFlow is missing, or older than what JAX writes; a difference above `TOLERANCE`; `out` holds
-        something already or cannot be written; 2 GiB of parameters or more.
+      FolderError: TensorFlow is missing, or too old for JAX's output; a difference above `TOLERANCE`; `out` is not
+        empty or cannot be written; 2 GiB of parameters or more.
     """
     try:
         import tensorflow as tf
@@ -46,7 +46,7 @@ def export_saved_model(trained: TrainedModel, out: str | Path) -> dict[str, floa
         raise FolderError(
             f"a SavedModel needs TensorFlow ({error}): pip install tensorflow-cpu, or use StableHLO, which does not"
         ) from error
-    # `both` keeps both towers once more: three programs in one file.
+    # `both` contains both towers once more: three programs in one file.
     check_size(trained, "float32", "SavedModel", "export StableHLO in bfloat16", copies=2)
     out, made = Path(out), programs(trained)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -76,7 +76,7 @@ def export_saved_model(trained: TrainedModel, out: str | Path) -> dict[str, floa
         shutil.rmtree(out)
         raise FolderError(
             f"{out}: {worst} in TensorFlow {tf.__version__} differs from JAX by {differences[worst]:.1e} (at most "
-            f"{TOLERANCE:.0e} is taken): nothing is left there; use StableHLO, and report this"
+            f"{TOLERANCE:.0e} allowed): nothing is left there; use StableHLO, and report this"
         )
     return differences
 

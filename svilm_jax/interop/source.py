@@ -12,7 +12,7 @@ from svilm_jax.interop.folder import FolderError
 from svilm_jax.interop.pixels import Pixels
 from svilm_jax.interop.rules import Converted
 
-# Names of activations in Hugging Face's configs -> ours.
+# Activation names of Hugging Face configs -> ours.
 _ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
@@ -24,7 +24,7 @@ _ACTIVATIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """Of a transformer, as our configs have it."""
+    """Architecture of a transformer, in terms of our configs."""
 
     layers: int
     width: int
@@ -34,7 +34,7 @@ class Architecture:
     norm_epsilon: float
 
     def fields(self) -> dict[str, Any]:
-        """Of `VideoConfig` and of `TextConfig`."""
+        """Returns the fields of `VideoConfig` and of `TextConfig`."""
         return dataclasses.asdict(self)
 
 
@@ -45,8 +45,8 @@ class TextSource:
     Attributes:
       converted: arrays of `TextTower` with its layers apart.
       positions: rows of the position table.
-      pool: what stands for a sentence, as `TextConfig.pool`.
-      tokenizer: what the tower was trained with.
+      pool: sentence pooling, as `TextConfig.pool`.
+      tokenizer: tokenizer that the tower was trained with.
     """
 
     origin: str
@@ -63,12 +63,12 @@ class VideoSource:
 
     Attributes:
       converted: arrays named `patch.kernel` [t, p, p, 3, D], `patch.bias`, `positions` [n, D], `layers.{i}.*` of
-        `Layer`; where there is a final norm, `norm.scale` and `norm.bias`; where there is one, `class_token` [D] with
-        its position in it.
-      grid: time indices, rows and columns of the table of positions, one time index for an image model; None where
-        the file does not say.
-      pixels: what it expects pixels to be normalised with.
-      computed: (rows, columns) -> positions float32 [n, D], of an image model that keeps no table of them.
+        `Layer`; if there is a final norm, `norm.scale` and `norm.bias`; if there is one, `class_token` [D], including
+        its position.
+      grid: temporal indices, rows and columns of the position table, one temporal index for an image model; None if the
+        file does not state it.
+      pixels: expected pixel normalization.
+      computed: (rows, columns) -> positions float32 [n, D], of an image model that stores no table of them.
     """
 
     origin: str
@@ -86,15 +86,15 @@ class VideoSource:
 
     @property
     def of_images(self) -> bool:
-        """Whether it knows nothing of time."""
+        """Whether it is an image model."""
         return self.tubelet[0] == 1 and (self.grid is None or self.grid[0] == 1)
 
 
 def split_class_token(converted: Converted) -> None:
-    """Takes the first row of `positions` [1+n, D], which is the class token's, to `class_token` [D]; in place.
+    """Moves the first row of `positions` [1+n, D], which is the class token's, to `class_token` [D]; in place.
 
     Raises:
-      FolderError: they have not the same width.
+      FolderError: their widths differ.
     """
     arrays = converted.arrays
     token, positions = arrays["class_token"].shape, arrays["positions"].shape
@@ -105,16 +105,16 @@ def split_class_token(converted: Converted) -> None:
 
 
 def mlp_ratio(hidden: int, width: int) -> float:
-    """The ratio that gives `hidden` when it is multiplied by `width` and cut to an integer, as `MLP` does."""
+    """Returns the ratio that gives `hidden` when multiplied by `width` and truncated to an integer, as in `MLP`."""
     ratio = hidden / width
     return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)
 
 
 def architecture_of(document: Mapping[str, Any], origin: str) -> Architecture:
-    """From a config.json of Hugging Face.
+    """Reads the architecture from a Hugging Face config.json.
 
     Raises:
-      FolderError: a field that is missing or means something that the towers here cannot do.
+      FolderError: a missing field, or a value that the towers here do not support.
     """
     try:
         activation = document.get("hidden_act", "gelu")

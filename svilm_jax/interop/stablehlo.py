@@ -29,17 +29,17 @@ _DOCUMENT, _RUNNER, _ENDING = "programs.json", "run_stablehlo.py", ".stablehlo"
 def export_stablehlo(trained: TrainedModel, out: str | Path, dtype: str = "float32") -> list[Path]:
     """Writes the programs, their description and the script that runs them.
 
-    `both` holds the parameters of both towers once more: whoever needs one side alone takes the smaller file.
+    `both` contains the parameters of both towers once more: applications of a single tower use the smaller file.
 
     Args:
-      out: a folder, made if need be, that holds none of these files.
+      out: a folder, created if missing, that contains none of these files.
       dtype: `float32` or `bfloat16`, of parameters and computation; inputs and outputs are the same for both.
 
     Returns:
       The files, programs first.
 
     Raises:
-      FolderError: a file is there already or cannot be written; 2 GiB of parameters or more; flatbuffers is missing; a
+      FolderError: a file exists already or cannot be written; 2 GiB of parameters or more; flatbuffers is missing; a
         model without towers.
     """
     try:
@@ -64,7 +64,7 @@ def export_stablehlo(trained: TrainedModel, out: str | Path, dtype: str = "float
         for name, content in tokenizer.items():
             (out / name).write_bytes(content)
         shutil.copyfile(Path(__file__).with_name(_RUNNER), out / _RUNNER)
-        # Last: a folder that has it is whole.
+        # Written last: a folder that has it is complete.
         document = _document(trained, dtype, described)
         (out / _DOCUMENT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     except OSError as error:

@@ -22,14 +22,14 @@ Arrays = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class FilledVideo:
-    """What a source gives to a video tower, under the names of the whole model.
+    """Parameters of a video tower from a source, under the names of the whole model.
 
     Attributes:
       arrays: name -> array.
-      class_token: [D], the first row of the group tokens; None where they all stay fresh.
-      lacking: names of the tower that the source has nothing for.
-      dropped: array of the source -> why it is not used.
-      invented: name -> why it holds what the source does not have.
+      class_token: [D], the first row of the group tokens; None if all of them are randomly initialized.
+      lacking: names of parameters that the source does not have.
+      dropped: source array -> why it is not used.
+      invented: name -> why it holds values that are not in the source.
     """
 
     arrays: Arrays
@@ -40,7 +40,7 @@ class FilledVideo:
 
 
 def fill_text(source: TextSource) -> Arrays:
-    """Parameters of the text tower under the names of the whole model."""
+    """Returns the parameters of the text tower under the names of the whole model."""
     layers = source.architecture.layers
     return {f"text_tower.{name}": array for name, array in stacked(source.converted.arrays, range(layers)).items()}
 
@@ -48,12 +48,12 @@ def fill_text(source: TextSource) -> Arrays:
 def fill_video(
     source: VideoSource, config: ModelConfig, inflate: str = "centre", class_token: str = "dropped"
 ) -> FilledVideo:
-    """Parameters of the video tower.
+    """Returns the parameters of the video tower.
 
     Args:
       config: of the model, which has the architecture of the source.
       inflate: how the patches of images become tubelets: `centre`, which see the middle frame alone, or `mean`, which
-        see the mean of all. Where frames are equal, either gives the token that the image gives.
+        see the mean of all frames. For equal frames, both give the token that the image gives.
       class_token: `dropped`, or `group`: the first group token.
 
     Raises:
@@ -90,14 +90,14 @@ def fill_video(
 
 
 def stage_layers(grouping: GroupingConfig, layers: int) -> dict[str, range]:
-    """Which layers of a source each stage of the video tower takes, as `VideoTower` divides them."""
+    """Returns the source layers of each stage of the video tower, as `VideoTower` divides them."""
     bounds = [0, *grouping.after_layers]
     bounds += [layers] if bounds[-1] < layers else []
     return {f"stage{n}": range(*ends) for n, ends in enumerate(itertools.pairwise(bounds), start=1)}
 
 
 def stacked(arrays: Mapping[str, np.ndarray], layers: Iterable[int], prefix: str = "") -> Arrays:
-    """`layers.{i}.NAME` of some layers as `PREFIXlayers.stacked.NAME` [count, ...]; what is of no layer as it is.
+    """Stacks `layers.{i}.NAME` of some layers as `PREFIXlayers.stacked.NAME` [count, ...]; other arrays are unchanged.
 
     Raises:
       FolderError: layers of different shapes.
@@ -109,7 +109,7 @@ def stacked(arrays: Mapping[str, np.ndarray], layers: Iterable[int], prefix: str
         several = [arrays[f"layers.{i}.{part}"] for i in numbers]
         shapes = sorted({array.shape for array in several})
         if len(shapes) > 1:
-            raise FolderError(f"the source has {part}: {', '.join(map(str, shapes))}, not the same in its layers")
+            raise FolderError(f"the source has {part}: {', '.join(map(str, shapes))}, which differ between its layers")
         made[f"{prefix}layers.stacked.{part}"] = np.stack(several)
     return made
 
@@ -120,13 +120,13 @@ def check_filled(
     towers: Iterable[str],
     lacking: Iterable[str] = (),
 ) -> None:
-    """Refuses to fill a model whose towers are others.
+    """Rejects parameters that do not match the model.
 
     Args:
       filled: name -> array from the sources.
       wanted: name -> shape of every parameter of the model.
-      towers: starts of the names that have to be filled whole, but for what `is_fresh`.
-      lacking: names that the sources say they have nothing for.
+      towers: name prefixes that must be filled completely, except for parameters that are `is_fresh`.
+      lacking: names that the sources do not have.
 
     Raises:
       FolderError: names or shapes that differ; both sides are listed.
@@ -148,7 +148,7 @@ def check_filled(
 
 
 def is_fresh(name: str) -> bool:
-    """Whether a parameter is one that no public tower has: group tokens and what works on them."""
+    """Returns whether no public tower has this parameter: group tokens and their layers."""
     return name.startswith("video_tower.") and (".grouping." in name or name.startswith("video_tower.group_"))
 
 
@@ -158,7 +158,7 @@ def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def _check_patches(source: VideoSource, config: VideoConfig) -> None:
-    """Refuses patches that the model does not cut."""
+    """Rejects patches that do not match the model's tubelets."""
     channels = source.converted.arrays["patch.kernel"].shape[3]
     if channels != 3:
         raise FolderError(f"{source.origin}: its pixels have {channels} channels, and a clip has 3")
@@ -182,7 +182,7 @@ def _check_patches(source: VideoSource, config: VideoConfig) -> None:
 
 
 def _inflated(kernel: np.ndarray, frames: int, inflate: str) -> np.ndarray:
-    """[1, p, p, 3, D] of images -> [t, p, p, 3, D]; a kernel of tubelets as it is."""
+    """Inflates [1, p, p, 3, D] of images -> [t, p, p, 3, D]; a kernel of tubelets is unchanged."""
     if len(kernel) == frames:
         return kernel
     if inflate == "mean":
@@ -193,7 +193,7 @@ def _inflated(kernel: np.ndarray, frames: int, inflate: str) -> np.ndarray:
 
 
 def _positions(source: VideoSource, config: VideoConfig) -> tuple[Arrays, dict[str, str]]:
-    """The tables of positions for the config's grid, and what they hold that the source does not say."""
+    """Returns the position tables for the config's grid, and notes on values that are not in the source."""
     grid = times, rows, columns = token_grid(config)
     table, before, note = _source_positions(source, grid)
     if not source.of_images:
@@ -203,16 +203,16 @@ def _positions(source: VideoSource, config: VideoConfig) -> tuple[Arrays, dict[s
     of_space = _resampled(table, *place)  # [Ns, D]
     resampled = "" if place[0] == place[1] else f"resampled from {_times(place[0])} to {_times(place[1])}"
     if config.position_table == "joint":
-        repeated = "those of one image for every time index"
+        repeated = "those of one image for every temporal index"
         return {"joint_position": np.tile(of_space, (times, 1))}, _notes("joint_position", note, resampled, repeated)
     no_time = np.zeros((times, of_space.shape[1]), np.float32)
     notes = _notes("space_position", note, resampled)
-    notes |= _notes("time_position", "zeros: the source is of images and knows no time")
+    notes |= _notes("time_position", "zeros: the source is an image model without temporal positions")
     return {"space_position": of_space, "time_position": no_time}, notes
 
 
 def _source_positions(source: VideoSource, grid: tuple[int, int, int]) -> tuple[np.ndarray, tuple[int, int, int], str]:
-    """A table [n, D], its grid, and what the source does not say of them."""
+    """Returns a table [n, D], its grid, and a note on what the source does not state."""
     if source.computed is not None:
         table = source.computed(*grid[1:])
         return table, (1, *grid[1:]), "sines and cosines, which the source computes and does not store"
@@ -228,8 +228,9 @@ def _source_positions(source: VideoSource, grid: tuple[int, int, int]) -> tuple[
 
 
 def _guessed_grid(positions: int, source: VideoSource, grid: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The grid of a table that does not tell it: the config's where the number agrees, else that of 224x224 pixels,
-    which the public ViViTs were trained with."""
+    """Returns the grid of a table that does not state it: the config's if the number fits, else that of 224x224 pixels,
+    which the public ViViTs were trained with.
+    """
     if np.prod(grid) == positions:
         return grid
     _, height, width = source.tubelet
@@ -250,10 +251,10 @@ def _resampled(table: np.ndarray, before: tuple[int, ...], after: tuple[int, ...
 def _class_token(
     source: VideoSource, grouping: GroupingConfig, choice: str
 ) -> tuple[np.ndarray | None, dict[str, str]]:
-    """The class token where a group token takes it, else why its arrays are dropped."""
+    """Returns the class token if it becomes a group token, else why its arrays are dropped."""
     if choice == "dropped":
         names = [name for name, targets in source.converted.used.items() if targets == "class_token"]
-        return None, dict.fromkeys(names, 'group tokens stand where it stood; class_token="group" makes it the first')
+        return None, dict.fromkeys(names, 'group tokens take its place; class_token="group" makes it the first')
     if "class_token" not in source.converted.arrays:
         raise FolderError(f'class_token="group": {source.origin} has no class token; take "dropped"')
     if not grouping.in_layers:
@@ -265,7 +266,7 @@ def _class_token(
 
 
 def _notes_of_layers(source: VideoSource, stages: Mapping[str, range]) -> dict[str, str]:
-    """What the source's conversion invented for layers, under the names of the stages that they are in."""
+    """Returns the notes on layers from the source's conversion, under the names of their stages."""
     notes = {}
     for name, why in source.converted.invented.items():
         if name.startswith("layers."):
@@ -276,7 +277,7 @@ def _notes_of_layers(source: VideoSource, stages: Mapping[str, range]) -> dict[s
 
 
 def _notes(name: str, *notes: str) -> dict[str, str]:
-    """One note of those that are not empty, or none."""
+    """Returns one note, or none if it is empty."""
     told = "; ".join(filter(None, notes))
     return {name: told} if told else {}
 

@@ -25,7 +25,7 @@ from svilm_jax.interop.rules import (
 from svilm_jax.interop.source import VideoSource, architecture_of
 from svilm_jax.interop.vit import PATCH, PROJECTIONS, add_zero_biases, layer_rules, pair
 
-# What the configuration class says where a config.json does not.
+# Defaults of the configuration class.
 _DEFAULTS = {
     "hidden_act": "gelu",
     "layer_norm_eps": 1e-12,
@@ -42,7 +42,7 @@ _DROPPED: list[Rule] = [
     dropped("mask_token", _OF_PRETRAINING),
     dropped("decoder.*", _OF_PRETRAINING),
     dropped("encoder_to_decoder.*", _OF_PRETRAINING),
-    dropped("fc_norm.*", "a norm of the mean of all tokens, of the classifier; tokens get a fresh one"),
+    dropped("fc_norm.*", "a norm of the mean of all tokens, of the classifier; tokens get a newly initialized one"),
     dropped("classifier.*", "the classes of its own training"),
     dropped("head.*", "the classes of its own training"),
 ]
@@ -51,13 +51,13 @@ _DROPPED: list[Rule] = [
 def read_videomae(
     folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray], origin: str
 ) -> VideoSource:
-    """The video tower of a folder with a VideoMAE's model.safetensors and config.json.
+    """Reads the video tower of a folder with a VideoMAE's model.safetensors and config.json.
 
-    There is no bias of the keys in any of its forms, and ours is zero. Softmax does not see it, so that comparing
-    outputs would never show a wrong one: converters elsewhere have copied that of the values.
+    No form of it has a bias of the keys, and ours is zero. Softmax does not depend on it, so that comparing outputs
+    would never reveal a wrong one: other converters have copied that of the values.
 
     Raises:
-      FolderError: arrays that do not fit the config beside them.
+      FolderError: arrays that do not match the config.
     """
     document = {**_DEFAULTS, **document}
     architecture = architecture_of(document, origin)
@@ -85,7 +85,7 @@ def sine_cosine_table(positions: int, width: int) -> np.ndarray:
     """float32 [positions, width]: sine in even columns and cosine in odd ones (arXiv 1706.03762, section 3.5).
 
     A position is the number of a token in the flattened grid. Computed in float64, as the source does: at position
-    1,567 a float32 angle would be wrong in its fourth digit after the point.
+    1,567 a float32 angle would be wrong in its fourth decimal.
     """
     frequencies = 10000.0 ** -(np.arange(0, width, 2) / width)
     angles = np.arange(positions)[:, None] * frequencies  # [positions, width/2]
@@ -94,11 +94,11 @@ def sine_cosine_table(positions: int, width: int) -> np.ndarray:
 
 
 def _plain_names(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], bool]:
-    """The arrays without the prefix of a larger model, and whether they are those of VideoMAE's authors."""
+    """Returns the arrays without the prefix of a larger model, and whether they are in the authors' format."""
     for prefix in ("encoder.", ""):  # an encoder beside a decoder, or a classifier
         if f"{prefix}patch_embed.proj.weight" in arrays:
             return without_prefix(arrays, prefix), True
-    # Older versions of transformers keep the biases beside the projections.
+    # Older versions of transformers store the biases next to the projections.
     biases = {"q_bias": "query.bias", "v_bias": "value.bias"}
     return renamed(
         without_prefix(arrays, "videomae."),
@@ -107,7 +107,7 @@ def _plain_names(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray
 
 
 def _fused_rules(biased: bool) -> list[Rule]:
-    """Rules of the authors' arrays: query, key and value in one, and two biases beside it."""
+    """Returns the rules of the authors' arrays: query, key and value in one, and two biases."""
     fused = tuple((f"layers.{{i}}.attention.{part}.kernel", third(n, transposed)) for n, part in enumerate(PROJECTIONS))
     biases = [
         rule("blocks.{i}.attn.q_bias", "layers.{i}.attention.query.bias"),

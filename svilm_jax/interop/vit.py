@@ -24,7 +24,7 @@ from svilm_jax.interop.rules import (
 )
 from svilm_jax.interop.source import VideoSource, architecture_of, split_class_token
 
-# What the configuration classes say where a config.json does not.
+# Defaults of the configuration classes.
 _DEFAULTS = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "image_size": 224, "patch_size": 16, "qkv_bias": True}
 
 PROJECTIONS = ("query", "key", "value")
@@ -38,7 +38,7 @@ _OF_FILES = {
     "before": "encoder.layer.{i}.layernorm_before",
     "after": "encoder.layer.{i}.layernorm_after",
 }
-# transformers 5 holds a model under these and writes the ones above, unless it is told not to.
+# transformers 5 uses these names in memory and writes the ones above, unless it is configured otherwise.
 _OF_MEMORY = {
     "query": "layers.{i}.attention.q_proj",
     "key": "layers.{i}.attention.k_proj",
@@ -61,16 +61,16 @@ WITH_CLASS_TOKEN: list[Rule] = [
     *norm("layernorm", "norm"),
     dropped("embeddings.mask_token", "of masked pre-training"),
     dropped("decoder.*", "of masked pre-training"),
-    dropped("pooler.*", "of its own training; tokens go straight to the projection"),
+    dropped("pooler.*", "of its own training; tokens go directly to the projection"),
     dropped("classifier.*", "the classes of its own training"),
 ]
 
 
 def read_vit(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray], origin: str) -> VideoSource:
-    """The video tower of a folder with an image ViT's model.safetensors and config.json.
+    """Reads the video tower of a folder with an image ViT's model.safetensors and config.json.
 
     Raises:
-      FolderError: arrays that do not fit the config beside them.
+      FolderError: arrays that do not match the config.
     """
     document = {**_DEFAULTS, **document}
     height, width = pair(document["image_size"], "image_size", origin)
@@ -86,7 +86,7 @@ def read_vit(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np.
 
 
 def convert_with_class_token(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray], origin: str) -> Converted:
-    """Arrays of a ViT or ViViT, as `VideoSource.converted` has them.
+    """Converts the arrays of a ViT or ViViT to those of `VideoSource.converted`.
 
     Raises:
       FolderError: names that are not those of such a model.
@@ -100,10 +100,10 @@ def convert_with_class_token(document: Mapping[str, Any], arrays: Mapping[str, n
 
 
 def layer_rules(arrays: Mapping[str, np.ndarray], biased: Sequence[str]) -> list[Rule]:
-    """Rules of a layer.
+    """Returns the rules of a layer.
 
     Args:
-      arrays: of the source, whose names tell which of the two namings it has.
+      arrays: of the source, whose names show which of the two naming schemes it uses.
       biased: which of query, key and value have a bias.
     """
     names = _OF_MEMORY if any(name.startswith("layers.") for name in arrays) else _OF_FILES
@@ -120,7 +120,7 @@ def layer_rules(arrays: Mapping[str, np.ndarray], biased: Sequence[str]) -> list
 
 
 def add_zero_biases(converted: Converted, layers: int, parts: Sequence[str]) -> None:
-    """Gives query, key or value the bias that the source does without, in place: zeros, and never another's."""
+    """Adds the missing bias of query, key or value, in place: zeros, never a copy of another one."""
     for i in range(layers):
         for part in parts:
             name = f"layers.{i}.attention.{part}.bias"
@@ -130,7 +130,7 @@ def add_zero_biases(converted: Converted, layers: int, parts: Sequence[str]) -> 
 
 
 def pair(value: Any, field: str, origin: str) -> tuple[int, int]:
-    """Height and width from one number for both, or from two.
+    """Returns height and width from one number for both, or from two.
 
     Raises:
       FolderError: anything else.

@@ -12,7 +12,7 @@ from svilm_jax.interop.rules import without_prefix
 from svilm_jax.interop.source import VideoSource, architecture_of
 from svilm_jax.interop.vit import convert_with_class_token, pair
 
-# What the configuration class says where a config.json does not.
+# Defaults of the configuration class.
 _DEFAULTS = {
     "hidden_act": "gelu_fast",
     "layer_norm_eps": 1e-6,
@@ -24,10 +24,10 @@ _DEFAULTS = {
 
 
 def read_vivit(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray], origin: str) -> VideoSource:
-    """The video tower of a folder with a ViViT's model.safetensors and config.json.
+    """Reads the video tower of a folder with a ViViT's model.safetensors and config.json.
 
     Raises:
-      FolderError: arrays that do not fit the config beside them.
+      FolderError: arrays that do not match the config.
     """
     document = {**_DEFAULTS, **document}
     height, width = pair(document["image_size"], "image_size", origin)

@@ -11,7 +11,7 @@ from svilm_jax.input.pipeline import Batch, TrainInput
 from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.training.splicing import check_splice, splice
 
-# Told apart by lightness too, for readers who do not see the colours.
+# Also distinguishable by lightness, for readers who do not see the colors.
 FOREGROUND, BACKGROUND, INVALID = (27, 120, 84), (244, 165, 66), (190, 190, 190)
 _PAPER, _INK, _FAINT = (255, 255, 255), (25, 25, 25), (110, 110, 110)
 _BAR, _GAP, _MARGIN = 8, 2, 14
@@ -28,10 +28,10 @@ def write_contact_sheet(
     rows: int = 8,
     seed: int = 0,
 ) -> None:
-    """Draws the first training batch of `rows` clips after cut and paste and writes it as a PNG.
+    """Draws the first training batch of `rows` clips after splicing and writes it as a PNG.
 
     Each row is a clip: above every frame a bar that is green where the frame is the clip's own (foreground, mask 1)
-    and orange where it comes from the partner; then the caption that the text tower gets, decoded from its tokens, and
+    and orange where it comes from the partner; then the caption as the text tower gets it, decoded from its tokens, and
     the prompted noun phrases.
 
     Raises:
@@ -52,14 +52,14 @@ def write_contact_sheet(
 def draw_batch(
     video: np.ndarray, mask: np.ndarray, batch: Batch, tokenizer: Tokenizer, tubelet_frames: int
 ) -> Image.Image:
-    """The picture of a batch.
+    """Draws a batch.
 
     Args:
       video: uint8 [B, T, H, W, 3], spliced.
       mask: bool [B, T / tubelet_frames], True where a clip's own frames are.
-      batch: what the pipeline gave, for texts, `valid` and `index`.
-      tokenizer: that of the batch.
-      tubelet_frames: frames of one entry of `mask`.
+      batch: of the pipeline, for texts, `valid` and `index`.
+      tokenizer: of the batch.
+      tubelet_frames: frames per entry of `mask`.
     """
     count, frames, height, width = video.shape[:4]
     font, small = ImageFont.load_default(14), ImageFont.load_default(12)
@@ -91,7 +91,7 @@ def draw_batch(
 
 
 def _continues(own: np.ndarray, frame: int) -> bool:
-    """Whether the bar runs on to the next frame, so that a span reads as one."""
+    """Returns whether the bar continues to the next frame, so that a span reads as one."""
     return frame + 1 < len(own) and bool(own[frame] == own[frame + 1])
 
 
@@ -106,7 +106,7 @@ def _legend(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.
 def _fitting(
     draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float
 ) -> str:
-    """`text`, cut with an ellipsis where it is wider than `width` pixels."""
+    """Truncates `text` with an ellipsis if it is wider than `width` pixels."""
     if draw.textlength(text, font=font) <= width:
         return text
     while text and draw.textlength(text + "…", font=font) > width:

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib.figure
 import numpy as np
 
-# Panel title, words that a metric's name has to hold for it, whether the axis is logarithmic. First match wins.
+# Panel title, strings in the metric names that belong to it, whether the axis is logarithmic. First match wins.
 PANELS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("gradient, parameter and update norms", ("norm",), True),
     ("learning rate", ("learning_rate", "lr"), False),
@@ -16,7 +16,7 @@ PANELS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("groups in use", ("groups_used",), False),
     ("losses", ("loss",), False),
 )
-COUNTED = ("MedR", "MeanR", "groups_used")  # no shares: they would flatten the curves that are
+COUNTED = ("MedR", "MeanR", "groups_used")  # not fractions: they would flatten the curves that are
 EVALUATED = ("retrieval", "retrieval_hard", "grounding", "grouping")
 _IGNORED = ("step", "time", "epoch")
 
@@ -24,10 +24,10 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 
 def read_curves(path: Path) -> tuple[dict[str, Curve], int]:
-    """The curves of a metrics.jsonl and the number of lines that could not be read.
+    """Reads the curves of a metrics.jsonl and the number of unreadable lines.
 
-    A run that was stopped may leave half a line at the end, and one that was resumed repeats steps: of two values
-    for one step the later counts.
+    An interrupted run may leave an incomplete last line, and a resumed run repeats steps: among two values for one step
+    the later counts.
 
     Returns:
       (name -> (steps int [N], values float [N]) in ascending steps, unreadable lines).
@@ -54,9 +54,9 @@ def read_curves(path: Path) -> tuple[dict[str, Curve], int]:
 
 
 def panels(curves: dict[str, Curve]) -> list[tuple[str, dict[str, Curve], bool]]:
-    """(title, curves, logarithmic) of every panel that has something to show.
+    """Returns (title, curves, logarithmic) of every panel with data.
 
-    Curves of evaluation metrics get panels only with two points or more: one point is in the table already.
+    Curves of evaluation metrics need at least two points: a single point is in the table already.
     """
     rest = dict(curves)
     found = []
@@ -70,7 +70,7 @@ def panels(curves: dict[str, Curve]) -> list[tuple[str, dict[str, Curve], bool]]
         chosen = {n: rest.pop(n) for n in list(rest) if any(_has(n, word) for word in words)}
         if chosen:
             training.append((title, chosen, logarithmic))
-    training.sort(key=lambda panel: panel[0] != "losses")  # what one looks at first
+    training.sort(key=lambda panel: panel[0] != "losses")  # the most important panel first
     others: dict[str, dict[str, Curve]] = {}
     for name, curve in rest.items():
         others.setdefault(name.rpartition("/")[0] or name, {})[name] = curve
@@ -78,7 +78,7 @@ def panels(curves: dict[str, Curve]) -> list[tuple[str, dict[str, Curve], bool]]
 
 
 def plot_curves(curves: dict[str, Curve], columns: int = 3) -> matplotlib.figure.Figure:
-    """All panels in one figure.
+    """Plots all panels in one figure.
 
     Raises:
       ValueError: no curves.

@@ -27,13 +27,13 @@ from svilm_jax.input.records import splits
 
 log = logging.getLogger(__name__)
 
-# Where a dataset is looked for examples when the config has no evaluator that names a split.
+# Splits to take examples from if the config has no evaluator that names a split.
 SPLITS = ("test", "validation", "train")
 
 
 @dataclasses.dataclass(frozen=True)
 class RetrievedClip:
-    """One answer to a query: frames uint8 [T, H, W, 3], its own caption, its cosine, and whether it is right."""
+    """A retrieved clip: frames uint8 [T, H, W, 3], its own caption, its cosine, and whether it is correct."""
 
     frames: np.ndarray
     caption: str
@@ -43,7 +43,7 @@ class RetrievedClip:
 
 @dataclasses.dataclass(frozen=True)
 class RetrievalExample:
-    """A query and the clips most similar to it, best first; `rank` of the right clip among `gallery` clips."""
+    """A query and the clips most similar to it, best first; `rank` of the correct clip among `gallery` clips."""
 
     caption: str
     rank: int
@@ -74,7 +74,7 @@ class GroundingExample:
 
 @dataclasses.dataclass(frozen=True)
 class SpliceExample:
-    """A spliced clip, the span read from the model, and the cosines float [Nt, Nt] between its time indices."""
+    """A spliced clip, the span read from the model, and the cosines float [Nt, Nt] between its temporal indices."""
 
     splice: Splice
     predicted: tuple[int, int]
@@ -83,7 +83,7 @@ class SpliceExample:
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """All pictures' data; `notes` says in a sentence what is missing or other than usual, and why."""
+    """Data of all figures; `notes` explains what is missing or different, one sentence each."""
 
     retrieval: list[RetrievalExample]
     grounding: list[GroundingExample]
@@ -94,10 +94,10 @@ class Examples:
 
 
 def collect(encoder: Encoder, config: Config, *, clips_each: int = 4, worst: int = 2, top: int = 5) -> Examples:
-    """Examples from the splits that the config's evaluators read, or from the dataset's own splits without them.
+    """Collects examples from the splits of the config's evaluators, or else from the dataset's own splits.
 
-    Where the dataset has no masks, phrases of the captions are shown without outlines; where it has no twins,
-    neighbouring clips are spliced. What cannot be shown at all is left out with a note.
+    If the dataset has no masks, phrases of the captions are shown without outlines; if it has no twins, neighboring
+    clips are spliced. What cannot be shown at all is left out with a note.
     """
     evaluators = build_evaluators(config)
     notes: list[str] = []
@@ -148,7 +148,7 @@ def _example(
 ) -> RetrievalExample:
     similarity = gallery.similarity[query, members]
     right = members == gallery.owner[query]
-    # Of equal clips the wrong ones are shown first, as they are ranked.
+    # Among ties the incorrect clips are shown first, as they are ranked.
     best = np.lexsort((right, -similarity))[:top]
     frames = {position: clip.frames for position, clip in clips.read([gallery.numbers[int(members[i])] for i in best])}
     return RetrievalExample(
@@ -183,9 +183,9 @@ def _grounding(
         caption = clip.record.captions[0].text if clip.record.captions else ""
         scenes.append((clip.frames, caption, phrases[:3], masks))
     if not scenes:
-        raise EvaluationError(f"split {clips.split!r}: no clip with two phrases that decodes")
+        raise EvaluationError(f"split {clips.split!r}: no decodable clip with two phrases")
     if all(masks is None for *_, masks in scenes):
-        notes.append("This dataset has no object masks, so the maps are shown without outlines of the truth.")
+        notes.append("This dataset has no object masks, so the maps are shown without ground-truth outlines.")
     readings = encoder.videos([frames for frames, *_ in scenes], Grounding.READ)
     examples = []
     for (frames, caption, phrases, masks), reading in zip(scenes, readings, strict=True):
@@ -205,8 +205,8 @@ def _splices(
     clips = task.clips() if task else _default_clips(config)
     options = task.options if task else GroupingOptions(partners="next")
     if options.partners != "twin":
-        notes.append("This dataset has no look-alike twins: clips are spliced with their neighbour in the split.")
-    # Only the clips that are shown are decoded: pairs evenly spaced over the split.
+        notes.append("This dataset has no look-alike twins: clips are spliced with their neighbor in the split.")
+    # Only the shown clips are decoded: pairs evenly spaced over the split.
     if options.partners == "twin":
         pairs = [numbers[:2] for numbers in clips.groups().values() if len(numbers) > 1]
         clips.numbers = [n for i in _spaced(len(pairs), -(-count // 2)) for n in pairs[i]]
@@ -229,7 +229,7 @@ def _splices(
 
 
 def _default_clips(config: Config) -> EvaluationClips:
-    """At most 64 clips of the first split of `SPLITS` that the dataset has."""
+    """Returns at most 64 clips of the first split of `SPLITS` that the dataset has."""
     known = splits(config.input.dataset)
     split = next((name for name in SPLITS if name in known), next(iter(known)))
     return EvaluationClips(config.input.dataset, split, 64, config.model.video)
@@ -245,5 +245,5 @@ def _phrases(record: Any) -> list[str]:
 
 
 def _spaced(length: int, count: int) -> Sequence[int]:
-    """`count` positions (or as many as there are), evenly spaced over `length`."""
+    """Returns `count` positions (or as many as there are), evenly spaced over `length`."""
     return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist() if length else []

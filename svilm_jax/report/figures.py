@@ -20,18 +20,18 @@ _INCHES = 12.6  # width of every figure
 
 
 def png(figure: matplotlib.figure.Figure, dpi: int = 100) -> bytes:
-    """A figure as the bytes of a PNG file."""
+    """Renders a figure as PNG bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
     return buffer.getvalue()
 
 
 def plot_retrieval(examples: Sequence[RetrievalExample], columns: int = 5) -> matplotlib.figure.Figure:
-    """A row a query: its caption, then the clips most similar to it as strips of three frames; the right one framed."""
+    """Plots one row per query: its caption, then the most similar clips as three frames; the correct one framed."""
     pitch, title, strip = 1.68, 0.3, 0.83  # inches: a row, the room above it for its caption, its pictures
     height = pitch * len(examples)
     figure = matplotlib.figure.Figure(figsize=(_INCHES, height))
-    # Laid out by hand: an automatic layout widens columns for long sentences.
+    # Manual layout: an automatic one widens columns for long sentences.
     room = {"left": 0.006, "right": 0.994, "top": 1 - title / height, "bottom": (pitch - title - strip) / height}
     grid = figure.subplots(
         len(examples), columns, squeeze=False, gridspec_kw={**room, "wspace": 0.05, "hspace": pitch / strip - 1}
@@ -49,7 +49,7 @@ def plot_retrieval(examples: Sequence[RetrievalExample], columns: int = 5) -> ma
             axes.set_xlabel(text, fontsize=6.5, color=color, parse_math=False)
         kind = {"ordinary": "", "worst": "  [one of the worst]", "hard": "  [among look-alikes]"}[example.kind]
         query = textwrap.shorten(example.caption, 120)
-        text = f"“{query}”   right clip at rank {example.rank} of {example.gallery}{kind}"
+        text = f"“{query}”   correct clip at rank {example.rank} of {example.gallery}{kind}"
         line[0].set_title(text, fontsize=9, loc="left", fontweight="bold", parse_math=False)
     return figure
 
@@ -57,9 +57,9 @@ def plot_retrieval(examples: Sequence[RetrievalExample], columns: int = 5) -> ma
 def plot_grounding(
     examples: Sequence[GroundingExample], tubelet: tuple[int, int, int], columns: int = 8
 ) -> matplotlib.figure.Figure:
-    """A block a clip: its frames over time, then a row a phrase, its heat map over them (paper, figure 4).
+    """Plots one block per clip: its frames over time, then one row per phrase with its heat map (paper, figure 4).
 
-    The cross marks the point that the pointing game takes, the white line the object's true outline.
+    The cross marks the point of the pointing game, the white line the object's true outline.
     """
     rows = sum(1 + len(example.phrases) for example in examples)
     times = len(examples[0].frames) // tubelet[0]
@@ -86,7 +86,7 @@ def plot_grounding(
 
 
 def plot_similarity(examples: Sequence[SpliceExample]) -> matplotlib.figure.Figure:
-    """Cosines between the time indices of spliced clips, beside what the true mask would give (paper, figure 2)."""
+    """Plots the cosines between the temporal indices of spliced clips, and those of the true mask (paper, figure 2)."""
     figure = matplotlib.figure.Figure(figsize=(_INCHES, 2.6 * -(-len(examples) // 2)), layout="constrained")
     grid = figure.subplots(-(-len(examples) // 2), 4, squeeze=False).reshape(-1, 2)
     for axes in grid.flat:
@@ -105,7 +105,7 @@ def plot_similarity(examples: Sequence[SpliceExample]) -> matplotlib.figure.Figu
 
 
 def plot_spans(examples: Sequence[SpliceExample], per_tubelet: int) -> matplotlib.figure.Figure:
-    """Frames of spliced clips over the true span (upper bar) and the one that was read (lower bar; paper, figure 5)."""
+    """Plots frames of spliced clips with the true (upper bar) and the predicted span (lower bar; paper, figure 5)."""
     row = 0.3 + 1.42 * _INCHES / 2 / max(example.splice.tubelets for example in examples)  # inches
     figure = matplotlib.figure.Figure(figsize=(_INCHES, row * -(-len(examples) // 2)), layout="constrained")
     grid = figure.subplots(-(-len(examples) // 2), 2, squeeze=False)
@@ -151,7 +151,7 @@ def _overlay(axes: Axes, frame: np.ndarray, phrase: PhraseMap, j: int, tubelet: 
 
 
 def _strip(frames: np.ndarray, count: int) -> np.ndarray:
-    """uint8 [T, H, W, 3] -> `count` frames evenly spaced, side by side, with a white line between."""
+    """uint8 [T, H, W, 3] -> `count` evenly spaced frames in a row, with a white line between."""
     chosen = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
     padded = np.pad(chosen, ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=255)
     return np.concatenate(list(padded), axis=1)

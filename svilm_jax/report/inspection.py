@@ -28,26 +28,35 @@ _NUMBERS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `svilm inspect` takes."""
+    """Adds the arguments of `svilm inspect`."""
     parser.add_argument("dataset", type=Path, help="a folder that `svilm prepare` wrote")
-    parser.add_argument("--split", default="", help="for lengths and contact sheet (default: train, or the first)")
-    parser.add_argument("--sample", type=int, default=200, metavar="N", help="records looked at (default: 200)")
+    parser.add_argument(
+        "--split", default="", help="split for lengths and contact sheet (default: train, or the first)"
+    )
+    parser.add_argument(
+        "--sample", type=int, default=200, metavar="N", help="number of records to sample (default: 200)"
+    )
     parser.add_argument(
         "--tokenizer", default="", metavar="PATH", help="vocabulary to count tokens with (default: the dataset's own)"
     )
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="the picture (default: DATASET/contact_sheet.png)")
-    parser.add_argument("--rows", type=int, default=8, metavar="N", help="clips in the picture (default: 8)")
-    parser.add_argument("--frames", type=int, default=16, metavar="N", help="frames of a clip (default: 16)")
-    parser.add_argument("--size", type=int, default=96, metavar="PIXELS", help="of a frame (default: 96)")
-    parser.add_argument("--seed", type=int, default=0, help="of the batch in the picture (default: 0)")
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        metavar="FILE",
+        help="output file of the contact sheet (default: DATASET/contact_sheet.png)",
+    )
+    parser.add_argument("--rows", type=int, default=8, metavar="N", help="clips in the contact sheet (default: 8)")
+    parser.add_argument("--frames", type=int, default=16, metavar="N", help="frames per clip (default: 16)")
+    parser.add_argument("--size", type=int, default=96, metavar="PIXELS", help="frame size (default: 96)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the batch (default: 0)")
     parser.epilog = "example: svilm inspect runs/data/moving_shapes"
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prints what the dataset holds and writes the contact sheet.
+    """Prints a summary of the dataset and writes the contact sheet.
 
     Raises:
-      DatasetError, TokenizerError, ConfigError: a user's mistake.
+      DatasetError, TokenizerError, ConfigError: a user error.
     """
     for name, numbers in _NUMBERS.items():
         check_number(f"--{name}", getattr(args, name), numbers)
@@ -59,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     tokenizer = _tokenizer(args.tokenizer, args.dataset)
     for line in describe(records, counts, tokenizer, args.sample):
         print(line)
-    # Two frames a tubelet, as everywhere here; one where so few frames are asked for that no splice would fit.
+    # Two frames per tubelet, the usual size; one if there are so few frames that no splice would fit.
     tubelet = 2 if args.frames % 2 == 0 and args.frames >= 6 else 1
     write_contact_sheet(
         sheet,
@@ -75,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def describe(records: RecordSource, counts: dict[str, int], tokenizer: Tokenizer, sample: int) -> list[str]:
-    """Lines about a dataset; lengths and sizes from at most `sample` records of one split, evenly spread."""
+    """Returns lines about a dataset; lengths and sizes from at most `sample` evenly spaced records of one split."""
     folder = version_folder(records.folder)
     files = [path for path in folder.rglob("*") if path.is_file()]
     lines = [
@@ -89,7 +98,7 @@ def describe(records: RecordSource, counts: dict[str, int], tokenizer: Tokenizer
     seen = [records[int(i)] for i in numbers]
     return [
         *lines,
-        f"{records.split}, {len(seen)} records looked at:",
+        f"{records.split}, {len(seen)} records sampled:",
         *_features(seen),
         *_text(seen, tokenizer),
         *_videos(seen),
@@ -108,7 +117,7 @@ def _features(seen: Sequence[Record]) -> list[str]:
         "masks": sum(r.masks is not None for r in seen),
     }
     held = [f"{name} {count / len(seen):.0%}" for name, count in share.items() if count]
-    return ["  records with " + (", ".join(held) or "nothing beside the video")]
+    return ["  records with " + (", ".join(held) or "no annotations")]
 
 
 def _text(seen: Sequence[Record], tokenizer: Tokenizer) -> list[str]:
@@ -119,18 +128,18 @@ def _text(seen: Sequence[Record], tokenizer: Tokenizer) -> list[str]:
     unknown = sum(piece == tokenizer.unk_id for row in pieces for piece in row)
     tokens = [len(row) + 2 for row in pieces]  # first and end token
     lines = [
-        _line("captions a clip", [len(record.captions) for record in seen]),
-        _line("words a caption", [len(caption.text.split()) for caption in captions]),
-        _line("tokens a caption, first and end included", tokens)
+        _line("captions per clip", [len(record.captions) for record in seen]),
+        _line("words per caption", [len(caption.text.split()) for caption in captions]),
+        _line("tokens per caption, including special tokens", tokens)
         + f"; 99 % fit model.text.length {int(np.quantile(tokens, 0.99, method='higher'))}",
-        _line("noun phrases a caption", [len(caption.phrases) for caption in captions]),
+        _line("noun phrases per caption", [len(caption.phrases) for caption in captions]),
     ]
     if unknown:
-        lines.append(f"  pieces unknown to the vocabulary: {unknown / max(sum(map(len, pieces)), 1):.2%}")
+        lines.append(f"  tokens unknown to the vocabulary: {unknown / max(sum(map(len, pieces)), 1):.2%}")
     lines += _unknown_words([caption.text for caption in captions], tokenizer)
     if cut := sum(count > TextConfig().length for count in tokens):
         share = f"{cut} of {len(captions)} ({cut / len(captions):.2%})"
-        lines.append(f"  captions cut at the default model.text.length of {TextConfig().length} tokens: {share}")
+        lines.append(f"  captions truncated at the default model.text.length of {TextConfig().length} tokens: {share}")
     phrases = collections.Counter(p.lower() for caption in captions for p in caption.phrases)
     if phrases:
         common = ", ".join(f"{phrase} ({count})" for phrase, count in phrases.most_common(6))
@@ -139,7 +148,7 @@ def _text(seen: Sequence[Record], tokenizer: Tokenizer) -> list[str]:
 
 
 def _unknown_words(captions: Sequence[str], tokenizer: Tokenizer) -> list[str]:
-    """A line on the captions with a word that the vocabulary does not know, and the most frequent such words."""
+    """Returns a line on the captions with out-of-vocabulary words, with the most frequent of these words."""
     words = [split_words(text) for text in captions]
     unknown = {word for word in set().union(*words) if is_unknown(tokenizer, word)}
     if not unknown:
@@ -162,8 +171,8 @@ def _videos(seen: Sequence[Record]) -> list[str]:
     if infos:
         codecs = collections.Counter(info.codec for info in infos)
         lines += [
-            _line("seconds a video", [info.duration for info in infos]),
-            _line("frames a second", [info.fps for info in infos]),
+            _line("seconds per video", [info.duration for info in infos]),
+            _line("frames per second", [info.fps for info in infos]),
             _line("width", [info.width for info in infos]),
             _line("height", [info.height for info in infos]),
             _line("KiB a file", [len(record.video) / 1024 for record in seen]),
@@ -187,7 +196,7 @@ def _line(what: str, values: Iterable[float]) -> str:
 
 
 def _tokenizer(path: str, dataset: Path) -> Tokenizer:
-    """The one asked for, or else the dataset's own, or else the package's."""
+    """Loads the requested tokenizer, or else the dataset's own, or else the package's."""
     if path:
         return load_tokenizer(path, dataset=dataset)
     try:

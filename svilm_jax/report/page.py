@@ -20,7 +20,7 @@ from svilm_jax.report.examples import Examples, collect
 
 log = logging.getLogger(__name__)
 
-# Shown first, where they exist.
+# Shown first, if present.
 HEADLINES = (
     "retrieval/t2v_R1",
     "retrieval_hard/t2v_R1",
@@ -30,12 +30,12 @@ HEADLINES = (
 
 
 class ReportError(UserError, ValueError):
-    """A folder of which no report can be made; the message says what to do."""
+    """A folder for which no report can be made; the message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A metric as the page shows it; `baselines` are (words, text, share between 0 and 1 or None)."""
+    """A metric on the page; `baselines` are (display name, text, fraction between 0 and 1 or None)."""
 
     name: str
     label: str
@@ -57,13 +57,13 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
     """Writes WORKDIR/report.html, and its figures as WORKDIR/figures/*.png.
 
     Args:
-      workdir: of a run; metrics.json and metrics.jsonl are read where they exist.
+      workdir: of a run; metrics.json and metrics.jsonl are read if they exist.
       encoder: the model of the run.
       config: of the run.
-      environment: versions, device, command and whatever else should stand at the end of the page.
+      environment: versions, device, command and other facts for the end of the page.
 
     Returns:
-      The path of the page, one file that needs no other.
+      The path of the page, a self-contained file.
 
     Raises:
       ReportError: no such folder, or a metrics.json that is not a flat object of numbers.
@@ -92,16 +92,16 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
         )
     )
     path = workdir / "report.html"
-    # Replaced as a whole: a reader never meets half a page.
+    # Replaced atomically: a reader never sees an incomplete page.
     path.with_suffix(".partial").write_text(page, encoding="utf-8")
     return path.with_suffix(".partial").replace(path)
 
 
 def read_metrics(path: Path) -> dict[str, float]:
-    """The flat object of numbers in a metrics.json; empty where the file does not exist.
+    """Reads the flat object of numbers in a metrics.json; empty if the file does not exist.
 
     Raises:
-      ReportError: something else is in the file.
+      ReportError: another content.
     """
     if not path.is_file():
         return {}
@@ -117,7 +117,7 @@ def read_metrics(path: Path) -> dict[str, float]:
 
 
 def rows(metrics: Mapping[str, float]) -> list[Row]:
-    """One row a metric, its baselines beside it, in the order of the file."""
+    """Returns one row per metric with its baselines, in file order."""
     return [
         Row(
             name=name,
@@ -131,18 +131,18 @@ def rows(metrics: Mapping[str, float]) -> list[Row]:
 
 
 def headlines(metrics: Mapping[str, float]) -> list[Row]:
-    """The rows of `HEADLINES` that exist, in that order, each with its main baselines."""
+    """Returns the rows of `HEADLINES` that exist, in that order, each with its main baselines."""
     found = {row.name: row for row in rows(metrics)}
     chosen = [found[name] for name in HEADLINES if name in found]
-    # The kinds of raw pixels stand in the table; here their better one is enough.
+    # The table has both kinds of raw pixels; the better one is enough here.
     return [
-        dataclasses.replace(row, baselines=[b for b in row.baselines if b[0] not in ("mean colour", "small pictures")])
+        dataclasses.replace(row, baselines=[b for b in row.baselines if b[0] not in ("mean color", "small pictures")])
         for row in chosen
     ]
 
 
 def sections(metrics: Mapping[str, float]) -> list[tuple[str, str, list[Row]]]:
-    """(title, text, rows) of every section that has rows; those with words of their own first, in their order."""
+    """Returns (title, text, rows) of every section that has rows; documented ones first, in their order."""
     by_section: dict[str, list[Row]] = {}
     for row in rows(metrics):
         if "failed_share" in row.name and row.share == 0:
@@ -154,7 +154,7 @@ def sections(metrics: Mapping[str, float]) -> list[tuple[str, str, list[Row]]]:
 
 
 def flat_config(config: Config) -> list[tuple[str, str, bool]]:
-    """(dotted key, value, whether it differs from the default) of every field."""
+    """Returns (dotted key, value, whether it differs from the default) of every field."""
     values, defaults = dict(_leaves(config, "")), dict(_leaves(Config(), ""))
     return [(key, repr(value), key not in defaults or defaults[key] != value) for key, value in values.items()]
 
@@ -170,7 +170,7 @@ def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
 
 
 def _pictures(workdir: Path, examples: Examples, notes: list[str]) -> list[Picture]:
-    """All figures that there is something to show in; what is missing is noted."""
+    """Draws all figures for which there is data; missing ones are noted."""
     shown: list[tuple[str, str, str, matplotlib.figure.Figure]] = []
     logged = workdir / "metrics.jsonl"
     found, bad = curves.read_curves(logged) if logged.is_file() else ({}, 0)
@@ -183,31 +183,40 @@ def _pictures(workdir: Path, examples: Examples, notes: list[str]) -> list[Pictu
         notes.append("There are no training curves: metrics.jsonl is missing or holds no numbers.")
     if examples.retrieval:
         text = (
-            "For each query the clips most similar to its sentence, best first, with their cosine and their own "
-            "caption; the right one is framed in green. Queries are evenly spaced over the split, and not chosen by "
-            "how they turned out, except those marked as the worst."
+            "For each query the most similar clips, best first, with their cosine and their own "
+            "caption; the correct one is framed in green. Queries are evenly spaced over the split, not selected by "
+            "their results, except those marked as the worst."
         )
         shown.append(
-            ("retrieval", "Sentences and the clips they find", text, figures.plot_retrieval(examples.retrieval))
+            ("retrieval", "Text queries and retrieved clips", text, figures.plot_retrieval(examples.retrieval))
         )
     if examples.grounding:
         text = (
-            "For each phrase the heat map of the group that matches it best, over the clip's frames. The cross is its "
-            "strongest point, the white line the true outline of the object, which the model never saw."
+            "For each phrase the heat map of its best-matching group, over the clip's frames. The cross marks its "
+            "maximum, the white line the true outline of the object, which is not used in training."
         )
         figure = figures.plot_grounding(examples.grounding, examples.tubelet)
-        shown.append(("grounding", "Phrases and the regions they mean", text, figure))
+        shown.append(("grounding", "Phrase grounding", text, figure))
     if examples.splices:
-        partner = "its twin (same background and colours)" if examples.twins else "another clip"
-        text = f"Cosine between the tokens of every two time indices of a clip spliced with {partner}."
+        partner = "its twin (same background and colors)" if examples.twins else "another clip"
+        text = (
+            f"Cosine similarity between the tokens of all pairs of temporal indices of a clip spliced with {partner}."
+        )
         figure = figures.plot_similarity(examples.splices[:4])
-        shown.append(("similarity", "Similarity over time", f"{text} Beside it, what is together in truth.", figure))
+        shown.append(
+            (
+                "similarity",
+                "Similarity over time",
+                f"{text} Next to it, the pairs on the same side of the true mask.",
+                figure,
+            )
+        )
         text = (
             f"Every clip is spliced with {partner}. Upper bar: the true mask; lower bar: the span read from the model. "
             "Orange is the foreground, blue the background."
         )
         figure = figures.plot_spans(examples.splices, examples.tubelet[0])
-        shown.append(("temporal_grouping", "What was pasted in", text, figure))
+        shown.append(("temporal_grouping", "Temporal grouping", text, figure))
     folder = workdir / "figures"
     folder.mkdir(exist_ok=True)
     pictures = []
@@ -220,7 +229,7 @@ def _pictures(workdir: Path, examples: Examples, notes: list[str]) -> list[Pictu
 
 def _environment() -> jinja2.Environment:
     loader = jinja2.PackageLoader("svilm_jax.report", "templates")
-    # Captions come from people's files: they are text on the page, whatever they hold.
+    # Captions come from user files: their content is escaped as text.
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
 
 

@@ -2,44 +2,44 @@
 
 from collections.abc import Mapping
 
-# prefix of the name -> title of the section and what a reader has to know about it.
+# prefix of the name -> title of the section and its explanation.
 SECTIONS: Mapping[str, tuple[str, str]] = {
     "retrieval": (
-        "Retrieval, ordinary gallery",
-        "Zero-shot, by the cosine of the two towers; ties count against the model. The oracles read nothing but the "
-        "colours, or the colours and the background, of clips and captions, without error.",
+        "Text-video retrieval, full gallery",
+        "Zero-shot, by cosine similarity; ties count against the model. The oracles are shortcut baselines that see "
+        "only the colors, or the colors and the background, of clips and captions, without error.",
     ),
     "retrieval_hard": (
-        "Retrieval among look-alikes",
-        "Within sets of clips that share colours and background and differ in shape, size or motion.",
+        "Text-video retrieval within look-alike sets",
+        "Within sets of clips that share colors and background and differ in shape, size or motion.",
     ),
     "grounding": (
         "Spatial grounding",
-        "Which part of the picture a noun phrase means, on clips with at least two objects. A pointer that always "
-        "lies on an object and cannot read gets the phrase-blind rate.",
+        "Localization of noun phrases, on clips with at least two objects. The phrase-blind baseline always "
+        "points at an object but ignores the phrase.",
     ),
     "grouping": (
         "Temporal grouping",
-        "Which tubelets of a clip were pasted in, and where long videos change scene, the mask hidden. Raw pixels go "
-        "through the same readout as the model's tokens; the better of two kinds counts.",
+        "Foreground tubelets of spliced clips, and scene cuts of long videos, with the mask hidden. Raw pixels go "
+        "through the same readout as the model's tokens; the better of two features counts.",
     ),
     "train": ("Training", ""),
 }
 
 LABELS: Mapping[str, str] = {
-    "grounding/pointing_game": "points on the object that the phrase names",
+    "grounding/pointing_game": "pointing game accuracy",
     "grounding/pointing_game_other_phrase": "points on another object",
     "grounding/pointing_any_object": "points on any object",
-    "grounding/mean_iou": "overlap of the matched group with the object (IoU)",
-    "grounding/block": "grouping block that is read, chosen on another split",
-    "grounding/groups_used": "groups in use, of those that the model has",
-    "grouping/tubelet_accuracy": "tubelets on the right side, splices of twins",
-    "grouping/tubelet_accuracy_ordinary": "tubelets on the right side, ordinary splices",
-    "grouping/cut_exact": "span exactly right, splices of twins",
-    "grouping/cut_exact_ordinary": "span exactly right, ordinary splices",
-    "grouping/scene_cut_f1": "scene cuts of long videos, F1",
+    "grounding/mean_iou": "mean IoU of the matched group with the object",
+    "grounding/block": "grouping block used, selected on another split",
+    "grounding/groups_used": "groups in use",
+    "grouping/tubelet_accuracy": "splice accuracy per temporal index, look-alike pairs",
+    "grouping/tubelet_accuracy_ordinary": "splice accuracy per temporal index, ordinary pairs",
+    "grouping/cut_exact": "exact span accuracy, look-alike pairs",
+    "grouping/cut_exact_ordinary": "exact span accuracy, ordinary pairs",
+    "grouping/scene_cut_f1": "scene-cut F1, long videos",
     "train/steps": "steps",
-    "train/seconds": "seconds from start to end, evaluation included",
+    "train/seconds": "total seconds, including evaluation",
 }
 _DIRECTIONS = {"t2v": "text to video", "v2t": "video to text"}
 _MEASURES = {
@@ -52,18 +52,18 @@ _MEASURES = {
 
 
 def section(name: str) -> str:
-    """The section that a metric stands in; names without a known prefix have their own."""
+    """Returns the section of a metric; names without a known prefix have a section of their own."""
     return name.partition("/")[0]
 
 
 def label(name: str) -> str:
-    """Plain words for a metric; its name where there are none."""
+    """Returns the display name of a metric; its own name if there is none."""
     if name in LABELS:
         return LABELS[name]
     direction, _, measure = name.rpartition("/")[2].partition("_")
     if direction in _DIRECTIONS and measure in _MEASURES:
-        where = ", among look-alikes" if section(name) == "retrieval_hard" else ""
+        where = ", look-alike sets" if section(name) == "retrieval_hard" else ""
         return f"{_DIRECTIONS[direction]}, {_MEASURES[measure]}{where}"
     if "failed_share" in name:
-        return "clips left out because they do not decode"
+        return "clips that cannot be decoded"
     return name.rpartition("/")[2].replace("_", " ")

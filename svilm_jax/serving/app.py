@@ -20,7 +20,7 @@ from svilm_jax.serving.service import Service, ShownClip
 _OPEN_RANGE = re.compile(rb"bytes=(\d+)-")
 _PIECE_BYTES = 2 << 20  # of a video, sent at once
 
-# The browser itself refuses what is not from here, whatever a version of Gradio would like to load.
+# The browser itself blocks other origins, whatever a version of Gradio would load.
 _POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; form-action 'self'; "
     "base-uri 'self'; object-src 'none'"
@@ -28,11 +28,11 @@ _POLICY = (
 
 
 def build_app(service: Service, top: int, uploads: Path, hosts: Sequence[str]) -> FastAPI:
-    """The server's application.
+    """Builds the server's application.
 
     Args:
-      top: clips shown for a sentence.
-      uploads: folder of `command.set_up_gradio`; no file elsewhere is taken from a visitor.
+      top: number of clips shown for a query.
+      uploads: folder of `command.set_up_gradio`; no other file is accepted from a visitor.
       hosts: of `gate.allowed_hosts`.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -62,14 +62,14 @@ def build_app(service: Service, top: int, uploads: Path, hosts: Sequence[str]) -
         primary_hue="blue", neutral_hue="slate", font=list(style.FONTS), font_mono=list(style.MONOSPACE)
     )
     page = build_page(service, top, uploads)
-    # Mounted, a page counts as not launched yet, and then Gradio takes any file for one that its author named.
+    # A mounted page counts as not launched yet, and Gradio then treats every file as named by the author.
     page.has_launched = True
     gr.mount_gradio_app(
         app,
         page,
         path="/",
         app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
-        allowed_paths=[],  # not even those of the index: they have a route that takes numbers alone
+        allowed_paths=[],  # not even those of the index: they are served by row number only
         max_file_size=service.max_upload_bytes,
         show_error=False,
         footer_links=[],
@@ -80,7 +80,7 @@ def build_app(service: Service, top: int, uploads: Path, hosts: Sequence[str]) -
         theme=theme,
         css=style.CSS,
     )
-    # The last one added is asked first.
+    # The middleware added last runs first.
     app.add_middleware(Gate, uploads=uploads)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_middleware(_Answers)
@@ -88,10 +88,10 @@ def build_app(service: Service, top: int, uploads: Path, hosts: Sequence[str]) -
 
 
 class _Answers:
-    """Adds the policy to every answer, and answers who plays a video piece by piece.
+    """Adds the security policy to every response, and serves videos in pieces.
 
-    Who asks for a file "from here on" gets the next piece of it. A browser has six connections to a server, and six
-    videos that it reads as slowly as they play would hold them all, with none left for the visitor's next question.
+    An open-ended range request gets the next piece of the file. A browser has six connections per server, and six
+    videos that it reads at playback speed would occupy all of them, with none left for the next query.
     """
 
     def __init__(self, app: Any):

@@ -21,39 +21,39 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `svilm serve` takes."""
+    """Adds the arguments of `svilm serve`."""
     parser.epilog = "example: svilm serve --index features.parquet, then open http://127.0.0.1:7860"
-    parser.add_argument("--index", type=Path, required=True, metavar="FILE", help="what `svilm embed` wrote")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="default: the one that FILE names")
+    parser.add_argument("--index", type=Path, required=True, metavar="FILE", help="index file written by `svilm embed`")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="default: the model recorded in FILE")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on (default: 127.0.0.1, this machine alone); there is no password",
+        help="address to listen on (default: 127.0.0.1, this machine only); there is no password",
     )
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="a name that visitors call this server by, besides --host; can be given several times",
+        help="host name of this server, in addition to --host; may be repeated",
     )
-    parser.add_argument("--port", type=int, default=7860, metavar="N", help="0: any that is free (default: 7860)")
-    parser.add_argument("--top", type=int, default=6, metavar="N", help="clips shown for a sentence (default: 6)")
+    parser.add_argument("--port", type=int, default=7860, metavar="N", help="port, 0: any free one (default: 7860)")
+    parser.add_argument("--top", type=int, default=6, metavar="N", help="clips shown per query (default: 6)")
     parser.add_argument(
-        "--max-upload-mb", type=int, default=100, metavar="N", help="of a visitor's clip (default: 100)"
+        "--max-upload-mb", type=int, default=100, metavar="N", help="size limit of an uploaded clip (default: 100)"
     )
 
 
 def run(args: argparse.Namespace, load: Callable[[str | Path], "TrainedModel"]) -> None:
-    """Serves until it is stopped.
+    """Serves until stopped.
 
     Args:
-      args: as `add_arguments` says.
-      load: `svilm_jax.load`, which stands above this package (it knows how checkpoints are read).
+      args: as parsed by `add_arguments`.
+      load: `svilm_jax.load`, passed in since it is in a higher layer than this package.
 
     Raises:
-      ServingError: Gradio is not installed, or the address cannot be listened on.
-      ConfigError: a number that is out of range, or a name that is none.
+      ServingError: Gradio is not installed, or the address is not available.
+      ConfigError: a number out of range, or an invalid host name.
       IndexFileError: the file cannot be used, or is of another model.
     """
     require_gradio()
@@ -79,11 +79,11 @@ def run(args: argparse.Namespace, load: Callable[[str | Path], "TrainedModel"]) 
         app = build_app(Service(model, index, made, args.max_upload_mb << 20), args.top, uploads, hosts)
         print(f"http://{f'[{host}]' if ':' in host else host}:{port}   (Ctrl-C stops)", flush=True)
         if not _is_loopback(host):
-            warning = "anyone who reaches this address sees these videos: there is no password"
+            warning = "anyone who can reach this address sees these videos: there is no password"
             if hosts == ["*"]:
-                warning += ", and it answers to any name, so pages from elsewhere can read it too: give --allow-host"
+                warning += ", and any Host header is accepted, so other web pages can read it too: give --allow-host"
             print(warning, file=sys.stderr)
-        # The server raises the signal that stopped it once more; the folder is to be removed also then.
+        # The server raises the signal that stopped it again; the folder must be removed in that case, too.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)).run(
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, load: Callable[[str | Path], "TrainedModel"]) 
 
 
 def require_gradio() -> None:
-    """Says in one line what is missing.
+    """Checks that Gradio is installed.
 
     Raises:
       ServingError: Gradio is not installed.
@@ -102,24 +102,24 @@ def require_gradio() -> None:
 
 
 def set_up_gradio(folder: Path) -> Path:
-    """To be called before Gradio is imported: it calls nobody, and keeps uploads where they go with the server.
+    """Configures Gradio before its import: no outgoing requests, and uploads in a folder that ends with the server.
 
     Returns:
-      The folder of uploads, which no other server has a part in.
+      The folder of uploads, used by this server only.
     """
     uploads = folder / "gradio"
     uploads.mkdir(mode=0o700)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-    os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "examples")  # which it sends to whoever asks, too
+    os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "examples")  # which it serves to anyone, too
     return uploads
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; asked for first, so that a port that is taken is told before a model is loaded.
+    """Returns a bound socket; called first, so that an occupied port is reported before a model is loaded.
 
     Raises:
-      ServingError: it cannot be had.
+      ServingError: the address is not available.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -4,8 +4,8 @@ from svilm_jax.errors import UserError
 
 
 class BusyError(Exception):
-    """More is asked for at once than this machine should do; whoever asks again later may get it."""
+    """Too many concurrent requests for this machine; a later retry may succeed."""
 
 
 class ServingError(UserError, ValueError):
-    """What cannot be served; the message is for whoever typed or uploaded it, and says what to do."""
+    """An invalid request; the message is for the visitor and says what to do."""

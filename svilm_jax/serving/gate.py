@@ -28,7 +28,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 def uploaded(path: object, folder: Path) -> bool:
-    """Whether this is the absolute path of something inside the folder of uploads, symbolic links followed."""
+    """Returns whether this is an absolute path inside the folder of uploads, with symbolic links followed."""
     if not isinstance(path, str) or not Path(path).is_absolute():  # no address is
         return False
     try:
@@ -38,18 +38,18 @@ def uploaded(path: object, folder: Path) -> bool:
 
 
 def allowed_hosts(host: str, bound: str, names: Sequence[str]) -> list[str]:
-    """What visitors may call this server, for Starlette's `TrustedHostMiddleware`.
+    """Returns the accepted Host names, for Starlette's `TrustedHostMiddleware`.
 
-    A page from elsewhere can have its own name point to this machine (DNS rebinding), and its scripts then read what
-    is answered. Such requests carry that name.
+    Another site can point its own host name at this machine (DNS rebinding) and read the responses with its scripts.
+    Such requests carry that name in the Host header.
 
     Args:
-      host: as it was asked for.
-      bound: the address that is listened on. All of them: every name is taken unless `names` has some.
-      names: further ones; "*.example.org" stands for all below it.
+      host: as requested.
+      bound: the address listened on. For a wildcard address every name is accepted unless `names` has some.
+      names: additional ones; "*.example.org" includes all subdomains.
 
     Raises:
-      ConfigError: what is no name.
+      ConfigError: an invalid name.
     """
     for name in names:
         if not _HOST_NAME.fullmatch(name) and not _is_ipv6(name):
@@ -67,13 +67,13 @@ def _is_ipv6(name: str) -> bool:
 
 
 class Gate:
-    """Reads what visitors send: files only where uploads are, addresses nowhere.
+    """Middleware that validates requests: files only from uploads, and no addresses.
 
-    Everything is refused that the page itself does not send, so that another version of Gradio opens no other way in.
+    Everything that the page itself does not send is rejected, so that another version of Gradio opens no other way in.
 
     Args:
-      app: what is asked when all is well.
-      uploads: folder that Gradio keeps uploads in.
+      app: the wrapped application.
+      uploads: folder in which Gradio stores uploads.
     """
 
     def __init__(self, app: Any, uploads: Path):
@@ -117,7 +117,7 @@ async def _body(receive: Receive) -> bytes | None:
 
 
 def _checked(body: bytes, uploads: Path) -> bytes | None:
-    """A question as it was understood here, so that nobody reads it otherwise; None: not to be asked."""
+    """Returns a re-serialized request, so that it cannot be parsed differently; None: rejected."""
     try:
         question = json.loads(body)
         return json.dumps(question).encode() if _harmless(question, uploads) else None
@@ -126,7 +126,7 @@ def _checked(body: bytes, uploads: Path) -> bytes | None:
 
 
 def _harmless(question: Any, uploads: Path) -> bool:
-    """Whether all files are uploads; takes out the addresses beside them, for which the server has no use."""
+    """Returns whether all files are uploads; removes the addresses next to them, which the server does not need."""
     waiting = [question]
     while waiting:
         value = waiting.pop()

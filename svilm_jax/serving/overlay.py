@@ -6,20 +6,20 @@ import matplotlib.figure
 import numpy as np
 from PIL import Image
 
-COLUMNS = 5  # time indices that are shown, at most
+COLUMNS = 5  # maximum number of temporal indices shown
 _INCH = 1.55  # of one picture
 
 
 def overlay(frames: np.ndarray, heat: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """The picture of a grounded phrase.
+    """Draws the picture of a grounded phrase.
 
     Args:
-      frames: uint8 [Nt, H, W, 3], one for each time index.
-      heat: float32 [Nt, h, w] of `GroundedPhrase`; the colours span its values over the clip, so that times compare.
+      frames: uint8 [Nt, H, W, 3], one for each temporal index.
+      heat: float32 [Nt, h, w] of `GroundedPhrase`; the color scale spans its values over the clip.
       times: float [Nt], seconds of the frames.
 
     Returns:
-      uint8 [rows, columns, 3], RGB: the frames in the upper row, the heat maps over them in the lower one.
+      uint8 [rows, columns, 3], RGB: the frames in the upper row, with heat maps in the lower one.
     """
     count = len(frames)
     shown = np.unique(np.linspace(0, count - 1, min(COLUMNS, count)).round().astype(int))

@@ -20,14 +20,14 @@ from svilm_jax.serving.service import Service, ShownClip
 
 _HINT = "Choose one of the clips found, or upload one of your own."
 _READING = (
-    "The brighter a patch, the more the model ties it to the phrase. Colours compare within this clip alone, and some "
-    "patch is always the brightest: a low cosine says that the phrase is not there."
+    "Brighter patches match the phrase better. Colors are comparable within this clip only, and some "
+    "patch is always the brightest: a low cosine means that the phrase is not there."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Chosen:
-    """The clip on the right: a row of the index, or an upload."""
+    """The selected clip: a row of the index, or an upload."""
 
     name: str
     row: int = -1
@@ -36,18 +36,18 @@ class _Chosen:
 
 @dataclasses.dataclass(frozen=True)
 class _Answers:
-    """What the page shows: the sentence that was asked, and what was found."""
+    """Content of the page: the query and its results."""
 
     sentence: str = ""
     found: tuple[FoundClip, ...] = ()
 
 
 def build_page(service: Service, top: int, uploads: Path) -> gr.Blocks:
-    """The page, to be mounted.
+    """Builds the page, to be mounted.
 
     Args:
-      top: clips shown for a sentence.
-      uploads: folder that Gradio keeps uploads in.
+      top: number of clips shown for a query.
+      uploads: folder in which Gradio stores uploads.
     """
     with gr.Blocks(title="S-ViLM", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as page:
         answers, chosen = gr.State(_Answers()), gr.State(None)
@@ -130,7 +130,7 @@ def build_page(service: Service, top: int, uploads: Path) -> gr.Blocks:
                 answer = _pointed(service, one, text)
             return [one, text, _heading(one), *answer, *_filled(service, held.found, top, -1)[:top]]
 
-        # One question is computed at a time, whoever asks it; none of them is offered as an API.
+        # One request is computed at a time, for all visitors; none of them is offered as an API.
         one_at_a_time: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
         pointed = [trouble, picture, score]
         gr.on(
@@ -165,7 +165,7 @@ def _cards(top: int) -> tuple[list[gr.Column], list[gr.HTML], list[gr.Button]]:
 
 
 def _filled(service: Service, found: Sequence[FoundClip], top: int, chosen: int) -> list[Any]:
-    """Updates of all cards, then of what they hold; those without a clip disappear."""
+    """Returns updates of all cards, then of their content; those without a clip are hidden."""
     cards = []
     for place in range(top):
         marked = ["svilm-card", "svilm-chosen"] if place == chosen else ["svilm-card"]
@@ -176,7 +176,7 @@ def _filled(service: Service, found: Sequence[FoundClip], top: int, chosen: int)
 
 def _card(service: Service, rank: int, clip: FoundClip) -> str:
     fragment = service.fragment(clip.row)
-    # What has to be made first waits for the visitor to press play, behind a picture of it.
+    # A video that must be transcoded first waits for the visitor to press play, behind a poster image.
     waits = fragment is None
     video = _video(f"clips/{clip.row}{fragment or ''}", poster=f"posters/{clip.row}" if waits else "")
     name = html.escape(_file_name(clip.video))
@@ -188,7 +188,7 @@ def _card(service: Service, rank: int, clip: FoundClip) -> str:
 
 
 def _pointed(service: Service, one: _Chosen, phrase: str) -> list[Any]:
-    """Updates of the message, the picture and the sentence below it."""
+    """Returns updates of the message, the picture and the text below it."""
     phrase = repaired(phrase)[0]
     try:
         clip: ShownClip = service.upload(one.upload) if one.upload else service.clip(one.row)
@@ -220,7 +220,7 @@ def _head(service: Service) -> str:
 
 
 def _video(address: str, poster: str = "") -> str:
-    """A player: one with a poster waits, the others start, without sound."""
+    """Returns a player: with a poster it waits, otherwise it starts, muted."""
     start = f'preload="none" poster="{html.escape(poster)}"' if poster else "autoplay"
     return f'<video class="svilm-video" src="{html.escape(address)}" controls muted loop playsinline {start}></video>'
 
@@ -236,7 +236,7 @@ def _note(text: str) -> str:
 
 
 def _doubt(text: str) -> str:
-    """A note on what of a text was not understood; nothing where all of it was."""
+    """Returns a note on parts of a text that were not understood; "" if there are none."""
     return f'<div class="svilm-note" role="status">{html.escape(text)}</div>' if text else ""
 
 

@@ -23,32 +23,32 @@ from svilm_jax.serving.errors import BusyError
 _FORMATS = {"mp4": ("video/mp4", {"h264", "vp9", "av1"}), "webm": ("video/webm", {"vp8", "vp9", "av1"})}
 _PIXELS = frozenset({"yuv420p", "yuvj420p"})
 _SOUND = frozenset({"aac", "mp3", "opus", "vorbis", "flac"})
-_SHORT_SIDE = 480  # pixels of what is made: a card on a page
+_SHORT_SIDE = 480  # pixels of a transcoded copy, for a card on a page
 _TICKS = 90_000  # a second
-_KEPT_BYTES = 2 << 30  # of what was made; what was asked for longest ago goes first
-_SENT_SECONDS = 300.0  # after a file was handed out it is there to be sent
-_MAKERS = 2  # videos that are encoded at once: one is work for all cores
-_WAITING = 8  # requests for videos that are not made yet, at once; each holds one of the server's 40 threads
+_KEPT_BYTES = 2 << 30  # limit of transcoded copies; least recently requested ones are removed first
+_SENT_SECONDS = 300.0  # time for which a returned file is kept for sending
+_MAKERS = 2  # videos transcoded at once: each one uses all cores
+_WAITING = 8  # waiting requests; each occupies one of the server's 40 threads
 
 
 class PlayableVideos:
-    """Videos as a browser plays them.
+    """Videos in browser-compatible form.
 
     Args:
-      folder: for what has to be made; must exist.
+      folder: for transcoded copies; must exist.
     """
 
     def __init__(self, folder: Path):
         self._folder = folder
         self._lock = threading.Lock()
         self._handed_out: dict[str, float] = {}  # names -> when, by `time.monotonic`
-        # One for each file that is being made: browsers ask for a video several times at once.
+        # One per file in progress: browsers request a video several times at once.
         self._making: weakref.WeakValueDictionary[str, threading.Lock] = weakref.WeakValueDictionary()
         self._makers, self._waiting = threading.Semaphore(_MAKERS), threading.Semaphore(_WAITING)
         self._known: dict[tuple[str, int, int], str | None] = {}
 
     def media_type(self, path: Path, limits: Limits = DEFAULT_LIMITS) -> str | None:
-        """As the function of this name; every file is looked at once.
+        """Like the function of this name; every file is checked once.
 
         Raises:
           VideoError: it cannot be read.
@@ -61,16 +61,16 @@ class PlayableVideos:
     def find(
         self, path: Path, start: float = 0.0, end: float | None = None, limits: Limits = DEFAULT_LIMITS
     ) -> tuple[Path, str]:
-        """A file to send and its media type: the video itself, or what was made of it.
+        """Returns a file to send and its media type: the video itself, or its transcoded copy.
 
         Args:
           path: of a video.
-          start, end: seconds of it that will be looked at; what is made holds these alone. `end` None: to its end.
-          limits: what the video may ask of this machine.
+          start, end: seconds that will be watched; a copy contains only these. `end` None: to the end.
+          limits: resource limits for the video.
 
         Raises:
           VideoError: it cannot be read.
-          BusyError: it has to be made, and too many others wait for that.
+          BusyError: it must be transcoded, and too many others are waiting.
         """
         kind = self.media_type(path, limits)
         if kind is not None:
@@ -82,7 +82,7 @@ class PlayableVideos:
         return made, "video/mp4"
 
     def _hand_out(self, made: Path) -> bool:
-        """Whether it is there; it then stays for a while."""
+        """Returns whether it exists; it is then kept for a while."""
         with self._lock:
             if not made.is_file():
                 return False
@@ -91,7 +91,7 @@ class PlayableVideos:
 
     def _make(self, path: Path, made: Path, start: float, end: float | None, limits: Limits) -> None:
         if not self._waiting.acquire(blocking=False):
-            raise BusyError("too many videos are being made playable: try again in a moment")
+            raise BusyError("too many videos are being transcoded: try again in a moment")
         try:
             with self._lock:
                 making = self._making.setdefault(made.name, threading.Lock())
@@ -105,7 +105,7 @@ class PlayableVideos:
             self._waiting.release()
 
     def _forget(self) -> None:
-        """Makes room, but for what was handed out just now: it is opened only when it is sent."""
+        """Frees space, except for files returned just now: they are opened only when they are sent."""
         with self._lock:
             files = sorted(self._folder.glob("*.mp4"), key=lambda file: self._handed_out.get(file.name, 0.0))
             held = sum(file.stat().st_size for file in files)
@@ -126,7 +126,7 @@ def _identity(path: Path) -> tuple[str, int, int]:
 
 
 def media_type(path: Path, limits: Limits = DEFAULT_LIMITS) -> str | None:
-    """The media type of a file that browsers play; None where one has to be made.
+    """Returns the media type of a file that browsers play; None if it must be transcoded.
 
     Raises:
       VideoError: it cannot be read.
@@ -134,10 +134,10 @@ def media_type(path: Path, limits: Limits = DEFAULT_LIMITS) -> str | None:
     with opened(path, limits=limits) as reader:
         info = reader.info()  # its limits hold here too
         container, stream = reader.container, reader.stream
-        # A browser may show another one of several tracks than we do, and not all of them mirror.
+        # A browser may select another one of several tracks, and not all of them mirror.
         doubtful = info.mirrored or any(s.index != stream.index for s in container.streams.video)
         names = set(container.format.name.split(","))
-        # The demuxer of Matroska says "matroska,webm" of both, and only the ending tells them apart.
+        # Matroska's demuxer reports "matroska,webm" for both, and only the file ending distinguishes them.
         family = "mp4" if "mp4" in names else "webm" if "webm" in names and path.suffix.lower() == ".webm" else None
         if family is None or doubtful or stream.codec_context.pix_fmt not in _PIXELS:
             return None
@@ -149,12 +149,12 @@ def media_type(path: Path, limits: Limits = DEFAULT_LIMITS) -> str | None:
 def transcode(
     path: Path, out: Path, start: float = 0.0, end: float | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> None:
-    """Writes [start, end) seconds of a video as H.264 in MP4, without sound; whole or not at all.
+    """Writes [start, end) seconds of a video as H.264 in MP4, without sound, atomically.
 
-    Pictures come one by one, so that a long video takes no more memory than a short one.
+    Frames are processed one by one, so that a long video takes no more memory than a short one.
 
     Raises:
-      VideoError: nothing of it decodes, or more than `limits` allow, whatever its header says.
+      VideoError: nothing decodes, or more than `limits` allow, whatever its header states.
     """
     beside = out.with_name(f".{out.name}.tmp")
     try:
@@ -167,7 +167,7 @@ def transcode(
             target: Any = made.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
             share = min(1.0, _SHORT_SIDE / min(info.width, info.height))
             size = tuple(max(2, round(n * share / 2) * 2) for n in (info.width, info.height))
-            # Browsers turn pictures as a note in the file says; not all of them mirror them.
+            # Browsers rotate pictures as the metadata says; not all of them mirror them.
             noted = info.rotation if not info.mirrored else 0
             target.width, target.height = size[::-1] if noted % 180 else size
             if noted:
@@ -196,7 +196,7 @@ def transcode(
                 shown = 0
             if shown < 0:
                 raise VideoError("nothing of it decodes", path.name)
-            # Once more at the end: MP4 does not know how long the last picture stays.
+            # Repeated at the end: MP4 does not store the duration of the last picture.
             over = info.duration - info.missing
             ends = round(((over if end is None else min(end, over)) - start - 1 / rate) * _TICKS)
             if ends > shown + 1.5 * _TICKS / rate:
@@ -204,13 +204,13 @@ def transcode(
             made.mux(target.encode(None))
         beside.replace(out)
     except (av.error.FFmpegError, OSError) as error:
-        raise VideoError(f"cannot be made playable ({error})", path.name) from error
+        raise VideoError(f"cannot be transcoded ({error})", path.name) from error
     finally:
         beside.unlink(missing_ok=True)
 
 
 def _write(made: Any, target: Any, frame: Any, ticks: int, info: VideoInfo) -> None:
-    """Encodes a stored frame in square pixels, and in BT.601 as small untagged videos are understood."""
+    """Encodes a stored frame in square pixels, and in BT.601, the default for small untagged videos."""
     if info.mirrored:
         image = rendering.whole(frame, target.height, target.width, info.rotation, mirrored=True)
         picture = rendering.encodable(np.ascontiguousarray(image))  # [h, w, 3]

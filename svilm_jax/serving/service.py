@@ -21,19 +21,19 @@ from svilm_jax.serving.errors import ServingError
 from svilm_jax.serving.overlay import overlay
 from svilm_jax.serving.playable import PlayableVideos
 
-_SHOWN_SIDE = 288  # pixels of the pictures on the page, at least; the model may see smaller ones
-_UPLOADS = 64  # that are known at once
-_MAX_CHARACTERS = 2000  # of a sentence: far beyond what any text tower reads
+_SHOWN_SIDE = 288  # minimum side of pictures on the page; the model's input may be smaller
+_UPLOADS = 64  # maximum number of known uploads
+_MAX_CHARACTERS = 2000  # of a query: far beyond the limit of any text tower
 
 
 @dataclasses.dataclass(frozen=True)
 class ShownClip:
-    """A clip that a phrase can be looked for in.
+    """A clip for phrase grounding.
 
     Attributes:
       path: of the video.
       start, end: seconds, both -1 for all of it.
-      limits: what the video may ask of this machine.
+      limits: resource limits for the video.
     """
 
     path: Path
@@ -44,11 +44,11 @@ class ShownClip:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PointedPhrase:
-    """A phrase in a clip, to be looked at.
+    """A grounded phrase for display.
 
     Attributes:
       picture: uint8 [rows, columns, 3] of `overlay`.
-      similarity: cosine of the phrase with the group of patches that fits it best.
+      similarity: cosine of the phrase with the best-matching group.
     """
 
     picture: np.ndarray
@@ -56,12 +56,12 @@ class PointedPhrase:
 
 
 class Service:
-    """A model and its index for many visitors; one question is computed at a time.
+    """A model and its index for many visitors; one request is computed at a time.
 
     Args:
-      model, index: that belong together (`ClipIndex.check_model`).
-      folder: for videos that have to be made playable; must exist.
-      max_upload_bytes: of a video that a visitor brings.
+      model, index: a matching pair (`ClipIndex.check_model`).
+      folder: for transcoded videos; must exist.
+      max_upload_bytes: of an uploaded video.
     """
 
     def __init__(self, model: TrainedModel, index: ClipIndex, folder: Path, max_upload_bytes: int):
@@ -73,27 +73,27 @@ class Service:
         self._common = _common_folder(index)
 
     def title(self, found: FoundClip) -> str:
-        """A video's path below the folder that all of the index share: where that is on this machine tells nothing."""
+        """Returns a video's path relative to the index's common folder, which hides its location on this machine."""
         parts = _parts(found.video)
         return "/".join(parts[self._common :] if self._common > 1 else parts[-1:])
 
     def search(self, sentence: str, top: int) -> list[FoundClip]:
-        """The clips that fit a sentence best.
+        """Returns the clips that match a query best.
 
         Raises:
-          ServingError: nothing typed.
+          ServingError: an empty query.
         """
         with self._lock:
             embedded = self.model.embed_text(_checked(sentence, "a sentence, such as “a red square is sliding left”"))
             return self.index.search(embedded[0], top)
 
     def notes(self, text: str, phrase: bool = False) -> str:
-        """What of a sentence or phrase the model does not understand, for the visitor; "" where nothing."""
+        """Returns which parts of a query or phrase the model does not understand; "" if there are none."""
         notes = "; ".join(self.model.review_text(" ".join(text.split()), phrase).notes)
         return f"{notes[0].upper()}{notes[1:]}." if notes else ""
 
     def clip(self, row: int) -> ShownClip:
-        """A clip of the index.
+        """Returns a clip of the index.
 
         Raises:
           IndexError: there is no such row.
@@ -104,10 +104,10 @@ class Service:
         return ShownClip(Path(found.video), found.start, found.end)
 
     def point(self, clip: ShownClip, phrase: str) -> PointedPhrase:
-        """Where a phrase is in a clip.
+        """Grounds a phrase in a clip.
 
         Raises:
-          ServingError: nothing typed, or a video that cannot be read (any more).
+          ServingError: an empty phrase, or a video that cannot be read (any more).
         """
         phrase = _checked(phrase, "a phrase, such as “a red square”")
         video = self.model.config.model.video
@@ -126,17 +126,17 @@ class Service:
         return PointedPhrase(picture, grounded.similarity)
 
     def add_upload(self, path: str | Path) -> str:
-        """Takes in a visitor's video; returns the key of `upload`, which cannot be guessed.
+        """Registers a visitor's video; returns the key of `upload`, which cannot be guessed.
 
         Raises:
-          ServingError: gone, too large, or nothing that our decoder reads.
+          ServingError: deleted, too large, or not readable.
         """
         path = Path(path)
         if path.is_file() and path.stat().st_size > self.max_upload_bytes:
             raise ServingError(f"{path.name}: larger than the {self.max_upload_bytes >> 20} MB that are taken here")
         try:
             probe(path, limits=self._limits)
-            # A header may promise what does not decode.
+            # The header alone does not show whether the content decodes.
             read_clip(path, self.model.config.model.video, limits=self._limits)
         except VideoError as error:
             raise ServingError(f"This is no video that can be read here. {_told(error, path)}") from error
@@ -148,10 +148,10 @@ class Service:
         return key
 
     def upload(self, key: str) -> ShownClip:
-        """An upload by its key.
+        """Returns an upload by its key.
 
         Raises:
-          KeyError: unknown, or too long ago: Gradio deletes uploads after a while.
+          KeyError: unknown, or expired: Gradio deletes uploads after a while.
         """
         path = self._uploads[key]
         if not path.is_file():
@@ -159,9 +159,9 @@ class Service:
         return ShownClip(path, limits=self._limits)
 
     def fragment(self, row: int) -> str | None:
-        """What comes after the address of a row's video so that a browser plays the row's seconds alone; "": all of it.
+        """Returns the URL fragment that limits a row's video to the row's seconds in a browser; "": all of it.
 
-        None where a file has to be made for the browser first, which takes its time, or where none can be.
+        None if the video must be transcoded first, or cannot be.
         """
         clip = self.clip(row)
         try:
@@ -172,7 +172,7 @@ class Service:
         return "" if clip.end < 0 else f"#t={clip.start:.3f},{clip.end:.3f}"
 
     def poster(self, clip: ShownClip) -> bytes:
-        """JPEG of the picture in the middle of a clip.
+        """Returns a JPEG of the middle frame of a clip.
 
         Raises:
           VideoError: it cannot be read.
@@ -187,18 +187,18 @@ class Service:
         return buffer.getvalue()
 
     def playable(self, clip: ShownClip) -> tuple[Path, str]:
-        """A file that a browser plays, and its media type.
+        """Returns a browser-compatible file, and its media type.
 
         Raises:
           VideoError: it cannot be read.
-          BusyError: it has to be made, and too many others wait for that.
+          BusyError: it must be transcoded, and too many others are waiting.
         """
         whole = clip.end < 0
         return self._playable.find(clip.path, 0.0 if whole else clip.start, None if whole else clip.end, clip.limits)
 
 
 def _common_folder(index: ClipIndex) -> int:
-    """Leading parts that the paths of all videos have in common."""
+    """Returns the number of leading path components that all videos share."""
     folders = {tuple(_parts(video)[:-1]) for video in index.videos}
     first, last = min(folders), max(folders)  # whatever is between them begins as both do
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
@@ -209,7 +209,7 @@ def _parts(video: str) -> list[str]:
 
 
 def _told(error: VideoError, path: Path) -> str:
-    """A video's name and what is wrong with it, without where it is on this machine."""
+    """Returns a video's name and the error, without its location on this machine."""
     reason = error.reason.replace(str(path), path.name) if path.is_file() else "no such file"
     return f"{path.name}: {reason}"
 

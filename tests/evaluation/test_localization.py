@@ -212,7 +212,7 @@ def test_features_of_another_width_are_refused(tmp_path):
 
 def test_features_without_segments_are_refused(tmp_path):
     write_folder(tmp_path, actions=False)
-    with pytest.raises(EvaluationError, match="no video with a labelled segment"):
+    with pytest.raises(EvaluationError, match="no video with a labeled segment"):
         run(Oracle(), tmp_path)
 
 

@@ -211,7 +211,7 @@ def test_classes_of_a_classifier(written):
     youtube = {"v_345678901": {"class": "A", "score": 0.9}}
     assert list(read_video_classes(written(youtube))) == ["v_345678901"]
     for content, message in [
-        ({**cuhk, "results": {"x": [0.1]}}, "'x': 1 scores of 3 classes"),
+        ({**cuhk, "results": {"x": [0.1]}}, "'x': 1 scores for 3 classes"),
         ({**cuhk, "class": ["A", "A", "C"]}, "'A' occurs twice"),
         ({"x": {"label": "A"}}, "no 'class', only 'label'"),
         ({}, "no videos"),

@@ -19,7 +19,7 @@ METRICS = {
 
 def test_baselines_are_grouped_under_their_metric():
     assert with_baselines(METRICS) == {
-        "retrieval/t2v_R1": {"chance": 0.005, "colours + background": 0.4, "colours": 0.2},
+        "retrieval/t2v_R1": {"chance": 0.005, "colors + background": 0.4, "colors": 0.2},
         "retrieval/t2v_R10": {},
         "retrieval/t2v_MedR": {},
         "grouping/tubelet_accuracy": {"raw pixels": 0.8},
@@ -31,7 +31,7 @@ def test_baselines_are_grouped_under_their_metric():
 def test_the_table_is_one_line_a_metric():
     lines = format_table(METRICS).splitlines()
     assert lines[0].startswith("retrieval/t2v_R1 ")
-    assert lines[0].endswith("75.0 %  (chance 0.5 %, colours + background 40.0 %, colours 20.0 %)")
+    assert lines[0].endswith("75.0 %  (chance 0.5 %, colors + background 40.0 %, colors 20.0 %)")
     assert lines[2].startswith("retrieval/t2v_MedR ")
     assert lines[2].endswith(" 1.0")
     assert len(lines) == 6

@@ -142,7 +142,7 @@ def test_a_resumed_run_goes_on_and_another_one_is_refused(folder):
 
 
 def test_no_video_to_learn_from(folder):
-    with pytest.raises(FeatureError, match="no video with a labelled segment among the 5"):
+    with pytest.raises(FeatureError, match="no video with a labeled segment among the 5"):
         make(folder, classes=("other",))
 
 

@@ -24,17 +24,17 @@ def test_what_is_understood_needs_no_note(tokenizer):
     ("text", "notes"),
     [
         ("a red xyzzy", ["not in the model's vocabulary: 'xyzzy'"]),
-        ("qwz xyzzy", ["no word is in the model's vocabulary ('qwz', 'xyzzy'): the answer means nothing"]),
+        ("qwz xyzzy", ["no word is in the model's vocabulary ('qwz', 'xyzzy'): results are meaningless"]),
         ("\u72d7 red", ["not in the model's vocabulary: '\u72d7'"]),
         ("red " * 8000, ["the text has 8,000 word pieces, of which the model reads the first 30"]),
         ("a \ud83d red", ["1 broken characters were left out"]),
-        ("\u200b", ["the text holds no word: the answer means nothing"]),
-        ("", ["the text holds no word: the answer means nothing"]),
+        ("\u200b", ["the text contains no word: results are meaningless"]),
+        ("", ["the text contains no word: results are meaningless"]),
         (
             " ".join(f"qx{letter}" for letter in "abcdefg"),
             [
-                "no word is in the model's vocabulary ('qxa', 'qxb', 'qxc', 'qxd', 'qxe' and 2 more): the answer means "
-                "nothing"
+                "no word is in the model's vocabulary ('qxa', 'qxb', 'qxc', 'qxd', 'qxe' and 2 more): results are "
+                "meaningless"
             ],
         ),
     ],

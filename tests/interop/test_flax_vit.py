@@ -87,7 +87,7 @@ def test_one_of_two_towers(tmp_path, images):
     np.savez(tmp_path / "two.npz", **arrays)
     dropped = read_video_source(tmp_path / "two.npz").converted.dropped
     assert dropped["params/txt/Embed_0/embedding"] == "the text tower of the source"
-    assert dropped["opt/0/mu/img/embedding/kernel"] == "the state of the optimiser"
+    assert dropped["opt/0/mu/img/embedding/kernel"] == "the state of the optimizer"
     assert {*beside, "MAPHead_0/probe", "head/kernel", "head/bias"} < dropped.keys()
     assert _difference(tmp_path / "two.npz", IMAGE, images, theirs) <= LIMIT
 
@@ -141,7 +141,7 @@ def test_the_grid_is_told_by_the_config_or_is_that_of_224_pixels(tmp_path, vivit
 def test_factorised_attention_is_refused(tmp_path, vivit, name):
     tree = {**flat(vivit[0]), name: np.ones(WIDTH)}
     (tmp_path / "checkpoint").write_bytes(serialization.msgpack_serialize(tree))
-    with pytest.raises(FolderError, match=f"one after the other .{name}"):
+    with pytest.raises(FolderError, match=f"factorized space-time attention .{name}"):
         read_video_source(tmp_path / "checkpoint")
 
 

@@ -109,7 +109,9 @@ def test_images_have_no_time(sources):
     table = jnp.asarray(sources["vit"].converted.arrays["positions"])
     expected = resample_positions(table, (4, 4), (6, 6))
     np.testing.assert_array_equal(arrays["video_tower.space_position"], expected)
-    assert made.invented["video_tower.time_position"] == "zeros: the source is of images and knows no time"
+    assert (
+        made.invented["video_tower.time_position"] == "zeros: the source is an image model without temporal positions"
+    )
     assert made.invented["video_tower.space_position"] == "resampled from 4x4 to 6x6"
 
 
@@ -118,7 +120,7 @@ def test_positions_of_images_are_repeated_in_a_joint_table(sources):
     table = _arrays(made)["video_tower.joint_position"].reshape(2, 16, 32)
     np.testing.assert_array_equal(table[0], sources["vit"].converted.arrays["positions"])
     np.testing.assert_array_equal(table[1], table[0])
-    assert "every time index" in made.invented["video_tower.joint_position"]
+    assert "every temporal index" in made.invented["video_tower.joint_position"]
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -155,7 +157,7 @@ def test_stages_take_the_layers_in_order_and_groups_stay_fresh(sources):
     }
     assert any(".stage1.grouping." in name for name in made.fresh)
     assert sorted([*made.filled, *made.fresh]) == sorted(arrays)
-    assert made.dropped["embeddings.cls_token"].startswith("group tokens stand where it stood")
+    assert made.dropped["embeddings.cls_token"].startswith("group tokens take its place")
     assert made.pixels == "mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5), as the default of vit says"
     assert "config.model.video.width: 16 -> 32" in made.changed
     assert "config.model.video.activation: 'relu' -> 'gelu'" in made.changed
@@ -278,7 +280,7 @@ def test_layers_of_different_shapes_are_refused(tmp_path):
         arrays["encoder.layer.1.intermediate.dense.bias"] = np.ones(7, np.float32)
 
     source = read_video_source(_changed(tmp_path, "vit_small", change))
-    with pytest.raises(FolderError, match=r"mlp\.up\.bias: \(7,\), \(48,\), not the same in its layers"):
+    with pytest.raises(FolderError, match=r"mlp\.up\.bias: \(7,\), \(48,\), which differ between its layers"):
         imported.import_video(source, IMAGE)
 
 

@@ -61,7 +61,7 @@ def test_without_evaluators_masks_and_twins_there_are_still_pictures(random_enco
     assert not found.twins
     assert found.retrieval
     assert len(found.splices) == 4
-    assert any("neighbour" in note for note in found.notes)
+    assert any("neighbor" in note for note in found.notes)
 
 
 def test_what_cannot_be_shown_is_said(random_encoder, report_config):

@@ -116,6 +116,6 @@ def test_headlines_have_their_order_and_clips_left_out_are_shown_only_if_there_a
 def test_sections_come_in_order_and_unknown_ones_last():
     metrics = {"new/thing": 0.5, "grouping/cut_exact": 0.5, "retrieval/t2v_R1": 0.1, "retrieval/t2v_R1_chance": 0.01}
     found = page.sections(metrics)
-    assert [title for title, _, _ in found] == ["Retrieval, ordinary gallery", "Temporal grouping", "new"]
+    assert [title for title, _, _ in found] == ["Text-video retrieval, full gallery", "Temporal grouping", "new"]
     assert found[0][2][0].baselines == [("chance", "1.0 %", 0.01)]
     assert json.dumps([dataclasses.asdict(row) for *_, rows in found for row in rows])

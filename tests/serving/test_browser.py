@@ -330,7 +330,7 @@ def test_pages_of_other_sites_cannot_send_anything(address):
 
 def test_a_server_with_too_much_to_do_says_so(address, service, monkeypatch):
     def busy(*args):
-        raise BusyError("too many videos are being made playable: try again in a moment")
+        raise BusyError("too many videos are being transcoded: try again in a moment")
 
     monkeypatch.setattr(service._playable, "find", busy)
     code, headers, _ = status(address, "/clips/0")

@@ -249,8 +249,8 @@ def test_who_may_be_asked_for(model, started, capsys):
     assert started(model, "--allow-host", "a.example", "--allow-host", "::2") == [*loopback, "a.example", "[::2]"]
     assert capsys.readouterr().err == ""
     assert started(model, "--host", "0.0.0.0") == ["*"]
-    assert "it answers to any name" in capsys.readouterr().err
+    assert "any Host header" in capsys.readouterr().err
     assert started(model, "--host", "0.0.0.0", "--allow-host", "a.example") == [*loopback, "0.0.0.0", "a.example"]
     said = capsys.readouterr().err
     assert "no password" in said
-    assert "any name" not in said
+    assert "any Host header" not in said

@@ -247,7 +247,7 @@ def test_a_name_twice_in_a_document_is_refused(tmp_path):
         ("activitynet_v1-3_train_tsp_groundtruth.csv", ",30.0,300,Action", ",Action", r"line 2: expected 9 "),
         ("activitynet_v1-3_test_metadata.csv", "ccccccccccc", "aaaaaaaaaaa", r"line 2: .* is in split train as well"),
         ("video_info_new.csv", "training", "train", r"line 2, subset: expected training or"),
-        ("video_info_new.csv", "v_ccccccccccc", "v_aaaaaaaaaaa", r"line 4: video 'v_a.*' stands .* a second time"),
+        ("video_info_new.csv", "v_ccccccccccc", "v_aaaaaaaaaaa", r"line 4: video 'v_a.*' occurs twice"),
         ("video_info_new.csv", "v_ccccccccccc", "v_eeeeeeeeeee", r"entry 'v_ccccccccccc': is not in video_info_new"),
     ],
 )

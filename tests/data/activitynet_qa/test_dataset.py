@@ -61,11 +61,11 @@ def test_names_with_the_prefix_are_the_same_videos(folder):
             rf"test_q\.json: entry 0, field 'question_id': v_{CLIP}_1 has no answer in test_a",
         ),
         ("test_q.json", ASKED[:2], rf"test_a\.json: question_id v_{CLIP}_2 is no question of test_q\.json"),
-        ("test_q.json", [*ASKED, ASKED[0]], rf"entry 3: question id v_{CLIP}_1 stands twice in the test split"),
+        ("test_q.json", [*ASKED, ASKED[0]], rf"entry 3: question id v_{CLIP}_1 occurs twice in the test split"),
         (
             "test_a.json",
             [*ANSWERS, ANSWERS[0]],
-            rf"test_a\.json: entry 3, field 'question_id': v_{CLIP}_2 stands twice",
+            rf"test_a\.json: entry 3, field 'question_id': v_{CLIP}_2 occurs twice",
         ),
         ("test_a.json", [ANSWERS[0] | {"type": 9}], r"test_a\.json: entry 0, field 'type': expected 0 to 8, got 9"),
         ("test_a.json", [ANSWERS[0] | {"type": "3"}], r"entry 0, field 'type': expected int, got '3'"),

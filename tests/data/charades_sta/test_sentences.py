@@ -104,7 +104,7 @@ def test_a_video_without_a_length_is_told(tmp_path):
             {"lengths": LENGTHS.replace("30.0", "x")},
             r"Charades_v1_test\.csv: line 2, length: expected seconds, got 'x'",
         ),
-        ({"lengths": LENGTHS + "CCCCC,,3\n"}, r"line 4: video 'CCCCC' stands in this file a second time"),
+        ({"lengths": LENGTHS + "CCCCC,,3\n"}, r"line 4: video 'CCCCC' occurs twice in this file"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_file_and_line(tmp_path, changed, message):

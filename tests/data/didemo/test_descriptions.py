@@ -104,7 +104,7 @@ def test_what_does_not_fit_is_refused_by_file_and_entry(tmp_path, changed, messa
 
 
 def test_wrong_files_are_refused(tmp_path):
-    with pytest.raises(PreparationError, match="'annotation_id': 1 stands in this file a second time"):
+    with pytest.raises(PreparationError, match="'annotation_id': 1 occurs twice in this file"):
         read(DATASET, small(tmp_path, ROW, ROW))
     write(tmp_path, "val_data.json", {})
     with pytest.raises(PreparationError, match=r"val_data\.json: expected a list"):

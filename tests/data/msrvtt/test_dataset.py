@@ -143,8 +143,8 @@ def test_a_video_without_a_caption_is_noted(folder):
         ({"videos": [{}], "sentences": []}, r"videos: entry 0, field 'video_id': is missing; expected str"),
         (document([video(7010, "tests")]), r"entry 0, field 'split': expected train, .*, test, got 'tests'"),
         (document([video(10000, "test")]), r"entry 0, field 'video_id': expected a video from video0 to video9999"),
-        (document([video(7010, "test")] * 2), r"entry 1, field 'video_id': video7010 stands twice"),
-        (document([video(0, "test")]), r"test_videodatainfo.json: videos: entry 0.*video0 stands twice"),
+        (document([video(7010, "test")] * 2), r"entry 1, field 'video_id': video7010 occurs twice"),
+        (document([video(0, "test")]), r"test_videodatainfo.json: videos: entry 0.*video0 occurs twice"),
         (document([], ("video0", "a")), r"sentences: entry 0, field 'video_id': video0 is none of the videos of this"),
         (
             document([video(7010, "test")], ("video7010", 5)),
@@ -155,7 +155,7 @@ def test_a_video_without_a_caption_is_noted(folder):
                 "videos": [video(7010, "test")],
                 "sentences": [{"sen_id": 4, "video_id": "video7010", "caption": "a"}] * 2,
             },
-            r"sentences: entry 1, field 'sen_id': 4 stands twice",
+            r"sentences: entry 1, field 'sen_id': 4 occurs twice",
         ),
     ],
 )

@@ -87,7 +87,7 @@ def test_sentences_that_several_videos_share_are_noted(folder):
 
 def test_a_video_may_not_be_trained_and_tested_on(folder):
     write(folder, "MSRVTT_train.9k.csv", "video_id\nvideo0\nvideo7010\n")
-    with pytest.raises(PreparationError, match=r"video7010 stands in a training list, too \(.*9k\.csv: line 3\)"):
+    with pytest.raises(PreparationError, match=r"video7010 is in a training list, too \(.*9k\.csv: line 3\)"):
         read(DATASET, folder)
 
 
@@ -132,7 +132,7 @@ def test_full_lists_have_to_agree_with_the_annotation(folder):
         ("video_id\nvideo0,1\n", r"line 2: expected 1 fields as in the header, got 2"),
         ("video_id\nmsr0\n", r"line 2, field 'video_id': expected a video from video0 to video9999"),
         ("video_id\nvideo00\n", r"line 2, field 'video_id': expected a video from video0 to video9999"),
-        ("video_id\nvideo0\n\nvideo0\n", r"line 4, field 'video_id': video0 stands there before"),
+        ("video_id\nvideo0\n\nvideo0\n", r"line 4, field 'video_id': video0 occurs before"),
         ('video_id\n"video0\n', r"line 2: expected CSV"),
         (b"video_id\nvid\xe9o0\n", r"line 2: expected UTF-8"),
     ],

@@ -97,7 +97,7 @@ def test_repeated_and_empty_rows_are_counted(tmp_path):
         ([ROWS[0] | {"video_id": True}], r"entry 0, field 'video_id': expected int or str, got True"),
         ([ROWS[0] | {"answer": 2}], r"entry 0, field 'answer': expected str, got 2"),
         ([{"video_id": 1, "answer": "a"}], r"entry 0, field 'question': is missing; expected str"),
-        ([ROWS[0], ROWS[1] | {"id": 7}], r"entry 1: question id 7 stands twice in the test split"),
+        ([ROWS[0], ROWS[1] | {"id": 7}], r"entry 1: question id 7 occurs twice in the test split"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, content, message):

@@ -121,12 +121,12 @@ def test_the_form_of_published_results_is_read_first(folder):
         ("captions_msvd.json", {"a_1_2": "a"}, r"captions_msvd\.json, field 'a_1_2': expected list, got 'a'"),
         ("captions_msvd.json", {"a_1_2": ["a", 3]}, r"clip 'a_1_2', caption 1: expected str, got 3"),
         ("train_list.txt", "video1\n", r"train_list\.txt: line 1: expected a clip as FILM_START_END .*, got 'video1'"),
-        ("train_list.txt", "a_1_2\na_1_2\n", r"train_list\.txt: line 2: a_1_2 stands in the train list already"),
-        ("test_list.txt", "bQJQGoJF7_k_1_2\n", r"test_list\.txt: line 1: bQJQGoJF7_k_1_2 stands in the train list"),
+        ("train_list.txt", "a_1_2\na_1_2\n", r"train_list\.txt: line 2: a_1_2 is in the train list already"),
+        ("test_list.txt", "bQJQGoJF7_k_1_2\n", r"test_list\.txt: line 1: bQJQGoJF7_k_1_2 is in the train list"),
         ("youtube_mapping.txt", "a_1_2\n", r"youtube_mapping\.txt: line 1: expected a clip name and vidN"),
         ("youtube_mapping.txt", "a_1_2 vid1971\n", r"line 1: expected a video from vid1 to vid1970"),
-        ("youtube_mapping.txt", "a_1_2 vid1\nb_1_2 vid1\n", r"line 2: vid1 stands there before"),
-        ("youtube_mapping.txt", "a_1_2 vid1\na_1_2 vid2\n", r"line 2: a_1_2 stands there before"),
+        ("youtube_mapping.txt", "a_1_2 vid1\nb_1_2 vid1\n", r"line 2: vid1 occurs before"),
+        ("youtube_mapping.txt", "a_1_2 vid1\na_1_2 vid2\n", r"line 2: a_1_2 occurs before"),
     ],
 )
 def test_what_does_not_fit_is_named(folder, name, content, message):

@@ -80,7 +80,7 @@ def test_small_files_of_both(tmp_path):
     ("changed", "message"),
     [
         ({"qid": "7"}, r"field 'qid': expected int, got '7'"),
-        ({"qid": 9}, r"field 'qid': 9 stands in this file a second time"),
+        ({"qid": 9}, r"field 'qid': 9 occurs twice in this file"),
         ({"q": " "}, r"expected a sentence, got ' '"),
         ({"a2": ""}, r"field 'a2': expected a sentence, got ''"),
         ({"a4": None}, r"field 'a4': expected str, got None"),

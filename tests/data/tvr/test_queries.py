@@ -69,7 +69,7 @@ def test_small_files(tmp_path):
         ({"ts": [1, "2"]}, r"field 'ts', end: expected seconds from 0 on, got '2'"),
         ({"duration": "60"}, r"field 'duration': expected int or float, got '60'"),
         ({"vid_name": 3}, r"field 'vid_name': expected str, got 3"),
-        ({"desc_id": 2}, r"field 'desc_id': 2 stands in this file a second time"),
+        ({"desc_id": 2}, r"field 'desc_id': 2 occurs twice in this file"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_file_and_line(tmp_path, changed, message):

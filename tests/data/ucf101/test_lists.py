@@ -103,7 +103,7 @@ def test_some_lists_alone_are_read_and_the_others_named(tmp_path):
     [
         ({"classes": None}, r"no list of classes: expected classInd\.txt"),
         ({"classes": "ApplyEyeMakeup\n"}, r"classInd\.txt: line 1: expected 'NUMBER CLASS', got 'ApplyEyeMakeup'"),
-        ({"classes": CLASSES + "2 Yo\n"}, r"classInd\.txt: line 3: '2 Yo': number or class stands .* second time"),
+        ({"classes": CLASSES + "2 Yo\n"}, r"classInd\.txt: line 3: '2 Yo': number or class occurs twice in this list"),
         ({"train": None, "test": None}, r"no list of clips: expected one or more of trainlist01\.txt, testlist01\.txt"),
         ({"test": "v_A_g01_c01.avi\n"}, r"testlist01\.txt: line 1: expected 'CLASS/CLIP\.avi'"),
         ({"test": "Yo/v_A_g01_c01.avi\n"}, r"testlist01\.txt: line 1: class 'Yo' is not in classInd"),
@@ -112,7 +112,7 @@ def test_some_lists_alone_are_read_and_the_others_named(tmp_path):
             r"trainlist01\.txt: line 2: class number '1': classInd\.txt has 2 for Hand",
         ),
         ({"train": TRAIN.replace(" 2", " two")}, r"trainlist01\.txt: line 2: class number 'two'"),
-        ({"test": TEST + TEST}, r"testlist01\.txt: line 3: .*g01_c01\.avi' stands in this list a second time"),
+        ({"test": TEST + TEST}, r"testlist01\.txt: line 3: .*g01_c01\.avi' occurs twice in this list"),
         ({"test": TEST.replace("g01", "g02")}, r"testlist01\.txt: 'v_Apply.*g02_c01' is in trainlist01\.txt as well"),
         ({"test": TRAIN.replace("Handstand", "ApplyEyeMakeup/../Handstand")}, "expected 'CLASS/CLIP"),
         ({"test": "HandstandPushups/v_ApplyEyeMakeup_g02_c01.avi"}, "line 1: .* expected one class a clip"),

@@ -58,7 +58,7 @@ def test_small_files(tmp_path):
     ("changed", "message"),
     [
         ({"paired_id": 3}, r"field 'paired_id': expected str, got 3"),
-        ({"paired_id": FALSE["paired_id"]}, r"field 'paired_id': '.*' stands in this file a second time"),
+        ({"paired_id": FALSE["paired_id"]}, r"field 'paired_id': '.*' occurs twice in this file"),
         ({"statement": ""}, r"expected a sentence, got ''"),
         ({"answer": 2}, r"field 'answer': expected 0 or 1, got 2"),
         ({"answer": True}, r"field 'answer': expected int, got True"),
