@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 # What comes out of Orbax for files that are missing, cut off or damaged: it wraps TensorStore's errors as it likes.
 UNREADABLE = Exception
+# What it says of a state with the same arrays in another structure: stages of an optimizer that keep nothing.
+_OTHER_STAGES = "tree structures do not match"
 
 
 class CheckpointError(UserError):
@@ -119,6 +121,11 @@ class Checkpoints:
             except CheckpointError:
                 raise
             except UNREADABLE as error:
+                if _OTHER_STAGES in str(error):
+                    raise CheckpointError(
+                        f"{self.folder / str(step)} holds another state: the optimizer has other stages. Restore "
+                        "config.optimizer and config.init, or start in a new --workdir"
+                    ) from error
                 self._pass_over(step, error)
         if steps:
             raise CheckpointError(
@@ -240,7 +247,8 @@ def check_meta(meta: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def check_same_model(saved: Mapping[str, Any], config: Config, folder: Path) -> None:
-    """Refuses to resume with another model; other changes of the config are logged and allowed.
+    """Refuses to resume with another model, or from a checkpoint that the run did not start from; other changes of the
+    config are logged and allowed.
 
     Raises:
       ConfigError: naming the keys that differ.
@@ -253,6 +261,12 @@ def check_same_model(saved: Mapping[str, Any], config: Config, folder: Path) -> 
         raise ConfigError(
             f"{folder} was trained with another model: {'; '.join(model)}. Restore these keys, or choose a new "
             "--workdir"
+        )
+    started, asked = saved["init"]["checkpoint"], config.init.checkpoint
+    if asked and not started:
+        raise ConfigError(
+            f"config.init.checkpoint={asked}: not used, as {folder} holds a run that started without one; leave it "
+            "out, or choose a new --workdir"
         )
     for line in changed:
         log.warning("resuming with a changed config: %s", line)

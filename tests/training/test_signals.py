@@ -2,9 +2,11 @@
 
 import os
 import signal
+import types
 
 import pytest
 
+from svilm_jax.evaluation import evaluate
 from svilm_jax.training import signals as module
 from svilm_jax.training.signals import STOPPING, Stopped, StopSignals
 
@@ -49,6 +51,14 @@ def test_outside_of_training_a_signal_stops_at_once():
             send(signal.SIGUSR1)
         send(signal.SIGTERM)  # while it ends
         assert signals.received is signal.SIGUSR1
+
+
+def test_what_handles_errors_does_not_take_a_stop_for_one():
+    """A signal may arrive in an evaluator, a config file or a checkpoint, whose failures are handled."""
+    signalled = types.SimpleNamespace(run=lambda encoder: iter([("x", float(send(signal.SIGTERM) or 1))]))
+    with StopSignals(leave) as signals, pytest.raises(Stopped):
+        evaluate(None, {"first": signalled})
+    assert signals.received is signal.SIGTERM
 
 
 def test_only_a_second_ctrl_c_ends_without_saving(monkeypatch, capfd):
