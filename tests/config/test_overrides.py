@@ -110,7 +110,10 @@ def test_an_entry_that_the_file_does_not_name_is_added():
         ("train.epochs=5", r"config\.train\.epochs is not used with config\.train\.steps=560: it needs 0 there"),
         ("optimizer.name=adamw --config.optimizer.muon_rms=1", r"muon_rms is not used with .*name='adamw': .*'muon'"),
         ("init.model.video.frames=20", r"config\.init\.model\.video\.frames is not used with .*checkpoint=''"),
-        ("train.accumulation=mean", r"accumulation is not used with config\.train\.microbatches=1: .* at least 2 there"),
+        (
+            "train.accumulation=mean",
+            r"accumulation is not used with config\.train\.microbatches=1: .* at least 2 there",
+        ),
         ("mesh.max_replicated_share=0.5", r"max_replicated_share is not used with .*preset='dp'"),
         ("model.head.max_classes=5", r"max_classes is not used with config\.model\.head\.kind=''"),
         ("evaluators..kind=retrieval", r"config\.evaluators\.\.kind: expected config\.evaluators\.NAME\.OPTION"),

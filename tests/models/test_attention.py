@@ -119,6 +119,8 @@ def test_a_kernel_that_this_device_lacks_is_refused_in_training_and_replaced_in_
     x = jnp.ones((1, 3, 2, 8))
     with targeting("cpu"):
         np.testing.assert_array_equal(attend(x, x, x, implementation=implementation), attend(x, x, x))
-    with pytest.raises(ConfigError, match=rf"config\.model\.attention='{implementation}': runs on .* alone, this is a cpu"):
+    with pytest.raises(
+        ConfigError, match=rf"config\.model\.attention='{implementation}': runs on .* alone, this is a cpu"
+    ):
         check_attention(implementation, "cpu")
     check_attention("rowwise", "tpu")

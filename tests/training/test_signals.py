@@ -77,6 +77,15 @@ def test_only_a_second_ctrl_c_ends_without_saving(monkeypatch, capfd):
             send(signal.SIGINT)
 
 
+def test_once_settled_nothing_ends_the_process_on_its_way_out():
+    with StopSignals(leave) as signals, pytest.raises(Stopped):
+        send(signal.SIGTERM)
+    with StopSignals(leave) as signals:
+        signals.settle()
+    send(*(number for number in STOPPING if number != signal.SIGINT))
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+
 def test_what_nohup_ignores_stays_ignored():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with StopSignals(leave) as signals, signals.deferred():
