@@ -46,6 +46,6 @@ def test_the_generator_refuses_them_too(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_seed_below_0_is_refused():
+def test_a_seed_below_0_is_refused(sizes):
     with pytest.raises(PreparationError, match=r"--seed -1: expected a whole number, at least 0"):
         sizes("--seed", "-1")
