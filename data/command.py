@@ -174,6 +174,8 @@ def _common(parser: argparse.ArgumentParser, required: bool = True) -> None:
 def _moving_shapes(args: argparse.Namespace) -> Path:
     from .moving_shapes import SPLITS, prepare
 
+    if args.seed < 0:
+        raise PreparationError(f"--seed {args.seed}: expected a whole number, at least 0")
     sizes = {}
     for item in args.size:
         split, _, count = item.partition("=")

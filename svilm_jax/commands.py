@@ -68,6 +68,7 @@ def train(
             # One of several processes may be alone with its signal, outside of training.
             leave_processes("" if signals.agreed else str(stopped))
             print(stopped, file=sys.stderr)
+            signals.settle()
             return EXIT_STOPPED
         except jax.errors.JaxRuntimeError as error:
             wait_for_verdict()  # a collective fails at once where a process is lost, and says less about it

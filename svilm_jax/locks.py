@@ -61,7 +61,8 @@ def locked_output(path: Path) -> Iterator[None]:
     Raises:
       LockError: another process writes it, or its folder cannot be made or written to.
     """
-    with folder_made(path.absolute().parent, str(path)), locked(path.with_name(f".{path.name}.lock"), str(path)):
+    whole = path.absolute()
+    with folder_made(whole.parent, str(path)), locked(whole.with_name(f".{whole.name}.lock"), str(path)):
         yield
 
 

@@ -232,6 +232,14 @@ def test_an_output_that_cannot_be_written_is_refused_before_all_else(command, ki
 
 
 @pytest.mark.parametrize("command", [["export", "nowhere"], ["import", "--text=nowhere", f"--config={TINY}"]])
+def test_the_current_folder_is_not_replaced(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--out", "."]) == 2
+    assert "expected the name of a new folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [["export", "nowhere"], ["import", "--text=nowhere", f"--config={TINY}"]])
 def test_a_folder_that_is_being_written_is_refused(command, tmp_path, capsys):
     with locked_output(tmp_path / "out"):
         assert main([*command, "--out", str(tmp_path / "out")]) == 2

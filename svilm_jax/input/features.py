@@ -95,8 +95,10 @@ def read_index(folder: str | Path) -> FeatureIndex:
     Raises:
       FeatureError: no such folder or file, or another format than that of `svilm embed`.
     """
+    if not str(folder):
+        raise FeatureError("no features given: set config.model.localization.features to a folder of `svilm embed`")
     path = Path(folder) / INDEX
-    if not str(folder) or not path.is_file():
+    if not path.is_file():
         raise FeatureError(f"{path}: no such file; expected a folder that `svilm embed` wrote")
     try:
         document = read_document(path)

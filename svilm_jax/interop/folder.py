@@ -116,7 +116,9 @@ def write_folder(out: str | Path, trained: TrainedModel, origin: Origin, card: s
 
 
 def check_free(out: Path) -> None:
-    """Raises FolderError if the path exists and is not an empty folder."""
+    """Raises FolderError if the path exists and is not an empty folder, or is the current folder."""
+    if not out.name:
+        raise FolderError(f"{out}: expected the name of a new folder; give another --out")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FolderError(f"{out}: exists and is not an empty folder; give another --out")
 

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 # Exceptions of Orbax for files that are missing, truncated or damaged: it wraps TensorStore's errors in several ways.
 UNREADABLE = Exception
+# What it says of a state with the same arrays in another structure: stages of an optimizer that keep nothing.
+_OTHER_STAGES = "tree structures do not match"
 
 
 class CheckpointError(UserError):
@@ -118,6 +120,11 @@ class Checkpoints:
             except CheckpointError:
                 raise
             except UNREADABLE as error:
+                if _OTHER_STAGES in str(error):
+                    raise CheckpointError(
+                        f"{self.folder / str(step)} holds another state: the optimizer has other stages. Restore "
+                        "config.optimizer and config.init, or start in a new --workdir"
+                    ) from error
                 self._pass_over(step, error)
         if steps:
             raise CheckpointError(
@@ -239,7 +246,7 @@ def check_meta(meta: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def check_same_model(saved: Mapping[str, Any], config: Config, folder: Path) -> None:
-    """Rejects resuming with another model; other config changes are logged and allowed.
+    """Rejects resuming with another model, or with another initial checkpoint; other config changes are logged.
 
     Raises:
       ConfigError: naming the keys that differ.
@@ -252,6 +259,12 @@ def check_same_model(saved: Mapping[str, Any], config: Config, folder: Path) -> 
         raise ConfigError(
             f"{folder} was trained with another model: {'; '.join(model)}. Restore these keys, or choose a new "
             "--workdir"
+        )
+    started, asked = saved["init"]["checkpoint"], config.init.checkpoint
+    if asked and not started:
+        raise ConfigError(
+            f"config.init.checkpoint={asked}: not used, as {folder} holds a run that started without one; leave it "
+            "out, or choose a new --workdir"
         )
     for line in changed:
         log.warning("resuming with a changed config: %s", line)

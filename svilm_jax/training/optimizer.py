@@ -47,7 +47,8 @@ def make_optimizer(
 
     `muon` is for matrices (`svilm_jax/training/muon.py`); all other parameters are always updated by Adam.
     """
-    parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+    # A place of its own even where it is off: a run is resumed with clipping after a gradient that was not finite.
+    parts = [optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()]
     if config.name == "sgd":
         # Decay is decoupled here too: it acts on the weights and not through the momentum.
         parts.append(optax.trace(decay=config.momentum))
@@ -59,14 +60,16 @@ def make_optimizer(
             adam = scale_by_muon(adam, matrices, config.momentum, config.muon_rms, start)
         parts.append(adam)
     parts.append(optax.add_decayed_weights(config.weight_decay, mask=matrices))
-    parts.append(optax.scale_by_learning_rate(make_schedule(config, steps)))
-    if scale_of is not None:
-        parts.append(_scaled_by(scale_of))
+    rate = optax.scale_by_learning_rate(make_schedule(config, steps))
+    parts.append(rate if scale_of is None else _scaled_by(scale_of, rate))
     return optax.chain(*parts)
 
 
-def _scaled_by(scale_of: Callable[[Any], Any]) -> optax.GradientTransformation:
-    def update(updates: Any, params: Any) -> Any:
-        return jax.tree.map(lambda update, scale: update * scale, updates, scale_of(params))
+def _scaled_by(scale_of: Callable[[Any], Any], rate: optax.GradientTransformation) -> optax.GradientTransformation:
+    """`rate` with factors, in the state of `rate` alone: a run is resumed with others, or with none."""
 
-    return optax.stateless(update)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        updates, state = rate.update(updates, state, params)
+        return jax.tree.map(lambda update, scale: update * scale, updates, scale_of(params)), state
+
+    return optax.GradientTransformation(rate.init, update)

@@ -73,6 +73,14 @@ class StopSignals:
         finally:
             self._deferred = False
 
+    def settle(self) -> None:
+        """From the end of the context on, signals other than Ctrl-C are ignored.
+
+        For a process that has saved and has only to leave: a further signal would change its exit status.
+        """
+        for number in self._before.keys() - {signal.SIGINT}:
+            self._before[number] = signal.SIG_IGN
+
     def check(self) -> None:
         """Raises `Stopped` if a signal was received."""
         if self.received is not None:

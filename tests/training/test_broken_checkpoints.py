@@ -1,5 +1,6 @@
 """Tests of unreadable checkpoints: set aside, never deleted, and the run resumes from the previous one."""
 
+import dataclasses
 import json
 import os
 import resource
@@ -11,14 +12,22 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from svilm_jax.config import ConfigError, MeshConfig
 from svilm_jax.parallel import make_mesh
-from svilm_jax.training.checkpoints import FORMAT_VERSION, CheckpointError, Checkpoints, _pointing_block
+from svilm_jax.training.checkpoints import (
+    FORMAT_VERSION,
+    CheckpointError,
+    Checkpoints,
+    _pointing_block,
+    check_same_model,
+)
 from svilm_jax.training.checkpoints import _read_params as read_params
 from svilm_jax.training.state import Structure, TrainState
+from tests.tiny import tiny_config
 
 ROOT = Path(__file__).parents[2]
 STEPS = (2, 4, 6)
@@ -179,6 +188,26 @@ def test_another_state_is_refused_and_not_taken_for_broken(workdir):
     ):
         restore(workdir, rows=32)
     assert not (workdir / "broken_checkpoints").exists()
+
+
+def test_other_stages_of_the_optimizer_are_another_state(workdir):
+    """The same arrays under the same names; a stage that keeps nothing is there or not."""
+    wanted = structure()
+    add = lambda state, kind: dataclasses.replace(state, optimizer=(*state.optimizer, kind()))  # noqa: E731
+    wanted = dataclasses.replace(
+        wanted, shapes=add(wanted.shapes, optax.EmptyState), shardings=add(wanted.shardings, optax.EmptyState)
+    )
+    checkpoints = Checkpoints(workdir, 5)
+    with pytest.raises(CheckpointError, match=r"holds another state: the optimizer has other stages\. Restore"):
+        checkpoints.restore_newest(wanted, lambda meta: None)
+    checkpoints.close()
+
+
+def test_a_run_without_a_start_does_not_resume_from_one():
+    saved, now = tiny_config(), tiny_config(**{"init.checkpoint": "elsewhere"})
+    with pytest.raises(ConfigError, match=r"^config\.init\.checkpoint=elsewhere: not used, as run holds a run that"):
+        check_same_model(dataclasses.asdict(saved), now, Path("run"))
+    check_same_model(dataclasses.asdict(now), tiny_config(**{"init.checkpoint": "moved"}), Path("run"))
 
 
 def test_what_the_check_refuses_is_not_taken_for_broken(workdir):

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import types
 
 import pytest
 
+from svilm_jax.evaluation import evaluate
 from svilm_jax.training import signals as module
 from svilm_jax.training.signals import STOPPING, Stopped, StopSignals
 
@@ -51,6 +53,14 @@ def test_outside_of_training_a_signal_stops_at_once():
         assert signals.received is signal.SIGUSR1
 
 
+def test_what_handles_errors_does_not_take_a_stop_for_one():
+    """A signal may arrive in an evaluator, a config file or a checkpoint, whose failures are handled."""
+    signalled = types.SimpleNamespace(run=lambda encoder: iter([("x", float(send(signal.SIGTERM) or 1))]))
+    with StopSignals(leave) as signals, pytest.raises(Stopped):
+        evaluate(None, {"first": signalled})
+    assert signals.received is signal.SIGTERM
+
+
 def test_only_a_second_ctrl_c_ends_without_saving(monkeypatch, capfd):
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
@@ -65,6 +75,15 @@ def test_only_a_second_ctrl_c_ends_without_saving(monkeypatch, capfd):
         now[0] += 10
         with pytest.raises(Left, match="interrupted twice, ended at once: step 4 is whole"):
             send(signal.SIGINT)
+
+
+def test_once_settled_nothing_ends_the_process_on_its_way_out():
+    with StopSignals(leave) as signals, pytest.raises(Stopped):
+        send(signal.SIGTERM)
+    with StopSignals(leave) as signals:
+        signals.settle()
+    send(*(number for number in STOPPING if number != signal.SIGINT))
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
 
 
 def test_what_nohup_ignores_stays_ignored():

@@ -44,3 +44,8 @@ def test_the_generator_refuses_them_too(tmp_path):
         with pytest.raises(ValueError, match="expected a multiple of the group size"):
             generate(tmp_path, sizes=wrong)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_seed_below_0_is_refused(sizes):
+    with pytest.raises(PreparationError, match=r"--seed -1: expected a whole number, at least 0"):
+        sizes("--seed", "-1")
