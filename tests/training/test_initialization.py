@@ -187,6 +187,7 @@ def old(pretrained, tmp_path):
     shutil.copytree(pretrained / "checkpoints" / "1", tmp_path / "old" / "checkpoints" / "1")
     file = tmp_path / "old" / "checkpoints" / "1" / "meta" / "metadata"
     meta = json.loads(file.read_text())
+    del meta["fingerprint"]
     config = meta["config"]
     for table, keys in ((config, ("task", "init")), (config["model"], ("head", "localization"))):
         for key in keys:

@@ -116,7 +116,7 @@ def command(dataset, workdir, *more):
         ("config.train.seed=5", "seed was 0 and is 5"),
         ("config.train.batch_size=4", "batch_size was 8 and is 4"),
         ("config.train.steps=4", "is at step 6, beyond the 4 steps"),
-        ("config.optimizer.name=sgd", "holds another state"),
+        ("config.optimizer.ema=0.5", "holds another state"),
         ("config.tokenizer.lowercase=False", "was trained with another tokenizer"),
         ("config.input.dataset=/nowhere", "/nowhere: no such folder"),
         ("config.trian.steps=3", "trian"),
