@@ -170,7 +170,7 @@ def test_the_class_token_can_be_the_first_group(sources):
     np.testing.assert_array_equal(groups[0], sources["vivit"].converted.arrays["class_token"])
     np.testing.assert_array_equal(groups[1:], fresh[1:])
     assert "video_tower.group_tokens" in made.fresh  # three rows of it
-    assert "3 rows" in made.invented["video_tower.group_tokens"]
+    assert "3 randomly initialized rows" in made.invented["video_tower.group_tokens"]
     assert "embeddings.cls_token" not in made.dropped
 
 
@@ -221,7 +221,7 @@ def test_a_classifier_of_means_leaves_the_norm_fresh(tmp_path):
     document = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**document, "use_mean_pooling": True}))
     made = imported.import_video(read_video_source(folder), CLIP)
-    assert "fresh" in made.dropped["fc_norm.weight"]
+    assert "newly initialized" in made.dropped["fc_norm.weight"]
     assert {"classifier.weight", "classifier.bias", "fc_norm.bias"} < made.dropped.keys()
     norms = {f"video_tower.{name}.{part}" for name in ("token_norm", "group_norm") for part in ("scale", "bias")}
     assert norms < set(made.fresh)

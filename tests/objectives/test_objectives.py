@@ -214,7 +214,7 @@ def test_mistakes_in_the_table_are_named(table, message):
     ("name", "changes", "message"),
     [
         ("classification", {}, "needs a head .* config.model.head.kind is ''"),
-        ("multilevel_alignment", {}, "needs sentences .* config.input.sentences is 0"),
+        ("multilevel_alignment", {}, "needs timed sentences.* config.input.sentences is 0"),
         ("multilevel_alignment", {"input.sentences": 2, "model.clip_pool": "groups"}, "config.model.clip_pool=tokens"),
         ("localization", {}, "config.task=localization"),
         ("global_contrast", {"input.task": "questions"}, "config.input.task=captions"),

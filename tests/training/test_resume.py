@@ -112,7 +112,6 @@ def command(dataset, workdir, *more):
     ("change", "message"),
     [
         ("config.model.embed_dim=8", "config.model.embed_dim was 16, is 8"),
-        ("config.model.video.activation=gelu", "config.model.video.activation was 'relu', is 'gelu'"),
         ("config.train.seed=5", "seed was 0 and is 5"),
         ("config.train.batch_size=4", "batch_size was 8 and is 4"),
         ("config.train.steps=4", "is at step 6, beyond the 4 steps"),

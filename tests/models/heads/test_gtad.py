@@ -252,5 +252,5 @@ def test_what_cannot_be_built_says_why():
         small()[1](jnp.ones((1, 8, 6)))
     with pytest.raises(ConfigError, match="not divisible into 4 groups"):
         small(input_groups=4)
-    with pytest.raises(ConfigError, match="no middle"):
+    with pytest.raises(ConfigError, match="no center"):
         GroupedConv(4, 4, kernel=2, groups=1, dtype=jnp.float32, rngs=nnx.Rngs(0))
