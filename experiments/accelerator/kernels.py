@@ -119,7 +119,8 @@ def read_program(text: str) -> dict[str, Instruction]:
             holds[computation] |= product
             if opcode == "fusion" and (called := _CALLS.search(line)):
                 calls[name] = called.group(1)
-    return {name: Instruction(scopes[name], matmuls[name] or holds[calls.get(name, "")]) for name in scopes}
+    program = {name: Instruction(scopes[name], matmuls[name] or holds[calls.get(name, "")]) for name in scopes}
+    return {_sanitized(name): instruction for name, instruction in program.items()} | program
 
 
 def device_events(file: Path, platform: str) -> list[Event]:
@@ -166,19 +167,12 @@ def _without_nested(line: str, rows: list[tuple[str, float, float]]) -> list[Eve
 
 def lookup(name: str, program: Mapping[str, Instruction]) -> Instruction | None:
     """Finds the instruction of a kernel, whose name may have dots turned into underscores."""
-    if name in program:
-        return program[name]
-    return _sanitized(program).get(re.sub(r"[.\-]", "_", name))
+    return program.get(name) or program.get(_sanitized(name))
 
 
-_cache: dict[int, dict[str, Instruction]] = {}
-
-
-def _sanitized(program: Mapping[str, Instruction]) -> dict[str, Instruction]:
-    key = id(program)
-    if key not in _cache:
-        _cache[key] = {re.sub(r"[.\-]", "_", name): value for name, value in program.items()}
-    return _cache[key]
+def _sanitized(name: str) -> str:
+    """Returns the name that a CUDA kernel has for an instruction."""
+    return re.sub(r"[.\-]", "_", name)
 
 
 def category(name: str, program: Mapping[str, Instruction]) -> str:
