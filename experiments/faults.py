@@ -22,8 +22,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from svilm_jax.checkpoints.manager import load
 from svilm_jax.models.parameters import parameters
-from svilm_jax.training.checkpoints import load
 from svilm_jax.training.metric_writers import read_lines
 
 CONFIG = "configs/pretrain/demo.py"

@@ -32,7 +32,7 @@ from svilm_jax.config import InputConfig, TextConfig, VideoConfig
 from svilm_jax.input import schema
 from svilm_jax.input.pipeline import TrainInput
 from svilm_jax.input.records import DamagedRecordError, DatasetError, open_records, version_folder
-from svilm_jax.input.tokenization import load_tokenizer
+from svilm_jax.text.tokenizers import load_tokenizer
 
 SECONDS = 600  # that one process may read
 BATCH = 8

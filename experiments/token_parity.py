@@ -91,7 +91,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.realdata is None or not Path(args.realdata).is_dir():
         sys.exit("token_parity: no folder of annotations and vocabularies; give --realdata or set SVILM_REALDATA")
-    from svilm_jax.input.tokenization import load_tokenizer
+    from svilm_jax.text.tokenizers import load_tokenizer
 
     texts = captions(Path(args.realdata))
     told, wrong = {}, 0

@@ -31,7 +31,7 @@ _PATIENCE = 1800.0  # seconds for the process that makes the dataset; if it fail
 @pytest.fixture(scope="session")
 def moving_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny moving_shapes, as `svilm prepare` writes it; one for all processes of a test run."""
-    from svilm_data.moving_shapes import NAME, prepare
+    from svilm_data.datasets.moving_shapes import NAME, prepare
 
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

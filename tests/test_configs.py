@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from svilm_jax.config import ConfigError, default_config, parse_arg, resolve, resolve_options
-from svilm_jax.evaluation import KINDS
+from svilm_jax.evaluation import EVALUATORS
 from svilm_jax.models.parameters import abstract_model
 from svilm_jax.objectives import build_objectives
 
@@ -70,7 +70,7 @@ def test_config(name):
     build_objectives(config.objectives, config)
     for key, entry in config.evaluators.items():
         options = {option: value for option, value in entry.items() if option != "kind"}
-        resolve_options(KINDS[entry.get("kind", key)][0], options, key)
+        resolve_options(EVALUATORS[entry.get("kind", key)][0], options, key)
     text = json.dumps(dataclasses.asdict(config), indent=1, sort_keys=True) + "\n"
     file = GOLDEN / (name.replace("/", "_").replace(":", "__").replace(".py", "").replace(",", "_") + ".json")
     if os.environ.get("SVILM_UPDATE_GOLDEN"):

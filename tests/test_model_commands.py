@@ -9,11 +9,11 @@ import pytest
 import safetensors.numpy
 
 import svilm_jax
+from svilm_jax.checkpoints.model_directory import ModelOrigin, write_model_directory
+from svilm_jax.filesystem.locks import locked_output
 from svilm_jax.input.records import open_records
-from svilm_jax.input.tokenization import load_tokenizer
-from svilm_jax.interop.folder import Origin, write_folder
-from svilm_jax.locks import locked_output
 from svilm_jax.main import main
+from svilm_jax.text.tokenizers import load_tokenizer
 from tests.tiny import tiny_model
 
 TINY = "tests/tiny.py"
@@ -199,7 +199,7 @@ def test_how_a_sentence_is_pooled_comes_along(bert, tmp_path, capsys):
 
 def test_an_export_needs_a_place_of_its_own(tmp_path, capsys):
     model = tiny_model()
-    write_folder(tmp_path / "model", model, Origin("a test"), "")
+    write_model_directory(tmp_path / "model", model, ModelOrigin("a test"), "")
     assert main(["export", str(tmp_path / "model"), "--out", str(tmp_path / "model")]) == 2
     assert "give another --out" in capsys.readouterr().err
 

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
+from svilm_jax.checkpoints.model_directory import ModelOrigin, write_model_directory
+from svilm_jax.cli.config_file import USED_BY_EVAL, apply_overrides, check_overrides_hold, check_overrides_used
 from svilm_jax.config import ConfigError
-from svilm_jax.config_file import USED_BY_EVAL, apply_overrides, check_overrides_hold, check_overrides_used
-from svilm_jax.interop.folder import Origin, write_folder
 from svilm_jax.main import main
 from tests.tiny import tiny_config, tiny_model
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("compiled_in_haste")
 def model(tmp_path_factory):
     """An exported model of 8 frames, which nobody trained."""
     folder = tmp_path_factory.mktemp("refused") / "model"
-    write_folder(folder, tiny_model(), Origin("a test"), "")
+    write_model_directory(folder, tiny_model(), ModelOrigin("a test"), "")
     return folder
 
 

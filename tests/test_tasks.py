@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
+from svilm_jax.checkpoints.manager import load
 from svilm_jax.main import main
 from svilm_jax.models.parameters import parameters
-from svilm_jax.training.checkpoints import load
 from tests.conftest import SIZES
 
 pytestmark = pytest.mark.usefixtures("compiled_in_haste")

@@ -4,8 +4,8 @@ import functools
 
 from svilm_jax.config import Config, default_config, parse_arg, resolve
 from svilm_jax.inference import TrainedModel
-from svilm_jax.input.tokenization import load_tokenizer
 from svilm_jax.models.svilm import build_model
+from svilm_jax.text.tokenizers import load_tokenizer
 
 
 def get_config(arg=None):

@@ -13,8 +13,8 @@ from experiments.accelerator.miniature import overrides_of
 from experiments.accelerator.part import Part, run_part
 from experiments.accelerator.train_step import CONFIG, step_config
 from experiments.benchmarks.compiled_step import VOCAB_SIZE
+from svilm_jax.cli.config_file import read_config
 from svilm_jax.config import VideoConfig
-from svilm_jax.config_file import read_config
 from svilm_jax.input.shared_memory import shared_bytes
 from svilm_jax.training.metric_writers import read_lines
 
@@ -73,9 +73,9 @@ def _overrides(part: Part, best: Best, workers: int) -> list[str]:
 
 def input_rate(part: Part, overrides: list[str]) -> float:
     """Returns the clips per second that the input gives when nothing waits for anything else."""
-    from svilm_jax.input.tokenization import load_tokenizer
     from svilm_jax.parallel import make_mesh
-    from svilm_jax.training.inputs import open_input
+    from svilm_jax.text.tokenizers import load_tokenizer
+    from svilm_jax.training.task_input import open_input
 
     config = read_config(CONFIG, overrides)
     tokenizer = load_tokenizer(config.tokenizer.path, config.tokenizer.lowercase, config.input.dataset)

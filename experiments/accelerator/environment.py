@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.accelerator.part import Part, run_part
-from svilm_jax.parallel import matmul_rate, published
+from svilm_jax.profiling.device_specs import matmul_rate, published_spec
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "av", "torch")
 _QUERY = "name,driver_version,memory.total,power.limit,clocks.max.sm,clocks.max.mem"
@@ -30,7 +30,7 @@ def run(part: Part) -> None:
         machine={"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version()},
         nvidia_smi=_nvidia_smi(),
         versions={name: _version(name) for name in PACKAGES},
-        published=vars(known[1]) if (known := published(device.device_kind)) else None,
+        published_spec=vars(known[1]) if (known := published_spec(device.device_kind)) else None,
     )
     size, seconds = (256, 0.05) if part.smoke else (8192, 1.0)
     for dtype in ("bfloat16", "float32"):

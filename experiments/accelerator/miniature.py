@@ -18,8 +18,8 @@ from typing import Any
 import jax
 
 from experiments.benchmarks.compiled_step import compile_traced, random_batch, trace
+from svilm_jax.cli.config_file import read_config
 from svilm_jax.config import Config, InitConfig
-from svilm_jax.config_file import read_config
 
 CONFIGS = (
     "pretrain/svilm_b.py",

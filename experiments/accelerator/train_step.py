@@ -27,10 +27,10 @@ from experiments.benchmarks.compiled_step import (
     random_batch,
     trace,
 )
+from svilm_jax.cli.config_file import read_config
 from svilm_jax.config import Config
-from svilm_jax.config_file import read_config
 from svilm_jax.models.svilm import compute_dtype
-from svilm_jax.parallel import matmul_rate
+from svilm_jax.profiling.device_specs import matmul_rate
 
 # (batch, remat, layers unrolled, 0 for all) in the order of worth; the first is what the peer takes turns with. A round
 # is compiled together.

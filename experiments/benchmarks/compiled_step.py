@@ -11,15 +11,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from svilm_jax.checkpoints.train_state import StateSpec, init_state
 from svilm_jax.config import Config
 from svilm_jax.input.batch_spec import batch_spec
 from svilm_jax.input.segments import localization_targets
-from svilm_jax.models.flops import task_flops
 from svilm_jax.parallel import make_mesh, to_global_batch
-from svilm_jax.parallel.arithmetic import product_flops
-from svilm_jax.training.ahead_of_time import planned_bytes, trace_step
+from svilm_jax.profiling.aot import planned_bytes
+from svilm_jax.profiling.jaxpr_flops import product_flops
+from svilm_jax.profiling.model_flops import task_flops
+from svilm_jax.training.abstract_step import trace_step
 from svilm_jax.training.optimizer import make_optimizer
-from svilm_jax.training.state import Structure, init_state
 
 VOCAB_SIZE = 30_522  # of BERT
 _STEPS = 1000  # of the schedule where a config counts epochs, as `trace_step` assumes
@@ -41,7 +42,7 @@ class CompiledStep:
     """
 
     config: Config
-    structure: Structure
+    structure: StateSpec
     mesh: jax.sharding.Mesh
     compiled: Any
     compile_seconds: float
@@ -73,7 +74,7 @@ class CompiledStep:
         return state, (time.perf_counter() - started) / steps
 
 
-def trace(config: Config, vocab_size: int = VOCAB_SIZE) -> tuple[jax.sharding.Mesh, Structure, Any]:
+def trace(config: Config, vocab_size: int = VOCAB_SIZE) -> tuple[jax.sharding.Mesh, StateSpec, Any]:
     """Traces the step of a config on all attached devices: mesh, structure and `jax.stages.Traced`."""
     mesh = make_mesh(config.mesh)
     return (mesh, *trace_step(config, vocab_size, mesh))
@@ -86,7 +87,7 @@ def compile_step(config: Config, vocab_size: int = VOCAB_SIZE) -> CompiledStep:
 
 
 def compile_traced(
-    config: Config, mesh: jax.sharding.Mesh, structure: Structure, traced: Any, flops: float
+    config: Config, mesh: jax.sharding.Mesh, structure: StateSpec, traced: Any, flops: float
 ) -> CompiledStep:
     """Compiles a traced step. May run in a thread: compilers release Python's lock."""
     with jax.set_mesh(mesh):

@@ -46,14 +46,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from svilm_data.transcoding import Encoding, transcode
+from svilm_data.pipeline.transcoding import EncodingOptions, transcode
 
 from svilm_jax.config import InputConfig, VideoConfig
-from svilm_jax.input import augmentation, decoding, sampling
-from svilm_jax.input.augmentation import Geometry
+from svilm_jax.input import augmentation, temporal_sampling
 from svilm_jax.input.clips import decode_clip
-from svilm_jax.input.decoding import VideoError
 from svilm_jax.input.schema import Record
+from svilm_jax.video import decoding
+from svilm_jax.video.crop_box import CropBox
+from svilm_jax.video.decoding import VideoError
 
 OURS = "svilm_jax"
 SUFFIXES = {".mp4", ".avi", ".webm", ".mkv", ".mov"}
@@ -209,7 +210,7 @@ def prepare(path: Path, frames: int, size: int, rng: np.random.Generator) -> Wor
     """What is to be shown of a file; the same for the same generator."""
     video = path.read_bytes()
     shown = decoding.decode(
-        video, lambda info: sampling.centre_times(frames, 0.0, info.duration), short_side=32, name=path.name
+        video, lambda info: temporal_sampling.centre_times(frames, 0.0, info.duration), short_side=32, name=path.name
     )
     if shown.info.rotation or shown.info.mirrored:
         raise VideoError("is stored rotated, which the libraries treat differently", path.name)
@@ -229,7 +230,7 @@ def ours(work: Work) -> np.ndarray:
     clip = decode_clip(
         Record(work.name, work.video),
         VideoConfig(frames=work.frames, size=work.size),
-        crop=lambda *_: Geometry(*part, work.size, work.flip),
+        crop=lambda *_: CropBox(*part, work.size, work.flip),
     )
     return np.ascontiguousarray(clip.images)
 
@@ -335,7 +336,7 @@ def reencoded(paths: Sequence[Path], short_side: int, folder: Path) -> list[Path
     for path in paths:
         target = folder / f"{path.parent.name}_{path.stem}.mp4"
         try:
-            transcode(path, target, Encoding(short_side), decoding.probe(path))
+            transcode(path, target, EncodingOptions(short_side), decoding.probe(path))
         except VideoError as error:
             print(f"not re-encoded: {error}")
             continue

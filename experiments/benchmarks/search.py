@@ -73,9 +73,9 @@ def main() -> None:
 def write(path: Path, clips: int, width: int) -> None:
     """A file of random embeddings."""
     from svilm_jax.inference import feature_file
-    from svilm_jax.inference.feature_file import Origin, VideoRows
+    from svilm_jax.inference.feature_file import IndexOrigin, VideoRows
 
-    origin, rng = Origin("/models/random", "0" * 12, width), np.random.default_rng(0)
+    origin, rng = IndexOrigin("/models/random", "0" * 12, width), np.random.default_rng(0)
 
     def batches(size: int = 10_000) -> Iterator:
         for first in range(0, clips, size):

@@ -11,7 +11,7 @@ without a pause, and the first step after a pause allocates its memory anew (on 
 variable above, that takes as long as half a step). Times are medians over all turns. For GPUs see
 `experiments/accelerator`.
 
-  model FLOPs  matrix products of the method, counted analytically (svilm_jax/models/flops.py); nothing twice
+  model FLOPs  matrix products of the method, counted analytically (svilm_jax/profiling/model_flops.py); nothing twice
   MFU          model FLOPs per second, over the rate of a matrix product of the same dtype measured in the same run
   HFU          the same with all computed products, including rematerialization (counted in the jaxpr)
 
@@ -33,10 +33,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.compiled_step import VOCAB_SIZE, CompiledStep, compile_step, random_batch
-from svilm_jax.config_file import read_config
+from svilm_jax.cli.config_file import read_config
 from svilm_jax.models.svilm import compute_dtype
 from svilm_jax.objectives import build_objectives
-from svilm_jax.parallel import matmul_rate
+from svilm_jax.profiling.device_specs import matmul_rate
 from svilm_jax.training.loss import cut_and_paste, encode, loss_of
 
 CURVES = {"frames": (4, 8, 16, 32), "size": (64, 96, 128, 160), "batch": (2, 4, 8, 16), "groups": (8, 16, 32, 64)}

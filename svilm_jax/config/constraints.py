@@ -39,7 +39,7 @@ def check_number(name: str, value: float, numbers: Range) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Filled:
+class NonEmpty:
     """Text or a sequence with something in it."""
 
     def problem(self, value: Any) -> str:
@@ -65,7 +65,7 @@ class Local:
 
 
 @dataclasses.dataclass(frozen=True)
-class Changes:
+class PartialOf:
     """A table of changes to the fields of a config dataclass: each key must be one of its fields."""
 
     of: type
@@ -84,5 +84,5 @@ PositiveOrZero = Annotated[float, Range(0, 1e6)]
 Share = Annotated[float, Range(0, 1)]
 Decay = Annotated[float, Range(0, 1, high_included=False)]  # of an average over steps: at 1 nothing new enters
 Temperature = Annotated[float, Range(1e-4, 1e3)]
-Text = Annotated[str, Filled()]
+Text = Annotated[str, NonEmpty()]
 LocalPath = Annotated[str, Local()]

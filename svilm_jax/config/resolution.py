@@ -9,7 +9,7 @@ from typing import Any
 
 import ml_collections
 
-from svilm_jax.config.constraints import Changes
+from svilm_jax.config.constraints import PartialOf
 from svilm_jax.config.cross_checks import check_fields_together
 from svilm_jax.config.errors import ConfigError, nearest, shown
 from svilm_jax.config.schema import Config
@@ -113,7 +113,7 @@ def checked(hint: Any, value: Any, path: str) -> Any:
     kind, constraints = unwrapped(hint)
     if dataclasses.is_dataclass(kind):
         return _build(typing.cast(type, kind), value, path)
-    changes = next((constraint for constraint in constraints if isinstance(constraint, Changes)), None)
+    changes = next((constraint for constraint in constraints if isinstance(constraint, PartialOf)), None)
     if changes is not None:
         return _changes(changes, value, path)
     value = _typed(kind, value, path)
@@ -152,7 +152,7 @@ def _typed(kind: Any, value: Any, path: str) -> Any:
     return value
 
 
-def _changes(changes: Changes, tree: Any, path: str) -> dict[str, Any]:
+def _changes(changes: PartialOf, tree: Any, path: str) -> dict[str, Any]:
     """Some fields of a config dataclass, each checked; tables inside may be incomplete, too."""
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{path}={shown(tree)}: expected a table of fields")
@@ -161,7 +161,7 @@ def _changes(changes: Changes, tree: Any, path: str) -> dict[str, Any]:
     for key, value in tree.items():
         check_key(key, hints, path)
         kind, _ = unwrapped(hints[key])
-        inside = Changes(kind) if dataclasses.is_dataclass(kind) else None  # type: ignore[arg-type]
+        inside = PartialOf(kind) if dataclasses.is_dataclass(kind) else None  # type: ignore[arg-type]
         found[key] = (
             checked(hints[key], value, f"{path}.{key}") if inside is None else _changes(inside, value, f"{path}.{key}")
         )

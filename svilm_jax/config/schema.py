@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 
 from svilm_jax.config.constraints import (
     LARGEST,
-    Changes,
     Count,
     CountOrZero,
     Decay,
-    Filled,
     LocalPath,
+    NonEmpty,
+    PartialOf,
     Positive,
     PositiveOrZero,
     Range,
@@ -133,7 +133,7 @@ class ModelConfig:
     localization: LocalizationConfig = LocalizationConfig()
 
 
-ModelChanges = Annotated[Options, Changes(ModelConfig, without=("head",))]
+ModelChanges = Annotated[Options, PartialOf(ModelConfig, without=("head",))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +182,7 @@ class InputConfig:
     crop_ratio: tuple[Ratio, Ratio] = (0.75, 1.333)
     flip: bool = True  # never where a caption says left or right
     nouns: Annotated[int, Range(1, 1024)] = 2  # K phrases a caption [P]
-    prompts: Annotated[tuple[Text, ...], Filled()] = ("a video of {}",)  # [A]
+    prompts: Annotated[tuple[Text, ...], NonEmpty()] = ("a video of {}",)  # [A]
     max_failure_share: Share = 0.01  # of clips that do not decode before training stops
 
 
@@ -255,7 +255,7 @@ class Config:
     """One experiment.
 
     `objectives` and `evaluators` are open tables, name -> options: the schema of the options stands with each objective
-    in `svilm_jax/objectives` and with each evaluator in `svilm_jax/evaluation`, and `svilm_jax/config_file.py` checks
+    in `svilm_jax/objectives` and with each evaluator in `svilm_jax/evaluation`, and `svilm_jax/cli/config_file.py` checks
     the tables against it, as `resolve` checks all else.
     """
 

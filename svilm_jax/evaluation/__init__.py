@@ -10,11 +10,11 @@ from svilm_jax.evaluation.evaluate import Evaluation, evaluate
 from svilm_jax.evaluation.table import format_table, with_baselines
 
 if TYPE_CHECKING:
-    from svilm_jax.evaluation.registry import KINDS, Evaluator, build_evaluators
-    from svilm_jax.inference.encoding import Encoder
+    from svilm_jax.evaluation.registry import EVALUATORS, Evaluator, build_evaluators
+    from svilm_jax.inference.encoder import Encoder
 
 __all__ = [
-    "KINDS",
+    "EVALUATORS",
     "Encoder",
     "Evaluation",
     "Evaluator",
@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 _LATE = {
-    "Encoder": "svilm_jax.inference.encoding",
-    "KINDS": f"{__name__}.registry",
+    "Encoder": "svilm_jax.inference.encoder",
+    "EVALUATORS": f"{__name__}.registry",
     "Evaluator": f"{__name__}.registry",
     "build_evaluators": f"{__name__}.registry",
 }

@@ -12,9 +12,9 @@ import numpy as np
 from svilm_jax.config import VideoConfig
 from svilm_jax.errors import UserError
 from svilm_jax.input.clips import Clip, clip_masks, evaluation_clips
-from svilm_jax.input.decoding import VideoError, probe
 from svilm_jax.input.records import RecordSource, open_records
 from svilm_jax.input.schema import Record
+from svilm_jax.video.decoding import VideoError, probe
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # not at run time: both import JAX, and this function's package is imported without it
     from svilm_jax.evaluation.registry import Evaluator
-    from svilm_jax.inference.encoding import Encoder
+    from svilm_jax.inference.encoder import Encoder
 
 log = logging.getLogger(__name__)
 

@@ -5,16 +5,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from svilm_jax.config import Config, ConfigError, nearest, resolve_options, shown
-from svilm_jax.evaluation.action_recognition import ActionOptions, ActionRecognition
-from svilm_jax.evaluation.grounding import Grounding, GroundingOptions
-from svilm_jax.evaluation.linear_probe import LinearProbe, ProbeOptions
-from svilm_jax.evaluation.localization import Localization, LocalizationOptions
-from svilm_jax.evaluation.question_answering import QuestionAnswering, QuestionOptions
-from svilm_jax.evaluation.retrieval import HardRetrieval, HardRetrievalOptions, Retrieval, RetrievalOptions
-from svilm_jax.evaluation.scene_cuts import SceneCutOptions, SceneCuts
-from svilm_jax.evaluation.temporal_grouping import GroupingOptions, TemporalGrouping
-from svilm_jax.inference.encoding import Encoder
-from svilm_jax.output_paths import check_output_file
+from svilm_jax.evaluation.action_recognition.evaluator import ActionOptions, ActionRecognitionEvaluator
+from svilm_jax.evaluation.action_recognition.linear_probe import LinearProbeEvaluator, ProbeOptions
+from svilm_jax.evaluation.grounding.evaluator import GroundingEvaluator, GroundingOptions
+from svilm_jax.evaluation.localization.evaluator import LocalizationEvaluator, LocalizationOptions
+from svilm_jax.evaluation.question_answering.evaluator import QuestionAnsweringEvaluator, QuestionOptions
+from svilm_jax.evaluation.retrieval.evaluator import (
+    HardRetrievalEvaluator,
+    HardRetrievalOptions,
+    RetrievalEvaluator,
+    RetrievalOptions,
+)
+from svilm_jax.evaluation.temporal_grouping.evaluator import GroupingOptions, TemporalGroupingEvaluator
+from svilm_jax.evaluation.temporal_grouping.scene_cuts import SceneCutEvaluator, SceneCutOptions
+from svilm_jax.filesystem.output_paths import check_output_file
+from svilm_jax.inference.encoder import Encoder
 
 
 class Evaluator(Protocol):
@@ -26,16 +31,16 @@ class Evaluator(Protocol):
 
 
 # kind: (its options, the evaluator made from options and config)
-KINDS: Mapping[str, tuple[type, Any]] = {
-    "retrieval": (RetrievalOptions, Retrieval),
-    "retrieval_hard": (HardRetrievalOptions, HardRetrieval),
-    "grounding": (GroundingOptions, Grounding),
-    "grouping": (GroupingOptions, TemporalGrouping),
-    "scene_cuts": (SceneCutOptions, SceneCuts),
-    "question_answering": (QuestionOptions, QuestionAnswering),
-    "action_recognition": (ActionOptions, ActionRecognition),
-    "linear_probe": (ProbeOptions, LinearProbe),
-    "localization": (LocalizationOptions, Localization),
+EVALUATORS: Mapping[str, tuple[type, Any]] = {
+    "retrieval": (RetrievalOptions, RetrievalEvaluator),
+    "retrieval_hard": (HardRetrievalOptions, HardRetrievalEvaluator),
+    "grounding": (GroundingOptions, GroundingEvaluator),
+    "grouping": (GroupingOptions, TemporalGroupingEvaluator),
+    "scene_cuts": (SceneCutOptions, SceneCutEvaluator),
+    "question_answering": (QuestionOptions, QuestionAnsweringEvaluator),
+    "action_recognition": (ActionOptions, ActionRecognitionEvaluator),
+    "linear_probe": (ProbeOptions, LinearProbeEvaluator),
+    "localization": (LocalizationOptions, LocalizationEvaluator),
 }
 
 
@@ -54,7 +59,7 @@ def build_evaluators(config: Config) -> dict[str, Evaluator]:
         kind, options = resolve_evaluator(name, entry)
         if file := getattr(options, "predictions", ""):
             check_output_file(Path(file), f"--config.evaluators.{name}.predictions")
-        evaluators[name] = KINDS[kind][1](options, config)
+        evaluators[name] = EVALUATORS[kind][1](options, config)
     return evaluators
 
 
@@ -68,8 +73,10 @@ def evaluator_kind(name: str, entry: object) -> str:
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{path}={shown(entry)}: expected a table with kind and options")
     kind = entry.get("kind", name)
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise ConfigError(f"{path}.kind={kind!r}: expected one of {', '.join(sorted(KINDS))}{nearest(kind, KINDS)}")
+    if not isinstance(kind, str) or kind not in EVALUATORS:
+        raise ConfigError(
+            f"{path}.kind={kind!r}: expected one of {', '.join(sorted(EVALUATORS))}{nearest(kind, EVALUATORS)}"
+        )
     return kind
 
 
@@ -82,4 +89,4 @@ def resolve_evaluator(name: str, entry: object) -> tuple[str, Any]:
     kind = evaluator_kind(name, entry)
     assert isinstance(entry, Mapping)
     tree = {key: value for key, value in entry.items() if key != "kind"}
-    return kind, resolve_options(KINDS[kind][0], tree, f"config.evaluators.{name}")
+    return kind, resolve_options(EVALUATORS[kind][0], tree, f"config.evaluators.{name}")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from svilm_jax.errors import UserError
-from svilm_jax.input import json_reader
-from svilm_jax.input.file_signatures import SIGNATURE_BYTES, describe_placeholder
+from svilm_jax.filesystem import json_reader
+from svilm_jax.filesystem.file_signatures import SIGNATURE_BYTES, describe_placeholder
 
 _NPY = b"\x93NUMPY"
 

@@ -1,5 +1,5 @@
 """Inference with a trained model: embeddings of videos and sentences, phrase grounding, and clip search."""
 
-from svilm_jax.inference.trained import GroundedPhrase, TrainedModel
+from svilm_jax.inference.model import GroundedPhrase, TrainedModel
 
 __all__ = ["GroundedPhrase", "TrainedModel"]

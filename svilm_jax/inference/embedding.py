@@ -21,16 +21,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from svilm_jax.filesystem.locks import locked_output
+from svilm_jax.filesystem.output_paths import check_output_file
 from svilm_jax.inference import feature_file
-from svilm_jax.inference.feature_file import IndexFileError, Origin, VideoRows
-from svilm_jax.inference.trained import TrainedModel
+from svilm_jax.inference.clip_input import read_clip
+from svilm_jax.inference.feature_file import IndexFileError, IndexOrigin, VideoRows
+from svilm_jax.inference.model import TrainedModel
 from svilm_jax.inference.video_files import EmbeddingError, VideoFile, list_videos
-from svilm_jax.inference.videos import read_clip
 from svilm_jax.input.clips import decoded_ahead
-from svilm_jax.input.decoding import VideoError, probe
-from svilm_jax.input.video_folders import LeftOut
-from svilm_jax.locks import locked_output
-from svilm_jax.output_paths import check_output_file
+from svilm_jax.video.decoding import VideoError, probe
+from svilm_jax.video.folders import SkippedVideo
 
 __all__ = ["EmbeddingError", "EmbeddingSummary", "embed_files", "window_spans"]
 
@@ -105,7 +105,7 @@ def embed_files(
         raise EmbeddingError("give both a window and a stride, or none of them for whole videos")
     if window is not None and stride is not None and not (0 < window < np.inf and 0 < stride < np.inf):
         raise EmbeddingError(f"a window of {window:g} s every {stride:g} s: expected both above 0")
-    origin = Origin(
+    origin = IndexOrigin(
         str(Path(model_path).absolute()),
         model.fingerprint.parameters,
         model.config.model.embed_dim,
@@ -114,14 +114,14 @@ def embed_files(
         str(model.fingerprint),
     )
     check_output_file(out)
-    left_out = LeftOut()
+    left_out = SkippedVideo()
     videos = list_videos(sources, left_out)
     with locked_output(out):
         return _embed(model, origin, videos, left_out, out, prune)
 
 
 def _embed(
-    model: TrainedModel, origin: Origin, videos: list[VideoFile], left_out: LeftOut, out: Path, prune: bool
+    model: TrainedModel, origin: IndexOrigin, videos: list[VideoFile], left_out: SkippedVideo, out: Path, prune: bool
 ) -> EmbeddingSummary:
     parts = _Parts(out, origin)
     done = parts.finished()
@@ -182,7 +182,7 @@ class _Work:
 
 
 def _embedded(
-    model: TrainedModel, videos: Iterable[VideoFile], origin: Origin, failed: list[tuple[str, str]], bar: tqdm
+    model: TrainedModel, videos: Iterable[VideoFile], origin: IndexOrigin, failed: list[tuple[str, str]], bar: tqdm
 ) -> Iterator[VideoRows]:
     """Yields the rows of each readable video, in order; the others are added to `failed`."""
     config = model.config.model.video
@@ -234,7 +234,7 @@ def _embedded(
 class _Parts:
     """Finished rows next to the output."""
 
-    def __init__(self, out: Path, origin: Origin):
+    def __init__(self, out: Path, origin: IndexOrigin):
         self._out, self._origin = out, origin
         self._folder = out.with_name(f"{out.name}.parts")
         self._waiting: list[VideoRows] = []
@@ -337,7 +337,7 @@ class _Parts:
 _IDENTITY = ("video", "size", "mtime_ns")
 
 
-def _kind(origin: Origin) -> str:
+def _kind(origin: IndexOrigin) -> str:
     return "whole videos" if origin.window is None else f"windows of {origin.window:g} s every {origin.stride:g} s"
 
 

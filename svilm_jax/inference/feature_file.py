@@ -7,7 +7,7 @@
     size       int64                          size of the video file in bytes when it was read
     mtime_ns   int64                          its modification time in nanoseconds; with `size`, detects changed files
 
-The key `svilm` of the schema's metadata holds the fields of `Origin`. Any Parquet reader can read the file; `svilm
+The key `svilm` of the schema's metadata holds the fields of `IndexOrigin`. Any Parquet reader can read the file; `svilm
 search` and `svilm serve` query it.
 """
 
@@ -33,7 +33,7 @@ class IndexFileError(UserError, ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
+class IndexOrigin:
     """Origin of the embeddings in a file.
 
     Attributes:
@@ -76,7 +76,7 @@ class VideoRows:
     embeddings: np.ndarray
 
 
-def schema(origin: Origin) -> pa.Schema:
+def schema(origin: IndexOrigin) -> pa.Schema:
     """Returns columns and metadata of a file."""
     said = {
         "format_version": FORMAT_VERSION,
@@ -99,7 +99,7 @@ def schema(origin: Origin) -> pa.Schema:
     )
 
 
-def batch(videos: Iterable[VideoRows], origin: Origin) -> pa.RecordBatch:
+def batch(videos: Iterable[VideoRows], origin: IndexOrigin) -> pa.RecordBatch:
     """Concatenates the rows of several videos.
 
     Raises:
@@ -123,7 +123,7 @@ def batch(videos: Iterable[VideoRows], origin: Origin) -> pa.RecordBatch:
     )
 
 
-def write(path: Path, batches: Iterable[pa.RecordBatch], origin: Origin) -> None:
+def write(path: Path, batches: Iterable[pa.RecordBatch], origin: IndexOrigin) -> None:
     """Writes a file atomically; one batch is in memory at a time.
 
     Raises:
@@ -143,7 +143,7 @@ def write(path: Path, batches: Iterable[pa.RecordBatch], origin: Origin) -> None
             beside.unlink(missing_ok=True)  # of an unfinished write
 
 
-def read_origin(path: Path) -> Origin:
+def read_origin(path: Path) -> IndexOrigin:
     """Reads the origin recorded in a file.
 
     Raises:
@@ -154,7 +154,7 @@ def read_origin(path: Path) -> Origin:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Origin]]:
+def opened(path: Path) -> Iterator[tuple[pq.ParquetFile, IndexOrigin]]:
     """Opens a file with its origin; errors inside become `IndexFileError`."""
     if not path.is_file():
         raise IndexFileError(f"{path}: no such file; `svilm embed VIDEOS --model MODEL --out {path}` writes one")
@@ -181,7 +181,7 @@ def embeddings(rows: pa.RecordBatch, width: int) -> np.ndarray:
     return rows.column("embedding").flatten().to_numpy().reshape(-1, width)
 
 
-def _origin(path: Path, found: pa.Schema) -> Origin:
+def _origin(path: Path, found: pa.Schema) -> IndexOrigin:
     said = (found.metadata or {}).get(_KEY)
     if said is None:
         raise IndexFileError(f"{path}: Parquet, but not of `svilm embed` (its metadata has no key 'svilm')")
@@ -192,7 +192,7 @@ def _origin(path: Path, found: pa.Schema) -> Origin:
             windows = document["windows"] or {"window": None, "stride": None}
             texts, width = (str(document["model"]), str(document["fingerprint"])), int(document["width"])
             whole = str(document.get("model_fingerprint", ""))
-            origin = Origin(*texts, width, windows["window"], windows["stride"], whole)
+            origin = IndexOrigin(*texts, width, windows["window"], windows["stride"], whole)
     except (ValueError, KeyError, TypeError) as error:
         raise IndexFileError(f"{path}: metadata that cannot be read ({error!r}); embed the videos again") from error
     if version != FORMAT_VERSION:

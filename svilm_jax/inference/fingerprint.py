@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from svilm_jax.config import Config, ModelConfig
-from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.parameters import Params
 from svilm_jax.models.parameters import fingerprint as parameters_fingerprint
+from svilm_jax.text.tokenizers import Tokenizer
 
 _EXECUTION = ("compute_dtype", "attention", "remat", "scan_unroll")  # affect how a model is computed, not its result
 

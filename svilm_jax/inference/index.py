@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from svilm_jax.inference import feature_file
-from svilm_jax.inference.feature_file import IndexFileError, Origin
-from svilm_jax.inference.trained import TrainedModel
+from svilm_jax.inference.feature_file import IndexFileError, IndexOrigin
+from svilm_jax.inference.model import TrainedModel
 
 _UNIT = 1e-2  # tolerance of the norm 1 of an embedding, for bfloat16 too
 
@@ -68,7 +68,7 @@ class ClipIndex:
       origin: the model and settings that computed it.
     """
 
-    def __init__(self, path: Path, origin: Origin, where: pa.Table, index: faiss.Index):
+    def __init__(self, path: Path, origin: IndexOrigin, where: pa.Table, index: faiss.Index):
         self.path, self.origin = path, origin
         self._where, self._index = where, index
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from svilm_jax.errors import UserError
-from svilm_jax.input.video_folders import SUFFIXES, LeftOut, walk_files
+from svilm_jax.video.folders import SUFFIXES, SkippedVideo, walk_files
 
 __all__ = ["SUFFIXES", "EmbeddingError", "VideoFile", "list_videos"]
 
@@ -32,7 +32,7 @@ class VideoFile:
     mtime_ns: int
 
 
-def list_videos(sources: Iterable[Path], left_out: LeftOut | None = None) -> list[VideoFile]:
+def list_videos(sources: Iterable[Path], left_out: SkippedVideo | None = None) -> list[VideoFile]:
     """Returns every video of the given files and folders, once, in their order; folders recursively and sorted.
 
     Hidden files in folders are skipped; linked folders are not followed.
@@ -45,7 +45,7 @@ def list_videos(sources: Iterable[Path], left_out: LeftOut | None = None) -> lis
       EmbeddingError: a missing path, a folder without a video or that cannot be listed, or a file name that is not
         UTF-8.
     """
-    left_out = LeftOut() if left_out is None else left_out
+    left_out = SkippedVideo() if left_out is None else left_out
     found: dict[str, VideoFile] = {}
     for source in sources:
         if source.is_dir():

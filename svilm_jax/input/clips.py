@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from svilm_jax.config import VideoConfig
-from svilm_jax.input import augmentation, decoding, sampling
-from svilm_jax.input.augmentation import Geometry
-from svilm_jax.input.decoding import Frames, VideoError, VideoInfo
-from svilm_jax.input.rendering import SMALL_SIDE
+from svilm_jax.input import temporal_sampling
 from svilm_jax.input.schema import Record
+from svilm_jax.video import decoding
+from svilm_jax.video.crop_box import CropBox, center_crop
+from svilm_jax.video.decoding import Frames, VideoError, VideoInfo
+from svilm_jax.video.rgb_conversion import SMALL_SIDE
 
 # Frames are decoded at this multiple of the model's input size: a random crop of half the area, of any allowed aspect
 # ratio, is then still scaled down and not up. Files up to a third larger are not scaled, because FFmpeg's unscaled
@@ -45,7 +46,7 @@ class Clip:
     indices: np.ndarray
     times: np.ndarray
     duration: float
-    geometry: Geometry | None
+    geometry: CropBox | None
     record: Record
     error: str | None = None
 
@@ -99,7 +100,7 @@ def decode_clip(
     rng: np.random.Generator | None = None,
     cache: FrameCache | None = None,
     index: int = -1,
-    crop: Callable[[int, int], Geometry] | None = None,
+    crop: Callable[[int, int], CropBox] | None = None,
 ) -> Frames:
     """Decodes `video.frames` frames of a record.
 
@@ -122,7 +123,9 @@ def decode_clip(
     offset = 0.5 if rng is None else rng.random()
 
     def times(info: VideoInfo) -> np.ndarray:
-        return sampling.segment_times(video.frames, *sampling.window(info.duration, start, end), offset)
+        return temporal_sampling.segment_times(
+            video.frames, *temporal_sampling.window(info.duration, start, end), offset
+        )
 
     def cropped(frames: Frames) -> Frames:
         if crop is None:
@@ -176,7 +179,7 @@ def load_clip(record: Record, video: VideoConfig, start: float | None = None, en
     except VideoError as error:
         nothing = np.zeros(video.frames, np.int64)
         return Clip(np.zeros(shape, np.uint8), nothing, nothing.astype(float), 0.0, None, record, str(error))
-    geometry = augmentation.centre_crop(frames.images.shape[1], frames.images.shape[2], video.size)
+    geometry = center_crop(frames.images.shape[1], frames.images.shape[2], video.size)
     images = geometry.frames(frames.images)  # [T, H, W, 3]
     return Clip(images, frames.indices, frames.times, frames.info.duration, geometry, record)
 

@@ -18,11 +18,11 @@ import numpy as np
 
 from svilm_jax.config import LocalizationConfig
 from svilm_jax.errors import UserError
-from svilm_jax.input.json_reader import JsonError, read_document
+from svilm_jax.filesystem.json_reader import JsonError, read_document
+from svilm_jax.input.batch_stream import Batch, ReadOptions, ShardOptions, Stream
+from svilm_jax.input.labels import numbered
 from svilm_jax.input.schema import Action
 from svilm_jax.input.segments import localization_targets, resize_features
-from svilm_jax.input.stream import Batch, Reading, Share, Stream
-from svilm_jax.input.targets import numbered
 
 INDEX = "features.json"
 FORMAT = 1
@@ -154,11 +154,11 @@ class FeatureInput(Stream):
     """
 
     def __init__(self, config: LocalizationConfig, classes: Sequence[str], **share: Any):
-        """`share`: see `Share`. Raises `FeatureError` if there are no features."""
+        """`share`: see `ShardOptions`. Raises `FeatureError` if there are no features."""
         load = FeatureLoader(Path(config.features), config.steps, classes)
         facts = json.dumps([[v.id for v in load.videos], config.steps])
         identity = hashlib.sha256(facts.encode()).hexdigest()[:16]  # stored in checkpoints
-        super().__init__(load, len(load.videos), identity, Share(**share), Reading(threads=1))
+        super().__init__(load, len(load.videos), identity, ShardOptions(**share), ReadOptions(threads=1))
 
 
 class FeatureLoader:

@@ -7,12 +7,13 @@ import logging
 from collections.abc import Sequence
 
 from svilm_jax.config import ConfigError, InputConfig, TextConfig, VideoConfig
-from svilm_jax.input import prompting, targets
+from svilm_jax.input import labels
+from svilm_jax.input.batch_stream import Batch, InputError, ReadOptions, ShardOptions, Stream
+from svilm_jax.input.example import ClipLoader
 from svilm_jax.input.records import DamagedRecordError, open_records
-from svilm_jax.input.rows import ClipLoader
 from svilm_jax.input.shared_memory import check_shared_memory
-from svilm_jax.input.stream import Batch, InputError, Reading, Share, Stream
-from svilm_jax.input.tokenization import Tokenizer
+from svilm_jax.text import prompts
+from svilm_jax.text.tokenizers import Tokenizer
 
 __all__ = ["Batch", "InputError", "TrainInput"]
 
@@ -27,7 +28,7 @@ class TrainInput(Stream):
       video uint8 [b, T, H, W, 3]; text int32 [b, L]; text_mask bool [b, L]; nouns int32 [b, K, L'], L' being
       `text.noun_length` or else L; noun_mask bool [b, K]; valid bool [b]; index int64 [b], the record number.
     With `config.task` other than captions there are no nouns, and target int32 [b] is the class label
-    (`targets.UNKNOWN` for a label outside the classes); questions are the text, actions have none. With
+    (`labels.UNKNOWN` for a label outside the classes); questions are the text, actions have none. With
     `config.sentences` S there are sentences int32 [b, S, L], sentence_mask bool [b, S] and sentence_spans float32
     [b, S, 2], start and end as fractions of the clip's window, -1 where a sentence has no times.
     Process p has rows p*b to (p+1)*b of the global batch, which is the same for any number of processes.
@@ -64,8 +65,8 @@ class TrainInput(Stream):
                 "each keep a cache of their own; set workers=0 (threads share one) or cache_bytes=0"
             )
         check_shared_memory(video, batch_size // process_count, config.workers, config.prefetch)
-        prompting.check_prompts(config.prompts)
-        targets.check_task(config.task, classes)
+        prompts.check_prompts(config.prompts)
+        labels.check_task(config.task, classes)
         if config.text == "sentences" and not config.sentences:
             raise ConfigError("config.input.text='sentences': say how many a video: config.input.sentences")
         self._records = open_records(config.dataset, config.split)
@@ -78,8 +79,8 @@ class TrainInput(Stream):
             self._load,
             len(self._records),
             self._records.identity,
-            Share(batch_size, seed, start_step, process_index, process_count),
-            Reading(config.threads, config.prefetch, config.workers),
+            ShardOptions(batch_size, seed, start_step, process_index, process_count),
+            ReadOptions(config.threads, config.prefetch, config.workers),
             config.shuffle_block,
         )
 

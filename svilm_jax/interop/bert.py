@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from svilm_jax.input.tokenization import load_tokenizer
-from svilm_jax.interop.folder import FolderError, read_json
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError, read_json
 from svilm_jax.interop.rules import Rule, convert, dropped, linear, norm, renamed, rule, without_prefix
 from svilm_jax.interop.source import TextSource, architecture_of
+from svilm_jax.text.tokenizers import load_tokenizer
 
 _OF_PRETRAINING = "of BERT's own pre-training"
 _OF_TENSORFLOW = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
@@ -45,7 +45,7 @@ def read_bert(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np
     """
     kind = document.get("position_embedding_type") or "absolute"
     if kind != "absolute":
-        raise FolderError(f"{origin}: position_embedding_type {kind!r}: only absolute positions are known here")
+        raise ModelDirectoryError(f"{origin}: position_embedding_type {kind!r}: only absolute positions are known here")
     architecture = architecture_of(document, origin)
     arrays = without_prefix(arrays, "bert.")
     # Checkpoints converted from TensorFlow name a norm's arrays gamma and beta.
@@ -70,7 +70,7 @@ def _vocabulary(folder: Path, origin: str) -> Path:
     for name in ("tokenizer.json", "vocab.txt"):
         if (folder / name).is_file():
             return folder / name
-    raise FolderError(f"{origin}: has no tokenizer.json and no vocab.txt, which a text tower needs")
+    raise ModelDirectoryError(f"{origin}: has no tokenizer.json and no vocab.txt, which a text tower needs")
 
 
 def _lowercases(folder: Path) -> bool:
@@ -94,7 +94,7 @@ def _pool(folder: Path) -> str:
     known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_mean": "mean"}
     known |= {"pooling_mode_cls_token": "first", "pooling_mode_cls": "first"}
     if len(modes) != 1 or modes[0] not in known:
-        raise FolderError(
+        raise ModelDirectoryError(
             f"{file}: a sentence is {', '.join(modes)}: only mean_tokens or cls_token alone are known here"
         )
     return known[modes[0]]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from svilm_jax.interop.folder import FolderError
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.interop.pixels import halves
 from svilm_jax.interop.rules import (
     Converted,
@@ -94,14 +94,16 @@ def read_flax_vit(arrays: Mapping[str, object], origin: str) -> VideoSource:
     """
     factorised = [name for name in arrays if _FACTORISED.search(name)]
     if factorised:
-        raise FolderError(
+        raise ModelDirectoryError(
             f"{origin}: has factorized space-time attention ({factorised[0]}), and this tower attends over "
             'both at once: take a ViViT of attention "spacetime"'
         )
     tower, beside = _tower_of(arrays, origin)
     kernel = tower[_KERNEL]
     if kernel.ndim not in (4, 5):
-        raise FolderError(f"{origin}: {_KERNEL} {kernel.shape}: expected [p, p, 3, D], or [t, p, p, 3, D] of a video")
+        raise ModelDirectoryError(
+            f"{origin}: {_KERNEL} {kernel.shape}: expected [p, p, 3, D], or [t, p, p, 3, D] of a video"
+        )
     layers = layers_in(tower, r"Transformer/encoderblock_(\d+)/")
     rules = [*RULES, rule(_KERNEL, "patch.kernel", lambda x: x if x.ndim == 5 else x[None]), *_rules_of_tokens(tower)]
     converted = convert(tower, rules, layers, origin)
@@ -129,7 +131,9 @@ def plane_sinusoids(rows: int, columns: int, width: int) -> np.ndarray:
       FolderError: a width that is not divisible into such quarters.
     """
     if width % 4 or width < 8:
-        raise FolderError(f"width {width}: positions of sines and cosines in a plane need a multiple of 4, from 8 on")
+        raise ModelDirectoryError(
+            f"width {width}: positions of sines and cosines in a plane need a multiple of 4, from 8 on"
+        )
     frequencies = 10000.0 ** -(np.arange(width // 4) / (width // 4 - 1))
     y, x = (place.reshape(-1, 1) * frequencies for place in np.mgrid[:rows, :columns])  # [rows*columns, width/4]
     return np.concatenate([np.sin(x), np.cos(x), np.sin(y), np.cos(y)], axis=1).astype(np.float32)
@@ -143,7 +147,7 @@ def _tower_of(arrays: Mapping[str, object], origin: str) -> tuple[dict[str, np.n
         if name.endswith(_KERNEL) and _WAY.issuperset(name.split("/")[:-2])
     ]
     if len(starts) != 1:
-        raise FolderError(
+        raise ModelDirectoryError(
             f"{origin}: expected one {_KERNEL} of a ViT, found {len(starts)}; there are {', '.join(list(arrays)[:6])}"
         )
     (start,) = starts
@@ -152,12 +156,12 @@ def _tower_of(arrays: Mapping[str, object], origin: str) -> tuple[dict[str, np.n
     for name, array in arrays.items():
         if name.startswith(start):
             if not isinstance(array, np.ndarray):
-                raise FolderError(f"{origin}: {name}: expected an array, found {type(array).__name__}")
+                raise ModelDirectoryError(f"{origin}: {name}: expected an array, found {type(array).__name__}")
             tower[name.removeprefix(start)] = array
             continue
         parts = [part for part in name.split("/") if part not in _WAY or part == "optimizer"]
         if parts[0] not in _BESIDE:
-            raise FolderError(f"{origin}: {name}: beside the tower {start!r}, and not known")
+            raise ModelDirectoryError(f"{origin}: {name}: beside the tower {start!r}, and not known")
         beside[name] = _BESIDE[parts[0]]
     numbered = re.compile(f"({'|'.join(_NUMBERS_BEFORE)})(?=/)")
     tower = _unstacked(tower)
@@ -193,13 +197,13 @@ def _square(converted: Converted, origin: str) -> tuple[int, int, int] | None:
     places = len(converted.arrays["positions"])
     side = math.isqrt(places)
     if side * side != places:
-        raise FolderError(f"{origin}: {places} positions do not form a square of patches")
+        raise ModelDirectoryError(f"{origin}: {places} positions do not form a square of patches")
     return 1, side, side
 
 
 def _architecture(tower: Mapping[str, np.ndarray], converted: Converted, layers: int, origin: str) -> Architecture:
     query = tower.get(f"{_LAYER.format(i=0)}/MultiHeadDotProductAttention_0/query/kernel")
     if query is None or query.ndim != 3:
-        raise FolderError(f"{origin}: has no layer whose query/kernel is [D, heads, D/heads]")
+        raise ModelDirectoryError(f"{origin}: has no layer whose query/kernel is [D, heads, D/heads]")
     width, hidden = converted.arrays["layers.0.mlp.up.kernel"].shape
     return Architecture(layers, width, query.shape[1], mlp_ratio(hidden, width), "gelu_tanh", 1e-6)

@@ -7,14 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.config import Config, resolve_options
 from svilm_jax.inference import TrainedModel
-from svilm_jax.input.tokenization import load_tokenizer
-from svilm_jax.interop.folder import FolderError
 from svilm_jax.interop.source import TextSource, VideoSource
 from svilm_jax.interop.towers import FilledVideo, check_filled, fill_text, fill_video
 from svilm_jax.models.parameters import abstract_model, bind, named, parameters, unnamed
 from svilm_jax.models.svilm import build_model
+from svilm_jax.text.tokenizers import load_tokenizer
 
 _GROUPS = "video_tower.group_tokens"
 
@@ -110,7 +110,7 @@ def _check_length(config: Config, text: TextSource) -> None:
     """Rejects sentences that are longer than the source's position table."""
     for key in ("length", "noun_length"):
         if (length := getattr(config.model.text, key)) > text.positions:
-            raise FolderError(
+            raise ModelDirectoryError(
                 f"config.model.text.{key}={length}: {text.origin} has {text.positions} positions; set "
                 f"config.model.text.{key} to no more"
             )

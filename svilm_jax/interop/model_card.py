@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from svilm_jax.checkpoints.model_directory import ModelOrigin
 from svilm_jax.config import Config
-from svilm_jax.interop.folder import Origin
 
 _UNKNOWN = "unknown"
 _LEARNED = (
@@ -13,7 +13,7 @@ _LEARNED = (
 
 
 def model_card(
-    name: str, config: Config, origin: Origin, metrics: str, dtype: str, notes: Sequence[str] = (), fresh: int = 0
+    name: str, config: Config, origin: ModelOrigin, metrics: str, dtype: str, notes: Sequence[str] = (), fresh: int = 0
 ) -> str:
     """Returns Markdown with the metadata block of model hubs.
 

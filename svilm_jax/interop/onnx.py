@@ -23,8 +23,8 @@ from typing import Any
 import jax
 import jax.extend
 
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.inference import TrainedModel
-from svilm_jax.interop.folder import FolderError
 from svilm_jax.interop.programs import (
     Program,
     check_size,
@@ -64,7 +64,7 @@ def export_onnx(trained: TrainedModel, out: str | Path) -> dict[str, float]:
         content = _convert(jax2onnx, made[name])
         difference = max(_difference(runtime, content, made[name], rows, trained) for rows in _BATCHES)
         if not difference <= TOLERANCE:
-            raise FolderError(
+            raise ModelDirectoryError(
                 f"{name}: onnxruntime {runtime.__version__} gives numbers that differ from JAX's by {difference:.1e} "
                 f"(tolerance {TOLERANCE:.0e}): nothing was written; use StableHLO, and report this"
             )
@@ -72,13 +72,15 @@ def export_onnx(trained: TrainedModel, out: str | Path) -> dict[str, float]:
     files = contents | trained.tokenizer.files()
     there = sorted(name for name in files if (out / name).exists())
     if there:
-        raise FolderError(f"{out}: holds {', '.join(there)} already; give another folder, or remove them")
+        raise ModelDirectoryError(f"{out}: holds {', '.join(there)} already; give another folder, or remove them")
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (out / name).write_bytes(content)
     except OSError as error:
-        raise FolderError(f"{out}: cannot be written ({error.strerror}); make room or give another folder") from error
+        raise ModelDirectoryError(
+            f"{out}: cannot be written ({error.strerror}); make room or give another folder"
+        ) from error
     return differences
 
 
@@ -87,7 +89,7 @@ def _libraries() -> tuple[Any, Any]:
         import jax2onnx
         import onnxruntime
     except ImportError as error:
-        raise FolderError(
+        raise ModelDirectoryError(
             f"ONNX needs jax2onnx and onnxruntime ({error}): in an environment of their own, pip install -r "
             "requirements/onnx.in, and export there from a folder that `svilm export` wrote here"
         ) from error
@@ -107,7 +109,7 @@ def _convert(jax2onnx: Any, program: Program) -> bytes:
                 output_names=names,
             )
         except Exception as error:  # of any kind: what it does not know, it stumbles over
-            raise FolderError(
+            raise ModelDirectoryError(
                 f"{program.name}: jax2onnx {version('jax2onnx')} cannot convert it with JAX {jax.__version__} "
                 f"({type(error).__name__}: {error}); use StableHLO, which takes every model"
             ) from error
@@ -124,7 +126,7 @@ def _difference(runtime: Any, content: bytes, program: Program, rows: int, train
         given = {given.name: array for given, array in zip(program.inputs, arrays, strict=True)}
         theirs = dict(zip(names, session.run(None, given), strict=True))
     except Exception as error:  # onnxruntime has a kind of its own for every code
-        raise FolderError(
+        raise ModelDirectoryError(
             f"{program.name}: onnxruntime {runtime.__version__} does not run it on {rows} rows ({error}); nothing was "
             "written; use StableHLO"
         ) from error

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from svilm_jax.input.json_reader import read_document
-from svilm_jax.interop.folder import FolderError
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
+from svilm_jax.filesystem.json_reader import read_document
 from svilm_jax.models.patch_embedding import PIXEL_MEAN, PIXEL_STD
 
 _FILE = "preprocessor_config.json"
@@ -60,7 +60,9 @@ def pixels_of(folder: Path, default: Pixels) -> Pixels:
         if min(std) <= 0:
             raise ValueError(f"image_std {std}")
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise FolderError(f"{file}: says nothing that can be read of image_mean and image_std ({error})") from error
+        raise ModelDirectoryError(
+            f"{file}: says nothing that can be read of image_mean and image_std ({error})"
+        ) from error
     return Pixels(mean, std, _FILE)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from svilm_jax.inference import TrainedModel
-from svilm_jax.inference.encoding import Encoder
+from svilm_jax.inference.encoder import Encoder
 
 _SAMPLES = 8
 

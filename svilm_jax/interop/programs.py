@@ -14,12 +14,12 @@ import numpy as np
 from flax import nnx
 from jax import export
 
+from svilm_jax.checkpoints.model_directory import DTYPES, ModelDirectoryError
 from svilm_jax.config import ModelConfig
 from svilm_jax.inference import TrainedModel
-from svilm_jax.interop.folder import DTYPES, FolderError
 from svilm_jax.models.parameters import abstract_model, bind, count, parameters
 from svilm_jax.models.svilm import SVILM
-from svilm_jax.models.transformer import Layers
+from svilm_jax.models.transformer import TransformerStack
 
 VIDEOS, TEXTS = "b", "n"  # names of the batch axes
 # Bytes of parameters in a file: protobufs and flatbuffers use 31-bit sizes, and the code needs some of them.
@@ -27,7 +27,7 @@ LIMIT = 2**31 - 2**24
 
 
 @dataclasses.dataclass(frozen=True)
-class Input:
+class ProgramInput:
     """An argument of a program.
 
     Attributes:
@@ -48,12 +48,12 @@ class Program:
     Attributes:
       name: of the file, without its ending.
       function: positional arrays, in the order of `inputs` -> name -> array float32, names in alphabetical order.
-      inputs: see `Input`.
+      inputs: see `ProgramInput`.
     """
 
     name: str
     function: Callable[..., dict[str, jax.Array]]
-    inputs: tuple[Input, ...]
+    inputs: tuple[ProgramInput, ...]
 
 
 def programs(trained: TrainedModel, dtype: str = "float32", scanned: bool = True) -> dict[str, Program]:
@@ -71,9 +71,9 @@ def programs(trained: TrainedModel, dtype: str = "float32", scanned: bool = True
       FolderError: another dtype; a model without towers.
     """
     if dtype not in DTYPES:
-        raise FolderError(f"dtype {dtype!r}: expected one of {DTYPES}")
+        raise ModelDirectoryError(f"dtype {dtype!r}: expected one of {DTYPES}")
     if trained.config.task != "video_text":
-        raise FolderError(
+        raise ModelDirectoryError(
             f"a model of task {trained.config.task!r} has no towers to make programs of: export the model that its "
             "features came from"
         )
@@ -126,7 +126,7 @@ def check_size(trained: TrainedModel, dtype: str, kind: str, way: str, copies: i
     """
     size = copies * count(parameters(trained.model)) * jnp.dtype(dtype).itemsize
     if size > LIMIT:
-        raise FolderError(
+        raise ModelDirectoryError(
             f"{size / 2**30:.2f} GiB of {dtype} parameters: one {kind} holds less than {LIMIT / 2**30:.2f}; {way}"
         )
 
@@ -163,7 +163,7 @@ def largest_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> fl
     """
     shapes = [{name: np.shape(array) for name, array in outputs.items()} for outputs in (ours, theirs)]
     if shapes[0] != shapes[1]:
-        raise FolderError(f"a program gives {shapes[1]} where JAX gives {shapes[0]}: other names or shapes")
+        raise ModelDirectoryError(f"a program gives {shapes[1]} where JAX gives {shapes[0]}: other names or shapes")
     return max(float(np.abs(np.asarray(ours[name]) - np.asarray(theirs[name])).max()) for name in ours)
 
 
@@ -177,16 +177,16 @@ def _exact(function: Callable[..., dict[str, jax.Array]], dtype: str) -> Callabl
     return traced
 
 
-def _inputs(config: ModelConfig) -> tuple[tuple[Input, ...], tuple[Input, ...]]:
+def _inputs(config: ModelConfig) -> tuple[tuple[ProgramInput, ...], tuple[ProgramInput, ...]]:
     video, length = config.video, config.text.length
-    clips = Input("video", (VIDEOS, video.frames, video.size, video.size, 3), "uint8")
-    return (clips,), (Input("tokens", (TEXTS, length), "int32"), Input("mask", (TEXTS, length), "bool"))
+    clips = ProgramInput("video", (VIDEOS, video.frames, video.size, video.size, 3), "uint8")
+    return (clips,), (ProgramInput("tokens", (TEXTS, length), "int32"), ProgramInput("mask", (TEXTS, length), "bool"))
 
 
 class _WrittenOut(nnx.Module):
-    """The layers of a `Layers` unrolled, without a scan."""
+    """The layers of a `TransformerStack` unrolled, without a scan."""
 
-    def __init__(self, layers: Layers):
+    def __init__(self, layers: TransformerStack):
         graphdef, state = nnx.split(layers.stacked)
         self.count = layers.count
         self.layers = nnx.List(

@@ -12,10 +12,10 @@ import safetensors
 import safetensors.numpy
 from flax import serialization
 
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError, read_json
+from svilm_jax.filesystem.placeholders import unreadable
 from svilm_jax.interop.bert import read_bert
 from svilm_jax.interop.flax_vit import read_flax_vit
-from svilm_jax.interop.folder import FolderError, read_json
-from svilm_jax.interop.placeholders import unreadable
 from svilm_jax.interop.source import TextSource, VideoSource
 from svilm_jax.interop.videomae import read_videomae
 from svilm_jax.interop.vit import read_vit
@@ -38,7 +38,7 @@ def read_text_source(path: str | Path) -> TextSource:
     folder, document, arrays = _hugging_face(Path(path))
     kind = document.get("model_type")
     if kind not in _TEXT:
-        raise FolderError(f"{path}: model_type {kind!r}: a text tower is one of {', '.join(_TEXT)}")
+        raise ModelDirectoryError(f"{path}: model_type {kind!r}: a text tower is one of {', '.join(_TEXT)}")
     return _TEXT[kind](folder, document, arrays, str(path))
 
 
@@ -57,7 +57,7 @@ def read_video_source(path: str | Path) -> VideoSource:
         folder, document, arrays = _hugging_face(path)
         kind = document.get("model_type")
         if kind not in _VIDEO:
-            raise FolderError(f"{path}: model_type {kind!r}: a video tower is one of {', '.join(_VIDEO)}")
+            raise ModelDirectoryError(f"{path}: model_type {kind!r}: a video tower is one of {', '.join(_VIDEO)}")
         return _VIDEO[kind](folder, document, arrays, str(path))
     _check_file(path)
     return read_flax_vit(_read_npz(path) if path.suffix == ".npz" else _read_msgpack(path), str(path))
@@ -73,28 +73,28 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         shards = sorted(path.glob("model*.safetensors"))
         if not shards:
             others = sorted(file.name for file in path.iterdir())[:8]
-            raise FolderError(
+            raise ModelDirectoryError(
                 f"{path}: holds no model.safetensors, only {', '.join(others) or 'nothing'}. {_NO_PICKLES}"
             )
         arrays: dict[str, np.ndarray] = {}
         for shard in shards:
             read = read_arrays(shard)
             if twice := arrays.keys() & read.keys():
-                raise FolderError(f"{shard}: {min(twice)} is in another of {path}/model*.safetensors, too")
+                raise ModelDirectoryError(f"{shard}: {min(twice)} is in another of {path}/model*.safetensors, too")
             arrays |= read
         return arrays
     _check_file(path)
     try:
         return safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
-        raise FolderError(f"{path}: cannot be read as safetensors ({unreadable(path, error)})") from error
+        raise ModelDirectoryError(f"{path}: cannot be read as safetensors ({unreadable(path, error)})") from error
 
 
 def _check_file(path: Path) -> None:
     if not path.is_file():
-        raise FolderError(f"{path}: no such file or folder")
+        raise ModelDirectoryError(f"{path}: no such file or folder")
     if path.suffix in _PICKLED:
-        raise FolderError(f"{path}: {_NO_PICKLES}")
+        raise ModelDirectoryError(f"{path}: {_NO_PICKLES}")
 
 
 def _read_npz(path: Path) -> dict[str, object]:
@@ -105,7 +105,7 @@ def _read_npz(path: Path) -> dict[str, object]:
                 raise ValueError("a single array")
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise FolderError(f"{path}: cannot be read as npz ({unreadable(path, error)})") from error
+        raise ModelDirectoryError(f"{path}: cannot be read as npz ({unreadable(path, error)})") from error
     # NumPy has no bfloat16 and stores it as two opaque bytes.
     return {name: x.view(jnp.bfloat16) if x.dtype == np.dtype("V2") else x for name, x in arrays.items()}
 
@@ -117,7 +117,7 @@ def _read_msgpack(path: Path) -> dict[str, object]:
         if not isinstance(tree, dict):
             raise ValueError(f"a {type(tree).__name__} where a tree of arrays is expected")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, MemoryError, RecursionError) as error:
-        raise FolderError(
+        raise ModelDirectoryError(
             f"{path}: cannot be read as a Flax msgpack checkpoint ({unreadable(path, error)}). Other weights are "
             "a folder with model.safetensors and config.json, or a *.npz"
         ) from error
@@ -139,5 +139,5 @@ def _hugging_face(path: Path) -> tuple[Path, Mapping[str, Any], dict[str, np.nda
     folder = path if path.is_dir() else path.parent
     arrays = read_arrays(path)
     if not (folder / "config.json").is_file():
-        raise FolderError(f"{folder}: needs the config.json that belongs to the weights")
+        raise ModelDirectoryError(f"{folder}: needs the config.json that belongs to the weights")
     return folder, read_json(folder / "config.json"), arrays

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from svilm_jax.interop.folder import FolderError
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 
 Change = Callable[[np.ndarray], np.ndarray]
 
 
-def as_it_is(x: np.ndarray) -> np.ndarray:
+def identity(x: np.ndarray) -> np.ndarray:
     """Returns the same array."""
     return x
 
@@ -51,7 +51,7 @@ def space_time(x: np.ndarray) -> np.ndarray:
     return np.moveaxis(x if x.ndim == 5 else x[:, :, None], (0, 1), (-1, -2))
 
 
-def third(number: int, change: Change = as_it_is) -> Change:
+def split_qkv(number: int, change: Change = identity) -> Change:
     """Selects query, key or value (0, 1, 2) of a fused array, which are concatenated along its first axis."""
     return lambda x: change(np.split(x, 3)[number])
 
@@ -71,7 +71,7 @@ class Rule:
     reason: str = ""
 
 
-def rule(source: str, target: str, change: Change = as_it_is) -> Rule:
+def rule(source: str, target: str, change: Change = identity) -> Rule:
     """Maps one source array to one target."""
     return Rule(source, ((target, change),))
 
@@ -144,7 +144,7 @@ def convert(arrays: Mapping[str, np.ndarray], rules: Sequence[Rule], layers: int
             made[target.replace("{i}", str(i))] = np.asarray(change(array), np.float32)
     missing = [name for name, (one, _) in exact.items() if one.targets and name not in arrays]
     if unknown or missing:
-        raise FolderError(
+        raise ModelDirectoryError(
             f"{origin}: not the arrays of such a model. No rule for {_some(unknown)}; missing {_some(missing)}"
         )
     return Converted(made, used, left_out)
@@ -174,7 +174,7 @@ def renamed(arrays: Mapping[str, np.ndarray], new: Callable[[str], str]) -> dict
     made: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         if new(name) in made:
-            raise FolderError(
+            raise ModelDirectoryError(
                 f"two arrays are {new(name)} after renaming, the second is {name}: of which model are they?"
             )
         made[new(name)] = array

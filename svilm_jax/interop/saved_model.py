@@ -15,8 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.inference import TrainedModel
-from svilm_jax.interop.folder import FolderError
 from svilm_jax.interop.programs import Program, check_size, largest_difference, programs, sample_arguments
 
 TOLERANCE = 1e-5  # largest absolute difference of two outputs: the same program compiled by the same compiler
@@ -43,14 +43,14 @@ def export_saved_model(trained: TrainedModel, out: str | Path) -> dict[str, floa
         import tensorflow as tf
         from jax.experimental import jax2tf
     except ImportError as error:
-        raise FolderError(
+        raise ModelDirectoryError(
             f"a SavedModel needs TensorFlow ({error}): pip install tensorflow-cpu, or use StableHLO, which does not"
         ) from error
     # `both` contains both towers once more: three programs in one file.
     check_size(trained, "float32", "SavedModel", "export StableHLO in bfloat16", copies=2)
     out, made = Path(out), programs(trained)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FolderError(f"{out}: exists and is not an empty folder; give another")
+        raise ModelDirectoryError(f"{out}: exists and is not an empty folder; give another")
     module = tf.Module()
     signatures = {name: _signature(tf, jax2tf, program) for name, program in made.items()}
     module.signatures_ = signatures  # a SavedModel keeps the functions that hang on it
@@ -61,20 +61,20 @@ def export_saved_model(trained: TrainedModel, out: str | Path) -> dict[str, floa
         for name, content in trained.tokenizer.files().items():
             (assets / name).write_bytes(content)
     except (OSError, tf.errors.OpError) as error:
-        raise FolderError(f"{out}: cannot be written ({error}); make room or give another folder") from error
+        raise ModelDirectoryError(f"{out}: cannot be written ({error}); make room or give another folder") from error
     try:
         read = tf.saved_model.load(str(out)).signatures
         differences = {name: _difference(tf, read[name], program, trained) for name, program in made.items()}
     except tf.errors.OpError as error:
         shutil.rmtree(out)
-        raise FolderError(
+        raise ModelDirectoryError(
             f"{out}: TensorFlow {tf.__version__} does not run what JAX {jax.__version__} writes; nothing is left; "
             f"use a newer TensorFlow, an older JAX, or StableHLO. It said: {error.message[:300]}"
         ) from error
     worst = max(differences, key=differences.__getitem__)
     if not differences[worst] <= TOLERANCE:
         shutil.rmtree(out)
-        raise FolderError(
+        raise ModelDirectoryError(
             f"{out}: {worst} in TensorFlow {tf.__version__} differs from JAX by {differences[worst]:.1e} (at most "
             f"{TOLERANCE:.0e} allowed): nothing is left there; use StableHLO, and report this"
         )

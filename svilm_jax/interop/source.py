@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from svilm_jax.input.tokenization import Tokenizer
-from svilm_jax.interop.folder import FolderError
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.interop.pixels import Pixels
 from svilm_jax.interop.rules import Converted
+from svilm_jax.text.tokenizers import Tokenizer
 
 # Activation names of Hugging Face configs -> ours.
 _ACTIVATIONS = {
@@ -99,7 +99,7 @@ def split_class_token(converted: Converted) -> None:
     arrays = converted.arrays
     token, positions = arrays["class_token"].shape, arrays["positions"].shape
     if token != positions[1:]:
-        raise FolderError(f"a class token {token} and positions {positions}: expected the same width")
+        raise ModelDirectoryError(f"a class token {token} and positions {positions}: expected the same width")
     arrays["class_token"] = arrays["class_token"] + arrays["positions"][0]
     arrays["positions"] = arrays["positions"][1:]
 
@@ -120,7 +120,7 @@ def architecture_of(document: Mapping[str, Any], origin: str) -> Architecture:
         activation = document.get("hidden_act", "gelu")
         if activation not in _ACTIVATIONS:
             known = ", ".join(_ACTIVATIONS)
-            raise FolderError(f"{origin}: hidden_act {activation!r}: only {known} are known here")
+            raise ModelDirectoryError(f"{origin}: hidden_act {activation!r}: only {known} are known here")
         width = int(document["hidden_size"])
         return Architecture(
             layers=int(document["num_hidden_layers"]),
@@ -131,6 +131,6 @@ def architecture_of(document: Mapping[str, Any], origin: str) -> Architecture:
             norm_epsilon=float(document.get("layer_norm_eps", 1e-12)),
         )
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, FolderError):
+        if isinstance(error, ModelDirectoryError):
             raise
-        raise FolderError(f"{origin}: config.json: {type(error).__name__}: {error}") from error
+        raise ModelDirectoryError(f"{origin}: config.json: {type(error).__name__}: {error}") from error

@@ -17,8 +17,8 @@ from typing import Any
 import jax
 from jax import export
 
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.inference import TrainedModel
-from svilm_jax.interop.folder import FolderError
 from svilm_jax.interop.programs import Program, check_size, programs, symbolic_arguments
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -45,7 +45,7 @@ def export_stablehlo(trained: TrainedModel, out: str | Path, dtype: str = "float
     try:
         import flatbuffers  # noqa: F401
     except ImportError as error:
-        raise FolderError("StableHLO programs are written by flatbuffers: pip install flatbuffers") from error
+        raise ModelDirectoryError("StableHLO programs are written by flatbuffers: pip install flatbuffers") from error
     out, made = Path(out), programs(trained, dtype)
     way = "export in bfloat16, which halves them" if dtype == "float32" else "`svilm export` them without programs"
     check_size(trained, dtype, "StableHLO file", way)
@@ -53,7 +53,7 @@ def export_stablehlo(trained: TrainedModel, out: str | Path, dtype: str = "float
     files = [out / name for name in (*(name + _ENDING for name in made), _DOCUMENT, _RUNNER, *sorted(tokenizer))]
     there = [file.name for file in files if file.exists()]
     if there:
-        raise FolderError(f"{out}: holds {', '.join(there)} already; give another folder, or remove them")
+        raise ModelDirectoryError(f"{out}: holds {', '.join(there)} already; give another folder, or remove them")
     described = {}
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,9 @@ def export_stablehlo(trained: TrainedModel, out: str | Path, dtype: str = "float
         document = _document(trained, dtype, described)
         (out / _DOCUMENT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise FolderError(f"{out}: cannot be written ({error.strerror}); make room or give another folder") from error
+        raise ModelDirectoryError(
+            f"{out}: cannot be written ({error.strerror}); make room or give another folder"
+        ) from error
     return files
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 import jax.numpy as jnp
 import numpy as np
 
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.config import GroupingConfig, ModelConfig, VideoConfig, nearest
-from svilm_jax.interop.folder import FolderError
 from svilm_jax.interop.pixels import take_our_pixels
 from svilm_jax.interop.source import TextSource, VideoSource
 from svilm_jax.models.patch_embedding import token_grid
@@ -109,7 +109,9 @@ def stacked(arrays: Mapping[str, np.ndarray], layers: Iterable[int], prefix: str
         several = [arrays[f"layers.{i}.{part}"] for i in numbers]
         shapes = sorted({array.shape for array in several})
         if len(shapes) > 1:
-            raise FolderError(f"the source has {part}: {', '.join(map(str, shapes))}, which differ between its layers")
+            raise ModelDirectoryError(
+                f"the source has {part}: {', '.join(map(str, shapes))}, which differ between its layers"
+            )
         made[f"{prefix}layers.stacked.{part}"] = np.stack(several)
     return made
 
@@ -144,7 +146,7 @@ def check_filled(
     ]
     if wrong:
         told = "; ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
-        raise FolderError(f"the source does not fit the model: {told}")
+        raise ModelDirectoryError(f"the source does not fit the model: {told}")
 
 
 def is_fresh(name: str) -> bool:
@@ -154,28 +156,28 @@ def is_fresh(name: str) -> bool:
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise FolderError(f"{key}={value!r}: expected one of {choices}{nearest(value, choices)}")
+        raise ModelDirectoryError(f"{key}={value!r}: expected one of {choices}{nearest(value, choices)}")
 
 
 def _check_patches(source: VideoSource, config: VideoConfig) -> None:
     """Rejects patches that do not match the model's tubelets."""
     channels = source.converted.arrays["patch.kernel"].shape[3]
     if channels != 3:
-        raise FolderError(f"{source.origin}: its pixels have {channels} channels, and a clip has 3")
+        raise ModelDirectoryError(f"{source.origin}: its pixels have {channels} channels, and a clip has 3")
     if config.stem:
-        raise FolderError(
+        raise ModelDirectoryError(
             f"config.model.video.stem={config.stem}: {source.origin} has one linear map of a patch and no "
             "convolutions; set config.model.video.stem to ()"
         )
     t, height, width = source.tubelet
     if source.of_images:
         if config.tubelet[1:] != (height, width):
-            raise FolderError(
+            raise ModelDirectoryError(
                 f"config.model.video.tubelet={config.tubelet}: the patches of {source.origin} are {height}x{width}; "
                 f"set config.model.video.tubelet to {(config.tubelet[0], height, width)}"
             )
     elif config.tubelet != source.tubelet:
-        raise FolderError(
+        raise ModelDirectoryError(
             f"config.model.video.tubelet={config.tubelet}: the tubelets of {source.origin} are {t}x{height}x{width} "
             f"(frames, height, width); set config.model.video.tubelet to {source.tubelet}"
         )
@@ -223,7 +225,7 @@ def _source_positions(source: VideoSource, grid: tuple[int, int, int]) -> tuple[
         before = _guessed_grid(len(table), source, grid)
         note = f"the file does not say the grid of its {len(table)} positions: taken as {_times(before)}"
     if len(table) != np.prod(before):
-        raise FolderError(f"{source.origin}: {len(table)} positions, but a grid of {_times(before)} tokens")
+        raise ModelDirectoryError(f"{source.origin}: {len(table)} positions, but a grid of {_times(before)} tokens")
     return table, before, note
 
 
@@ -236,7 +238,7 @@ def _guessed_grid(positions: int, source: VideoSource, grid: tuple[int, int, int
     _, height, width = source.tubelet
     rows, columns = 224 // height, 224 // width
     if rows * columns == 0 or positions % (rows * columns):
-        raise FolderError(
+        raise ModelDirectoryError(
             f"{source.origin}: does not say the grid of its {positions} positions, which are neither the "
             f"{_times(grid)} tokens of config.model.video nor those of clips of 224x224 pixels; set "
             "config.model.video.frames and config.model.video.size to what it was trained with"
@@ -256,9 +258,9 @@ def _class_token(
         names = [name for name, targets in source.converted.used.items() if targets == "class_token"]
         return None, dict.fromkeys(names, 'group tokens take its place; class_token="group" makes it the first')
     if "class_token" not in source.converted.arrays:
-        raise FolderError(f'class_token="group": {source.origin} has no class token; take "dropped"')
+        raise ModelDirectoryError(f'class_token="group": {source.origin} has no class token; take "dropped"')
     if not grouping.in_layers:
-        raise FolderError(
+        raise ModelDirectoryError(
             'class_token="group" with config.model.grouping.in_layers=False: a class token is in every layer; set '
             'config.model.grouping.in_layers to True, or take class_token="dropped"'
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from svilm_jax.interop.folder import FolderError
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.interop.pixels import imagenet, pixels_of
 from svilm_jax.interop.rules import (
     Rule,
@@ -18,7 +18,7 @@ from svilm_jax.interop.rules import (
     renamed,
     rule,
     space_time,
-    third,
+    split_qkv,
     transposed,
     without_prefix,
 )
@@ -108,7 +108,9 @@ def _plain_names(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray
 
 def _fused_rules(biased: bool) -> list[Rule]:
     """Returns the rules of the authors' arrays: query, key and value in one, and two biases."""
-    fused = tuple((f"layers.{{i}}.attention.{part}.kernel", third(n, transposed)) for n, part in enumerate(PROJECTIONS))
+    fused = tuple(
+        (f"layers.{{i}}.attention.{part}.kernel", split_qkv(n, transposed)) for n, part in enumerate(PROJECTIONS)
+    )
     biases = [
         rule("blocks.{i}.attn.q_bias", "layers.{i}.attention.query.bias"),
         rule("blocks.{i}.attn.v_bias", "layers.{i}.attention.value.bias"),
@@ -132,4 +134,4 @@ def _grid(document: Mapping[str, Any], origin: str) -> tuple[int, int, int]:
     try:
         return int(document["num_frames"]) // int(document["tubelet_size"]), height // rows, width // columns
     except (TypeError, ValueError) as error:
-        raise FolderError(f"{origin}: config.json: num_frames and tubelet_size: {error}") from error
+        raise ModelDirectoryError(f"{origin}: config.json: num_frames and tubelet_size: {error}") from error

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from svilm_jax.interop.folder import FolderError
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.interop.pixels import halves, pixels_of
 from svilm_jax.interop.rules import (
     Converted,
@@ -138,5 +138,5 @@ def pair(value: Any, field: str, origin: str) -> tuple[int, int]:
     try:
         height, width = np.broadcast_to(np.asarray(value, int), (2,)).tolist()
     except (ValueError, TypeError) as error:
-        raise FolderError(f"{origin}: config.json: {field}={value!r}: expected one number or two") from error
+        raise ModelDirectoryError(f"{origin}: config.json: {field}={value!r}: expected one number or two") from error
     return height, width

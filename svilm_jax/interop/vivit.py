@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from svilm_jax.interop.folder import FolderError
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.interop.pixels import halves, pixels_of
 from svilm_jax.interop.rules import without_prefix
 from svilm_jax.interop.source import VideoSource, architecture_of
@@ -35,7 +35,7 @@ def read_vivit(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, n
         t, rows, columns = (int(side) for side in document["tubelet_size"])
         grid = int(document["num_frames"]) // t, height // rows, width // columns
     except (TypeError, ValueError) as error:
-        raise FolderError(f"{origin}: config.json: tubelet_size and num_frames: {error}") from error
+        raise ModelDirectoryError(f"{origin}: config.json: tubelet_size and num_frames: {error}") from error
     return VideoSource(
         origin=origin,
         architecture=architecture_of(document, origin),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from svilm_jax.config import TextConfig
-from svilm_jax.models.transformer import LayerNorm, Layers
+from svilm_jax.models.transformer import LayerNorm, TransformerStack
 from svilm_jax.models.variants import Size
 from svilm_jax.parallel import constrain
 
@@ -39,7 +39,7 @@ class TextTower(nnx.Module):
         self.position_embedding = table(config.positions, None)
         self.segment_embedding = table(2, None)
         self.embedding_norm = LayerNorm(size.width, epsilon=config.norm_epsilon, rngs=rngs)
-        self.layers = Layers(
+        self.layers = TransformerStack(
             size.layers,
             remat=remat,
             unroll=unroll,

@@ -58,7 +58,7 @@ class MLP(nnx.Module):
         return self.down(ACTIVATIONS[self.activation](self.up(x)))
 
 
-class Layer(nnx.Module):
+class TransformerBlock(nnx.Module):
     """Self-attention and an MLP, each with a residual: norms before them (`pre_norm`) or after the sum (BERT).
 
     `axes` are the logical names of the axes of sequences and of tokens (`svilm_jax/parallel/sharding.py`).
@@ -95,7 +95,7 @@ class Layer(nnx.Module):
         return constrain(x, *self.axes, None)
 
 
-class Layers(nnx.Module):
+class TransformerStack(nnx.Module):
     """`count` layers stored as one stacked layer and run by a scan: compile time does not grow with depth."""
 
     def __init__(self, count: int, *, remat: str, unroll: int, rngs: nnx.Rngs, **layer: Any):
@@ -103,15 +103,15 @@ class Layers(nnx.Module):
 
         @nnx.split_rngs(splits=count)
         @nnx.vmap(in_axes=(0,), out_axes=0)
-        def stack(rngs: nnx.Rngs) -> Layer:
-            return Layer(**layer, rngs=rngs)
+        def stack(rngs: nnx.Rngs) -> TransformerBlock:
+            return TransformerBlock(**layer, rngs=rngs)
 
         self.stacked = stack(rngs)
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         """x [B, N, D], mask bool [B, N] -> [B, N, D]."""
 
-        def step(layer: Layer, x: jax.Array, mask: jax.Array | None) -> jax.Array:
+        def step(layer: TransformerBlock, x: jax.Array, mask: jax.Array | None) -> jax.Array:
             return layer(x, mask)
 
         policy = REMAT_POLICIES[self.remat]

@@ -11,7 +11,7 @@ from svilm_jax.config import ConfigError, GroupingConfig, VideoConfig
 from svilm_jax.models.grouping import GroupingBlock
 from svilm_jax.models.patch_embedding import PatchEmbedding, token_grid
 from svilm_jax.models.positions import grid_sinusoids, sinusoids
-from svilm_jax.models.transformer import LayerNorm, Layers
+from svilm_jax.models.transformer import LayerNorm, TransformerStack
 from svilm_jax.models.variants import Size
 from svilm_jax.parallel import constrain, sequence_parts
 
@@ -19,7 +19,7 @@ from svilm_jax.parallel import constrain, sequence_parts
 class Stage(nnx.Module):
     """Several layers, followed by at most one grouping block."""
 
-    def __init__(self, layers: Layers, grouping: GroupingBlock | None):
+    def __init__(self, layers: TransformerStack, grouping: GroupingBlock | None):
         self.layers, self.grouping = layers, grouping
 
 
@@ -77,9 +77,9 @@ class VideoTower(nnx.Module):
             "rngs": rngs,
         }
 
-        def layers(count: int) -> Layers:
+        def layers(count: int) -> TransformerStack:
             sizes: dict[str, Any] = {"width": width, "heads": size.heads, "axes": ("batch", "seq")}
-            return Layers(count, remat=remat, unroll=unroll, pre_norm=True, **sizes, **shared)
+            return TransformerStack(count, remat=remat, unroll=unroll, pre_norm=True, **sizes, **shared)
 
         stages = {
             f"stage{number}": Stage(

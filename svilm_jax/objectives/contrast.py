@@ -2,7 +2,7 @@
 
 `info_nce` takes a matrix of scores and follows the formula literally, which fits small batches; the streamed variants
 take a function that returns the scores of some rows and columns, and never materialize the matrix
-(`svilm_jax/parallel/pairs.py`).
+(`svilm_jax/parallel/chunked_contrastive.py`).
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from svilm_jax.parallel import NEVER, Exchange, Score, Streaming, diagonal, reduce_pairs
+from svilm_jax.parallel import MASK_VALUE, Exchange, Score, Streaming, diagonal, reduce_pairs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +57,8 @@ def info_nce(scores: jax.Array, rows: jax.Array, columns: jax.Array) -> tuple[ja
     scores = scores.astype(jnp.float32)
     pair = rows & columns
     positive = jnp.diagonal(scores)
-    across = jax.nn.logsumexp(jnp.where(columns[None, :], scores, NEVER), axis=1) - positive
-    down = jax.nn.logsumexp(jnp.where(rows[:, None], scores, NEVER), axis=0) - positive
+    across = jax.nn.logsumexp(jnp.where(columns[None, :], scores, MASK_VALUE), axis=1) - positive
+    down = jax.nn.logsumexp(jnp.where(rows[:, None], scores, MASK_VALUE), axis=0) - positive
     return masked_mean(across, pair), masked_mean(down, pair)
 
 

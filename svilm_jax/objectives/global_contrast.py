@@ -21,7 +21,7 @@ class GlobalContrast:
       kind: `infonce`, or `sigmoid` (SigLIP) for the same pairs.
       bias: bias of the sigmoid form [C]; about -log of the batch size balances positives and negatives at the start.
       chunk: number of captions that a device compares its clips with at a time.
-      exchange: how captions reach the clips on other devices, see `svilm_jax/parallel/pairs.py`.
+      exchange: how captions reach the clips on other devices, see `svilm_jax/parallel/chunked_contrastive.py`.
     """
 
     weight: PositiveOrZero = 1.0

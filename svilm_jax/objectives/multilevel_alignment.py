@@ -14,7 +14,7 @@ from svilm_jax.config.constraints import Positive, PositiveOrZero
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.models.svilm import normalise
 from svilm_jax.objectives.contrast import info_nce, masked_mean
-from svilm_jax.parallel import NEVER, constrain
+from svilm_jax.parallel import MASK_VALUE, constrain
 
 SHORTEST = 1e-3  # assumed length of a zero-length sentence, as a fraction of the window
 
@@ -80,7 +80,7 @@ def graded_contrast(scores: jax.Array, targets: jax.Array, exists: jax.Array, ha
     grade = jnp.where(same, targets[:, :, None, :], 0)  # [B, S, B, S]
     hard = same & (grade == 0)
     scores = jnp.where(hard, scores + jnp.log(hard_negative_weight), scores)  # not a product: the weight may be 0
-    scores = jnp.where(exists[None, None], scores, NEVER).reshape(batch, count, -1)
+    scores = jnp.where(exists[None, None], scores, MASK_VALUE).reshape(batch, count, -1)
     grade = jnp.where(exists[None, None], grade, 0).reshape(batch, count, -1)
     log_p = jax.nn.log_softmax(scores, axis=-1)
     q = grade / jnp.maximum(grade.sum(axis=-1, keepdims=True), 1e-6)
@@ -141,7 +141,7 @@ class MultilevelAlignment:
         hard = self.hard_negative_weight
         segment_loss = (graded_contrast(scores, targets, mask, hard) + graded_contrast(back, targets, mask, hard)) / 2
         rows, count = mask.shape
-        best = jnp.argmax(jnp.where(mask[None, None], scores, NEVER).reshape(rows, count, -1), axis=-1)
+        best = jnp.argmax(jnp.where(mask[None, None], scores, MASK_VALUE).reshape(rows, count, -1), axis=-1)
         hit = best == jnp.arange(rows * count).reshape(rows, count)
         loss = self.global_weight * global_loss + self.segment_weight * segment_loss
         metrics = {"global": global_loss, "segment": segment_loss}

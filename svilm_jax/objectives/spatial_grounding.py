@@ -47,7 +47,7 @@ class SpatialGrounding:
       contrast_temperature: τ' of the contrast [C].
       reduction: `mean` or `sum` of the two directions [C].
       chunk: number of captions that a device compares its clips with at a time: r x M x chunk x K cosines.
-      exchange: how phrases reach the clips on other devices, see `svilm_jax/parallel/pairs.py`.
+      exchange: how phrases reach the clips on other devices, see `svilm_jax/parallel/chunked_contrastive.py`.
     """
 
     weight: PositiveOrZero = 1.0

@@ -1,10 +1,9 @@
 """Mesh, logical-axis rules and the placement of arrays on devices."""
 
 from svilm_jax.parallel.arrays import batch_parts, batch_sharding, data_share, to_global_batch, whole_batch
-from svilm_jax.parallel.chips import Chip, matmul_rate, peak_flops, published
-from svilm_jax.parallel.hosts import Agreement, Ask, is_first, join_hosts
+from svilm_jax.parallel.chunked_contrastive import MASK_VALUE, Exchange, Score, Streaming, diagonal, reduce_pairs
+from svilm_jax.parallel.distributed import HostConsensus, HostRequest, initialize_distributed, is_lead_process
 from svilm_jax.parallel.mesh import data_parallelism, make_mesh, named_mesh
-from svilm_jax.parallel.pairs import NEVER, Exchange, Score, Streaming, diagonal, reduce_pairs
 from svilm_jax.parallel.platform import platform, targeting
 from svilm_jax.parallel.sharding import (
     check_replication,
@@ -16,11 +15,10 @@ from svilm_jax.parallel.sharding import (
 )
 
 __all__ = [
-    "Agreement",
-    "Ask",
-    "Chip",
+    "HostConsensus",
+    "HostRequest",
     "Exchange",
-    "NEVER",
+    "MASK_VALUE",
     "Score",
     "Streaming",
     "batch_parts",
@@ -30,16 +28,13 @@ __all__ = [
     "data_parallelism",
     "data_share",
     "diagonal",
-    "is_first",
-    "join_hosts",
+    "is_lead_process",
+    "initialize_distributed",
     "layout",
     "make_mesh",
-    "matmul_rate",
     "named_mesh",
     "parameter_shardings",
-    "peak_flops",
     "platform",
-    "published",
     "reduce_pairs",
     "sequence_parts",
     "sharding_table",

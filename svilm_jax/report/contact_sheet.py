@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from svilm_jax.config import InputConfig, SpliceConfig, TextConfig, VideoConfig
 from svilm_jax.input.pipeline import Batch, TrainInput
-from svilm_jax.input.tokenization import Tokenizer
+from svilm_jax.text.tokenizers import Tokenizer
 from svilm_jax.training.splicing import check_splice, splice
 
 # Also distinguishable by lightness, for readers who do not see the colors.

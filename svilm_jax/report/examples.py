@@ -13,15 +13,15 @@ import numpy as np
 
 from svilm_jax.config import Config
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, object_masks
-from svilm_jax.evaluation.common_features import common_features
-from svilm_jax.evaluation.grounding import Grounding, GroundingOptions
-from svilm_jax.evaluation.ranking import pessimistic_ranks
+from svilm_jax.evaluation.grounding.evaluator import GroundingEvaluator, GroundingOptions
 from svilm_jax.evaluation.registry import build_evaluators
-from svilm_jax.evaluation.retrieval import Gallery, HardRetrieval, Retrieval, encode_gallery
-from svilm_jax.evaluation.spans import read_span
-from svilm_jax.evaluation.splices import Splice
-from svilm_jax.evaluation.temporal_grouping import GroupingOptions, TemporalGrouping, spliced_clips
-from svilm_jax.inference.encoding import Encoder
+from svilm_jax.evaluation.retrieval.evaluator import Gallery, HardRetrievalEvaluator, RetrievalEvaluator, encode_gallery
+from svilm_jax.evaluation.retrieval.metrics import pessimistic_ranks
+from svilm_jax.evaluation.temporal_grouping.evaluator import GroupingOptions, TemporalGroupingEvaluator, spliced_clips
+from svilm_jax.evaluation.temporal_grouping.mean_features import common_features
+from svilm_jax.evaluation.temporal_grouping.spans import read_span
+from svilm_jax.evaluation.temporal_grouping.splices import Splice
+from svilm_jax.inference.encoder import Encoder
 from svilm_jax.inference.heat_maps import heat_maps, resolve_readout
 from svilm_jax.input.records import splits
 
@@ -102,12 +102,18 @@ def collect(encoder: Encoder, config: Config, *, clips_each: int = 4, worst: int
     evaluators = build_evaluators(config)
     notes: list[str] = []
     found: dict[str, list] = {"retrieval": [], "grounding": [], "splices": []}
-    twins = any(isinstance(e, TemporalGrouping) and e.options.partners == "twin" for e in evaluators.values())
+    twins = any(isinstance(e, TemporalGroupingEvaluator) and e.options.partners == "twin" for e in evaluators.values())
     jobs: list[tuple[str, Any]] = [
-        ("retrieval", lambda: _retrieval(encoder, _of_kind(evaluators, Retrieval), config, clips_each, worst, top)),
-        ("retrieval", lambda: _hard_retrieval(encoder, _of_kind(evaluators, HardRetrieval), worst, top)),
-        ("grounding", lambda: _grounding(encoder, _of_kind(evaluators, Grounding), config, clips_each, notes)),
-        ("splices", lambda: _splices(encoder, _of_kind(evaluators, TemporalGrouping), config, 2 * clips_each, notes)),
+        (
+            "retrieval",
+            lambda: _retrieval(encoder, _of_kind(evaluators, RetrievalEvaluator), config, clips_each, worst, top),
+        ),
+        ("retrieval", lambda: _hard_retrieval(encoder, _of_kind(evaluators, HardRetrievalEvaluator), worst, top)),
+        ("grounding", lambda: _grounding(encoder, _of_kind(evaluators, GroundingEvaluator), config, clips_each, notes)),
+        (
+            "splices",
+            lambda: _splices(encoder, _of_kind(evaluators, TemporalGroupingEvaluator), config, 2 * clips_each, notes),
+        ),
     ]
     for name, job in jobs:
         try:
@@ -118,7 +124,7 @@ def collect(encoder: Encoder, config: Config, *, clips_each: int = 4, worst: int
 
 
 def _retrieval(
-    encoder: Encoder, task: Retrieval | None, config: Config, count: int, worst: int, top: int
+    encoder: Encoder, task: RetrievalEvaluator | None, config: Config, count: int, worst: int, top: int
 ) -> list[RetrievalExample]:
     clips = task.clips() if task else _default_clips(config)
     gallery = encode_gallery(encoder, clips, clips.numbers)
@@ -130,7 +136,9 @@ def _retrieval(
     return examples + [_example(clips, gallery, query, everything, top, "worst") for query in bad]
 
 
-def _hard_retrieval(encoder: Encoder, task: HardRetrieval | None, count: int, top: int) -> list[RetrievalExample]:
+def _hard_retrieval(
+    encoder: Encoder, task: HardRetrievalEvaluator | None, count: int, top: int
+) -> list[RetrievalExample]:
     if task is None:
         return []
     clips = task.clips()
@@ -169,7 +177,7 @@ def _example(
 
 
 def _grounding(
-    encoder: Encoder, task: Grounding | None, config: Config, count: int, notes: list[str]
+    encoder: Encoder, task: GroundingEvaluator | None, config: Config, count: int, notes: list[str]
 ) -> list[GroundingExample]:
     clips = task.clips() if task else _default_clips(config)
     options = task.options if task else GroundingOptions()
@@ -186,7 +194,7 @@ def _grounding(
         raise EvaluationError(f"split {clips.split!r}: no decodable clip with two phrases")
     if all(masks is None for *_, masks in scenes):
         notes.append("This dataset has no object masks, so the maps are shown without ground-truth outlines.")
-    readings = encoder.videos([frames for frames, *_ in scenes], Grounding.READ)
+    readings = encoder.videos([frames for frames, *_ in scenes], GroundingEvaluator.READ)
     examples = []
     for (frames, caption, phrases, masks), reading in zip(scenes, readings, strict=True):
         heat, mass, matched = heat_maps(reading, encoder.phrases(phrases), readout, options.temperature, block)
@@ -200,7 +208,7 @@ def _grounding(
 
 
 def _splices(
-    encoder: Encoder, task: TemporalGrouping | None, config: Config, count: int, notes: list[str]
+    encoder: Encoder, task: TemporalGroupingEvaluator | None, config: Config, count: int, notes: list[str]
 ) -> list[SpliceExample]:
     clips = task.clips() if task else _default_clips(config)
     options = task.options if task else GroupingOptions(partners="next")

@@ -9,8 +9,8 @@ import matplotlib.patches
 import numpy as np
 from matplotlib.axes import Axes
 
-from svilm_jax.evaluation.pointing import centres_of_mass, middle_frames
-from svilm_jax.evaluation.spans import span_mask
+from svilm_jax.evaluation.grounding.pointing import centres_of_mass, middle_frames
+from svilm_jax.evaluation.temporal_grouping.spans import span_mask
 from svilm_jax.report.examples import GroundingExample, PhraseMap, RetrievalExample, SpliceExample
 
 RIGHT, WRONG = "#1a8f3c", "#b9b9b9"

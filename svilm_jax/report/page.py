@@ -12,10 +12,10 @@ import matplotlib.figure
 
 from svilm_jax.config import Config
 from svilm_jax.errors import UserError
+from svilm_jax.evaluation.metrics_file import read_metrics
 from svilm_jax.evaluation.table import format_value, is_share, with_baselines
-from svilm_jax.inference.encoding import Encoder
-from svilm_jax.input.json_reader import JsonError, read_document
-from svilm_jax.report import curves, figures, wording
+from svilm_jax.inference.encoder import Encoder
+from svilm_jax.report import curves, figures, metric_labels
 from svilm_jax.report.examples import Examples, collect
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class ReportError(UserError, ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class MetricRow:
     """A metric on the page; `baselines` are (display name, text, fraction between 0 and 1 or None)."""
 
     name: str
@@ -45,7 +45,7 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class FigureEntry:
     """A figure with its text; `data` is the PNG in base64."""
 
     title: str
@@ -97,31 +97,12 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
     return path.with_suffix(".partial").replace(path)
 
 
-def read_metrics(path: Path) -> dict[str, float]:
-    """Reads the flat object of numbers in a metrics.json; empty if the file does not exist.
-
-    Raises:
-      ReportError: another content.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        found = read_document(path)
-    except JsonError as error:
-        raise ReportError(f"{path}: not JSON ({error.reason}); evaluate the run again (`svilm eval`)") from error
-    if not isinstance(found, dict) or not all(
-        isinstance(v, int | float) and not isinstance(v, bool) for v in found.values()
-    ):
-        raise ReportError(f"{path}: expected one flat object of numbers; evaluate the run again (`svilm eval`)")
-    return {name: float(value) for name, value in found.items()}
-
-
-def rows(metrics: Mapping[str, float]) -> list[Row]:
+def rows(metrics: Mapping[str, float]) -> list[MetricRow]:
     """Returns one row per metric with its baselines, in file order."""
     return [
-        Row(
+        MetricRow(
             name=name,
-            label=wording.label(name),
+            label=metric_labels.label(name),
             text=format_value(name, metrics[name]),
             share=_share(name, metrics[name]),
             baselines=[(words, format_value(name, value), _share(name, value)) for words, value in found.items()],
@@ -130,7 +111,7 @@ def rows(metrics: Mapping[str, float]) -> list[Row]:
     ]
 
 
-def headlines(metrics: Mapping[str, float]) -> list[Row]:
+def headlines(metrics: Mapping[str, float]) -> list[MetricRow]:
     """Returns the rows of `HEADLINES` that exist, in that order, each with its main baselines."""
     found = {row.name: row for row in rows(metrics)}
     chosen = [found[name] for name in HEADLINES if name in found]
@@ -141,16 +122,16 @@ def headlines(metrics: Mapping[str, float]) -> list[Row]:
     ]
 
 
-def sections(metrics: Mapping[str, float]) -> list[tuple[str, str, list[Row]]]:
+def sections(metrics: Mapping[str, float]) -> list[tuple[str, str, list[MetricRow]]]:
     """Returns (title, text, rows) of every section that has rows; documented ones first, in their order."""
-    by_section: dict[str, list[Row]] = {}
+    by_section: dict[str, list[MetricRow]] = {}
     for row in rows(metrics):
         if "failed_share" in row.name and row.share == 0:
             continue  # nothing was left out: not worth a line in every table
-        by_section.setdefault(wording.section(row.name), []).append(row)
-    order = [*(key for key in wording.SECTIONS if key in by_section)]
-    order += [key for key in by_section if key not in wording.SECTIONS]
-    return [(*wording.SECTIONS.get(key, (key, "")), by_section[key]) for key in order]
+        by_section.setdefault(metric_labels.section(row.name), []).append(row)
+    order = [*(key for key in metric_labels.SECTIONS if key in by_section)]
+    order += [key for key in by_section if key not in metric_labels.SECTIONS]
+    return [(*metric_labels.SECTIONS.get(key, (key, "")), by_section[key]) for key in order]
 
 
 def flat_config(config: Config) -> list[tuple[str, str, bool]]:
@@ -169,7 +150,7 @@ def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
     return [leaf for name, item in items for leaf in _leaves(item, f"{path}.{name}" if path else str(name))]
 
 
-def _pictures(workdir: Path, examples: Examples, notes: list[str]) -> list[Picture]:
+def _pictures(workdir: Path, examples: Examples, notes: list[str]) -> list[FigureEntry]:
     """Draws all figures for which there is data; missing ones are noted."""
     shown: list[tuple[str, str, str, matplotlib.figure.Figure]] = []
     logged = workdir / "metrics.jsonl"
@@ -223,7 +204,7 @@ def _pictures(workdir: Path, examples: Examples, notes: list[str]) -> list[Pictu
     for name, title, text, figure in shown:
         data = figures.png(figure)
         (folder / f"{name}.png").write_bytes(data)
-        pictures.append(Picture(title, text, base64.b64encode(data).decode("ascii")))
+        pictures.append(FigureEntry(title, text, base64.b64encode(data).decode("ascii")))
     return pictures
 
 

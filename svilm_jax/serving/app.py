@@ -10,12 +10,12 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from svilm_jax.input.decoding import VideoError
 from svilm_jax.serving import style
 from svilm_jax.serving.errors import BusyError
-from svilm_jax.serving.gate import Gate, Message, Receive, Send
 from svilm_jax.serving.page import build_page
+from svilm_jax.serving.request_filter import Gate, Message, Receive, Send
 from svilm_jax.serving.service import Service, ShownClip
+from svilm_jax.video.decoding import VideoError
 
 _OPEN_RANGE = re.compile(rb"bytes=(\d+)-")
 _PIECE_BYTES = 2 << 20  # of a video, sent at once

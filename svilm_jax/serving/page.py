@@ -12,10 +12,10 @@ from typing import Any
 
 import gradio as gr
 
+from svilm_jax.filesystem.unicode_repair import repaired
 from svilm_jax.inference.index import FoundClip
-from svilm_jax.input.text_repair import repaired
 from svilm_jax.serving.errors import ServingError
-from svilm_jax.serving.gate import uploaded
+from svilm_jax.serving.request_filter import uploaded
 from svilm_jax.serving.service import Service, ShownClip
 
 _HINT = "Choose one of the clips found, or upload one of your own."

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from svilm_jax.filesystem.unicode_repair import repaired
+from svilm_jax.inference.clip_input import read_clip
 from svilm_jax.inference.index import ClipIndex, FoundClip
-from svilm_jax.inference.trained import TrainedModel
-from svilm_jax.inference.videos import read_clip
-from svilm_jax.input import sampling
-from svilm_jax.input.decoding import Limits, VideoError, VideoInfo, decode, probe
-from svilm_jax.input.text_repair import repaired
-from svilm_jax.input.video_reader import DEFAULT_LIMITS
+from svilm_jax.inference.model import TrainedModel
+from svilm_jax.input import temporal_sampling
+from svilm_jax.serving.browser_transcode import PlayableVideos
 from svilm_jax.serving.errors import ServingError
 from svilm_jax.serving.overlay import overlay
-from svilm_jax.serving.playable import PlayableVideos
+from svilm_jax.video.decoding import Limits, VideoError, VideoInfo, decode, probe
+from svilm_jax.video.reader import DEFAULT_LIMITS
 
 _SHOWN_SIDE = 288  # minimum side of pictures on the page; the model's input may be smaller
 _UPLOADS = 64  # maximum number of known uploads
@@ -116,11 +116,11 @@ class Service:
             try:
                 seen = read_clip(clip.path, video, clip.start, clip.end, clip.limits)
                 shown = read_clip(clip.path, larger, clip.start, clip.end, clip.limits)
-                seconds = sampling.window(probe(clip.path, limits=clip.limits).duration, clip.start, clip.end)
+                seconds = temporal_sampling.window(probe(clip.path, limits=clip.limits).duration, clip.start, clip.end)
             except VideoError as error:
                 raise ServingError(f"This video cannot be read: {_told(error, clip.path)}") from error
             grounded = self.model.ground(seen, phrase)
-        times = sampling.centre_times(video.frames, *seconds)
+        times = temporal_sampling.centre_times(video.frames, *seconds)
         middles = np.arange(len(grounded.heat)) * grounded.tubelet[0] + grounded.tubelet[0] // 2  # [Nt]
         picture = overlay(shown[middles], grounded.heat, times[middles])
         return PointedPhrase(picture, grounded.similarity)
@@ -179,7 +179,7 @@ class Service:
         """
 
         def middle(info: VideoInfo) -> np.ndarray:
-            return sampling.centre_times(1, *sampling.window(info.duration, clip.start, clip.end))
+            return temporal_sampling.centre_times(1, *temporal_sampling.window(info.duration, clip.start, clip.end))
 
         frame = decode(clip.path, middle, short_side=_SHOWN_SIDE, limits=clip.limits).images[0]
         buffer = io.BytesIO()

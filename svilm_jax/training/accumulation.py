@@ -14,19 +14,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from svilm_jax.checkpoints.train_state import StateSpec
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.models.outputs import keep_only
 from svilm_jax.models.parameters import Params
 from svilm_jax.objectives import Objective
 from svilm_jax.parallel import batch_parts, whole_batch
 from svilm_jax.training.loss import Batch, Metrics, cut_and_paste, encode, keys, loss_of, make_loss, without_frozen
-from svilm_jax.training.state import Structure
 
 # (params, batch, key) -> (metrics, gradients)
 Gradient = Callable[[Params, Batch, jax.Array], tuple[Metrics, Params]]
 
 
-def make_gradient(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Gradient:
+def make_gradient(config: Config, structure: StateSpec, objectives: Mapping[str, Objective]) -> Gradient:
     """Returns a function for metrics and gradients of the global batch's loss, in `config.train.microbatches` parts."""
     if config.train.microbatches > 1:
         return (_cached if config.train.accumulation == "gradcache" else _mean)(config, structure, objectives)
@@ -64,7 +64,7 @@ def check_accumulation(config: Config, objectives: Mapping[str, Objective], piec
         )
 
 
-def _cached(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Gradient:
+def _cached(config: Config, structure: StateSpec, objectives: Mapping[str, Objective]) -> Gradient:
     """Returns the gradient function of GradCache."""
     reads = sorted({name for objective in objectives.values() for name in objective.READS})
 
@@ -94,7 +94,7 @@ def _cached(config: Config, structure: Structure, objectives: Mapping[str, Objec
     return gradient
 
 
-def _mean(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Gradient:
+def _mean(config: Config, structure: StateSpec, objectives: Mapping[str, Objective]) -> Gradient:
     """Averages the losses of the parts: rows have equal weight only if all parts have the same number of valid rows."""
     loss = make_loss(config, structure, objectives)
 

@@ -12,16 +12,16 @@ from typing import Any
 
 import jax
 
+from svilm_jax.checkpoints.manager import load
+from svilm_jax.checkpoints.model_directory import is_model_directory, read_model_directory
 from svilm_jax.config import Config, ConfigError, HeadConfig, ModelConfig, check_model, resolve_options
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.features import read_index
-from svilm_jax.input.targets import read_classes
-from svilm_jax.input.tokenization import Tokenizer, load_tokenizer
-from svilm_jax.interop.folder import is_model_folder, read_folder
+from svilm_jax.input.labels import read_classes
 from svilm_jax.models.parameters import HEAD, Params, named, parameters
 from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.models.positions import resample_positions
-from svilm_jax.training.checkpoints import load
+from svilm_jax.text.tokenizers import Tokenizer, load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ POSITION_AXES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Start:
+class ResolvedInit:
     """Initial state of a run.
 
     Attributes:
@@ -48,7 +48,7 @@ class Start:
     loaded: TrainedModel | None = None
 
 
-def starting_point(config: Config) -> Start:
+def resolve_init(config: Config) -> ResolvedInit:
     """Reads the checkpoint and the classes that a config names.
 
     Raises:
@@ -63,7 +63,7 @@ def starting_point(config: Config) -> Start:
         )
     if config.init.checkpoint:
         source = config.init.checkpoint
-        loaded = read_folder(source) if is_model_folder(source) else load(source)
+        loaded = read_model_directory(source) if is_model_directory(source) else load(source)
         model = dataclasses.replace(_changed(loaded.config.model, config.init.model), head=config.model.head)
         # Both: a checkpoint of this run records the settings of its tokenizer.
         config = dataclasses.replace(config, model=model, tokenizer=loaded.config.tokenizer)
@@ -73,12 +73,12 @@ def starting_point(config: Config) -> Start:
     else:
         tokenizer = load_tokenizer(config.tokenizer.path, config.tokenizer.lowercase, config.input.dataset)
     if config.task == "localization":
-        return Start(_of_features(config), tokenizer, None)
+        return ResolvedInit(_of_features(config), tokenizer, None)
     head = config.model.head
     if head.kind and not head.classes:
         head = dataclasses.replace(head, classes=read_classes(config.input.dataset, head))
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, head=head))
-    return Start(config, tokenizer, loaded)
+    return ResolvedInit(config, tokenizer, loaded)
 
 
 def initial_params(fresh: Params, loaded: TrainedModel, config: Config) -> Params:
@@ -87,7 +87,7 @@ def initial_params(fresh: Params, loaded: TrainedModel, config: Config) -> Param
     Args:
       fresh: random parameters of the model to train.
       loaded: model whose parameters replace them by name.
-      config: of the run, as returned by `starting_point`.
+      config: of the run, as returned by `resolve_init`.
 
     Raises:
       ConfigError: parameters that match neither by name nor by shape; the message lists both sides.

@@ -17,31 +17,31 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from svilm_jax.checkpoints.manager import Checkpoints, check_same_model, check_same_tokenizer, make_meta
+from svilm_jax.checkpoints.train_state import StateSpec, TrainState, init_state, make_state_spec, with_params
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.errors import UserError
 from svilm_jax.inference import TrainedModel
-from svilm_jax.input.tokenization import Tokenizer
 from svilm_jax.models.parameters import Params, count
 from svilm_jax.objectives import build_objectives
 from svilm_jax.parallel import (
-    Agreement,
-    Ask,
+    HostConsensus,
+    HostRequest,
     check_replication,
-    is_first,
+    is_lead_process,
     sharding_table,
     to_global_batch,
 )
-from svilm_jax.training.checkpoints import Checkpoints, check_same_model, check_same_tokenizer, make_meta
+from svilm_jax.profiling.throughput import Throughput
+from svilm_jax.text.tokenizers import Tokenizer
 from svilm_jax.training.freezing import frozen, update_scales
 from svilm_jax.training.initialization import initial_params
-from svilm_jax.training.inputs import open_input
 from svilm_jax.training.loss import Metrics
 from svilm_jax.training.metric_writers import MetricWriter
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
-from svilm_jax.training.pace import Pace
-from svilm_jax.training.signals import Stopped, StopSignals
-from svilm_jax.training.state import Structure, TrainState, init_state, make_structure, started_from
+from svilm_jax.training.preemption import Stopped, StopSignals
 from svilm_jax.training.step import check_batch, check_step, make_step
+from svilm_jax.training.task_input import open_input
 from svilm_jax.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -54,12 +54,12 @@ class NonFiniteError(UserError, FloatingPointError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class TrainResult:
     """End of training: total steps, and the parameters to evaluate (averaged, if kept)."""
 
     step: int
     params: Params
-    structure: Structure
+    structure: StateSpec
 
 
 def train(
@@ -67,11 +67,11 @@ def train(
     workdir: Path,
     tokenizer: Tokenizer,
     mesh: Mesh,
-    evaluate: Callable[[Params, Structure], Mapping[str, float]] | None = None,
+    evaluate: Callable[[Params, StateSpec], Mapping[str, float]] | None = None,
     loaded: TrainedModel | None = None,
     signals: StopSignals | None = None,
     accepted: Callable[[], None] = lambda: None,
-) -> Result:
+) -> TrainResult:
     """Trains for the steps of `config.train`, from the newest checkpoint of `workdir` if there is one.
 
     Args:
@@ -103,9 +103,9 @@ def train(
     optimizer = make_optimizer(config.optimizer, total, scales)
     checkpoints = Checkpoints(workdir, settings.keep_checkpoints)
     meta = make_meta(config, tokenizer)
-    pace = Pace(config)  # before the mesh is set: it may time a device on its own
+    pace = Throughput(config)  # before the mesh is set: it may time a device on its own
     with jax.set_mesh(mesh), Watchdog(settings.watchdog_minutes) as watchdog:
-        structure = make_structure(config, tokenizer.vocab_size, tokenizer.pad_id, optimizer, mesh)
+        structure = make_state_spec(config, tokenizer.vocab_size, tokenizer.pad_id, optimizer, mesh)
         shapes, shardings = structure.shapes.params, structure.shardings.params
         frozen(shapes, config.init.freeze)  # refuses names that no parameter has
         replicated = check_replication(shapes, shardings, mesh, config.mesh.max_replicated_share)
@@ -132,15 +132,17 @@ def train(
         else:
             state = init_state(config, tokenizer.vocab_size, optimizer, structure)
             if loaded is not None:
-                state = started_from(state, initial_params(state.params, loaded, config))
+                state = with_params(state, initial_params(state.params, loaded, config))
         accepted()
         checkpoints.begin()
         step_function = make_step(config, structure, objectives, optimizer, schedule)
-        writer = MetricWriter(workdir, start, CONSOLE) if is_first() else None
-        agreement = Agreement(mesh)
+        writer = MetricWriter(workdir, start, CONSOLE) if is_lead_process() else None
+        agreement = HostConsensus(mesh)
         pending: Metrics | None = None
         saved, saved_at = None, time.monotonic()
-        bar = tqdm(total=total, initial=start, desc="training", unit="step", mininterval=1.0, disable=not is_first())
+        bar = tqdm(
+            total=total, initial=start, desc="training", unit="step", mininterval=1.0, disable=not is_lead_process()
+        )
         try:
             for step in range(start, total + 1):
                 # 1. Evaluate the parameters after exactly `step` steps. The caller evaluates after the last step.
@@ -151,8 +153,10 @@ def train(
                             writer.write_scalars(step, measured)
                 # 2. Save. First verify the previous step: non-finite values never reach the disk.
                 late = 0 < settings.checkpoint_seconds < time.monotonic() - saved_at
-                asked = agreement.ask(Ask.STOP if signals.received else Ask.SAVE if late else Ask.NOTHING)
-                due = step == total or step % settings.checkpoint_every == 0 or asked > Ask.NOTHING
+                asked = agreement.ask(
+                    HostRequest.STOP if signals.received else HostRequest.SAVE if late else HostRequest.NOTHING
+                )
+                due = step == total or step % settings.checkpoint_every == 0 or asked > HostRequest.NOTHING
                 if due and step > start:
                     _check_finite(pending, step - 1, state.params)
                     with pace.paused(), watchdog.phase("saving", step):
@@ -162,7 +166,7 @@ def train(
                     saved, saved_at = step, time.monotonic()
                 if step == total:
                     break
-                if asked is Ask.STOP:
+                if asked is HostRequest.STOP:
                     by = f"by {signals.received.name}" if signals.received else "by a signal to another process"
                     signals.agreed = True
                     raise Stopped(f"stopped {by} at step {step}: the same command resumes from it")
@@ -191,7 +195,7 @@ def train(
     signals.kept = f"training is done, and the checkpoint of step {total} is whole"
     if data.failures:
         log.warning("%d clips could not be used: %s", len(data.failures), "; ".join(data.failures.values()))
-    return Result(total, _shown(state), structure)
+    return TrainResult(total, _shown(state), structure)
 
 
 def _shown(state: TrainState) -> Params:

@@ -5,12 +5,12 @@ from typing import Any
 
 import jax
 
+from svilm_jax.checkpoints.train_state import StateSpec
 from svilm_jax.config import Config
 from svilm_jax.models.parameters import Params, bind
 from svilm_jax.objectives import Objective, total_loss
 from svilm_jax.training.freezing import frozen
 from svilm_jax.training.splicing import splice
-from svilm_jax.training.state import Structure
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -18,7 +18,7 @@ Metrics = dict[str, jax.Array]
 Loss = Callable[[Params, Batch, jax.Array], tuple[jax.Array, Metrics]]
 
 
-def make_loss(config: Config, structure: Structure, objectives: Mapping[str, Objective]) -> Loss:
+def make_loss(config: Config, structure: StateSpec, objectives: Mapping[str, Objective]) -> Loss:
     """Returns (params, batch, key) -> total loss over the global batch, and its parts."""
 
     def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
@@ -58,7 +58,7 @@ def cut_and_paste(config: Config, batch: Batch, key: jax.Array) -> Batch:
     return {**batch, "video": video, "splice_mask": mask, "spliced": rows}
 
 
-def encode(config: Config, structure: Structure, params: Params, batch: Batch, key: jax.Array) -> Any:
+def encode(config: Config, structure: StateSpec, params: Params, batch: Batch, key: jax.Array) -> Any:
     """Returns the outputs of the task's model for a training batch: `Outputs`, or those of the localizer."""
     model = bind(structure.graphdef, structure.abstract, params)
     if config.task == "localization":

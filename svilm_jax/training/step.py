@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from svilm_jax.checkpoints.train_state import StateSpec, TrainState
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.models.attention import check_attention
 from svilm_jax.models.patch_embedding import token_grid
@@ -16,7 +17,6 @@ from svilm_jax.parallel import data_parallelism
 from svilm_jax.training.accumulation import check_accumulation, make_gradient
 from svilm_jax.training.loss import Batch, Metrics
 from svilm_jax.training.splicing import check_splice
-from svilm_jax.training.state import Structure, TrainState
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def check_batch(config: Config, objectives: Mapping[str, Objective], steps_per_e
 
 def make_step(
     config: Config,
-    structure: Structure,
+    structure: StateSpec,
     objectives: Mapping[str, Objective],
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,

@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from svilm_jax.locks import LockError, folder_made, locked
-from svilm_jax.output_paths import OutputError, check_output_folder
-from svilm_jax.parallel import is_first
+from svilm_jax.filesystem.locks import LockError, folder_made, locked
+from svilm_jax.filesystem.output_paths import OutputError, check_output_folder
+from svilm_jax.parallel import is_lead_process
 from svilm_jax.parallel.lost_processes import agree_on
 
 LOCK = ".lock"
@@ -22,7 +22,7 @@ def held_workdir(workdir: Path) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         error: LockError | OutputError | None = None
-        if is_first():
+        if is_lead_process():
             try:
                 stack.enter_context(_locked(workdir))
             except (LockError, OutputError) as refused:

@@ -6,9 +6,9 @@ import typing
 from collections.abc import Iterator, Mapping
 
 from svilm_jax.config import Config
-from svilm_jax.config.constraints import Changes
+from svilm_jax.config.constraints import PartialOf
 from svilm_jax.config.resolution import fields_of, unwrapped
-from svilm_jax.evaluation.registry import KINDS
+from svilm_jax.evaluation.registry import EVALUATORS
 from svilm_jax.objectives.registry import OBJECTIVES
 
 Path = tuple[str, ...]
@@ -20,7 +20,7 @@ def fields(kind: type = Config, path: Path = ()) -> Iterator[tuple[Path, typing.
         plain, constraints = unwrapped(hint)
         if dataclasses.is_dataclass(plain):
             yield from fields(plain, (*path, name))
-        elif typing.get_origin(plain) is not Mapping and not any(isinstance(c, Changes) for c in constraints):
+        elif typing.get_origin(plain) is not Mapping and not any(isinstance(c, PartialOf) for c in constraints):
             yield (*path, name), hint
 
 
@@ -29,7 +29,7 @@ def fields_of_tables(config: Config) -> Iterator[tuple[Path, typing.Any]]:
     for name in config.objectives:
         yield from fields(OBJECTIVES[name], ("objectives", name))
     for name, entry in config.evaluators.items():
-        yield from fields(KINDS[entry.get("kind", name)][0], ("evaluators", name))
+        yield from fields(EVALUATORS[entry.get("kind", name)][0], ("evaluators", name))
 
 
 def every_kind() -> Iterator[tuple[str, type]]:
@@ -37,7 +37,7 @@ def every_kind() -> Iterator[tuple[str, type]]:
     yield "config", Config
     for name, kind in OBJECTIVES.items():
         yield f"config.objectives.{name}", kind
-    for name, (kind, _) in KINDS.items():
+    for name, (kind, _) in EVALUATORS.items():
         yield f"config.evaluators.{name}", kind
 
 

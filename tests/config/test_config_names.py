@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from svilm_jax import config_file
+from svilm_jax.cli import config_file
+from svilm_jax.cli.config_file import find_config_file, packaged_configs, read_config
 from svilm_jax.config import ConfigError
-from svilm_jax.config_file import find_config_file, packaged_configs, read_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from svilm_jax.cli.config_file import apply_overrides, read_config
 from svilm_jax.config import ConfigError
-from svilm_jax.config_file import apply_overrides, read_config
-from svilm_jax.overrides import parse_value
+from svilm_jax.config.overrides import parse_value
 
 DEMO = "configs/pretrain/demo.py"
 FILE = """from svilm_jax.config import default_config

@@ -5,13 +5,13 @@ import typing
 
 import pytest
 
+from svilm_jax.cli.config_file import _check_open_tables
 from svilm_jax.config import ConfigError, resolve
-from svilm_jax.config.constraints import Filled, Local, Range
+from svilm_jax.config.constraints import Local, NonEmpty, Range
 from svilm_jax.config.resolution import fields_of, unwrapped
 from svilm_jax.config.schema import MeshConfig, ModelConfig, VideoConfig
-from svilm_jax.config_file import _check_open_tables
-from svilm_jax.evaluation.registry import KINDS
-from svilm_jax.inference.encoding import FEATURES
+from svilm_jax.evaluation.registry import EVALUATORS
+from svilm_jax.inference.encoder import FEATURES
 from svilm_jax.models.attention import _KERNELS
 from svilm_jax.models.parameters import abstract_model
 from svilm_jax.models.transformer import ACTIVATIONS, REMAT_POLICIES
@@ -61,7 +61,7 @@ def test_every_field_declares_what_it_takes():
             plain, constraints = unwrapped(hint)
             members = typing.get_args(plain) if typing.get_origin(plain) is tuple else ()
             for one, own in [unwrapped(m) for m in members if m is not Ellipsis] or [(plain, constraints)]:
-                wanted = {int: Range, float: Range, str: (Filled, Local)}.get(one)
+                wanted = {int: Range, float: Range, str: (NonEmpty, Local)}.get(one)
                 if wanted and not any(isinstance(constraint, wanted) for constraint in own):
                     undeclared.append(key)
     assert set(undeclared) == FREE_TEXT
@@ -76,7 +76,7 @@ def test_choices_are_those_that_the_code_knows():
     assert choices(ModelConfig, "attention") == {"auto", *_KERNELS}
     assert choices(VideoConfig, "activation") == set(ACTIVATIONS)
     assert choices(MeshConfig, "preset") == set(PRESETS)
-    assert choices(KINDS["linear_probe"][0], "pool") == set(FEATURES)
+    assert choices(EVALUATORS["linear_probe"][0], "pool") == set(FEATURES)
 
 
 def meant(key, value, hint):

@@ -5,12 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from svilm_data import command
-from svilm_data.official import Annotated, Official
-from svilm_data.official_files import OfficialFiles
+from svilm_data.annotations.official_files import OfficialFiles
+from svilm_data.annotations.published_dataset import Annotations, DatasetSpec
+
+from svilm_jax.cli import prepare as command
 
 
-def read(dataset: Official, folder: Path) -> Annotated:
+def read(dataset: DatasetSpec, folder: Path) -> Annotations:
     """What a dataset reads from the files of a folder."""
     return dataset.read(OfficialFiles(folder), argparse.Namespace())
 
@@ -38,17 +39,17 @@ def link(folder: Path, *files: Path) -> Path:
     return folder
 
 
-def counts(annotated: Annotated) -> dict[str, int]:
+def counts(annotated: Annotations) -> dict[str, int]:
     """The facts without what was published."""
     return {what: fact.count for what, fact in annotated.facts.items()}
 
 
-def wrong(annotated: Annotated) -> dict[str, tuple[int, int | None]]:
+def wrong(annotated: Annotations) -> dict[str, tuple[int, int | None]]:
     """The facts that differ from what was published."""
     return {
-        what: (fact.count, fact.published)
+        what: (fact.count, fact.published_spec)
         for what, fact in annotated.facts.items()
-        if fact.published not in (None, fact.count)
+        if fact.published_spec not in (None, fact.count)
     }
 
 

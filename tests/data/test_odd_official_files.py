@@ -6,13 +6,13 @@ import zipfile
 
 import numpy as np
 import pytest
-from svilm_data.caption_lists import CaptionLists
-from svilm_data.caption_times import TimesOutside
-from svilm_data.entries import Entry, read_masks
-from svilm_data.errors import PreparationError
-from svilm_data.moments import Oddities, sentence, times
-from svilm_data.official_files import OfficialFiles
-from svilm_data.official_rows import json_lines
+from svilm_data.annotations.caption_lists import CaptionLists
+from svilm_data.annotations.caption_times import TimesOutside
+from svilm_data.annotations.entries import Entry, read_masks
+from svilm_data.annotations.moments import SegmentIssues, sentence, times
+from svilm_data.annotations.official_files import OfficialFiles
+from svilm_data.annotations.official_rows import json_lines
+from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.input.schema import Action, Caption, Record
 
@@ -74,7 +74,7 @@ def test_captions_that_nobody_wrote_are_counted_or_refused():
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), -1, True, "1", None, 10**299])
 def test_times_that_are_none(value):
-    odd = Oddities()
+    odd = SegmentIssues()
     if value == 10**299:
         assert times([0, value], "f", odd, "train", 5.0) == (0.0, 1e299)
         assert odd.notes()["train: segments that end after the stated duration"]

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from svilm_data import checking, phrasing
-from svilm_data.journal import Journal, Result
-from svilm_data.preparation import Encoding, Entry, Plan, prepare
+from svilm_data.annotations import phrasing
+from svilm_data.pipeline import checking
+from svilm_data.pipeline.journal import JobResult, Journal
+from svilm_data.pipeline.preparation import EncodingOptions, Entry, Plan, prepare
 
 from svilm_jax.input.schema import Caption, Record
-
-from .weird_videos import write_video
+from tests.data.weird_videos import write_video
 
 COUNT = 12
 
@@ -55,7 +55,7 @@ def go(out, raw, **changes):
         for i in range(COUNT)
     ]
     plan = {"name": "dogs", "out": out, "options": {}, "command": "", "workers": 1, "max_skipped_share": 0.5}
-    return prepare(Plan(**(plan | {"encoding": Encoding(fps=4)} | changes)), {"train": entries})
+    return prepare(Plan(**(plan | {"encoding": EncodingOptions(fps=4)} | changes)), {"train": entries})
 
 
 def files_of(folder):
@@ -129,13 +129,13 @@ def test_what_changed_is_done_again_and_the_rest_is_not(tmp_path, raw, monkeypat
     os.utime(raw / "3.mp4", ns=(1, 1))
     next((tmp_path / "out").rglob("002.mp4")).write_bytes(b"")  # the re-encoded file of clip2
     assert run() == ["2.mp4", "3.mp4", "5.mp4", "7.mp4"]
-    assert run(encoding=Encoding(fps=2)) == everything
+    assert run(encoding=EncodingOptions(fps=2)) == everything
     monkeypatch.setattr(phrasing, "phrase_lists", phrases)
     worked.clear()
-    made = go(tmp_path / "out", raw, encoding=Encoding(fps=2))
+    made = go(tmp_path / "out", raw, encoding=EncodingOptions(fps=2))
     assert worked == []
     monkeypatch.undo()
-    other = go(tmp_path / "other", raw, encoding=Encoding(fps=2), workers=2)
+    other = go(tmp_path / "other", raw, encoding=EncodingOptions(fps=2), workers=2)
     assert files_of(made) == files_of(other)
 
 
@@ -143,11 +143,11 @@ def test_a_journal_of_another_kind_is_begun_anew(tmp_path):
     (tmp_path / "journal.sqlite").write_bytes(b"x" * 5000)
     journal = Journal(tmp_path)
     assert journal.checked("train", 0, b"1") is None
-    journal.note_checked("train", 0, b"1", "a", "a.mp4", Result(1, 2.0, 3, ""))
-    journal.note_checked("train", 1, b"1", "b", "b.mp4", Result(0, 0, 0, "is empty"))
+    journal.note_checked("train", 0, b"1", "a", "a.mp4", JobResult(1, 2.0, 3, ""))
+    journal.note_checked("train", 1, b"1", "b", "b.mp4", JobResult(0, 0, 0, "is empty"))
     journal.close()
     journal = Journal(tmp_path)
-    assert journal.checked("train", 0, b"1") == Result(1, 2.0, 3, "")
+    assert journal.checked("train", 0, b"1") == JobResult(1, 2.0, 3, "")
     assert journal.checked("train", 0, b"2") is None
     assert [item["video"] for item in journal.skipped(["train"])] == ["b"]
     journal.begin({"train": 1})

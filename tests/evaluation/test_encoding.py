@@ -4,12 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import colored_squares as world
+from tests.evaluation import colored_squares as world
 import numpy as np
 import pytest
 
-from svilm_jax.inference import encoding
-from svilm_jax.inference.encoding import READINGS, Encoder
+from svilm_jax.inference.encoder import READINGS, Encoder
 
 
 def clips(count):
@@ -83,15 +82,15 @@ def test_clips_are_taken_batch_by_batch(encoder):
 
 def test_a_second_encoder_of_the_same_architecture_compiles_nothing(encoder):
     list(encoder.videos(clips(1), ("embedding",)))
-    compiled = encoding._read_videos._cache_size()
+    compiled = encoder._read_videos._cache_size()
     list(Encoder(world.ColorReader(), encoder.config, encoder.tokenizer, batch_size=3).videos(clips(1), ("embedding",)))
-    assert encoding._read_videos._cache_size() == compiled
+    assert encoder._read_videos._cache_size() == compiled
 
 
 SHARDED = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import colored_squares as world
+from tests.evaluation import colored_squares as world
 import jax, numpy as np
 from pathlib import Path
 from svilm_jax.config import MeshConfig

@@ -1,6 +1,6 @@
 """Tests of building evaluators from a config, and of errors that name the mistake."""
 
-import colored_squares as world
+from tests.evaluation import colored_squares as world
 import pytest
 
 from svilm_jax.config import ConfigError
@@ -14,7 +14,7 @@ ALL = {
     "grouping": {"kind": "grouping", "split": "twins_test"},
     "cuts": {"kind": "scene_cuts", "tolerance": 0},
 }
-OFFICIAL = [
+PUBLISHED_DATASETS = [
     *(f"retrieval/{way}_{name}" for way in ("t2v", "v2t") for name in ("R1", "R5", "R10", "MedR")),
     *("retrieval_hard/t2v_R1", "retrieval_hard/t2v_R1_oracle", "retrieval_hard/t2v_R1_chance"),
     *("grounding/pointing_game", "grounding/pointing_game_phrase_blind", "grounding/mean_iou"),
@@ -28,7 +28,7 @@ def test_all_kinds_together_give_the_official_names(squares, encoder):
     assert list(evaluators) == list(ALL)
     evaluation = evaluate(encoder, evaluators)
     assert evaluation.failed == {}
-    assert not set(OFFICIAL) - evaluation.metrics.keys()
+    assert not set(PUBLISHED_DATASETS) - evaluation.metrics.keys()
     assert all(isinstance(value, float) for value in evaluation.metrics.values())
 
 

@@ -7,17 +7,22 @@ import numpy as np
 import pytest
 
 from svilm_jax.evaluation import score_files
-from svilm_jax.evaluation.detection import detection_average_precision
-from svilm_jax.evaluation.questions import (
+from svilm_jax.evaluation.localization.metrics import detection_average_precision
+from svilm_jax.evaluation.localization.published_files import (
+    read_blocked,
+    read_ground_truth,
+    read_submission,
+    write_submission,
+)
+from svilm_jax.evaluation.localization.video_classes import read_video_classes
+from svilm_jax.evaluation.question_answering.published_files import (
     ACTIVITYNET_QA_TYPES,
-    Question,
+    PublishedQuestion,
     read_answers,
     read_predictions,
     read_questions,
 )
 from svilm_jax.evaluation.score_files import ScoreError
-from svilm_jax.evaluation.submission import read_blocked, read_ground_truth, read_submission, write_submission
-from svilm_jax.evaluation.video_classes import read_video_classes
 
 
 @pytest.fixture
@@ -145,7 +150,7 @@ def test_the_real_validation_set_scored_with_itself(realdata):
 
 def test_questions_of_every_published_form(written):
     msvd = [{"answer": "man", "id": 7, "question": "who runs?", "video_id": 1}]
-    assert read_questions(written(msvd)) == [Question("7", "man", "who")]
+    assert read_questions(written(msvd)) == [PublishedQuestion("7", "man", "who")]
     lines = '{"answer": "a", "question": "what?", "video_id": "v", "answer_type": "what"}\n' * 2
     assert [q.id for q in read_questions(written(lines, "val.jsonl"))] == ["0", "1"]
     a = [{"answer": "yes", "type": 3, "question_id": "v_x_1"}, {"answer": "2", "type": 7, "question_id": "v_x_2"}]
@@ -155,7 +160,7 @@ def test_questions_of_every_published_form(written):
     assert [q.kind for q in read_questions(written(a), texts)] == ["other", "how"]
     with pytest.raises(ScoreError, match="no question 'v_x_2'"):
         read_questions(written(a), written(q[1:], "q.json"))
-    assert read_questions(written([{"id": 1, "answer": "x"}])) == [Question("1", "x", "")]
+    assert read_questions(written([{"id": 1, "answer": "x"}])) == [PublishedQuestion("1", "x", "")]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from experiments.accelerator.miniature import CONFIGS, miniature
 from experiments.accelerator.part import Part
 from experiments.accelerator.table import format_markdown, keep, load, rows
 from experiments.benchmarks.compiled_step import random_batch
-from svilm_jax.config_file import read_config
+from svilm_jax.cli.config_file import read_config
 
 ROOT = Path(__file__).parents[2]
 PARTS = [part.name for part in runner.PARTS]

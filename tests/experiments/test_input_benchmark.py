@@ -64,7 +64,7 @@ def test_a_rival_that_shows_other_frames_is_found_out(benchmark, videos):
 
 def test_the_work_is_the_box_that_was_drawn(benchmark, videos):
     """What the fast way gives is the box of the whole pictures, resized."""
-    from svilm_jax.input.decoding import decode
+    from svilm_jax.video.decoding import decode
 
     work = benchmark.prepare(videos / "0.mp4", 8, 64, np.random.default_rng(3))
     every = decode(work.video, None).images[work.indices].astype(float)  # [8, 192, 240, 3]

@@ -4,8 +4,8 @@ import sys
 import time
 from pathlib import Path
 
-from svilm_jax.inference import embedding, trained
-from svilm_jax.interop.folder import read_folder
+from svilm_jax.checkpoints.model_directory import read_model_directory
+from svilm_jax.inference import embedding, model
 
 read_clip = embedding.read_clip
 
@@ -16,6 +16,6 @@ def slow(*args):
 
 
 if __name__ == "__main__":
-    trained.BATCH_SIZE, embedding._PART_SECONDS, embedding.read_clip = 2, 0.0, slow
+    model.BATCH_SIZE, embedding._PART_SECONDS, embedding.read_clip = 2, 0.0, slow
     model, folder, out = sys.argv[1:]
-    embedding.embed_files(read_folder(model), model, [Path(folder)], Path(out))
+    embedding.embed_files(read_model_directory(model), model, [Path(folder)], Path(out))

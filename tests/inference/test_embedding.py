@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from svilm_data.video_folder import SUFFIXES as PREPARED_SUFFIXES
+from svilm_data.pipeline.video_folder import SUFFIXES as PREPARED_SUFFIXES
 
+from svilm_jax.checkpoints.model_directory import ModelOrigin, read_model_directory, write_model_directory
+from svilm_jax.filesystem.locks import LockError, locked_output
+from svilm_jax.filesystem.output_paths import OutputError
 from svilm_jax.inference import embedding, feature_file, video_files
+from svilm_jax.inference.clip_input import read_clip
 from svilm_jax.inference.embedding import EmbeddingError, embed_files, window_spans
 from svilm_jax.inference.feature_file import IndexFileError
-from svilm_jax.inference.videos import read_clip
-from svilm_jax.input.decoding import VideoError
-from svilm_jax.interop.folder import Origin, read_folder, write_folder
-from svilm_jax.locks import LockError, locked_output
 from svilm_jax.models.parameters import fingerprint, parameters
-from svilm_jax.output_paths import OutputError
-from tests.input.encoded_videos import encode, numbered_frames
+from svilm_jax.video.decoding import VideoError
+from tests.video.encoded_videos import encode, numbered_frames
 from tests.tiny import tiny_model
 
 
@@ -125,7 +125,7 @@ def test_a_killed_run_goes_on(model, tmp_path, reads):
     folder, out, saved = tmp_path / "clips", tmp_path / "features.parquet", tmp_path / "model"
     write_videos(folder, 24)
     # From a file: two processes need not draw the same parameters to the last bit.
-    write_folder(saved, model, Origin("a test"), "")
+    write_model_directory(saved, model, ModelOrigin("a test"), "")
     script = Path(__file__).with_name("embeds_slowly.py")
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"}
@@ -135,7 +135,7 @@ def test_a_killed_run_goes_on(model, tmp_path, reads):
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it was done before it was killed"
     assert not out.exists()
-    summary = embed_files(read_folder(saved), saved, [folder], out)
+    summary = embed_files(read_model_directory(saved), saved, [folder], out)
     assert 4 <= summary.kept < 24
     assert (summary.videos, summary.rows, len(reads)) == (24, 24, 24 - summary.kept)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clips", "features.parquet", "model"]  # no lock

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from svilm_jax.cli import search
 from svilm_jax.config import ConfigError
-from svilm_jax.inference import feature_file, search_command
-from svilm_jax.inference.feature_file import IndexFileError, Origin, VideoRows
+from svilm_jax.inference import feature_file
+from svilm_jax.inference.feature_file import IndexFileError, IndexOrigin, VideoRows
 from svilm_jax.inference.index import ClipIndex
-from svilm_jax.input.tokenization import load_tokenizer
 from svilm_jax.models.parameters import fingerprint, parameters
+from svilm_jax.text.tokenizers import load_tokenizer
 from tests.tiny import tiny_model
 
 ROWS, WIDTH = 20_000, 16  # more than are read at once
@@ -32,7 +33,7 @@ def unit(rows: int, seed: int = 0) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def write(path: Path, vectors: np.ndarray, origin: Origin) -> Path:
+def write(path: Path, vectors: np.ndarray, origin: IndexOrigin) -> Path:
     """Two rows a video, of a second each."""
     videos = [
         VideoRows(f"/videos/{i}.mp4", 10, 20, ((0.0, 1.0), (1.0, 2.0)), vectors[2 * i : 2 * i + 2])
@@ -45,7 +46,7 @@ def write(path: Path, vectors: np.ndarray, origin: Origin) -> Path:
 @pytest.fixture
 def origin(model, tmp_path):
     (tmp_path / "model").mkdir()
-    return Origin(str(tmp_path / "model"), fingerprint(parameters(model.model)), WIDTH, 1.0, 1.0)
+    return IndexOrigin(str(tmp_path / "model"), fingerprint(parameters(model.model)), WIDTH, 1.0, 1.0)
 
 
 def test_search_is_exact(tmp_path, origin):
@@ -158,7 +159,7 @@ def test_files_that_are_no_index_are_refused(tmp_path, origin):
 def command(*argv: str) -> argparse.Namespace:
     """Arguments of `svilm search`."""
     parser = argparse.ArgumentParser()
-    search_command.add_arguments(parser)
+    search.add_arguments(parser)
     return parser.parse_args(argv)
 
 
@@ -170,7 +171,7 @@ def test_the_command_prints_ranks(tmp_path, model, origin, capsys):
         asked.append(str(path))
         return model
 
-    search_command.run(command("a red square", "--index", file, "--top", "3"), load)
+    search.run(command("a red square", "--index", file, "--top", "3"), load)
     lines = capsys.readouterr().out.splitlines()
     best = ClipIndex.read(file).search(model.embed_text("a red square")[0], 3)
     assert [line.split()[0] for line in lines] == ["1", "2", "3"]
@@ -181,13 +182,13 @@ def test_the_command_prints_ranks(tmp_path, model, origin, capsys):
         "s",
         best[0].video,
     ]
-    search_command.run(command("a red square", "--index", file, "--model", "elsewhere", "--json"), load)
+    search.run(command("a red square", "--index", file, "--model", "elsewhere", "--json"), load)
     answer = json.loads(capsys.readouterr().out)
     assert (answer["text"], answer["model"], len(answer["found"])) == ("a red square", "elsewhere", 10)
     assert answer["found"][0]["video"] == best[0].video
     assert asked == [origin.model, "elsewhere"]
     assert (answer["unknown_words"], answer["pieces"], answer["pieces_read"]) == ([], 3, 3)
-    search_command.run(command("a red xyzzy \ud83d" + " red" * 40, "--index", file, "--json"), load)
+    search.run(command("a red xyzzy \ud83d" + " red" * 40, "--index", file, "--json"), load)
     answer, told = capsys.readouterr()
     assert json.loads(answer)["unknown_words"] == ["xyzzy"]
     assert told.splitlines() == [
@@ -198,7 +199,7 @@ def test_the_command_prints_ranks(tmp_path, model, origin, capsys):
     del asked[-1]
     for argv, told in (((" ",), "TEXT is empty"), (("a", "--top", "0"), "--top=0")):
         with pytest.raises(ConfigError, match=told):
-            search_command.run(command(*argv, "--index", file), load)
+            search.run(command(*argv, "--index", file), load)
     Path(origin.model).rmdir()
     with pytest.raises(IndexFileError, match="which is not there: give --model"):
-        search_command.run(command("a", "--index", file), load)
+        search.run(command("a", "--index", file), load)

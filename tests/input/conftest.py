@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoded_videos import encode, numbered_frames
-from svilm_data.writing import write_records
+from tests.video.encoded_videos import encode, numbered_frames
+from svilm_data.pipeline.writing import write_records
 
 from svilm_jax.input.schema import Caption, Record, SceneObject
 

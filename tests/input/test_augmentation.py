@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from svilm_jax.input import augmentation
-from svilm_jax.input.augmentation import Geometry, centre_crop, random_resized_crop
+from svilm_jax.input.augmentation import random_resized_crop
+from svilm_jax.video.crop_box import CropBox, center_crop
 
 
 def picture(height: int = 40, width: int = 60) -> np.ndarray:
@@ -14,18 +14,18 @@ def picture(height: int = 40, width: int = 60) -> np.ndarray:
 
 
 def test_centre_crop_is_the_middle_square():
-    out = centre_crop(40, 60, 40).frames(picture())
+    out = center_crop(40, 60, 40).frames(picture())
     assert out.shape == (2, 40, 40, 3)
     assert np.array_equal(out, picture()[:, :, 10:50])
 
 
 def test_identity_returns_the_picture():
     image = picture(32, 32)
-    assert np.array_equal(centre_crop(32, 32, 32).frames(image), image)
+    assert np.array_equal(center_crop(32, 32, 32).frames(image), image)
 
 
 def test_scaling_keeps_places():
-    out = centre_crop(40, 60, 20).frames(picture()).astype(int)
+    out = center_crop(40, 60, 20).frames(picture()).astype(int)
     assert abs(out[0, :, 10, 1] - (np.arange(20) * 2 + 0.5) * 4).max() <= 3
     assert (out[0] == out[1]).all()
 
@@ -45,7 +45,7 @@ def test_frames_and_masks_are_cut_alike():
 
 
 def test_flip_mirrors():
-    geometry = centre_crop(40, 40, 40)
+    geometry = center_crop(40, 40, 40)
     image = picture(40, 40)
     assert np.array_equal(geometry.flipped(True).frames(image), image[:, :, ::-1])
 
@@ -66,12 +66,12 @@ def test_random_crops_obey_their_shares():
 
 def test_impossible_crop_falls_back_to_the_middle():
     rng = np.random.default_rng(0)
-    assert random_resized_crop(10, 1000, 8, (0.9, 1.0), (1.0, 1.0), rng) == centre_crop(10, 1000, 8)
+    assert random_resized_crop(10, 1000, 8, (0.9, 1.0), (1.0, 1.0), rng) == center_crop(10, 1000, 8)
     with pytest.raises(ValueError, match="scale"):
         random_resized_crop(10, 10, 8, (0.0, 1.0), (1.0, 1.0), rng)
 
 
 def test_box_touching_the_border_stays_inside():
-    geometry = Geometry(0.7, 0.7, 0.3 + 1e-16, 0.3 + 1e-16, 8)
+    geometry = CropBox(0.7, 0.7, 0.3 + 1e-16, 0.3 + 1e-16, 8)
     assert geometry.frames(picture()).shape == (2, 8, 8, 3)
-    assert augmentation.Geometry(0, 0, 1, 1, 8).masks(np.ones((1, 3, 3), np.uint8)).all()
+    assert CropBox(0, 0, 1, 1, 8).masks(np.ones((1, 3, 3), np.uint8)).all()

@@ -4,9 +4,9 @@ import jax
 import pytest
 
 from svilm_jax.input.batch_spec import batch_spec
-from svilm_jax.input.tokenization import load_tokenizer
 from svilm_jax.parallel import make_mesh
-from svilm_jax.training.inputs import open_input
+from svilm_jax.text.tokenizers import load_tokenizer
+from svilm_jax.training.task_input import open_input
 from tests.tiny import tiny_config
 
 ACTIONS = {"input.task": "actions", "input.split": "actions_train", "model.head.kind": "classification"}

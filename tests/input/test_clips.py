@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from encoded_videos import encode, numbered_frames, numbers
+from tests.video.encoded_videos import encode, numbered_frames, numbers
 
 from svilm_jax.config import VideoConfig
 from svilm_jax.input.clips import FrameCache, clip_masks, decode_clip, evaluation_clips, load_clip

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.config import LocalizationConfig
+from svilm_jax.input.batch_stream import InputError
 from svilm_jax.input.features import (
     FeatureError,
     FeatureIndex,
@@ -21,7 +22,6 @@ from svilm_jax.input.features import (
 )
 from svilm_jax.input.schema import Action
 from svilm_jax.input.segments import localization_targets
-from svilm_jax.input.stream import InputError
 
 VIDEOS = (
     VideoFeatures("one", file_name("one"), 10.0, (Action("run", 2.0, 5.0), Action("sit", 4.0, 9.5))),

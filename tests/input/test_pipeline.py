@@ -10,7 +10,7 @@ from svilm_jax.config import ConfigError, InputConfig, TextConfig, VideoConfig
 from svilm_jax.input import schema
 from svilm_jax.input.pipeline import InputError, TrainInput
 from svilm_jax.input.records import DatasetError
-from svilm_jax.input.tokenization import load_tokenizer
+from svilm_jax.text.tokenizers import load_tokenizer
 
 VIDEO = VideoConfig(frames=4, size=32)
 TEXT = TextConfig(length=16, noun_length=10)
@@ -135,7 +135,7 @@ def test_flips_only_where_the_texts_allow(make, monkeypatch):
 
     assert 0.25 < flipped(make(random_crop=False, shuffle_block=1)) < 0.75
     assert flipped(make(random_crop=False, flip=False)) == 0
-    monkeypatch.setattr("svilm_jax.input.rows.mentions_side", lambda texts: True)
+    monkeypatch.setattr("svilm_jax.input.example.mentions_side", lambda texts: True)
     assert flipped(make(random_crop=False)) == 0
 
 

@@ -12,7 +12,7 @@ import pytest
 from svilm_jax.config import ConfigError, InputConfig, TextConfig, VideoConfig
 from svilm_jax.input.pipeline import InputError, TrainInput
 from svilm_jax.input.shared_memory import FOLDER, check_shared_memory, shared_bytes
-from svilm_jax.input.tokenization import load_tokenizer
+from svilm_jax.text.tokenizers import load_tokenizer
 
 _PATIENCE = 600.0  # seconds for workers on a busy machine
 VIDEO = VideoConfig(frames=16, size=64)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from svilm_jax.input.tokenization import load_tokenizer
+from svilm_jax.text.tokenizers import load_tokenizer
 from tests.interop.imported import minilm_folder
 from tests.scripts import script
 

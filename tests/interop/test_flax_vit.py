@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from flax import serialization
 
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.interop.flax_vit import plane_sinusoids
-from svilm_jax.interop.folder import FolderError
 from svilm_jax.interop.reading import read_video_source
 from svilm_jax.interop.source import Architecture
 from tests.interop import imported, random_weights
@@ -118,7 +118,9 @@ def test_clips_of_msgpack(tmp_path, clips, vivit, way):
 def test_the_grid_is_told_by_the_config_or_is_that_of_224_pixels(tmp_path, vivit):
     params, _ = vivit
     (tmp_path / "small").write_bytes(serialization.msgpack_serialize(params))
-    with pytest.raises(FolderError, match=r"8 positions, which are neither the 2x4x4 .* config\.model\.video\.size"):
+    with pytest.raises(
+        ModelDirectoryError, match=r"8 positions, which are neither the 2x4x4 .* config\.model\.video\.size"
+    ):
         imported.import_video(read_video_source(tmp_path / "small"), {**CLIP, "size": 32})
 
     large = {**params, "Transformer": dict(params["Transformer"])}
@@ -141,34 +143,38 @@ def test_the_grid_is_told_by_the_config_or_is_that_of_224_pixels(tmp_path, vivit
 def test_factorised_attention_is_refused(tmp_path, vivit, name):
     tree = {**flat(vivit[0]), name: np.ones(WIDTH)}
     (tmp_path / "checkpoint").write_bytes(serialization.msgpack_serialize(tree))
-    with pytest.raises(FolderError, match=f"factorized space-time attention .{name}"):
+    with pytest.raises(ModelDirectoryError, match=f"factorized space-time attention .{name}"):
         read_video_source(tmp_path / "checkpoint")
 
 
 def test_names_that_no_rule_knows_are_refused(tmp_path, images):
     arrays = flat(made(ViT((4, 4)), images)[0])
     np.savez(tmp_path / "more.npz", **arrays, **{"Transformer/encoderblock_0/gate": np.ones(2)})
-    with pytest.raises(FolderError, match=r"No rule for Transformer/encoderblock_0/gate \(2,\); missing nothing"):
+    with pytest.raises(
+        ModelDirectoryError, match=r"No rule for Transformer/encoderblock_0/gate \(2,\); missing nothing"
+    ):
         read_video_source(tmp_path / "more.npz")
     np.savez(tmp_path / "beside.npz", **flat(made(ViT((4, 4)), images)[0], "params/"), other=np.ones(2))
-    with pytest.raises(FolderError, match="other: beside the tower 'params/', and not known"):
+    with pytest.raises(ModelDirectoryError, match="other: beside the tower 'params/', and not known"):
         read_video_source(tmp_path / "beside.npz")
     del arrays["Transformer/encoderblock_1/LayerNorm_1/bias"]
     np.savez(tmp_path / "less.npz", **arrays)
-    with pytest.raises(FolderError, match="missing Transformer/encoderblock_1/LayerNorm_1/bias"):
+    with pytest.raises(ModelDirectoryError, match="missing Transformer/encoderblock_1/LayerNorm_1/bias"):
         read_video_source(tmp_path / "less.npz")
     both = {**arrays, "Transformer/encoderblock_0/LayerNorm_2/bias": np.ones(WIDTH)}
     np.savez(tmp_path / "both.npz", **both)
-    with pytest.raises(FolderError, match="two arrays are Transformer/encoderblock_0/LayerNorm_1/bias"):
+    with pytest.raises(ModelDirectoryError, match="two arrays are Transformer/encoderblock_0/LayerNorm_1/bias"):
         read_video_source(tmp_path / "both.npz")
 
 
 def test_a_file_without_a_vit_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", **{"conv/kernel": np.ones((3, 3))})
-    with pytest.raises(FolderError, match="expected one embedding/kernel of a ViT, found 0; there are conv/kernel"):
+    with pytest.raises(
+        ModelDirectoryError, match="expected one embedding/kernel of a ViT, found 0; there are conv/kernel"
+    ):
         read_video_source(tmp_path / "other.npz")
 
 
 def test_sinusoids_of_a_plane_need_quarters_of_the_width():
-    with pytest.raises(FolderError, match="width 30"):
+    with pytest.raises(ModelDirectoryError, match="width 30"):
         plane_sinusoids(2, 2, 30)

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.interop import onnx as onnx_module
 from svilm_jax.interop import programs as programs_module
-from svilm_jax.interop.folder import FolderError
 from svilm_jax.interop.onnx import export_onnx
 from tests.tiny import tiny_model
 
@@ -51,7 +51,7 @@ def test_files_give_the_models_numbers(tmp_path):
         embedding, trained.encoder.texts(["a red circle", "a small blue square moves"]), atol=1e-5
     )
 
-    with pytest.raises(FolderError, match=r"holds .*video_tower.onnx.* already"):
+    with pytest.raises(ModelDirectoryError, match=r"holds .*video_tower.onnx.* already"):
         export_onnx(trained, tmp_path)
 
 
@@ -59,7 +59,7 @@ def test_other_numbers_are_not_written(tmp_path, monkeypatch):
     jax2onnx()
     given = iter(np.linspace(0, 1, 50))
     monkeypatch.setattr(onnx_module, "largest_difference", lambda ours, theirs: float(next(given)))
-    with pytest.raises(FolderError, match="video_tower: onnxruntime .* differ from JAX's by"):
+    with pytest.raises(ModelDirectoryError, match="video_tower: onnxruntime .* differ from JAX's by"):
         export_onnx(tiny_model(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -71,18 +71,18 @@ def test_what_cannot_be_converted_is_named(tmp_path, monkeypatch):
         raise NotImplementedError("no plugin for primitive 'ragged_dot'")
 
     monkeypatch.setattr(library, "to_onnx", unknown)
-    with pytest.raises(FolderError, match=r"video_tower: jax2onnx .* cannot convert it .*'ragged_dot'"):
+    with pytest.raises(ModelDirectoryError, match=r"video_tower: jax2onnx .* cannot convert it .*'ragged_dot'"):
         export_onnx(tiny_model(), tmp_path / "out")
 
 
 def test_without_the_libraries(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jax2onnx", None)
-    with pytest.raises(FolderError, match="requirements/onnx.in"):
+    with pytest.raises(ModelDirectoryError, match="requirements/onnx.in"):
         export_onnx(tiny_model(), tmp_path / "out")
 
 
 def test_more_than_a_file_holds(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_module, "_libraries", lambda: (None, None))
     monkeypatch.setattr(programs_module, "LIMIT", 100_000)
-    with pytest.raises(FolderError, match="one ONNX file holds less .*; export StableHLO in bfloat16"):
+    with pytest.raises(ModelDirectoryError, match="one ONNX file holds less .*; export StableHLO in bfloat16"):
         export_onnx(tiny_model(), tmp_path / "out")

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.inference import TrainedModel
-from svilm_jax.input.tokenization import load_tokenizer
 from svilm_jax.interop import programs as programs_module
-from svilm_jax.interop.folder import FolderError
 from svilm_jax.interop.programs import check_size, largest_difference, programs, sample_arguments
 from svilm_jax.models.svilm import build_model
+from svilm_jax.text.tokenizers import load_tokenizer
 from tests.tiny import tiny_config, tiny_model
 
 pytestmark = pytest.mark.usefixtures("compiled_in_haste")
@@ -52,22 +52,22 @@ def test_sample_rows_are_such_as_readers_give():
 def test_differences_are_found_by_name():
     ours = {"a": np.zeros((2, 3)), "b": np.ones(2)}
     assert largest_difference(ours, {"b": np.array([1.0, 1.5]), "a": np.zeros((2, 3))}) == 0.5
-    with pytest.raises(FolderError, match="other names or shapes"):
+    with pytest.raises(ModelDirectoryError, match="other names or shapes"):
         largest_difference(ours, {"a": np.zeros((3, 2)), "b": np.ones(2)})
-    with pytest.raises(FolderError, match="other names or shapes"):
+    with pytest.raises(ModelDirectoryError, match="other names or shapes"):
         largest_difference(ours, {"a": np.zeros((2, 3))})
 
 
 def test_what_is_refused(monkeypatch):
-    with pytest.raises(FolderError, match=r"'float16': expected one of"):
+    with pytest.raises(ModelDirectoryError, match=r"'float16': expected one of"):
         programs(tiny_model(), "float16")
     localizer = tiny_config(**{"task": "localization", "model.localization.feature_width": 8})
     model = TrainedModel(build_model(localizer, 5), localizer, load_tokenizer("builtin:moving_shapes"), step=3)
-    with pytest.raises(FolderError, match="'localization' has no towers"):
+    with pytest.raises(ModelDirectoryError, match="'localization' has no towers"):
         programs(model)
     monkeypatch.setattr(programs_module, "LIMIT", 100_000)
-    with pytest.raises(FolderError, match="GiB of float32 parameters: one box holds less.*; take a bag"):
+    with pytest.raises(ModelDirectoryError, match="GiB of float32 parameters: one box holds less.*; take a bag"):
         check_size(tiny_model(), "float32", "box", "take a bag")
     check_size(tiny_model(), "bfloat16", "box", "take a bag")
-    with pytest.raises(FolderError, match="bfloat16"):
+    with pytest.raises(ModelDirectoryError, match="bfloat16"):
         check_size(tiny_model(), "bfloat16", "box", "take a bag", copies=2)

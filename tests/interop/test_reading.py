@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 from flax import serialization
 
-from svilm_jax.interop.folder import FolderError
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.interop.pixels import PIXEL_MEAN, PIXEL_STD
 from svilm_jax.interop.reading import read_text_source, read_video_source
 from svilm_jax.interop.source import Architecture
@@ -25,9 +25,9 @@ def vit(tmp_path):
 @pytest.mark.parametrize("read", [read_text_source, read_video_source])
 def test_pickled_weights_are_never_read(tmp_path, name, read):
     (tmp_path / name).write_bytes(pickle.dumps({"cls": 1}))
-    with pytest.raises(FolderError, match="pickled files .* can run code"):
+    with pytest.raises(ModelDirectoryError, match="pickled files .* can run code"):
         read(tmp_path / name)
-    with pytest.raises(FolderError, match=f"holds no model.safetensors, only {name}. Weights in pickled files"):
+    with pytest.raises(ModelDirectoryError, match=f"holds no model.safetensors, only {name}. Weights in pickled files"):
         read(tmp_path)
 
 
@@ -35,7 +35,7 @@ def test_pickled_weights_under_an_innocent_name_are_not_read_either(tmp_path):
     (tmp_path / "checkpoint").write_bytes(pickle.dumps({"cls": 1}))
     np.savez(tmp_path / "vit.npz", cls=np.array([{"a": 1}], dtype=object))
     for name in ("checkpoint", "vit.npz"):
-        with pytest.raises(FolderError, match=f"{name}: cannot be read as"):
+        with pytest.raises(ModelDirectoryError, match=f"{name}: cannot be read as"):
             read_video_source(tmp_path / name)
 
 
@@ -47,25 +47,25 @@ def test_a_truncated_file_is_refused(vit, name, share):
     (vit / "checkpoint_3").write_bytes(serialization.msgpack_serialize(arrays))
     content = (vit / name).read_bytes()
     (vit / name).write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(FolderError, match=f"{name}: cannot be read as"):
+    with pytest.raises(ModelDirectoryError, match=f"{name}: cannot be read as"):
         read_video_source(vit / name)
 
 
 def test_what_is_not_there_is_named(tmp_path):
     for path in ("none", "none.npz", "none.safetensors"):
-        with pytest.raises(FolderError, match=f"{path}: no such file"):
+        with pytest.raises(ModelDirectoryError, match=f"{path}: no such file"):
             read_video_source(tmp_path / path)
 
 
 def test_config_json_decides_who_reads(vit):
-    with pytest.raises(FolderError, match="model_type 'vit': a text tower is one of bert"):
+    with pytest.raises(ModelDirectoryError, match="model_type 'vit': a text tower is one of bert"):
         read_text_source(vit)
     document = json.loads((vit / "config.json").read_text())
     (vit / "config.json").write_text(json.dumps({**document, "model_type": "swin"}))
-    with pytest.raises(FolderError, match="model_type 'swin': a video tower is one of vit, videomae, vivit"):
+    with pytest.raises(ModelDirectoryError, match="model_type 'swin': a video tower is one of vit, videomae, vivit"):
         read_video_source(vit)
     (vit / "config.json").unlink()
-    with pytest.raises(FolderError, match="needs the config.json"):
+    with pytest.raises(ModelDirectoryError, match="needs the config.json"):
         read_video_source(vit)
 
 
@@ -73,7 +73,7 @@ def test_an_array_in_two_shards_is_refused(vit):
     arrays = safetensors.numpy.load_file(vit / "model.safetensors")
     some = {"layernorm.bias": arrays["layernorm.bias"]}
     safetensors.numpy.save_file(some, vit / "model-00002-of-00002.safetensors")
-    with pytest.raises(FolderError, match=r"layernorm\.bias is in another"):
+    with pytest.raises(ModelDirectoryError, match=r"layernorm\.bias is in another"):
         read_video_source(vit)
 
 
@@ -109,7 +109,7 @@ def test_the_preprocessor_says_what_pixels_are(vit, said, mean, std):
 @pytest.mark.parametrize("said", [{"image_mean": [0.5, 0.5], "image_std": 1.0}, {"image_mean": 0, "image_std": 0}, []])
 def test_a_preprocessor_that_says_nothing_useful_is_refused(vit, said):
     (vit / "preprocessor_config.json").write_text(json.dumps(said))
-    with pytest.raises(FolderError, match=r"preprocessor_config\.json: says nothing that can be read"):
+    with pytest.raises(ModelDirectoryError, match=r"preprocessor_config\.json: says nothing that can be read"):
         read_video_source(vit)
 
 
@@ -157,5 +157,5 @@ def test_what_a_config_does_not_say_is_the_default_of_its_kind(tmp_path, kind, s
 def test_configs_that_say_what_cannot_be_are_refused(tmp_path, kind, said, message):
     document = written(tmp_path, f"{kind}_small")["config"]
     (tmp_path / "config.json").write_text(json.dumps({**document, **said}))
-    with pytest.raises(FolderError, match=message):
+    with pytest.raises(ModelDirectoryError, match=message):
         read_video_source(tmp_path)

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.interop import saved_model as saved_model_module
-from svilm_jax.interop.folder import FolderError
 from svilm_jax.interop.saved_model import export_saved_model
 from tests.tiny import tiny_model
 
@@ -26,7 +26,7 @@ def exported(trained, out):
     pytest.importorskip("tensorflow", reason="pip install tensorflow-cpu")
     try:
         return export_saved_model(trained, out)
-    except FolderError as error:
+    except ModelDirectoryError as error:
         if "does not run what JAX" not in str(error):
             raise
         assert not out.exists()
@@ -44,18 +44,18 @@ def test_tensorflow_gives_the_models_numbers_without_jax(tmp_path):
     assert done.stdout.endswith("found: []\n")
     embedding = np.load(tmp_path / "embedding.npy")
     np.testing.assert_allclose(embedding, trained.model.encode_video(clips).embedding, atol=1e-5)
-    with pytest.raises(FolderError, match="exists and is not an empty folder"):
+    with pytest.raises(ModelDirectoryError, match="exists and is not an empty folder"):
         export_saved_model(trained, tmp_path / "model")
 
 
 def test_other_numbers_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(saved_model_module, "largest_difference", lambda ours, theirs: 1e-3)
-    with pytest.raises(FolderError, match="differs from JAX by 1.0e-03"):
+    with pytest.raises(ModelDirectoryError, match="differs from JAX by 1.0e-03"):
         exported(tiny_model(), tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
 def test_without_tensorflow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(FolderError, match="pip install tensorflow-cpu"):
+    with pytest.raises(ModelDirectoryError, match="pip install tensorflow-cpu"):
         export_saved_model(tiny_model(), tmp_path / "model")

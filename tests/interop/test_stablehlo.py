@@ -12,8 +12,8 @@ import pytest
 from flax import nnx
 from jax import export
 
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.interop import programs as programs_module
-from svilm_jax.interop.folder import FolderError
 from svilm_jax.interop.stablehlo import export_stablehlo
 from svilm_jax.models.parameters import parameters
 from tests.tiny import tiny_model
@@ -161,15 +161,15 @@ def test_the_document_says_what_the_programs_are(trained, folder):
 
 
 def test_what_is_refused(trained, folder, tmp_path, monkeypatch):
-    with pytest.raises(FolderError, match=r"holds .*both.stablehlo.* already"):
+    with pytest.raises(ModelDirectoryError, match=r"holds .*both.stablehlo.* already"):
         export_stablehlo(trained, folder)
     (tmp_path / "file").write_text("")
-    with pytest.raises(FolderError, match="cannot be written"):
+    with pytest.raises(ModelDirectoryError, match="cannot be written"):
         export_stablehlo(trained, tmp_path / "file" / "below")
     monkeypatch.setattr(programs_module, "LIMIT", 100_000)
-    with pytest.raises(FolderError, match="export in bfloat16, which halves them"):
+    with pytest.raises(ModelDirectoryError, match="export in bfloat16, which halves them"):
         export_stablehlo(trained, tmp_path / "large")
     monkeypatch.setitem(sys.modules, "flatbuffers", None)
-    with pytest.raises(FolderError, match="pip install flatbuffers"):
+    with pytest.raises(ModelDirectoryError, match="pip install flatbuffers"):
         export_stablehlo(trained, tmp_path / "large")
     assert not (tmp_path / "large").exists()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.config import ConfigError, GroupingConfig
-from svilm_jax.interop.folder import FolderError
 from svilm_jax.interop.importing import import_towers
 from svilm_jax.interop.pixels import PIXEL_MEAN, PIXEL_STD, Pixels, take_our_pixels
 from svilm_jax.interop.reading import read_text_source, read_video_source
@@ -200,7 +200,7 @@ def test_projections_without_biases_get_zeros(tmp_path):
             del arrays[name]
 
     folder = _changed(tmp_path, "vit_small", drop)
-    with pytest.raises(FolderError, match=r"missing encoder\.layer\.0\.attention\.attention\.query\.bias"):
+    with pytest.raises(ModelDirectoryError, match=r"missing encoder\.layer\.0\.attention\.attention\.query\.bias"):
         read_video_source(folder)
     document = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**document, "qkv_bias": False}))
@@ -216,7 +216,7 @@ def test_a_classifier_of_means_leaves_the_norm_fresh(tmp_path):
             arrays[f"classifier.{part}"] = np.ones(3, np.float32)
 
     folder = _changed(tmp_path, "videomae_small", as_classifier)
-    with pytest.raises(FolderError, match=r"missing layernorm\.weight, layernorm\.bias"):
+    with pytest.raises(ModelDirectoryError, match=r"missing layernorm\.weight, layernorm\.bias"):
         read_video_source(folder)
     document = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**document, "use_mean_pooling": True}))
@@ -251,7 +251,7 @@ def test_unknown_arrays_are_refused(tmp_path, kind):
     def change(arrays):
         arrays["encoder.layer.0.gate"] = np.ones(2, np.float32)
 
-    with pytest.raises(FolderError, match=r"No rule for encoder\.layer\.0\.gate \(2,\); missing nothing"):
+    with pytest.raises(ModelDirectoryError, match=r"No rule for encoder\.layer\.0\.gate \(2,\); missing nothing"):
         read_video_source(_changed(tmp_path, f"{kind}_small", change))
 
 
@@ -261,7 +261,7 @@ def test_missing_arrays_are_refused(tmp_path, kind):
         del arrays["encoder.layer.1.layernorm_after.bias"]
 
     expected = r"No rule for nothing; missing encoder\.layer\.1\.layernorm_after\.bias"
-    with pytest.raises(FolderError, match=expected):
+    with pytest.raises(ModelDirectoryError, match=expected):
         read_video_source(_changed(tmp_path, f"{kind}_small", change))
 
 
@@ -271,7 +271,7 @@ def test_another_shape_is_refused_with_both_sides(tmp_path):
         arrays["encoder.layer.1.intermediate.dense.bias"] = np.ones(7, np.float32)
 
     source = read_video_source(_changed(tmp_path, "vit_small", change))
-    with pytest.raises(FolderError, match=r"mlp\.up\.bias: \(2, 7\) in the source, \(2, 48\) in the model"):
+    with pytest.raises(ModelDirectoryError, match=r"mlp\.up\.bias: \(2, 7\) in the source, \(2, 48\) in the model"):
         imported.import_video(source, IMAGE)
 
 
@@ -280,7 +280,7 @@ def test_layers_of_different_shapes_are_refused(tmp_path):
         arrays["encoder.layer.1.intermediate.dense.bias"] = np.ones(7, np.float32)
 
     source = read_video_source(_changed(tmp_path, "vit_small", change))
-    with pytest.raises(FolderError, match=r"mlp\.up\.bias: \(7,\), \(48,\), which differ between its layers"):
+    with pytest.raises(ModelDirectoryError, match=r"mlp\.up\.bias: \(7,\), \(48,\), which differ between its layers"):
         imported.import_video(source, IMAGE)
 
 
@@ -288,7 +288,7 @@ def test_positions_that_do_not_fill_the_grid_are_refused(tmp_path):
     written(tmp_path, "vit_small")
     document = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**document, "image_size": 64}))
-    with pytest.raises(FolderError, match="16 positions, but a grid of 1x8x8 tokens"):
+    with pytest.raises(ModelDirectoryError, match="16 positions, but a grid of 1x8x8 tokens"):
         imported.import_video(read_video_source(tmp_path), IMAGE)
 
 
@@ -302,7 +302,7 @@ def test_positions_that_do_not_fill_the_grid_are_refused(tmp_path):
     ],
 )
 def test_other_patches_are_refused_with_what_to_set(sources, kind, clip, message):
-    with pytest.raises(FolderError, match=message):
+    with pytest.raises(ModelDirectoryError, match=message):
         imported.import_video(sources[kind], {**CLIP, **clip})
 
 
@@ -314,21 +314,23 @@ def test_other_patches_are_refused_with_what_to_set(sources, kind, clip, message
     ],
 )
 def test_unknown_options_are_refused(sources, options, message):
-    with pytest.raises(FolderError, match=message):
+    with pytest.raises(ModelDirectoryError, match=message):
         imported.import_video(sources["vit"], CLIP, **options)
 
 
 def test_sentences_longer_than_the_source_knows_are_refused(tmp_path):
     written(tmp_path, "bert_small")
-    with pytest.raises(FolderError, match=r"text\.length=40: .* has 32 positions; set config\.model\.text\.length"):
+    with pytest.raises(
+        ModelDirectoryError, match=r"text\.length=40: .* has 32 positions; set config\.model\.text\.length"
+    ):
         import_towers(tiny_config(**{"model.text.length": 40, "model.text.positions": 64}), read_text_source(tmp_path))
 
 
 def test_a_class_token_needs_a_place_and_a_source(sources):
-    with pytest.raises(FolderError, match="has no class token"):
+    with pytest.raises(ModelDirectoryError, match="has no class token"):
         imported.import_video(sources["videomae"], CLIP, class_token="group")
     config = imported.with_clip(tiny_config(), CLIP, GroupingConfig(1, (), in_layers=False))
-    with pytest.raises(FolderError, match=r"grouping\.in_layers=False"):
+    with pytest.raises(ModelDirectoryError, match=r"grouping\.in_layers=False"):
         import_towers(config, None, sources["vit"], class_token="group")
 
 

@@ -7,11 +7,11 @@ import pytest
 from flax import nnx
 
 from svilm_jax.config import ConfigError, resolve
-from svilm_jax.models.flops import layer_flops, train_flops
 from svilm_jax.models.parameters import abstract_model, bind, count, parameters
 from svilm_jax.models.svilm import build_model, normalise
-from svilm_jax.models.transformer import Layer, Layers
+from svilm_jax.models.transformer import TransformerBlock, TransformerStack
 from svilm_jax.models.variants import Size
+from svilm_jax.profiling.model_flops import layer_flops, train_flops
 from tests.tiny import get_config, tiny_config
 
 
@@ -41,11 +41,11 @@ def test_scanned_layers_equal_the_same_layers_one_by_one():
     x = jax.random.normal(jax.random.key(0), (3, 5, 8))
     mask = jnp.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]], bool)
     for remat in ("none", "dots", "full"):
-        layers = Layers(3, remat=remat, unroll=1, rngs=nnx.Rngs(0), **shared)
+        layers = TransformerStack(3, remat=remat, unroll=1, rngs=nnx.Rngs(0), **shared)
         graphdef, state = nnx.split(layers.stacked)
         expected = x
         for i in range(3):
-            one: Layer = nnx.merge(graphdef, jax.tree.map(lambda leaf, i=i: leaf[i], state))
+            one: TransformerBlock = nnx.merge(graphdef, jax.tree.map(lambda leaf, i=i: leaf[i], state))
             expected = one(expected, mask)
         np.testing.assert_allclose(layers(x, mask), expected, atol=1e-5)
 
@@ -101,7 +101,7 @@ def test_logit_scale_is_clamped(tiny):
 
 def test_flops_of_one_layer_by_the_compiler():
     size, tokens = Size(1, 64, 2), 48
-    layer = Layer(64, 2, mlp_ratio=4.0, activation="relu", pre_norm=True, epsilon=1e-6, attention="xla",
+    layer = TransformerBlock(64, 2, mlp_ratio=4.0, activation="relu", pre_norm=True, epsilon=1e-6, attention="xla",
                   dtype=jnp.float32, rngs=nnx.Rngs(0))  # fmt: skip
     graphdef, state = nnx.split(layer)
     run = jax.jit(lambda state, x: nnx.merge(graphdef, state)(x))

@@ -10,8 +10,8 @@ import pytest
 from flax import nnx
 
 from svilm_jax.config import ConfigError, VideoConfig
-from svilm_jax.models.flops import video_flops
 from svilm_jax.models.patch_embedding import PIXEL_MEAN, PIXEL_STD, PatchEmbedding
+from svilm_jax.profiling.model_flops import video_flops
 from tests.tiny import tiny_config
 
 CONFIG = VideoConfig(frames=4, size=16, tubelet=(2, 8, 8), activation="relu")

@@ -9,9 +9,9 @@ import pytest
 from flax import nnx
 
 from svilm_jax.config import ConfigError, HeadConfig
-from svilm_jax.models.flops import task_flops, text_flops, train_flops
 from svilm_jax.models.parameters import abstract_model, bind, parameters
 from svilm_jax.models.svilm import build_model, normalise
+from svilm_jax.profiling.model_flops import task_flops, text_flops, train_flops
 from tests.tiny import tiny_config
 
 VOCAB, PAD = 50, 0

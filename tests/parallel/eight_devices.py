@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from svilm_jax.checkpoints.train_state import init_state, make_state_spec
 from svilm_jax.config import MeshConfig
 from svilm_jax.input.segments import localization_targets
 from svilm_jax.objectives import build_objectives
 from svilm_jax.parallel import check_replication, make_mesh, to_global_batch
 from svilm_jax.training.accumulation import make_gradient
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
-from svilm_jax.training.state import init_state, make_structure
 from svilm_jax.training.step import make_step
 from tests.tiny import tiny_config
 
@@ -117,7 +117,7 @@ def statistics_share(mesh_config, devices, name):
     config = tiny_config(width=64, **{"optimizer.name": name, "optimizer.muon_from": 0.5})
     mesh = make_mesh(mesh_config, jax.devices()[:devices])
     with jax.set_mesh(mesh):
-        structure = make_structure(config, VOCAB, 0, make_optimizer(config.optimizer, 6), mesh)
+        structure = make_state_spec(config, VOCAB, 0, make_optimizer(config.optimizer, 6), mesh)
     leaves = jax.tree.leaves(structure.shapes.optimizer)
     shardings = jax.tree.leaves(structure.shardings.optimizer)
     shapes = [s.shard_shape(leaf.shape) for leaf, s in zip(leaves, shardings, strict=True)]
@@ -131,7 +131,7 @@ def run(kind, mesh_config, devices):
     mesh = make_mesh(mesh_config, jax.devices()[:devices])
     optimizer = make_optimizer(config.optimizer, 6)
     with jax.set_mesh(mesh):
-        structure = make_structure(config, VOCAB, 0, optimizer, mesh)
+        structure = make_state_spec(config, VOCAB, 0, optimizer, mesh)
         state = init_state(config, VOCAB, optimizer, structure)
         share = check_replication(structure.shapes.params, structure.shardings.params, mesh, 1.0)
         held = max(

@@ -5,12 +5,12 @@ import sys
 import jax
 from jax.experimental import multihost_utils
 
-from svilm_jax.parallel import join_hosts
+from svilm_jax.parallel import initialize_distributed
 from svilm_jax.parallel.lost_processes import agree_on, wait_for_verdict
 
 if __name__ == "__main__":
     address, process, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-    join_hosts(address, 2, process, seconds)
+    initialize_distributed(address, 2, process, seconds)
     assert agree_on("word", "of process 0" if process == 0 else "of another") == "of process 0"
     assert agree_on("empty", "") == ""
     try:

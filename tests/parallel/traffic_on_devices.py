@@ -8,7 +8,7 @@ from jax.sharding import PartitionSpec
 
 from svilm_jax.config import MeshConfig
 from svilm_jax.parallel import make_mesh
-from svilm_jax.parallel.hlo import collective_bytes
+from svilm_jax.profiling.hlo_traffic import collective_bytes
 
 ROWS, WIDTH = 64, 32  # float32, of all devices
 WHOLE = ROWS * WIDTH * 4

@@ -6,8 +6,8 @@ import pytest
 
 from svilm_jax.config import Config, GroupingConfig, InputConfig, ModelConfig, TextConfig, VideoConfig
 from svilm_jax.evaluation import Encoder
-from svilm_jax.input.tokenization import load_tokenizer
 from svilm_jax.models.svilm import build_model
+from svilm_jax.text.tokenizers import load_tokenizer
 
 EVALUATORS = {
     "retrieval": {"split": "test"},

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from svilm_jax.config import ConfigError, InputConfig, SpliceConfig, TextConfig, VideoConfig
-from svilm_jax.input.tokenization import load_tokenizer
 from svilm_jax.report import contact_sheet
+from svilm_jax.text.tokenizers import load_tokenizer
 
 VIDEO = VideoConfig(frames=8, size=40, tubelet=(2, 8, 8))
 

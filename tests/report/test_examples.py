@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.evaluation import build_evaluators
-from svilm_jax.evaluation.spans import read_span
+from svilm_jax.evaluation.temporal_grouping.spans import read_span
 from svilm_jax.report.examples import collect
 
 

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from svilm_jax.cli import serve
 from svilm_jax.inference.embedding import embed_files
 from svilm_jax.inference.index import ClipIndex
-from svilm_jax.serving import command
 from svilm_jax.serving.errors import BusyError
 from svilm_jax.serving.service import Service
-from tests.input.encoded_videos import encode, numbered_frames
+from tests.video.encoded_videos import encode, numbered_frames
 from tests.tiny import tiny_model
 
 gr = pytest.importorskip("gradio", reason="no Gradio: the extra `serve` is not installed")
@@ -56,16 +56,16 @@ def address(service, tmp_path_factory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "GRADIO_EXAMPLES_CACHE"):
             patch.setenv(name, "")  # so that what follows is undone
-        uploads = command.set_up_gradio(tmp_path_factory.mktemp("gradio"))
+        uploads = serve.set_up_gradio(tmp_path_factory.mktemp("gradio"))
         import uvicorn
 
-        from svilm_jax.serving import app, gate
+        from svilm_jax.serving import app, request_filter
 
         build_page = app.build_page
         patch.setattr(app, "build_page", lambda *args: pages.append(build_page(*args)) or pages[-1])
         pages.clear()
-        with command.listen("127.0.0.1", 0) as listener:
-            hosts = gate.allowed_hosts("127.0.0.1", "127.0.0.1", [])
+        with serve.listen("127.0.0.1", 0) as listener:
+            hosts = request_filter.allowed_hosts("127.0.0.1", "127.0.0.1", [])
             built = app.build_app(service, 3, uploads, hosts)
             server = uvicorn.Server(uvicorn.Config(built, log_level="warning", timeout_graceful_shutdown=1))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -253,7 +253,7 @@ def test_an_upload_by_hand(address, clips, service):
 
 
 def test_a_visitor_names_no_file_of_this_machine(address, clips, service, tmp_path, monkeypatch):
-    from svilm_jax.serving import gate
+    from svilm_jax.serving import request_filter
 
     secret, uploads = clips.parent / "secret.mp4", Path(os.environ["GRADIO_TEMP_DIR"])
     before = dict(service._uploads)
@@ -263,7 +263,7 @@ def test_a_visitor_names_no_file_of_this_machine(address, clips, service, tmp_pa
         code, _ = ask(address, upload_question(address, {"path": path, "meta": FILE}, f"outside{i}"))
         assert code == 400, path
     # Behind this lock there is Gradio's own, ...
-    monkeypatch.setattr(gate, "_harmless", lambda *_: True)
+    monkeypatch.setattr(request_filter, "_harmless", lambda *_: True)
     code, answer = ask(address, upload_question(address, {"path": str(secret), "meta": FILE}, "second"))
     assert code == 200
     assert '"success":false' in answer.replace(" ", "")

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from svilm_jax.cli import serve
 from svilm_jax.inference.index import FoundClip
-from svilm_jax.inference.trained import TrainedModel
-from svilm_jax.input.tokenization import load_tokenizer
-from svilm_jax.serving import command
+from svilm_jax.inference.model import TrainedModel
 from svilm_jax.serving.service import PointedPhrase, Service
+from svilm_jax.text.tokenizers import load_tokenizer
 from tests.tiny import tiny_config
 
 pytest.importorskip("gradio", reason="no Gradio: the extra `serve` is not installed")
@@ -51,7 +51,7 @@ def handlers(tmp_path, monkeypatch):
     """Functions of the page by their name."""
     for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "GRADIO_EXAMPLES_CACHE"):
         monkeypatch.setenv(name, "")
-    uploads = command.set_up_gradio(tmp_path)
+    uploads = serve.set_up_gradio(tmp_path)
     from svilm_jax.serving.page import build_page
 
     return {function.fn.__name__: function.fn for function in build_page(OneClip(), 1, uploads).fns.values()}

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from svilm_jax.cli import serve
 from svilm_jax.config import ConfigError
+from svilm_jax.inference.clip_input import read_clip
 from svilm_jax.inference.embedding import embed_files
 from svilm_jax.inference.index import ClipIndex, FoundClip
-from svilm_jax.inference.videos import read_clip
-from svilm_jax.input.decoding import Limits, VideoError
-from svilm_jax.serving import command
 from svilm_jax.serving.errors import ServingError
 from svilm_jax.serving.overlay import overlay
 from svilm_jax.serving.service import Service, ShownClip
-from tests.input.encoded_videos import encode, numbered_frames, numbers
+from svilm_jax.video.decoding import Limits, VideoError
+from tests.video.encoded_videos import encode, numbered_frames, numbers
 from tests.tiny import tiny_model
 
 
@@ -182,15 +182,15 @@ def test_the_picture_is_brightest_where_the_heat_is():
 def arguments(*argv: str) -> argparse.Namespace:
     """Arguments of `svilm serve`."""
     parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
+    serve.add_arguments(parser)
     return parser.parse_args(["--index", "features.parquet", *argv])
 
 
 def test_a_port_that_another_server_has_is_refused():
-    with command.listen("127.0.0.1", 0) as listener:
+    with serve.listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(ServingError, match=f"--port={port}: cannot be listened on .*in use.*another --port"):
-            command.listen("127.0.0.1", port)
+            serve.listen("127.0.0.1", port)
 
 
 def test_the_command_says_what_is_missing(monkeypatch):
@@ -198,19 +198,19 @@ def test_the_command_says_what_is_missing(monkeypatch):
         pytest.fail("no model is needed to say so")
 
     with pytest.raises(ConfigError, match="--top=0: expected 1 to 60"):
-        command.run(arguments("--top", "0"), load)
+        serve.run(arguments("--top", "0"), load)
     with pytest.raises(ConfigError, match="--allow-host=a:80: expected a name without a port"):
-        command.run(arguments("--allow-host", "a:80", "--port", "0"), load)
+        serve.run(arguments("--allow-host", "a:80", "--port", "0"), load)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         with pytest.raises(ServingError, match=f"--host=127.0.0.1 --port={port}: cannot be listened on"):
-            command.run(arguments("--port", port), load)
+            serve.run(arguments("--port", port), load)
     assert arguments().host == "127.0.0.1"
-    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(serve.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ServingError, match=r"pip install -e .\[serve\]"):
-        command.run(arguments(), load)
+        serve.run(arguments(), load)
 
 
 @pytest.fixture
@@ -222,13 +222,13 @@ def started(model, folder, tmp_path, monkeypatch):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(uvicorn, "Config", lambda app, **options: None)  # else it sets up logging, pytest's too
     monkeypatch.setattr(uvicorn, "Server", lambda config: argparse.Namespace(run=lambda sockets: None))
-    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(serve.signal, "signal", lambda *_: None)
     given = []
     monkeypatch.setattr(app, "build_app", lambda service, top, uploads, hosts: given.append(hosts))
 
     def start(loaded, *argv: str) -> list[str]:
         args = arguments("--index", str(tmp_path / "features.parquet"), "--model", "m", "--port", "0", *argv)
-        command.run(args, lambda path: loaded)
+        serve.run(args, lambda path: loaded)
         return given.pop()
 
     return start

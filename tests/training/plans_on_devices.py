@@ -6,11 +6,11 @@ import json
 import jax
 
 from svilm_jax.config import MeshConfig
-from svilm_jax.parallel import Chip
-from svilm_jax.training.ahead_of_time import forecast_for
+from svilm_jax.profiling.device_specs import DeviceSpec
+from svilm_jax.training.abstract_step import plan_step_for
 from tests.tiny import tiny_config
 
-CHIP = Chip(flops=1e12, hbm_bytes=2**30, hbm_bandwidth=1e11, ici_bandwidth=1e9)
+CHIP = DeviceSpec(flops=1e12, hbm_bytes=2**30, hbm_bandwidth=1e11, ici_bandwidth=1e9)
 
 
 def main():
@@ -21,7 +21,7 @@ def main():
         ("small", MeshConfig("fsdp"), dataclasses.replace(CHIP, hbm_bytes=2**16)),
     ):
         config = dataclasses.replace(tiny_config(width=64, **{"train.batch_size": 16}), mesh=mesh)
-        told = forecast_for(config, 96, name, jax.devices(), chip)
+        told = plan_step_for(config, 96, name, jax.devices(), chip)
         print(json.dumps({"mesh_name": name, **dataclasses.asdict(told)}), flush=True)
 
 

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from svilm_jax.checkpoints.manager import FORMAT_VERSION, Checkpoints
+from svilm_jax.checkpoints.train_state import make_state_spec
 from svilm_jax.config import MeshConfig
 from svilm_jax.parallel import make_mesh
-from svilm_jax.training.checkpoints import FORMAT_VERSION, Checkpoints
 from svilm_jax.training.optimizer import make_optimizer
-from svilm_jax.training.state import make_structure
 from tests.tiny import tiny_config
 
 VOCAB = 96
@@ -32,7 +32,7 @@ def structure_on(name, config):
     mesh_config, devices = MESHES[name]
     mesh = make_mesh(mesh_config, jax.devices()[:devices])
     with jax.set_mesh(mesh):
-        return make_structure(config, VOCAB, 0, make_optimizer(config.optimizer, 10), mesh)
+        return make_state_spec(config, VOCAB, 0, make_optimizer(config.optimizer, 10), mesh)
 
 
 def random_state(structure):

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from svilm_jax.checkpoints.train_state import init_state, make_state_spec
 from svilm_jax.config import ConfigError
 from svilm_jax.objectives import build_objectives
 from svilm_jax.parallel import make_mesh
 from svilm_jax.training.accumulation import check_accumulation, make_gradient
 from svilm_jax.training.optimizer import make_optimizer
-from svilm_jax.training.state import init_state, make_structure
 from svilm_jax.training.step import check_batch
 from tests.tiny import tiny_config
 
@@ -73,7 +73,7 @@ def test_the_mean_of_parts_is_the_mean_of_the_batch():
     for changes in ({}, PARTS):
         config = classifier(**changes)
         optimizer, mesh = make_optimizer(config.optimizer, 6), make_mesh(config.mesh, jax.devices()[:1])
-        structure = make_structure(config, 96, 0, optimizer, mesh)
+        structure = make_state_spec(config, 96, 0, optimizer, mesh)
         state = init_state(config, 96, optimizer, structure)
         gradient = jax.jit(make_gradient(config, structure, build_objectives(config.objectives, config)))
         metrics, slopes = gradient(state.params, batch, jax.random.key(1))

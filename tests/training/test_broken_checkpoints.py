@@ -16,17 +16,17 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from svilm_jax.config import ConfigError, MeshConfig
-from svilm_jax.parallel import make_mesh
-from svilm_jax.training.checkpoints import (
+from svilm_jax.checkpoints.manager import (
     FORMAT_VERSION,
     CheckpointError,
     Checkpoints,
     _pointing_block,
     check_same_model,
 )
-from svilm_jax.training.checkpoints import _read_params as read_params
-from svilm_jax.training.state import Structure, TrainState
+from svilm_jax.checkpoints.manager import _read_params as read_params
+from svilm_jax.checkpoints.train_state import StateSpec, TrainState
+from svilm_jax.config import ConfigError, MeshConfig
+from svilm_jax.parallel import make_mesh
 from tests.tiny import tiny_config
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def state(step, rows=64):
 def structure(rows=64):
     shapes = jax.eval_shape(lambda: state(0, rows))
     whole = NamedSharding(make_mesh(MeshConfig(), jax.devices()[:1]), PartitionSpec())
-    return Structure(None, None, shapes, jax.tree.map(lambda _: whole, shapes), 0)
+    return StateSpec(None, None, shapes, jax.tree.map(lambda _: whole, shapes), 0)
 
 
 @pytest.fixture(scope="module")

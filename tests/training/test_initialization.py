@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from svilm_jax.checkpoints.manager import load
+from svilm_jax.checkpoints.train_state import TrainState, with_params
 from svilm_jax.config import ConfigError, HeadConfig, InitConfig, OptimizerConfig
 from svilm_jax.input.features import FeatureIndex, write_index
-from svilm_jax.input.tokenization import load_tokenizer
 from svilm_jax.models.parameters import abstract_model, bind, parameters
 from svilm_jax.parallel import make_mesh
+from svilm_jax.text.tokenizers import load_tokenizer
 from svilm_jax.training import loop
 from svilm_jax.training import loss as losses
 from svilm_jax.training import step as steps
-from svilm_jax.training.checkpoints import load
 from svilm_jax.training.freezing import frozen, update_scales
-from svilm_jax.training.initialization import initial_params, starting_point
+from svilm_jax.training.initialization import initial_params, resolve_init
 from svilm_jax.training.optimizer import make_optimizer
-from svilm_jax.training.state import TrainState, started_from
 from tests.tiny import tiny_config
 
 # Neither is what tests/tiny.py says: what a run takes from the checkpoint shows.
@@ -79,7 +79,7 @@ def pretrained(moving_shapes, tmp_path_factory):
     """The workdir of two steps on captions."""
     workdir = tmp_path_factory.mktemp("pretrained")
     config = with_objectives(tiny_config(moving_shapes, **SMALL, **PRETRAINING), global_contrast={})
-    run(starting_point(config), workdir)
+    run(resolve_init(config), workdir)
     return workdir
 
 
@@ -118,13 +118,13 @@ def finetuned(moving_shapes, pretrained, tmp_path_factory):
         "train.steps": 4,
         "train.checkpoint_every": 2,
     }
-    start = starting_point(with_objectives(tiny_config(moving_shapes, **changes), classification={}))
+    start = resolve_init(with_objectives(tiny_config(moving_shapes, **changes), classification={}))
     run(start, workdir)
     return start, workdir
 
 
 def test_model_and_tokenizer_are_those_of_the_checkpoint(finetuning, loaded):
-    start = starting_point(finetuning())
+    start = resolve_init(finetuning())
     assert dataclasses.replace(start.config.model, head=HeadConfig()) == loaded.config.model
     assert start.config.model.attention == "xla"
     assert start.tokenizer.files() == loaded.tokenizer.files()
@@ -133,7 +133,7 @@ def test_model_and_tokenizer_are_those_of_the_checkpoint(finetuning, loaded):
 
 
 def test_every_parameter_is_taken_over_and_the_head_is_fresh(finetuning, loaded):
-    start = starting_point(finetuning())
+    start = resolve_init(finetuning())
     fresh = drawn(start.config)
     got, before = named(initial_params(fresh, start.loaded, start.config)), named(parameters(loaded.model))
     expected = {name: value for name, value in named(fresh).items() if name.startswith("head.")}
@@ -209,11 +209,11 @@ def test_a_checkpoint_from_before_these_keys_loads_and_goes_on(old, loaded):
 
 def test_averages_start_from_the_checkpoint_in_memory_of_their_own():
     zeros, taken = {"a": jnp.zeros(3)}, {"a": jnp.arange(3.0)}
-    state = started_from(TrainState(jnp.zeros((), jnp.int32), zeros, (), zeros), taken)
+    state = with_params(TrainState(jnp.zeros((), jnp.int32), zeros, (), zeros), taken)
     np.testing.assert_array_equal(state.params["a"], [0, 1, 2])
     np.testing.assert_array_equal(state.ema["a"], [0, 1, 2])
     assert state.params["a"].unsafe_buffer_pointer() != state.ema["a"].unsafe_buffer_pointer()
-    assert started_from(TrainState(state.step, zeros, (), None), taken).ema is None
+    assert with_params(TrainState(state.step, zeros, (), None), taken).ema is None
 
 
 # Heads.
@@ -261,21 +261,21 @@ def test_classes_are_those_that_the_dataset_lists(moving_shapes, kind, file):
     rows = json.loads((moving_shapes / file).read_text())
     listed = tuple(row if kind == "classification" else row[0] for row in rows)
     fields = {"model.head.kind": kind}
-    assert starting_point(tiny_config(moving_shapes, **fields)).config.model.head.classes == listed
-    few = starting_point(tiny_config(moving_shapes, **fields, **{"model.head.max_classes": 2}))
+    assert resolve_init(tiny_config(moving_shapes, **fields)).config.model.head.classes == listed
+    few = resolve_init(tiny_config(moving_shapes, **fields, **{"model.head.max_classes": 2}))
     assert few.config.model.head.classes == listed[:2]
-    own = starting_point(tiny_config(moving_shapes, **fields, **{"model.head.classes": ("x", "y")}))
+    own = resolve_init(tiny_config(moving_shapes, **fields, **{"model.head.classes": ("x", "y")}))
     assert own.config.model.head.classes == ("x", "y")
-    assert starting_point(tiny_config(moving_shapes)).config.model.head.classes == ()
+    assert resolve_init(tiny_config(moving_shapes)).config.model.head.classes == ()
 
 
 def test_the_width_and_the_classes_of_a_localiser_are_those_of_its_features(tmp_path):
     write_index(tmp_path, FeatureIndex(2.0, 1.0, 0.0, 12, ("jump", "run"), (), {}))
     fields = {"task": "localization", "model.localization.features": str(tmp_path)}
-    start = starting_point(tiny_config(**fields))
+    start = resolve_init(tiny_config(**fields))
     assert start.config.model.localization.feature_width == 12
     assert start.config.model.head.classes == ("jump", "run")
-    own = starting_point(tiny_config(**fields, **{"model.head.classes": ("run",)}))
+    own = resolve_init(tiny_config(**fields, **{"model.head.classes": ("run",)}))
     assert own.config.model.head.classes == ("run",)
 
 
@@ -291,7 +291,7 @@ def with_positions(loaded, time, space):
 
 def positions(finetuning, loaded, time, space, **video):
     """Both tables of a run whose video tower is changed: [Nt, D] and [rows, columns, D]."""
-    start = starting_point(finetuning({"video": video} if video else None))
+    start = resolve_init(finetuning({"video": video} if video else None))
     assert dataclasses.replace(start.config.model.video, frames=8, size=16) == loaded.config.model.video
     params = initial_params(drawn(start.config), with_positions(loaded, time, space), start.config)
     tower, side = params["video_tower"], start.config.model.video.size // 8
@@ -427,23 +427,23 @@ def test_a_prefix_that_nothing_starts_with_is_named():
     ],
 )
 def test_parameters_that_do_not_fit_are_named(finetuning, model, message):
-    start = starting_point(finetuning(model))
+    start = resolve_init(finetuning(model))
     with pytest.raises(ConfigError, match=message):
         initial_params(drawn(start.config), start.loaded, start.config)
 
 
 def test_a_mistake_in_what_changes_is_named(finetuning, moving_shapes):
     with pytest.raises(ConfigError, match="config.init.model.vidio: no such key; did you mean 'video'"):
-        starting_point(finetuning({"vidio": {"frames": 16}}))
+        resolve_init(finetuning({"vidio": {"frames": 16}}))
     with pytest.raises(ConfigError, match="config.init.model.video.frame: no such key; did you mean 'frames'"):
-        starting_point(finetuning({"video": {"frame": 16}}))
+        resolve_init(finetuning({"video": {"frame": 16}}))
     config = tiny_config(moving_shapes)
     config = dataclasses.replace(config, init=InitConfig(model={"video": {"frames": 16}}))
     with pytest.raises(ConfigError, match="changes the model of a checkpoint: name one"):
-        starting_point(config)
+        resolve_init(config)
 
 
 def test_a_localiser_does_not_start_from_a_checkpoint(tmp_path):
     config = dataclasses.replace(tiny_config(), task="localization", init=InitConfig(checkpoint=str(tmp_path)))
     with pytest.raises(ConfigError, match="a localizer starts from scratch"):
-        starting_point(config)
+        resolve_init(config)

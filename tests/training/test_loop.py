@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from svilm_jax.input.tokenization import load_tokenizer
 from svilm_jax.parallel import make_mesh
+from svilm_jax.text.tokenizers import load_tokenizer
 from svilm_jax.training.loop import NonFiniteError, _check_finite, train
 from svilm_jax.training.metric_writers import MetricWriter, read_lines
 from tests.tiny import tiny_config
@@ -44,7 +44,7 @@ def test_a_run_that_diverges_stops_and_keeps_no_broken_checkpoint(moving_shapes,
     tokenizer = load_tokenizer(config.tokenizer.path)
     with pytest.raises(NonFiniteError, match="lower"):
         train(config, tmp_path, tokenizer, make_mesh(config.mesh))
-    from svilm_jax.training.checkpoints import CheckpointError, load
+    from svilm_jax.checkpoints.manager import CheckpointError, load
 
     try:
         loaded = load(tmp_path)

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from svilm_jax.input.tokenization import load_tokenizer
+from svilm_jax.checkpoints.manager import load
 from svilm_jax.parallel import make_mesh
-from svilm_jax.training.checkpoints import load
+from svilm_jax.text.tokenizers import load_tokenizer
 from svilm_jax.training.loop import train
 from svilm_jax.training.metric_writers import read_lines
 from tests.parallel.processes import rows_of

@@ -13,9 +13,9 @@ import jax
 import numpy as np
 import pytest
 
+from svilm_jax.checkpoints.manager import CheckpointError, load
 from svilm_jax.main import main
 from svilm_jax.models.parameters import parameters
-from svilm_jax.training.checkpoints import CheckpointError, load
 from svilm_jax.training.workdir import held_workdir
 
 ROOT = Path(__file__).parents[2]

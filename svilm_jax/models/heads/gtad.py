@@ -25,7 +25,7 @@ from svilm_jax.models.linear import Linear
 from svilm_jax.parallel import constrain
 
 # The logit of an invalid anchor: a probability of 1e-13, and no infinity in any gradient.
-NOWHERE = -30.0
+MASK_VALUE = -30.0
 FLOAT32 = jnp.dtype(jnp.float32)
 REGRESSION, CLASSIFICATION = 0, 1  # indices of the maps in `LocalizationOutputs.scores`
 
@@ -39,7 +39,7 @@ class LocalizationOutputs:
       start: [B, T], a segment starts at t · duration / T.
       end: [B, T], a segment ends at (t + 1) · duration / T.
       scores: [B, 2, T (start), T (duration)]: `REGRESSION`, the tIoU of the anchor with the nearest true segment, and
-        `CLASSIFICATION`, whether that tIoU is above 0.9. `NOWHERE` outside `valid`.
+        `CLASSIFICATION`, whether that tIoU is above 0.9. `MASK_VALUE` outside `valid`.
       valid: bool [B, T (start), T (duration)], anchors that lie inside the video.
       classes: [B, T, C + 1], action classes per step, background last; None if an external classifier provides them.
     """
@@ -235,7 +235,7 @@ class GTAD(nnx.Module):
         over = self.align(self.trunk(base, mask), mask)  # [B, T, T, hidden[1]]
         over = jax.nn.relu(self.second(jax.nn.relu(self.first(over))))
         valid = self._inside(mask, len(features))
-        scores = jnp.where(valid[:, None], self.score(over).transpose(0, 3, 1, 2), NOWHERE)  # [B, 2, T, T]
+        scores = jnp.where(valid[:, None], self.score(over).transpose(0, 3, 1, 2), MASK_VALUE)  # [B, 2, T, T]
 
         classes = None
         if self.class_hidden is not None and self.class_logit is not None:

@@ -12,7 +12,7 @@ from flax import nnx
 
 from svilm_jax.config import ConfigError
 from svilm_jax.models.heads.graph import GCNeXt, GroupedConv, gather_steps, nearest_steps
-from svilm_jax.models.heads.gtad import GTAD, NOWHERE, SGAlign, anchors, sampling_weights
+from svilm_jax.models.heads.gtad import GTAD, MASK_VALUE, SGAlign, anchors, sampling_weights
 
 SMALL = {"steps": 9, "width": 8, "hidden": (7, 6), "groups": 2, "path": 2, "input_groups": 2, "inner": 5, "context": 2}
 
@@ -200,8 +200,8 @@ def test_shapes_and_rows_that_do_not_mix(kernel):
     inside = np.add.outer(np.arange(9), np.arange(9)) < 9
     np.testing.assert_array_equal(whole.valid, np.tile(inside, (3, 1, 1)))
     scores = np.asarray(whole.scores)
-    assert (scores[:, :, ~inside] == NOWHERE).all()
-    assert (scores[:, :, inside] > NOWHERE).all()
+    assert (scores[:, :, ~inside] == MASK_VALUE).all()
+    assert (scores[:, :, inside] > MASK_VALUE).all()
     assert small()[1](x).classes is None
 
 

@@ -1,0 +1,1 @@
+"""Annotation files: readers and checks shared by the datasets."""

@@ -1,0 +1,223 @@
+"""Shared preparation of published datasets: reads annotation files, finds the videos, and checks the counts.
+
+A dataset's module turns `OfficialFiles` into `Annotations`; `prepare_dataset` finds the videos, checks the counts and
+passes entries to `preparation.prepare`. The specifics of a dataset are in its `DatasetSpec` description.
+"""
+
+import argparse
+import collections
+import dataclasses
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from svilm_data.annotations.entries import Entry
+from svilm_data.annotations.official_files import OfficialFiles
+from svilm_data.pipeline.beam import beam_of
+from svilm_data.pipeline.errors import PreparationError
+from svilm_data.pipeline.preparation import Plan, finished, prepare
+from svilm_data.pipeline.transcoding import EncodingOptions
+from svilm_data.pipeline.video_folder import VideoFolder
+
+from svilm_jax.input.schema import Record
+
+View = Mapping[str, tuple[int, ...] | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoAnnotation:
+    """A video as described by the annotation files, before its file is looked up.
+
+    Attributes:
+      record: with everything but the video, phrases and masks.
+      names: possible names of its file, best first (`v_abc`, `abc.mp4`, `train/abc`).
+      window: (start, end) seconds to cut out of the file; None: all of it.
+      cut_names: possible names of a file that is already cut to the window; preferred if it exists.
+    """
+
+    record: Record
+    names: tuple[str, ...]
+    window: tuple[float, float] | None = None
+    cut_names: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class CountCheck:
+    """A count in the annotation files, and its published value, if known."""
+
+    count: int
+    published_spec: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotations:
+    """Content of a dataset's annotation files.
+
+    Attributes:
+      splits: the videos of each split as they are stored; a video is in one split. Any sized collection that can be
+        iterated over several times.
+      facts: name -> count, in the order in which they are printed.
+      labels: action classes in their official order; (): those that occur, sorted.
+      views: further splits over the same videos, name -> record id -> the captions that it uses, by number (None: all);
+        in the order of the records. A view may take records from several splits.
+      notes: irregularities, and their treatment.
+    """
+
+    splits: Mapping[str, Collection[VideoAnnotation]]
+    facts: Mapping[str, CountCheck]
+    labels: tuple[str, ...] = ()
+    views: Mapping[str, View] = dataclasses.field(default_factory=dict)
+    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSpec:
+    """A published dataset.
+
+    Attributes:
+      name: of the subcommand and the folder.
+      help: one line.
+      files: the annotation files that it needs, for `--help`.
+      read: (files, parsed arguments) -> their content.
+      add_arguments: adds options specific to this dataset; their names must be in `options`.
+      options: names of arguments that determine the content.
+    """
+
+    name: str
+    help: str
+    files: str
+    read: Callable[[OfficialFiles, argparse.Namespace], Annotations]
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None
+    options: tuple[str, ...] = ()
+
+
+class ResolvedEntries(Collection[Entry]):
+    """The videos of a split with their files; rebuilt each time it is iterated over."""
+
+    def __init__(self, wanted: Collection[VideoAnnotation], videos: VideoFolder):
+        self._wanted, self._videos = wanted, videos
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def __iter__(self) -> Iterator[Entry]:
+        for item in self._wanted:
+            cut = tuple(name for name in item.cut_names if self._videos.knows(name))
+            window = None if cut else item.window
+            yield Entry(item.record, self._videos.find(cut or item.names, item.record.id), window=window)
+
+    def __contains__(self, entry: object) -> bool:
+        return any(entry == other for other in self)
+
+
+def prepare_dataset(dataset: DatasetSpec, args: argparse.Namespace) -> Path | None:
+    """Prepares OUT/NAME, or with `--dry-run` only reports the content of the annotation files.
+
+    Returns:
+      The folder; None after a dry run.
+
+    Raises:
+      PreparationError: missing or invalid annotation files, counts that differ from the published ones (unless
+        `--allow-other-counts`), too many missing or unusable videos.
+    """
+    files = OfficialFiles(args.annotations)
+    annotated = dataset.read(files, args)
+    annotated = dataclasses.replace(annotated, notes={**annotated.notes, **files.notes()})
+    print(told_facts(dataset.name, annotated))
+    check_facts(dataset.name, annotated, args.allow_other_counts)
+    if args.dry_run:
+        return None
+    if args.videos is None or args.out is None:
+        raise PreparationError("--videos and --out: expected, unless --dry-run is given")
+    options = {name: getattr(args, name) for name in dataset.options}
+    options["facts"] = {what: fact.count for what, fact in annotated.facts.items()}
+    command = f"svilm prepare {dataset.name} --annotations {shlex.quote(args.annotations.name)} --videos VIDEOS"
+    plan = Plan(
+        name=args.name or dataset.name,
+        out=args.out,
+        options=options,
+        command=command + " --out OUT",
+        workers=args.workers,
+        beam=beam_of(args.runner, args.beam_option),
+        overwrite=args.overwrite,
+        max_skipped_share=args.max_skipped_share,
+        vocab=args.vocab,
+        vocab_size=args.vocab_size,
+        phrases=args.phrases,
+        encoding=EncodingOptions(args.short_side, args.fps),
+        description=dataset.help,
+        labels=annotated.labels,
+        views=annotated.views,
+    )
+    if finished(plan):
+        return plan.folder
+    videos = VideoFolder(args.videos)
+    entries = {split: ResolvedEntries(wanted, videos) for split, wanted in annotated.splits.items() if len(wanted)}
+    return prepare(plan, entries, {**annotated.notes, **videos.left_out.notes()})
+
+
+def told_facts(name: str, annotated: Annotations) -> str:
+    """Formats counts with the published ones, and the notes."""
+    lines = [f"{name}: what the annotation files say"]
+    for what, fact in annotated.facts.items():
+        published_spec = "" if fact.published_spec is None else f" (published: {fact.published_spec:,})"
+        differs = "" if fact.published_spec in (None, fact.count) else "  <- differs"
+        lines.append(f"  {what}: {fact.count:,}{published_spec}{differs}")
+    lines += [f"  note, {what}: {text}" for what, text in annotated.notes.items()]
+    return "\n".join(lines)
+
+
+def check_facts(name: str, annotated: Annotations, allowed: bool) -> None:
+    """Raises PreparationError if a count differs from the published one, unless that is allowed."""
+    wrong = [
+        f"{what} {fact.count:,} instead of {fact.published_spec:,}"
+        for what, fact in annotated.facts.items()
+        if fact.published_spec is not None and fact.count != fact.published_spec
+    ]
+    if wrong and not allowed:
+        raise PreparationError(
+            f"{name}: {'; '.join(wrong)}: these are not the whole official files. Download them again, or give "
+            "--allow-other-counts to prepare a part of the dataset"
+        )
+
+
+def duplicates(ids: Collection[str]) -> list[str]:
+    """Returns the ids that occur more than once, sorted."""
+    return sorted(item for item, count in collections.Counter(ids).items() if count > 1)
+
+
+def add_dataset_arguments(parser: argparse.ArgumentParser, dataset: DatasetSpec) -> None:
+    """Adds the options of all published datasets."""
+    parser.add_argument(
+        "--annotations", type=Path, required=True, metavar="DIR", help=f"folder (or archive) with {dataset.files}"
+    )
+    parser.add_argument("--videos", type=Path, metavar="DIR", help="folder of the videos, searched recursively")
+    parser.add_argument("--dry-run", action="store_true", help="read the annotation files, print the counts, and stop")
+    parser.add_argument(
+        "--allow-other-counts", action="store_true", help="continue if counts differ from the published ones"
+    )
+    parser.add_argument("--name", default="", help=f"dataset name (default: {dataset.name})")
+    if dataset.add_arguments is not None:
+        dataset.add_arguments(parser)
+
+
+def facts(counts: Mapping[str, int], published_spec: Mapping[str, int]) -> dict[str, CountCheck]:
+    """Combines counts with the published values of the same names."""
+    return {what: CountCheck(count, published_spec.get(what)) for what, count in counts.items()}
+
+
+def field(row: Mapping[str, Any], name: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """Returns row[name], which must exist and be of a type.
+
+    Raises:
+      PreparationError: naming location, field and the expected type.
+    """
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    expected = " or ".join(k.__name__ for k in kinds)
+    if not isinstance(row, Mapping) or name not in row:
+        raise PreparationError(f"{where}, field {name!r}: is missing; expected {expected}")
+    value = row[name]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise PreparationError(f"{where}, field {name!r}: expected {expected}, got {value!r}")
+    return value

@@ -1,0 +1,1 @@
+"""Published and rendered datasets: one package per dataset."""

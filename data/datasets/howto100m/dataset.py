@@ -1,0 +1,121 @@
+"""HowTo100M records: whole videos with all of their transcript, or segments of equal length.
+
+HowTo100M_v1.csv (video_id, category_1, category_2, rank, task_id) gives the topics of the videos; it is needed only to
+select among them.
+"""
+
+import argparse
+import math
+from collections.abc import Collection, Iterator
+
+from svilm_data.annotations.caption_table import MICROSECONDS, CaptionTable, SegmentCaptions, SkippedCaptions
+from svilm_data.annotations.caption_text import MAX_CHARACTERS, visible
+from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
+from svilm_data.annotations.official_rows import csv_rows
+from svilm_data.annotations.published_dataset import Annotations, CountCheck, DatasetSpec
+from svilm_data.datasets.howto100m.transcripts import SOURCES, Sentence, read_narrations
+from svilm_data.pipeline.errors import PreparationError
+
+LIST = "HowTo100M_v1.csv"
+CATEGORY = "category_1"
+
+
+def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
+    """Reads everything as training data; HowTo100M has no other split.
+
+    Raises:
+      PreparationError: missing files, an invalid option, or invalid content; names file, video and field.
+    """
+    seconds = args.segment_seconds
+    if seconds and not 1 <= seconds <= 3600:
+        raise PreparationError(f"--segment-seconds {seconds}: expected 1 to 3600, or 0 for whole videos")
+    chosen = _chosen(files.one(LIST, what="list of videos"), args.category) if args.category else None
+    table, left_out = CaptionTable(), SkippedCaptions()
+    table.add(_captions(files, args.captions, chosen, seconds, left_out))
+    if not len(table):
+        raise PreparationError(f"--annotations {files.root}: no video has a narration that is not empty")
+    counts = {"captions": table.captions, "videos": table.videos}
+    if seconds:
+        counts["pieces"] = len(table)
+    return Annotations(
+        {"train": table}, {what: CountCheck(count) for what, count in counts.items()}, notes=left_out.notes()
+    )
+
+
+def _captions(
+    files: OfficialFiles, source: str, chosen: Collection[str] | None, seconds: int, left_out: SkippedCaptions
+) -> Iterator[SegmentCaptions]:
+    for video, where, sentences in read_narrations(files, source):
+        if not video or "/" in video or "\\" in video:
+            raise PreparationError(f"{where}: expected the id of a video, got {video!r}")
+        if chosen is not None and video not in chosen:
+            continue
+        for sentence in sentences:
+            text = " ".join(sentence.text.split())
+            start = max(0.0, sentence.start)
+            if not visible(text):
+                left_out.add("empty captions", where)
+            elif len(text) > MAX_CHARACTERS:
+                left_out.add(f"captions of more than {MAX_CHARACTERS:,} characters", where)
+            elif start >= sentence.end:
+                left_out.add("captions that end before they begin", where)
+            elif seconds:
+                yield _in_piece(video, Sentence(start, sentence.end, text), seconds)
+            else:
+                yield SegmentCaptions(video, None, text, start, sentence.end)
+
+
+def _in_piece(video: str, said: Sentence, seconds: int) -> SegmentCaptions:
+    """Assigns a caption to the segment that contains its midpoint, with times relative to it and clipped to it.
+
+    It is not assigned to every segment that it touches: one second of a sentence does not show its content.
+    """
+    first = math.floor((said.start + said.end) / 2 / seconds) * seconds
+    part = (first * MICROSECONDS, (first + seconds) * MICROSECONDS)
+    return SegmentCaptions(video, part, said.text, max(0.0, said.start - first), min(float(seconds), said.end - first))
+
+
+def _chosen(file: OfficialFile, categories: list[str]) -> frozenset[str]:
+    """Returns the ids of the videos in first-level categories."""
+    wanted, known, ids = set(categories), set[str](), set[str]()
+    for _, row in csv_rows(file, ("video_id", CATEGORY)):
+        known.add(row[CATEGORY])
+        if row[CATEGORY] in wanted:
+            ids.add(row["video_id"])
+    if wrong := sorted(wanted - known):
+        raise PreparationError(f"--category {wrong[0]!r}: {file.where} knows {', '.join(sorted(known)) or 'none'}")
+    return frozenset(ids)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--captions",
+        choices=tuple(SOURCES),
+        default="",
+        help="raw_caption.json, caption.json (stop words taken out) or a CSV file a video (default: the first of these "
+        "that is there)",
+    )
+    parser.add_argument(
+        "--segment-seconds",
+        type=int,
+        default=0,
+        metavar="N",
+        help="cut videos into pieces of N seconds, those in which something is said (default: 0, whole videos)",
+    )
+    parser.add_argument(
+        "--category",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"only videos of this {CATEGORY} of {LIST}; may be given several times (default: all)",
+    )
+
+
+DATASET = DatasetSpec(
+    name="howto100m",
+    help="HowTo100M: 1.2 million narrated instruction videos with 136 million spoken captions",
+    files="raw_caption.json, caption.json or a folder of <video id>.csv (and HowTo100M_v1.csv for --category)",
+    read=read,
+    add_arguments=_add_arguments,
+    options=("captions", "segment_seconds", "category"),
+)

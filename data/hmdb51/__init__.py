@@ -1,5 +1,0 @@
-"""HMDB51: 6,766 clips of 51 actions, with three official splits into training and test."""
-
-from .splits import DATASET
-
-__all__ = ["DATASET"]

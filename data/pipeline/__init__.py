@@ -1,0 +1,1 @@
+"""Preparation pipeline: from entries to records."""

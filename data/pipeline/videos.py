@@ -1,0 +1,77 @@
+"""Check of a video file before it becomes a record, by decoding it as training would."""
+
+import itertools
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from svilm_data.pipeline.errors import PreparationError
+
+from svilm_jax.video.decoding import VideoError, VideoInfo, decode, opened
+
+CHECKED_FRAMES = 8  # spread over the whole video
+CHECKED_SIDE = 32  # pixels to which they are scaled
+CHECKED_START = 300  # frames from the start, up to which every packet has to decode without exception
+
+
+def check_video(path: Path) -> tuple[VideoInfo | None, str]:
+    """Decodes frames spread over the whole file, so that truncated files are detected too.
+
+    Stricter than training, which skips a packet that does not decode: the affected region is frozen until the next key
+    frame, and preparation is the time to notice.
+
+    Returns:
+      The properties of the video and "", or None and the reason why it is unusable.
+    """
+    if not path.is_file():
+        return None, "no such file"
+    try:
+        info = decode(path, _spread, short_side=CHECKED_SIDE, name=path.name).info
+        damage = _damage(path)
+    except VideoError as error:
+        return None, error.reason
+    if info.missing:
+        end = info.duration - info.missing
+        return None, f"truncated: its packets end at {end:.2f} s of the {info.duration:.2f} s that the file states"
+    return (None, damage) if damage else (info, "")
+
+
+def path_inside(folder: Path, name: str, where: str) -> Path:
+    """Returns the path of file `name` of an annotation file below `folder`.
+
+    Args:
+      where: file, line and field that named it, for the error.
+
+    Raises:
+      PreparationError: an absolute path, or one that leaves the folder, by `..` or by a link.
+    """
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if not name.strip() or "\0" in name:
+        raise PreparationError(f"{where}: {name!r} is no file name")
+    if parts.is_absolute() or ".." in parts.parts or Path(name).drive:
+        raise PreparationError(f"{where}: {name!r} leads out of the folder of videos; expected a path inside it")
+    path = folder / parts
+    try:
+        there = path.exists()
+    except OSError as error:  # a name that no file system takes
+        raise PreparationError(f"{where}: {name[:40]!r}...: no file can have that name ({error.strerror})") from error
+    if there and not path.resolve().is_relative_to(folder.resolve()):
+        raise PreparationError(f"{where}: {name!r} leads out of the folder of videos over a link")
+    return path
+
+
+def _spread(info: VideoInfo) -> np.ndarray:
+    """Returns float64 [8] seconds: the centers of equal segments of the video."""
+    return (np.arange(CHECKED_FRAMES) + 0.5) / CHECKED_FRAMES * info.duration
+
+
+def _damage(path: Path) -> str:
+    """Returns what is wrong with the first packets of an otherwise decodable file; "" if nothing is."""
+    with opened(path) as reader:
+        for _ in itertools.islice(reader.play(), CHECKED_START):
+            if reader.damage:
+                break
+        if not reader.damage:
+            return ""
+        seconds, reason = reader.damage[0]
+        at = "" if seconds is None else f" at {seconds:.2f} s"
+        return f"damaged: a packet{at} does not decode ({reason})"

@@ -1,5 +1,0 @@
-"""TVR: queries about moments of television clips."""
-
-from .queries import DATASET
-
-__all__ = ["DATASET"]

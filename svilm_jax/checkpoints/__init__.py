@@ -1,0 +1,5 @@
+"""Models on disk: training checkpoints (`manager`) and exported model directories (`model_directory`)."""
+
+from svilm_jax.checkpoints.loading import load
+
+__all__ = ["load"]

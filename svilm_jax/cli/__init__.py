@@ -1,0 +1,1 @@
+"""Commands of `svilm`: one module per command, each with `add_arguments` and `run`."""

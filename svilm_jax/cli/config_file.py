@@ -1,0 +1,214 @@
+"""Configs from a file and from a checkpoint, with overrides of the command line: `--config=FILE[:ARG]`."""
+
+import dataclasses
+import difflib
+import importlib.util
+import re
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from svilm_jax.config import Config, ConfigError, resolve, shown
+from svilm_jax.config.local_paths import require_local
+from svilm_jax.config.modes import check_modes
+from svilm_jax.config.overrides import EntrySchema, apply, lookup, parse_overrides
+
+# What ml_collections says of a key that its locked table does not have, quoted once or twice.
+_MISSING_KEY = re.compile(r'Key \\?"(.+?)\\?" does not exist')
+_SUGGESTION = re.compile(r'Did you mean \\?"(\w+)')
+
+# Keys that a command reads, each with all below it; `svilm train` reads all.
+USED_BY_EVAL = ("evaluators", "input.dataset", "input.split", "input.prompts", "train.seed")
+USED_BY_COMPILE = (
+    *("task", "model", "init", "tokenizer", "splice", "optimizer", "mesh", "objectives", "input.dataset"),
+    *("input.task", "input.text", "input.sentences", "input.nouns", "train.batch_size"),
+    *("train.microbatches", "train.accumulation"),
+)
+USED_BY_IMPORT = ("task", "model", "tokenizer", "input.dataset", "input.prompts", "train.seed")
+
+
+def read_config(file: str, overrides: Sequence[str]) -> Config:
+    """The frozen config of `FILE` or `FILE:ARG` with `--config.KEY=VALUE` overrides.
+
+    Args:
+      file: path of a Python file, or the name of a packaged config (see `find_config_file`), with an optional argument
+        for its `get_config`.
+      overrides: of the command line.
+
+    Raises:
+      ConfigError: no such file, a file that fails, an unknown key (with the nearest), or a value that its field does
+        not take.
+    """
+    require_local(file, "config")
+    name, colon, argument = file.partition(":")
+    path = find_config_file(name)
+    parse_overrides(overrides)  # their form is told before the file runs
+    tree = _run(path, argument if colon else None, file)
+    return _overridden(tree, overrides)
+
+
+def find_config_file(name: str) -> Path:
+    """Resolves `--config=NAME` to a Python file.
+
+    Args:
+      name: path of a file; or, where no such file exists, the name of a packaged config with or without `.py`, such as
+        `pretrain/demo`. A file always takes precedence over a packaged config.
+
+    Raises:
+      ConfigError: neither of them exists; lists the packaged configs and the closest match.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    packaged = packaged_configs()
+    plain = name.removesuffix(".py")
+    if plain in packaged:
+        return packaged[plain]
+    if not packaged:
+        raise ConfigError(f"--config={name}: no such file")
+    # People copy `configs/pretrain/demo.py` out of a checkout, or leave out the folder.
+    stems = {key.rpartition("/")[2]: key for key in packaged}
+    wanted = plain.removeprefix("./").removeprefix("configs/")
+    close = difflib.get_close_matches(wanted, packaged, 1) or [
+        stems[stem] for stem in difflib.get_close_matches(wanted.rpartition("/")[2], stems, 1)
+    ]
+    meant = f"; did you mean {close[0]}?" if close else ""
+    raise ConfigError(f"--config={name}: no such file or packaged config{meant} (packaged: {', '.join(packaged)})")
+
+
+def packaged_configs() -> dict[str, Path]:
+    """The configs that are installed with the package, by name: `{"pretrain/demo": Path(...), ...}`, sorted.
+
+    They are those of `configs/` in a checkout, installed as `svilm_configs`. Empty where that is not installed.
+    """
+    spec = importlib.util.find_spec("svilm_configs")
+    folders = () if spec is None else spec.submodule_search_locations or ()
+    return {
+        file.relative_to(folder).with_suffix("").as_posix(): file
+        for folder in folders
+        for file in sorted(Path(folder).glob("*/*.py"))
+    }
+
+
+def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
+    """A config from a checkpoint with `--config.KEY=VALUE` overrides; see `read_config`."""
+    return _overridden(dataclasses.asdict(config), overrides) if overrides else config
+
+
+def check_overrides_used(
+    overrides: Sequence[str], given: Config, used: Sequence[str], command: str, kept: Config | None = None
+) -> None:
+    """Refuses overrides of keys that a command does not read.
+
+    Args:
+      overrides: of the command line.
+      given: the config with them.
+      used: keys that the command reads, each with all below it.
+      command: its name.
+      kept: the config of the checkpoint; what says the same as it does no harm.
+
+    Raises:
+      ConfigError: naming the keys.
+    """
+    before, now = None if kept is None else dataclasses.asdict(kept), dataclasses.asdict(given)
+    unused = [
+        override.name
+        for override in parse_overrides(overrides)
+        if not any(f"{override.name}.".startswith(f"config.{key}.") for key in used)
+        and (before is None or lookup(before, override) != lookup(now, override))
+    ]
+    if unused:
+        decided = "; the checkpoint decides all else" if kept is not None else ""
+        known = ", ".join(f"config.{key}" for key in used)
+        raise ConfigError(f"{', '.join(unused)}: not used by `svilm {command}`, which reads {known}{decided}")
+
+
+def check_overrides_hold(overrides: Sequence[str], given: Config, used: Config, why: str) -> None:
+    """Refuses overrides that something else has the last word on.
+
+    Args:
+      overrides: of the command line.
+      given: the config as the command line has it.
+      used: the config that is gone on with.
+      why: who decides, and what to do instead.
+
+    Raises:
+      ConfigError: naming the keys whose values differ.
+    """
+    before, after = dataclasses.asdict(given), dataclasses.asdict(used)
+    lost = {
+        override.name: f"{override.name}={shown(lookup(before, override))}, it is {shown(lookup(after, override))}"
+        for override in parse_overrides(overrides)
+        if lookup(before, override) != lookup(after, override)
+    }
+    if lost:
+        raise ConfigError(f"{'; '.join(lost.values())}: {why}")
+
+
+def _overridden(tree: dict[str, Any], overrides: Sequence[str]) -> Config:
+    parsed = parse_overrides(overrides)
+    config = resolve(apply(tree, parsed, _open_tables()))
+    _check_open_tables(config)
+    check_modes((override.name for override in parsed), config)
+    return config
+
+
+def _open_tables() -> Mapping[str, EntrySchema]:
+    # Here, because both import JAX, and a config can be read without.
+    from svilm_jax.evaluation.registry import EVALUATORS, evaluator_kind
+    from svilm_jax.objectives.registry import objective_schema
+
+    return {
+        "objectives": lambda name, entry: objective_schema(name),
+        "evaluators": lambda name, entry: EVALUATORS[evaluator_kind(name, entry or {})][0],
+    }
+
+
+def _check_open_tables(config: Config) -> None:
+    from svilm_jax.evaluation.registry import resolve_evaluator
+    from svilm_jax.objectives.registry import resolve_objective
+
+    for name, entry in config.objectives.items():
+        resolve_objective(name, entry)
+    for name, entry in config.evaluators.items():
+        resolve_evaluator(name, entry)
+
+
+def _run(path: Path, argument: str | None, shown_as: str) -> dict[str, Any]:
+    """What `get_config` of a file returns, as a nested dict.
+
+    Raises:
+      ConfigError: the file fails, or returns something else than a `ConfigDict`.
+    """
+    spec = importlib.util.spec_from_file_location("svilm_config", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--config={path}: expected a Python file, NAME.py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        make = getattr(module, "get_config", None)
+        if not callable(make):
+            raise ConfigError("defines no function get_config()")
+        config = make() if argument is None else make(argument)
+        if not isinstance(config, ml_collections.ConfigDict):
+            raise ConfigError(f"get_config() returned {type(config).__name__}, expected a ConfigDict")
+        return config.to_dict()
+    except ConfigError as error:
+        raise ConfigError(f"--config={shown_as}: {error}") from error
+    except Exception as error:  # the file is a program, and may fail as any program does
+        raise ConfigError(f"--config={shown_as}: {_reason(error, path)}") from error
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """One line: where in the file it happened, and what."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    text = str(error.args[0] if error.args else error)
+    told = [part.strip() for part in text.splitlines() if part.strip()]
+    where = f"line {line}: " if line else ""
+    if missing := _MISSING_KEY.search(text):  # ml_collections lists the whole table between the key and its suggestion
+        meant = _SUGGESTION.search(text)
+        return f"{where}no such key: {missing.group(1)!r}{f'; did you mean {meant.group(1)!r}?' if meant else ''}"
+    return f"{where}{type(error).__name__}: {' '.join(told)[:300] or 'no message'}"

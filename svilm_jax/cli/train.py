@@ -1,0 +1,104 @@
+"""The `svilm train` command: trains from a config, evaluates at the end and writes the metrics."""
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+
+from svilm_jax.checkpoints.train_state import StateSpec
+from svilm_jax.cli.arguments import CONFIG
+from svilm_jax.cli.arguments import OVERRIDES as OVERRIDES_HELP
+from svilm_jax.cli.config_file import check_overrides_hold, read_config
+from svilm_jax.cli.run_files import DECIDED, EXIT_FAILED, open_workdir, report_failures, write_json
+from svilm_jax.config import Config
+from svilm_jax.evaluation import Encoder, build_evaluators, evaluate, format_table
+from svilm_jax.models.parameters import Params, bind
+from svilm_jax.parallel import initialize_distributed, is_lead_process, make_mesh
+from svilm_jax.parallel.lost_processes import leave_processes, wait_for_verdict
+from svilm_jax.training.compilation_cache import set_compilation_cache
+from svilm_jax.training.initialization import resolve_init
+from svilm_jax.training.loop import train
+from svilm_jax.training.preemption import Stopped, StopSignals
+from svilm_jax.training.workdir import held_workdir
+
+OVERRIDES = True
+EXIT_STOPPED = 75  # stopped by a signal after saving; the same command resumes (EX_TEMPFAIL of sysexits.h)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `svilm train`."""
+    parser.epilog = f"{OVERRIDES_HELP}. example: svilm train --config=pretrain/demo --workdir=runs/demo"
+    parser.add_argument("--config", required=True, metavar="FILE[:ARG]", help=CONFIG)
+    parser.add_argument("--workdir", required=True, type=Path, help="folder for checkpoints, metrics and curves")
+    hosts = parser.add_argument_group(
+        "several processes", "detected on TPU pods, under SLURM, on GKE and under Open MPI; set by hand elsewhere"
+    )
+    hosts.add_argument("--coordinator", default="", metavar="HOST:PORT", help="address of process 0")
+    hosts.add_argument("--processes", type=int, default=0, metavar="N", help="number of processes")
+    hosts.add_argument("--process", type=int, default=-1, metavar="I", help="index of this process, from 0")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains, evaluates at the end, and writes `metrics.json` as the last file.
+
+    Returns:
+      The exit status: 0, 1 if an evaluator failed, 75 if a signal stopped the run after a save.
+    """
+    with StopSignals() as signals:
+        try:
+            config = read_config(args.config, args.overrides)
+            # Before anything looks for devices.
+            initialize_distributed(args.coordinator, args.processes, args.process, config.train.lost_process_seconds)
+            command = ["svilm", "train", f"--config={args.config}", *args.overrides]
+            status = _train(config, args.overrides, command, args.workdir, signals)
+        except Stopped as stopped:
+            # Only one of several processes may have received a signal, outside of training.
+            leave_processes("" if signals.agreed else str(stopped))
+            print(stopped, file=sys.stderr)
+            signals.settle()
+            return EXIT_STOPPED
+        except jax.errors.JaxRuntimeError as error:
+            wait_for_verdict()  # a collective fails at once if a process is lost, with a less specific message
+            leave_processes(str(error))
+            raise
+        except BaseException as error:
+            leave_processes(str(error) or type(error).__name__)
+            raise
+        leave_processes()
+        return status
+
+
+def _train(
+    config: Config, overrides: Sequence[str], command: Sequence[str], workdir: Path, signals: StopSignals
+) -> int:
+    resolved = resolve_init(config)
+    check_overrides_hold(overrides, config, resolved.config, DECIDED)
+    config, tokenizer = resolved.config, resolved.tokenizer
+    set_compilation_cache(config.train.compilation_cache)
+    mesh = make_mesh(config.mesh)
+    evaluators = build_evaluators(config)
+    started = time.monotonic()
+
+    def measure(params: Params, spec: StateSpec) -> Mapping[str, float]:
+        model = bind(spec.graphdef, spec.abstract, params)
+        return evaluate(Encoder(model, config, tokenizer, mesh), evaluators).metrics
+
+    def accepted() -> None:
+        if is_lead_process():
+            open_workdir(workdir, config, command)
+
+    with held_workdir(workdir):
+        with signals.deferred():
+            result = train(config, workdir, tokenizer, mesh, measure, resolved.loaded, signals, accepted)
+        signals.check()
+        model = bind(result.structure.graphdef, result.structure.abstract, result.params)
+        evaluation = evaluate(Encoder(model, config, tokenizer, mesh), evaluators)
+        if not is_lead_process():
+            return EXIT_FAILED if evaluation.failed else 0
+        print(format_table(evaluation.metrics))
+        measured = {**evaluation.metrics, "train/steps": result.step, "train/seconds": time.monotonic() - started}
+        write_json(workdir / "metrics.json", measured)
+    return report_failures(evaluation.failed)

@@ -1,0 +1,167 @@
+"""Command-line overrides of config keys, `--config.KEY=VALUE`, parsed by the types of the schema."""
+
+import ast
+import dataclasses
+import typing
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from svilm_jax.config import Config, ConfigError, nearest, shown
+from svilm_jax.config.constraints import PartialOf
+from svilm_jax.config.resolution import check_key, fields_of, unwrapped
+
+_PREFIX = "--config."
+_BOOLS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
+# (name of an entry, the entry as it stands, or None) -> the dataclass of its options; raises ConfigError.
+EntrySchema = Callable[[str, Mapping[str, Any] | None], type]
+
+
+@dataclasses.dataclass(frozen=True)
+class Override:
+    """One override: `key` is the path below `config`, `value` what stands after the equals sign."""
+
+    key: tuple[str, ...]
+    value: str
+
+    @property
+    def name(self) -> str:
+        """The key as messages write it."""
+        return ".".join(("config", *self.key))
+
+
+def parse_overrides(arguments: Sequence[str]) -> list[Override]:
+    """What the command line says of the config, without looking at the schema.
+
+    Raises:
+      ConfigError: an argument of another form.
+    """
+    overrides = []
+    for argument in arguments:
+        key, separator, value = argument.partition("=")
+        if not key.startswith(_PREFIX) or not separator:
+            raise ConfigError(f"unknown argument {shown(argument)}: expected --config.KEY=VALUE")
+        overrides.append(Override(tuple(key.removeprefix(_PREFIX).split(".")), value))
+    # What an entry is decides what its options are: kinds come first, whatever the order of the arguments.
+    return sorted(overrides, key=lambda o: not (len(o.key) == 3 and o.key[0] == "evaluators" and o.key[2] == "kind"))
+
+
+def apply(tree: dict[str, Any], overrides: Sequence[Override], entries: Mapping[str, EntrySchema]) -> dict[str, Any]:
+    """A nested table of a config with some values replaced.
+
+    Args:
+      tree: as `Config` is nested; is not changed. An entry of an open table that is not there yet is added.
+      overrides: later ones win.
+      entries: the open tables by name.
+
+    Raises:
+      ConfigError: a key that does not exist, with the nearest that does, or text that is no value of its type.
+    """
+    tree = _copied(tree)
+    for override in overrides:
+        _apply(tree, override, entries)
+    return tree
+
+
+def _apply(tree: dict[str, Any], override: Override, entries: Mapping[str, EntrySchema]) -> None:
+    kind: type = Config
+    table, path = tree, "config"
+    *outer, last = override.key
+    for place, key in enumerate(outer):
+        hint = _hint(kind, key, path)
+        below, constraints = unwrapped(hint)
+        changes = next((c for c in constraints if isinstance(c, PartialOf)), None)
+        path = f"{path}.{key}"
+        if changes is not None and override.key[place + 1] in changes.without:
+            raise ConfigError(f"{override.name}: not here; set config.model.{'.'.join(override.key[place + 1 :])}")
+        table = table.setdefault(key, {})
+        if key in entries and kind is Config:
+            _apply_to_entry(table, key, override, entries[key])
+            return
+        if changes is None and not dataclasses.is_dataclass(below):
+            raise ConfigError(f"{override.name}: {path} is a value and has no keys")
+        kind = changes.of if changes is not None else typing.cast(type, below)
+    table[last] = _value_of(_hint(kind, last, path), override)
+
+
+def _apply_to_entry(table: dict[str, Any], name: str, override: Override, schema: EntrySchema) -> None:
+    """Sets one option of an entry of an open table."""
+    if len(override.key) != 3 or not override.key[1]:
+        raise ConfigError(f"{override.name}: expected config.{name}.NAME.OPTION")
+    _, entry, option = override.key
+    if name == "evaluators" and option == "kind":
+        table.setdefault(entry, {})["kind"] = override.value
+        return
+    options = schema(entry, table.get(entry))
+    known = [*fields_of(options), *(("kind",) if name == "evaluators" else ())]
+    check_key(option, known, f"config.{name}.{entry}")
+    table.setdefault(entry, {})[option] = _value_of(fields_of(options)[option], override)
+
+
+def _hint(kind: type, key: str, path: str) -> Any:
+    check_key(key, fields_of(kind), path)
+    return fields_of(kind)[key]
+
+
+def _value_of(hint: Any, override: Override) -> Any:
+    kind, constraints = unwrapped(hint)
+    is_table = dataclasses.is_dataclass(kind) or typing.get_origin(kind) not in (None, tuple, typing.Literal)
+    if is_table or any(isinstance(constraint, PartialOf) for constraint in constraints):
+        example = f"{_PREFIX}{'.'.join(override.key)}.KEY=VALUE"
+        raise ConfigError(f"{override.name} is a table: set one of its keys, {example}")
+    return parse_value(kind, override.value, override.name)
+
+
+def parse_value(hint: Any, text: str, name: str) -> Any:
+    """Text as a value of a type; ranges and choices are checked later, by `resolve`.
+
+    Args:
+      hint: bool, int, float, str, a `Literal` of text, or a tuple of these, with or without constraints.
+      name: of the key, for messages.
+
+    Raises:
+      ConfigError: it is none.
+    """
+    kind, _ = unwrapped(hint)
+    if typing.get_origin(kind) is tuple:
+        return _parse_tuple(typing.get_args(kind), text, name)
+    if typing.get_origin(kind) is typing.Literal or kind is str:
+        return text
+    if kind is bool:
+        if text.strip().lower() not in _BOOLS:
+            raise ConfigError(f"{name}={shown(text)}: expected true or false{nearest(text.lower(), ('true', 'false'))}")
+        return _BOOLS[text.strip().lower()]
+    try:
+        return kind(text)
+    except ValueError as error:
+        expected = "a whole number" if kind is int else "a number"
+        raise ConfigError(f"{name}={shown(text)}: expected {expected}") from error
+
+
+def _parse_tuple(members: tuple[Any, ...], text: str, name: str) -> tuple[Any, ...]:
+    """`(2, 16, 16)`, `2,16,16`, `('a', 'b')` or `a,b`; a single value is a tuple of one."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of text that is odd Python: it is no Python
+            value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        words = [word.strip() for word in text.strip().strip("()[]").split(",") if word.strip()]
+        hints = (members[0],) * len(words) if members[-1] is Ellipsis else members
+        if len(hints) != len(words):
+            raise ConfigError(f"{name}={shown(text)}: expected {len(hints)} values, such as 1,2") from None
+        return tuple(parse_value(hint, word, name) for hint, word in zip(hints, words, strict=True))
+    is_text = unwrapped(members[0])[0] is str
+    if is_text and not isinstance(value, (tuple, list, str)):
+        return (text.strip(),)  # text that happens to look like a number
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def lookup(tree: Mapping[str, Any], override: Override) -> Any:
+    """The value of an override's key in a nested table; None where it is not there."""
+    value: Any = tree
+    for key in override.key:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _copied(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in tree.items()}

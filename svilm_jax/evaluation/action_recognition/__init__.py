@@ -1,0 +1,1 @@
+"""Action recognition: evaluator, metrics, baselines and published file formats."""

@@ -1,0 +1,208 @@
+"""Linear probe: a linear classifier on frozen features, solved to its optimum (METHOD 1.7).
+
+Features are computed once and kept in memory; multinomial logistic regression with an L2 penalty is convex, so L-BFGS
+finds its unique optimum in seconds where gradient descent over clips would take hours. The penalty is chosen on a
+held-out part of the training items.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import scipy.optimize
+
+from svilm_jax.config import Config, ConfigError, HeadConfig
+from svilm_jax.config.constraints import CountOrZero, LocalPath, NonEmpty, PositiveOrZero, Range, Text
+from svilm_jax.evaluation.action_recognition.labeled_clips import LabeledClips
+from svilm_jax.evaluation.clips import EvaluationError
+from svilm_jax.inference.encoder import FEATURES, Encoder
+from svilm_jax.input.labels import read_classes
+from svilm_jax.models.svilm import build_model
+
+PENALTIES = tuple(10.0**power for power in range(-6, 2))
+Views = Annotated[int, Range(1, 1024)]
+HELD_OUT = 5  # every fifth item of each class
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeOptions:
+    """Options of the linear probe.
+
+    Attributes:
+      dataset: folder; "": that of the input.
+      train, test: pairs of splits or views, such as ("train1", "train2") and ("test1", "test2").
+      limit: use the first N videos of each; 0: all.
+      train_clips: shifted clips per training video, each a separate item [C].
+      clips, crops: views of a test video, whose probabilities are averaged.
+      pool: features of a clip: `clip`, the mean over its tokens; `time`, the concatenated means of its temporal
+        indices, which distinguish a motion from its reverse.
+      penalty: weight of the L2 penalty; 0: chosen on held-out items.
+      random_baseline: also probe a randomly initialized tower of the same config.
+      prefix: prefix of the metric names.
+    """
+
+    dataset: LocalPath = ""
+    train: Annotated[tuple[Text, ...], NonEmpty()] = ("train",)
+    test: Annotated[tuple[Text, ...], NonEmpty()] = ("test",)
+    limit: CountOrZero = 0
+    train_clips: Views = 1
+    clips: Views = 4
+    crops: Views = 3
+    pool: Literal["clip", "time"] = "clip"
+    penalty: PositiveOrZero = 0.0
+    random_baseline: bool = True
+    prefix: Text = "probe"
+
+
+class LinearProbeEvaluator:
+    """Top-1 accuracy of the probe for each pair of splits, and the mean; undecodable test videos count as wrong."""
+
+    def __init__(self, options: ProbeOptions, config: Config):
+        self.options, self._config = options, config
+        if len(options.train) != len(options.test):
+            pairs = f"{options.train} and {options.test}"
+            raise ConfigError(f"linear_probe: expected as many train as test splits, got {pairs}")
+        self._dataset = options.dataset or config.input.dataset
+        self._classes = read_classes(self._dataset, HeadConfig("classification"))
+        # Once each, for all probed towers: reading a label means reading its whole record, including the video.
+        self._labelled = {
+            split: LabeledClips(self._dataset, split, options.limit, config.model.video, self._classes)
+            for split in dict.fromkeys((*options.train, *options.test))
+        }
+
+    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
+        """Yields (name, value).
+
+        - `top1`: the mean over the pairs of splits, and `top1_SPLIT` of each pair if there are several.
+        - `top1_random_tower`, `top1_majority`: of a randomly initialized tower; of the most frequent label.
+        - `penalty`: the last chosen one; `failed_share`: of the test videos.
+        """
+        options, towers = self.options, {"": encoder}
+        if options.random_baseline:
+            fresh = build_model(self._config, encoder.tokenizer.vocab_size, self._config.train.seed + 1)
+            towers["_random_tower"] = Encoder(fresh, self._config, encoder.tokenizer, encoder.mesh, encoder.batch_size)
+        majority, failed, penalty = [], [], 0.0
+        for ending, tower in towers.items():
+            found = []
+            for train, test in zip(options.train, options.test, strict=True):
+                features, labels, _ = self._features(tower, train, options.train_clips, 1)
+                views, targets, every = self._features(tower, test, options.clips, options.crops)
+                items = features.reshape(-1, features.shape[-1])
+                probe = fit(items, np.repeat(labels, features.shape[1]), options.penalty)
+                hits = probe.probabilities(views).mean(axis=1).argmax(axis=1) == targets
+                found.append(float(hits.sum() / len(every)))
+                if not ending:
+                    penalty = probe.penalty
+                    majority.append(float(np.max(np.bincount(every)) / len(every)))
+                    failed.append(1 - len(targets) / len(every))
+                    if len(options.train) > 1:
+                        yield f"{options.prefix}/top1_{test}", found[-1]
+            yield f"{options.prefix}/top1{ending}", float(np.mean(found))
+        yield f"{options.prefix}/top1_majority", float(np.mean(majority))
+        yield f"{options.prefix}/penalty", penalty
+        yield f"{options.prefix}/failed_share", float(np.mean(failed))
+
+    def _features(
+        self, encoder: Encoder, split: str, clips: int, crops: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns float32 [N, views, D] and labels int64 [N] of the decodable items; labels int64 [M] of all."""
+        labelled = self._labelled[split]
+        places: list[int] = []
+
+        def frames() -> Iterator[np.ndarray]:
+            for place, views in labelled.views(clips, crops):
+                places.append(place)
+                yield from views
+
+        name = FEATURES[self.options.pool]
+        rows = [reading[name] for reading in encoder.videos(frames(), (name,))]
+        if not rows:
+            raise EvaluationError(f"split {split!r}: no labeled video that can be decoded")
+        return np.stack(rows).reshape(len(places), clips * crops, -1), labelled.targets[places], labelled.targets
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """A fitted classifier.
+
+    Attributes:
+      mean, scale: float64 [D], for standardizing the features.
+      weights: float64 [D, C]; bias: float64 [C]; classes: int64 [C], the labels seen in training.
+      penalty: weight of the L2 penalty.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+    bias: np.ndarray
+    classes: np.ndarray
+    penalty: float
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """[..., D] -> [..., largest label + 1]; labels without training items get 0."""
+        logits = (features - self.mean) / self.scale @ self.weights + self.bias
+        shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        out = np.zeros((*features.shape[:-1], int(self.classes.max()) + 1))
+        out[..., self.classes] = shares / shares.sum(axis=-1, keepdims=True)
+        return out
+
+
+def fit(features: np.ndarray, labels: np.ndarray, penalty: float = 0.0) -> Probe:
+    """Fits multinomial logistic regression with an L2 penalty on the weights, none on the bias.
+
+    Minimizes mean(-log softmax(x W + b)[label]) + penalty / 2 · |W|² over standardized features x.
+
+    Args:
+      features: float [N, D].
+      labels: int [N].
+      penalty: 0: the one of `PENALTIES` with the best accuracy on a held-out fifth of each class.
+    """
+    features = np.asarray(features, np.float64)
+    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
+    x = (features - mean) / scale
+    classes, y = np.unique(labels, return_inverse=True)
+    if not penalty:
+        held = _every_fifth(y)
+        if held.any() and len(np.unique(y[~held])) == len(classes):
+            scores = [_accuracy(*_solve(x[~held], y[~held], len(classes), p), x[held], y[held]) for p in PENALTIES]
+            penalty = PENALTIES[int(len(scores) - 1 - np.argmax(scores[::-1]))]  # the strongest among the best
+        else:
+            penalty = 1e-3
+    weights, bias = _solve(x, y, len(classes), penalty)
+    return Probe(mean, scale, weights, bias, classes, penalty)
+
+
+def _solve(x: np.ndarray, y: np.ndarray, classes: int, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the optimum (W [D, C], b [C])."""
+    count, width = x.shape
+    right = np.zeros((count, classes))
+    right[np.arange(count), y] = 1
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weights, bias = flat[: width * classes].reshape(width, classes), flat[width * classes :]
+        logits = x @ weights + bias
+        logits -= logits.max(axis=1, keepdims=True)
+        log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        error = (np.exp(log_p) - right) / count  # [N, C]
+        value = -(log_p * right).sum() / count + penalty / 2 * (weights**2).sum()
+        gradient = np.concatenate([(x.T @ error + penalty * weights).ravel(), error.sum(axis=0)])
+        return float(value), gradient
+
+    start = np.zeros((width + 1) * classes)
+    found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    return found.x[: width * classes].reshape(width, classes), found.x[width * classes :]
+
+
+def _accuracy(weights: np.ndarray, bias: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.mean((x @ weights + bias).argmax(axis=1) == y))
+
+
+def _every_fifth(labels: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Returns bool [N], True at every fifth item of each class, in their order."""
+    seen: dict[int, int] = {}
+    held = []
+    for label in np.asarray(labels).tolist():
+        seen[label] = seen.get(label, 0) + 1
+        held.append(seen[label] % HELD_OUT == 0)
+    return np.array(held, bool)

@@ -1,0 +1,1 @@
+"""Phrase grounding: evaluator, metrics, baselines and published file formats."""

@@ -1,0 +1,1 @@
+"""Temporal action localization: evaluator, metrics, baselines and published file formats."""

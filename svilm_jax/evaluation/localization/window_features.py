@@ -1,0 +1,152 @@
+"""Extraction of sliding-window features with the video tower, for localization and other uses.
+
+The feature of a window is the mean of its final video tokens. Videos whose feature file exists are skipped, so that an
+interrupted run can be resumed.
+"""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from svilm_jax.config import ConfigError
+from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
+from svilm_jax.filesystem.json_reader import read_document
+from svilm_jax.filesystem.locks import locked_output
+from svilm_jax.inference.encoder import FEATURES, Encoder
+from svilm_jax.input.features import FeatureIndex, VideoFeatures, file_name, window_starts, write_index
+from svilm_jax.input.schema import Record
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Sliding windows: window k is [offset + k · stride, offset + k · stride + length) seconds."""
+
+    length: float
+    stride: float
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.length > 0 and self.stride > 0 and self.offset >= 0):
+            raise ConfigError(
+                f"windows of {self.length:g} s every {self.stride:g} s from {self.offset:g} s: expected a length and a "
+                "stride above 0, and an offset of at least 0"
+            )
+
+
+def extract_features(
+    encoder: Encoder,
+    dataset: str,
+    split: str,
+    labels: tuple[str, ...],
+    windows: Windows,
+    out: Path,
+    origin: str,
+    pool: str = "clip",
+) -> FeatureIndex:
+    """Writes a folder of features (`svilm_jax/input/features.py`).
+
+    Args:
+      dataset, split: a prepared dataset.
+      labels: of its actions, in their order; stored in the index.
+      out: folder, created if missing; features.json is written last.
+      origin: source of the parameters, such as a workdir's name and step.
+      pool: feature of a window, see `encoding.FEATURES`.
+
+    Returns:
+      The index; undecodable videos are named in the log and are not in it.
+
+    Raises:
+      EvaluationError: no decodable video, or a folder with features of another source.
+      LockError: another process writes `out`.
+    """
+    with locked_output(out):
+        return _extract_features(encoder, dataset, split, labels, windows, out, origin, pool)
+
+
+def _extract_features(
+    encoder: Encoder,
+    dataset: str,
+    split: str,
+    labels: tuple[str, ...],
+    windows: Windows,
+    out: Path,
+    origin: str,
+    pool: str,
+) -> FeatureIndex:
+    clips = EvaluationClips(dataset, split, 0, encoder.config.model.video)
+    out.mkdir(parents=True, exist_ok=True)
+    made_from = {
+        "parameters": origin,
+        "dataset": clips.records.identity,
+        "split": split,
+        "windows": [windows.length, windows.stride, windows.offset],
+        "pool": pool,
+    }
+    _check_same(out / ".made_from.json", made_from)
+    todo: list[tuple[int, Record, np.ndarray]] = []
+    videos: dict[int, VideoFeatures] = {}
+    for number in clips.numbers:
+        record = clips.records[number]
+        seconds = video_seconds(record)
+        if seconds is None:
+            log.warning("%s: video %s left out: its header cannot be read", split, record.id)
+            continue
+        videos[number] = VideoFeatures(record.id, file_name(record.id), seconds, record.actions)
+        if not (out / file_name(record.id)).is_file():
+            starts = window_starts(seconds, windows.stride, windows.offset)
+            todo.append((number, dataclasses.replace(record, video=b"", masks=None), starts))
+    order = [number for number, _, starts in todo for _ in starts]
+    spans = [(float(s), float(s) + windows.length) for _, _, starts in todo for s in starts]
+    places: list[int] = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for position, clip in clips.read(order, spans):
+            places.append(order[position])
+            yield clip.frames
+
+    held: dict[int, list[np.ndarray]] = {}
+    lengths = {number: len(starts) for number, _, starts in todo}
+    with tqdm(total=len(order), desc="windows", unit="window", disable=None) as bar:
+        for place, reading in enumerate(encoder.videos(frames(), (FEATURES[pool],))):
+            number = places[place]
+            held.setdefault(number, []).append(reading[FEATURES[pool]])
+            bar.update()
+            if len(held[number]) == lengths[number]:
+                _write(out / videos[number].file, np.stack(held.pop(number)))
+    for number in clips.failed:  # named in the log where they failed
+        del videos[number]
+    if not videos:
+        raise EvaluationError(f"split {split!r}: no decodable video")
+    width = int(np.load(out / next(iter(videos.values())).file, allow_pickle=False).shape[1])
+    index = FeatureIndex(
+        windows.length, windows.stride, windows.offset, width, labels, tuple(videos.values()), made_from
+    )
+    write_index(out, index)
+    return index
+
+
+def _check_same(path: Path, made_from: dict) -> None:
+    """Rejects mixing features of two sources in one folder."""
+    now = json.loads(json.dumps(made_from))
+    if path.is_file():
+        before = read_document(path)
+        if before != now:
+            changed = [f"{key} was {before.get(key)!r}, is {now[key]!r}" for key in now if before.get(key) != now[key]]
+            raise EvaluationError(f"{path.parent}: holds other features ({'; '.join(changed)}): give another --out")
+    else:
+        path.write_text(json.dumps(now) + "\n", encoding="utf-8")
+
+
+def _write(path: Path, features: np.ndarray) -> None:
+    """Writes atomically."""
+    beside = path.with_name(f".{path.name}.tmp")
+    with beside.open("wb") as file:
+        np.save(file, features.astype(np.float32), allow_pickle=False)
+    beside.replace(path)

@@ -1,0 +1,1 @@
+"""Video question answering: evaluator, metrics, baselines and published file formats."""

@@ -1,0 +1,1 @@
+"""Text-video retrieval: evaluator, metrics, baselines and published file formats."""

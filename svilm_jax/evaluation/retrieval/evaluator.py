@@ -1,0 +1,215 @@
+"""Zero-shot text-to-video and video-to-text retrieval evaluators, over a gallery and within look-alike sets.
+
+The gallery is all clips of a split (METHOD 1.7: cosine similarity of the two towers). The hard variant queries within
+each set of clips that share colors and background (`Record.group`), which only shapes, sizes and motions tell apart.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from svilm_jax.config import Config
+from svilm_jax.config.constraints import CountOrZero, LocalPath, PositiveOrZero, Text
+from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, whole_captions
+from svilm_jax.evaluation.retrieval.dual_softmax import dual_softmax
+from svilm_jax.evaluation.retrieval.metrics import chance_metrics, pessimistic_ranks, recall_metrics
+from svilm_jax.evaluation.retrieval.shortcut_baselines import oracle_metrics
+from svilm_jax.inference.encoder import Encoder
+from svilm_jax.input.schema import Record
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalOptions:
+    """Options of retrieval over the whole gallery.
+
+    Attributes:
+      dataset: folder; "": that of the input.
+      split: its split.
+      limit: use the first N clips; 0: all.
+      paragraph: none, every caption is a query; sentences, one query per clip, the mean of its captions' embeddings;
+        joined, one query per clip, all captions as one text (truncated to the length of the text tower).
+      dual_softmax: temperature of additional metrics `transductive_...` (arXiv 2109.04290), which use all queries
+        together; 0: none.
+      prefix: prefix of the metric names.
+    """
+
+    dataset: LocalPath = ""
+    split: Text = "test"
+    limit: CountOrZero = 0
+    paragraph: Literal["none", "sentences", "joined"] = "none"
+    dual_softmax: PositiveOrZero = 0.0
+    prefix: Text = "retrieval"
+
+
+@dataclasses.dataclass(frozen=True)
+class HardRetrievalOptions:
+    """Options of retrieval within look-alike sets; fields as for the gallery."""
+
+    dataset: LocalPath = ""
+    split: Text = "hard_test"
+    limit: CountOrZero = 0
+    prefix: Text = "retrieval_hard"
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """Clips and captions in the joint space.
+
+    Attributes:
+      numbers: for every clip, its record number in the split.
+      records: the clips' records, without video and masks.
+      captions: all captions of all clips.
+      owner: int [Q], for every caption the index of its clip in `records`.
+      video: float32 [V, C], L2-normalized.
+      text: float32 [Q, C], L2-normalized.
+    """
+
+    numbers: list[int]
+    records: list[Record]
+    captions: list[str]
+    owner: np.ndarray
+    video: np.ndarray
+    text: np.ndarray
+
+    @property
+    def similarity(self) -> np.ndarray:
+        """float32 [Q, V], cosine of captions and clips."""
+        return self.text @ self.video.T
+
+    @property
+    def positives(self) -> np.ndarray:
+        """bool [Q, V], True where the caption is the clip's."""
+        return self.owner[:, None] == np.arange(len(self.records))
+
+
+def encode_gallery(encoder: Encoder, clips: EvaluationClips, numbers: list[int], paragraph: str = "none") -> Gallery:
+    """Embeds the decodable clips with captions, and their captions or paragraphs.
+
+    Args:
+      paragraph: see `RetrievalOptions`.
+
+    Raises:
+      EvaluationError: no such clip.
+    """
+    kept: list[tuple[int, Record]] = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for position, clip in clips.read(numbers):
+            if whole_captions(clip.record):
+                kept.append((numbers[position], dataclasses.replace(clip.record, video=b"", masks=None)))
+                yield clip.frames
+
+    video = [reading["embedding"] for reading in encoder.videos(frames(), ("embedding",))]
+    if not video:
+        raise EvaluationError(
+            f"split {clips.split!r}: no decodable clip with a caption; {len(clips.failed)} clips failed"
+        )
+    captions = [caption for _, record in kept for caption in whole_captions(record)]
+    owner = np.repeat(np.arange(len(kept)), [len(whole_captions(record)) for _, record in kept])
+    if paragraph == "joined":
+        captions = [" ".join(whole_captions(record)) for _, record in kept]
+    text = encoder.texts(captions)
+    if paragraph == "sentences":
+        sums = np.zeros((len(kept), text.shape[1]), np.float32)
+        np.add.at(sums, owner, text)
+        text = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+        captions = [" ".join(whole_captions(record)) for _, record in kept]
+    if paragraph != "none":
+        owner = np.arange(len(kept))
+    return Gallery(
+        numbers=[number for number, _ in kept],
+        records=[record for _, record in kept],
+        captions=captions,
+        owner=owner,
+        video=np.stack(video),
+        text=text,
+    )
+
+
+class RetrievalEvaluator:
+    """Both directions over the whole split: R@1, R@5, R@10, MedR and MeanR, with chance level and oracles."""
+
+    def __init__(self, options: RetrievalOptions, config: Config):
+        self.options = options
+        self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
+        self.clips()  # a missing split is an error now, and not after hours of training
+
+    def clips(self) -> EvaluationClips:
+        """Returns the clips of the gallery."""
+        return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
+
+    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
+        """Yields (name, value); see `ranking` and `oracles` for their definitions."""
+        clips, prefix = self.clips(), self.options.prefix
+        gallery = encode_gallery(encoder, clips, clips.numbers, self.options.paragraph)
+        rows = [
+            (f"{prefix}/t2v", gallery.similarity, gallery.positives),
+            (f"{prefix}/v2t", gallery.similarity.T, gallery.positives.T),
+        ]
+        if self.options.dual_softmax:
+            rows += [
+                (name.replace("/", "/transductive_"), dual_softmax(similarity, self.options.dual_softmax), positives)
+                for name, similarity, positives in rows
+            ]
+        for name, similarity, positives in rows:
+            yield from recall_metrics(pessimistic_ranks(similarity, positives), name).items()
+            yield from chance_metrics(positives, name).items()
+        everything = [np.arange(len(gallery.records))]
+        yield from oracle_metrics(gallery.captions, gallery.owner, gallery.records, everything, f"{prefix}/t2v").items()
+        yield clips.failed_share(prefix)
+
+
+class HardRetrievalEvaluator:
+    """Both directions within each set of look-alikes: R@1, with chance level and oracles, pooled over queries."""
+
+    def __init__(self, options: HardRetrievalOptions, config: Config):
+        self.options = options
+        self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
+        self.clips()
+
+    def clips(self) -> EvaluationClips:
+        """Returns the clips of all sets."""
+        return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
+
+    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
+        """Yields (name, value). A set with fewer than two decodable clips is left out."""
+        clips, prefix = self.clips(), self.options.prefix
+        look_alikes = [numbers for numbers in clips.groups().values() if len(numbers) > 1]
+        if not look_alikes:
+            raise EvaluationError(f"split {clips.split!r}: no two clips share a group, so there is no set to rank in")
+        gallery = encode_gallery(encoder, clips, [number for numbers in look_alikes for number in numbers])
+        by_group: dict[str, list[int]] = {}
+        for index, record in enumerate(gallery.records):
+            by_group.setdefault(record.group, []).append(index)
+        sets = [np.array(members) for members in by_group.values() if len(members) > 1]
+        if not sets:
+            raise EvaluationError(f"split {clips.split!r}: no set with two decodable clips")
+        if len(sets) < len(by_group):
+            log.warning("%s: %d sets with one decodable clip left out", clips.split, len(by_group) - len(sets))
+        similarity, positives = gallery.similarity, gallery.positives
+        t2v, v2t, chance_t2v, chance_v2t = [], [], [], []
+        for members in sets:
+            queries = np.flatnonzero(np.isin(gallery.owner, members))
+            asked = np.ix_(queries, members)
+            t2v.append(pessimistic_ranks(similarity[asked], positives[asked]))
+            v2t.append(pessimistic_ranks(similarity[asked].T, positives[asked].T))
+            chance_t2v.append(len(queries) * chance_metrics(positives[asked], "x", (1,))["x_R1_chance"])
+            chance_v2t.append(len(members) * chance_metrics(positives[asked].T, "x", (1,))["x_R1_chance"])
+        for name, ranks, chance in (("t2v", t2v, chance_t2v), ("v2t", v2t, chance_v2t)):
+            pooled = np.concatenate(ranks)
+            yield f"{prefix}/{name}_R1", float(np.mean(pooled == 1))
+            yield f"{prefix}/{name}_R1_chance", float(sum(chance) / len(pooled))
+        asked_at_all = np.isin(gallery.owner, np.concatenate(sets))
+        yield from oracle_metrics(
+            [caption for caption, use in zip(gallery.captions, asked_at_all, strict=True) if use],
+            gallery.owner[asked_at_all],
+            gallery.records,
+            sets,
+            f"{prefix}/t2v",
+        ).items()
+        yield clips.failed_share(prefix)

@@ -1,0 +1,166 @@
+"""Temporal grouping evaluator: recovers the pasted span of spliced clips from video tokens.
+
+Every clip is spliced with its twin (same background, same colors, different shapes and motions), and the twin with the
+clip. The mask is hidden, and one span is read from the spatial means of the tokens (`spans`: the same readout for the
+model and for raw pixels). With `partners="next"` the partner is the next clip of the split: an ordinary cut, which
+pixel colors reveal, and the only option for data without twins.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from svilm_jax.config import Config
+from svilm_jax.config.constraints import CountOrZero, LocalPath, Text
+from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
+from svilm_jax.evaluation.temporal_grouping import raw_pixels, spans
+from svilm_jax.evaluation.temporal_grouping.mean_features import common_features
+from svilm_jax.evaluation.temporal_grouping.spans import Readout
+from svilm_jax.evaluation.temporal_grouping.splices import Splice, draw_span, splice, weighted_spans
+from svilm_jax.inference.encoder import Encoder
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupingOptions:
+    """Options of the temporal grouping evaluator.
+
+    Attributes:
+      dataset: folder; "": that of the input.
+      split: its split.
+      limit: use the first N clips; 0: all.
+      partners: twin (clips that share `Record.group`) or next (metrics get the suffix `_ordinary`).
+      spans: drawn, one for each splice, or all legal ones, weighted by their probability under the draw: the same
+        expectation without sampling noise, at many times the cost for clips of many temporal indices.
+      readout: separation (official) or ward.
+      common_clips: number of training clips whose mean per temporal index is subtracted first; 0: no subtraction.
+        Pixels are read both ways, and the better result counts.
+      seed: of the spans that are drawn.
+      prefix: prefix of the metric names.
+    """
+
+    dataset: LocalPath = ""
+    split: Text = "twins_test"
+    limit: CountOrZero = 0
+    partners: Literal["twin", "next"] = "twin"
+    spans: Literal["drawn", "all"] = "drawn"
+    readout: Readout = "separation"
+    common_clips: CountOrZero = 0
+    seed: CountOrZero = 0
+    prefix: Text = "grouping"
+
+
+def spliced_clips(
+    clips: EvaluationClips, partners: str, seed: int, per_tubelet: int, every_span: bool = False
+) -> Iterator[Splice]:
+    """Yields splices in the order of the split; both clips of a pair must be decodable.
+
+    The spans are drawn by the number of the splice in the split, so an undecodable clip changes no other; with
+    `every_span` each clip is spliced with every legal span in turn, weighted.
+    """
+    if partners == "twin":
+        pairs = [members[:2] for members in clips.groups().values() if len(members) > 1]
+    else:
+        pairs = [clips.numbers[i : i + 2] for i in range(0, len(clips.numbers) - 1, 2)]
+    if not pairs:
+        raise EvaluationError(f"split {clips.split!r}: no two clips to splice (partners={partners!r})")
+    waiting: dict[int, np.ndarray] = {}
+    order = [number for pair in pairs for number in pair]
+    for position, clip in clips.read(order):
+        number, place = order[position], position // 2
+        waiting[number] = clip.frames
+        first, second = pairs[place]
+        if number != second:
+            continue
+        both = [waiting.pop(n, None) for n in (first, second)]
+        waiting.clear()  # the rest waited for a clip that could not be decoded
+        if both[0] is None or both[1] is None:
+            continue
+        for turn, (front, back) in enumerate([(both[0], both[1]), (both[1], both[0])]):
+            tubelets = len(front) // per_tubelet
+            drawn = [(draw_span(2 * place + turn, tubelets, seed), 1.0)]
+            for span, weight in weighted_spans(tubelets) if every_span else drawn:
+                yield splice(front, back, span, per_tubelet, weight)
+
+
+class TemporalGroupingEvaluator:
+    """Accuracy per tubelet of the read span, with raw pixels, all-foreground and chance as baselines."""
+
+    def __init__(self, options: GroupingOptions, config: Config):
+        self.options = options
+        self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
+        self._train = config.input
+        spans.legal_spans(self._video.frames // self._video.tubelet[0])
+        self.clips()
+
+    def clips(self) -> EvaluationClips:
+        """Returns the clips of the split."""
+        return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
+
+    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
+        """Yields (name, value), all means over splices.
+
+        - `tubelet_accuracy`: fraction of tubelets on the correct side of the span read from the model.
+        - `_raw_pixels`: the same readout on pixels; the better of `_raw_mean_color` and `_raw_small_pictures`, each
+          with and without the common mean subtracted, if it is for the model.
+        - `_all_foreground`, `_chance`: every tubelet foreground; a random legal span.
+        - `_constant_span`: the one legal span that fits all clips best, chosen with access to the truth. Middle indices
+          are always foreground and the ends are not: this is the accuracy of a model that knows only that.
+        - `cut_exact`, `cut_exact_raw_pixels`, `cut_exact_chance`: the span exactly right.
+        """
+        clips, options, per_tubelet = self.clips(), self.options, self._video.tubelet[0]
+        common: dict[str, np.ndarray] = {}
+        if options.common_clips:
+            common = common_features(encoder, self._train.dataset, self._train.split, options.common_clips)
+        waiting: list[tuple[Splice, dict[str, np.ndarray]]] = []
+        every = options.spans == "all"
+
+        def frames() -> Iterator[np.ndarray]:
+            for spliced in spliced_clips(clips, options.partners, options.seed, per_tubelet, every):
+                pixels = {name: read(spliced.frames, per_tubelet) for name, read in raw_pixels.FEATURES.items()}
+                waiting.append((dataclasses.replace(spliced, frames=np.empty(0)), pixels))
+                yield spliced.frames
+
+        rows: list[dict[str, float]] = []
+        asked: list[Splice] = []
+        for reading in encoder.videos(frames(), ("time_tokens",)):
+            spliced, pixels = waiting.pop(0)
+            asked.append(spliced)
+            features = {"model": reading["time_tokens"] - common.get("model", 0), **pixels}
+            features |= {f"{name}_centered": pixels[name] - common[name] for name in pixels if name in common}
+            rows.append(score_splice(features, spliced.span, options.readout))
+        if not rows:
+            raise EvaluationError(f"split {clips.split!r}: no pair of decodable clips")
+        weights = [spliced.weight for spliced in asked]
+        mean = {name: float(np.average([row[name] for row in rows], weights=weights)) for name in rows[0]}
+        for name in raw_pixels.FEATURES:
+            for kind in ("accuracy", "exact"):
+                mean[f"{kind}/{name}"] = max(mean[f"{kind}/{name}"], mean.get(f"{kind}/{name}_centered", 0.0))
+        accuracy = f"{options.prefix}/tubelet_accuracy{'_ordinary' if options.partners == 'next' else ''}"
+        exact = f"{options.prefix}/cut_exact{'_ordinary' if options.partners == 'next' else ''}"
+        for base, kind in ((accuracy, "accuracy"), (exact, "exact")):
+            yield base, mean[f"{kind}/model"]
+            yield f"{base}_raw_pixels", max(mean[f"{kind}/{name}"] for name in raw_pixels.FEATURES)
+            yield f"{base}_chance", mean[f"{kind}/chance"]
+        for name in raw_pixels.FEATURES:
+            yield f"{accuracy}_raw_{name}", mean[f"accuracy/{name}"]
+        yield f"{accuracy}_all_foreground", mean["accuracy/all_foreground"]
+        truth = [spliced.span for spliced in asked]
+        yield f"{accuracy}_constant_span", spans.constant_accuracy(truth, asked[0].tubelets, weights)
+        failed, share = clips.failed_share(options.prefix)
+        yield f"{failed}{'_ordinary' if options.partners == 'next' else ''}", share
+
+
+def score_splice(features: dict[str, np.ndarray], true: tuple[int, int], readout: str) -> dict[str, float]:
+    """Returns `accuracy/<name>` and `exact/<name>` of spans read from features float [Nt, D], and of the baselines."""
+    scores = {}
+    for name, z in features.items():
+        span = spans.read_span(z, readout)
+        scores[f"accuracy/{name}"] = spans.tubelet_accuracy(span, true, len(z))
+        scores[f"exact/{name}"] = float(span == true)
+    length = len(next(iter(features.values())))
+    scores["accuracy/chance"] = spans.chance_accuracy(true, length)
+    scores["exact/chance"] = 1.0 / len(spans.legal_spans(length))
+    scores["accuracy/all_foreground"] = spans.all_foreground_accuracy(true, length)
+    return scores

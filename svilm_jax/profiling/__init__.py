@@ -1,0 +1,1 @@
+"""Accounting of compute, memory and traffic: model FLOPs, device specifications, ahead-of-time plans, throughput."""

@@ -1,0 +1,1 @@
+"""Text: tokenizers, vocabulary training, prompts and review of captions."""

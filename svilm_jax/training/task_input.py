@@ -1,0 +1,48 @@
+"""Training input of a task: clips with texts or classes, or sliding-window features with segments."""
+
+from typing import Any, Protocol
+
+from jax.sharding import Mesh
+
+from svilm_jax.config import Config
+from svilm_jax.input.features import FeatureInput
+from svilm_jax.input.pipeline import TrainInput
+from svilm_jax.parallel import data_share
+from svilm_jax.text.tokenizers import Tokenizer
+
+
+class BatchSource(Protocol):
+    """Interface of a training input; `TrainInput` documents it."""
+
+    failures: dict[str, str]
+
+    @property
+    def steps_per_epoch(self) -> float: ...
+
+    def __next__(self) -> dict[str, Any]: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def check_state(self, saved: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def open_input(config: Config, tokenizer: Tokenizer, start_step: int, mesh: Mesh) -> BatchSource:
+    """Opens this process's part of the batches of a config, from a step on.
+
+    Raises:
+      ConfigError, DatasetError, FeatureError, InputError: see there.
+    """
+    place, count = data_share(mesh)
+    shared: dict[str, Any] = {
+        "batch_size": config.train.batch_size,
+        "seed": config.train.seed,
+        "start_step": start_step,
+        "process_index": place,
+        "process_count": count,
+    }
+    if config.task == "localization":
+        return FeatureInput(config.model.localization, config.model.head.classes, **shared)
+    head, model = config.model.head, config.model
+    return TrainInput(config.input, model.video, model.text, tokenizer, classes=head.classes, **shared)

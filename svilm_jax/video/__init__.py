@@ -1,0 +1,1 @@
+"""Video files: demuxing, decoding and encoding through PyAV."""

@@ -1,0 +1,87 @@
+"""Tests of launcher detection, rejected flags, and the rows that each process reads."""
+
+import numpy as np
+import pytest
+
+from svilm_jax.config import ConfigError, MeshConfig
+from svilm_jax.parallel import make_mesh, named_mesh
+from svilm_jax.parallel.distributed import initialize_distributed, launcher
+
+SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, ""),
+        (SLURM, "SLURM"),
+        ({**SLURM, "SLURM_NTASKS": "1"}, ""),  # a single task, or a shell inside an allocation
+        ({k: v for k, v in SLURM.items() if k != "SLURM_STEP_NODELIST"}, ""),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "0"}, "Open MPI"),
+        ({"OMPI_COMM_WORLD_SIZE": "1"}, ""),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, "TPU"),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, ""),
+        ({"MEGASCALE_COORDINATOR_ADDRESS": "a:8080"}, "TPU"),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "0"}, "Kubernetes"),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, ""),
+    ],
+)
+def test_launchers(environment, expected):
+    assert launcher(environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("", 2, 0), "need --coordinator"),
+        (("", 0, 1), "need --coordinator"),
+        (("a:1", 0, -1), "0 <= I < N"),
+        (("a:1", 2, 2), "0 <= I < N"),
+        (("a:1", 2, -1), "0 <= I < N"),
+    ],
+)
+def test_incomplete_flags_are_refused(flags, message):
+    with pytest.raises(ConfigError, match=message):
+        initialize_distributed(*flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fsdp", MeshConfig("fsdp")),
+        ("fsdp_tp:4", MeshConfig("fsdp_tp", tensor=4)),
+        ("fsdp_seq:8", MeshConfig("fsdp_seq", seq=8)),
+    ],
+)
+def test_a_mesh_by_its_name(text, expected):
+    assert named_mesh(text, MeshConfig("fsdp_tp", tensor=2)) == expected
+
+
+@pytest.mark.parametrize("text", ["fsdq", "fsdp:4", "fsdp_tp:x"])
+def test_an_unknown_mesh_is_refused(text):
+    with pytest.raises(ConfigError, match="--mesh="):
+        named_mesh(text, MeshConfig())
+
+
+class Device:
+    """As much of a device as a mesh looks at."""
+
+    platform, device_kind, process_index = "cpu", "cpu", 0
+
+    def __init__(self, number, slice_index=0):
+        self.id, self.slice_index = number, slice_index
+
+
+def test_slices_that_the_devices_contradict_are_refused():
+    devices = [Device(i, i // 2) for i in range(4)]
+    with pytest.raises(ConfigError, match="lie in 2 slices"):
+        make_mesh(MeshConfig("fsdp", slices=4), devices)
+    with pytest.raises(ConfigError, match="config.mesh.slices=3"):
+        make_mesh(MeshConfig("fsdp", slices=3), [Device(i) for i in range(4)])
+
+
+def test_seq_belongs_to_its_preset():
+    with pytest.raises(ConfigError, match="only the preset fsdp_seq"):
+        make_mesh(MeshConfig("fsdp", seq=2), [Device(i) for i in range(4)])
+    with pytest.raises(ConfigError, match="must divide"):
+        make_mesh(MeshConfig("fsdp_seq", seq=3), np.array([Device(i) for i in range(4)]))
