@@ -32,7 +32,7 @@ CONFIG = "configs/pretrain/demo.py"
 def command(args: argparse.Namespace, workdir: Path) -> list[str]:
     """Of one start: a small batch and frequent saves, so that kills fall everywhere."""
     changes = {"input.dataset": args.dataset, "train.steps": args.steps, "train.batch_size": 8}
-    changes |= {"train.checkpoint_every": args.every, "train.log_every": 1, "train.keep_checkpoints": 2}
+    changes |= {"train.checkpoint_every": args.every, "train.log_every": 1, "train.max_to_keep": 2}
     overrides = [f"--config.{key}={value}" for key, value in changes.items()]
     return [sys.executable, "-m", "svilm_jax.main", "train", f"--config={CONFIG}", f"--workdir={workdir}", *overrides]
 

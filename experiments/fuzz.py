@@ -36,7 +36,7 @@ from svilm_jax.text.tokenizers import load_tokenizer
 
 SECONDS = 600  # that one process may read
 BATCH = 8
-VIDEO = VideoConfig(frames=8, size=64)
+VIDEO = VideoConfig(num_frames=8, image_size=64)
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def main() -> None:
         return
     shutil.rmtree(args.workdir, ignore_errors=True)
     rng = np.random.default_rng(args.seed)
-    source, raw = open_records(args.dataset, args.split), serialised(args.dataset, args.split)
+    source, raw = open_records(args.dataset, args.split), serialized(args.dataset, args.split)
     whole = [record.video for record in source]
     if args.videos:
         whole += [file.read_bytes() for file in sorted(args.videos.glob("**/*.mp4")) if file.stat().st_size < 2**22]
@@ -102,7 +102,7 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-def serialised(dataset: str, split: str) -> list[bytes]:
+def serialized(dataset: str, split: str) -> list[bytes]:
     """The records of a split as they stand in its first file."""
     folder = version_folder(dataset)
     file = next(folder.glob(f"*-{split}.array_record-00000*"))
@@ -110,7 +110,7 @@ def serialised(dataset: str, split: str) -> list[bytes]:
 
 
 def with_video(name: str, video: bytes) -> bytes:
-    """A serialised record of this video."""
+    """A serialized record of this video."""
     from tensorflow_datasets.core import example_serializer
 
     features = schema.features()
@@ -120,7 +120,7 @@ def with_video(name: str, video: bytes) -> bytes:
 
 
 def write(args: argparse.Namespace, name: str, records: list[bytes]) -> Path:
-    """A dataset of these serialised records, all in split `train`; its file of records."""
+    """A dataset of these serialized records, all in split `train`; its file of records."""
     source, folder = version_folder(args.dataset), args.workdir / name
     folder.mkdir(parents=True)
     shutil.copy(source / "features.json", folder)
@@ -156,7 +156,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 def read_all(folder: Path) -> dict[str, Any]:
     """One epoch of a dataset: how many rows came, were whole, were named as left out; or the refusal of all of it."""
-    config = InputConfig(dataset=str(folder), max_failure_share=1.0, random_crop=False)
+    config = InputConfig(dataset=str(folder), max_failure_fraction=1.0, random_crop=False)
     tokenizer = load_tokenizer("builtin:moving_shapes")
     original = folder / "whole"
     known = json.loads(original.read_text()) if original.is_file() else None

@@ -91,13 +91,13 @@ def table(folder: Path) -> str:
         "# S-ViLM on pods, before renting",
         "",
         "Written by `python experiments/pods.py`; each file beside this holds one row whole, with its command. The",
-        "step is the real one (32 frames of 224x224, full objective, bfloat16, all of a layer rematerialised, SGD",
+        "step is the real one (32 frames of 224x224, full objective, bfloat16, all of a layer rematerialized, SGD",
         "with momentum, 30,522 words, parameters sharded over all chips), compiled for pods not there. Memory and",
         "traffic are the compiler's plan; **times and MFU are estimates**: a roofline of published figures, which a",
-        "step takes at least, and no measurement. FLOPs count what is rematerialised, MFU does not. Parts: into how",
+        "step takes at least, and no measurement. FLOPs count what is rematerialized, MFU does not. Parts: into how",
         "many the batch is cut (GradCache) where it does not fit whole. Compiled on one core of a busy machine.",
         "",
-        "| model | batch | pod | parts | parameters + optimiser | peak HBM | of | fits | TFLOPs a chip | sent a chip | "
+        "| model | batch | pod | parts | parameters + optimizer | peak HBM | of | fits | TFLOPs a chip | sent a chip | "
         "estimated step | estimated MFU | compiled in |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, processes: int) -> list[float]:
     workdir = args.workdirs / f"{processes}_processes"
     shutil.rmtree(workdir, ignore_errors=True)
     changes = {"train.batch_size": 16, "train.steps": args.steps, "mesh.preset": args.preset}
-    changes |= {"mesh.max_replicated_share": 0.1, "optimizer.name": args.optimizer}
+    changes |= {"mesh.max_replicated_fraction": 0.1, "optimizer.name": args.optimizer}
     changes |= {"optimizer.learning_rate": 0.1} if args.optimizer == "sgd" else {}
     command = [sys.executable, "-m", "svilm_jax.main", "train", f"--config=tests/tiny.py:dataset={args.dataset}"]
     command += [f"--workdir={workdir}", *(f"--config.{key}={value}" for key, value in changes.items())]

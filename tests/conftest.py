@@ -59,7 +59,7 @@ def realdata() -> Path:
 
 @pytest.fixture(scope="module")
 def compiled_in_haste() -> Iterator[None]:
-    """For a step or two of a small model: the compiler's optimisations would take longer than they save."""
+    """For a step or two of a small model: the compiler's optimizations would take longer than they save."""
     import jax
 
     before = jax.config.read("jax_disable_most_optimizations")

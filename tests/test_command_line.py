@@ -50,7 +50,7 @@ def test_help(command):
     [
         (["--config.trian.steps=3"], "config.trian: no such key; did you mean 'train'"),
         (["--config.train.steps=three"], "config.train.steps='three': expected a whole number"),
-        (["--config.model.video.tubelet=(2,16)"], "config.model.video.tubelet=(2, 16): expected 3 values"),
+        (["--config.model.video.tubelet_size=(2,16)"], "config.model.video.tubelet_size=(2, 16): expected 3 values"),
         (["--confg.train.steps=3"], "expected --config.KEY=VALUE"),
         (["--config.input.dataset=/nowhere"], "/nowhere: no such folder"),
         (["--config.input.dataset="], "no dataset given"),
@@ -76,8 +76,8 @@ def test_train_eval_and_report_of_the_demo_shrunk(moving_shapes, tmp_path):
         "train.steps": 2,
         "train.batch_size": 8,
         "train.log_every": 1,
-        "model.video.width": 32,
-        "model.text.width": 32,
+        "model.video.hidden_size": 32,
+        "model.text.hidden_size": 32,
     }
     changes = [f"--config.{key}={value}" for key, value in small.items()]
     done = svilm("train", "--config=configs/pretrain/demo.py", f"--workdir={tmp_path}", *changes)

@@ -53,7 +53,7 @@ def read(name):
 def filled(config):
     """With what a dataset or a folder of features would say."""
     head = dataclasses.replace(config.model.head, classes=("one", "another"))
-    localization = dataclasses.replace(config.model.localization, feature_width=64)
+    localization = dataclasses.replace(config.model.localization, feature_dim=64)
     return dataclasses.replace(config, model=dataclasses.replace(config.model, head=head, localization=localization))
 
 

@@ -66,7 +66,7 @@ def imported(bert, tmp_path_factory):
 def test_an_import_says_what_became_of_everything(bert, imported, tmp_path, capsys):
     assert main(["import", "--text", str(bert), f"--config={TINY}", "--out", str(tmp_path / "again")]) == 0
     told = capsys.readouterr().out
-    assert "config.model.text.width: 16 -> 24" in told
+    assert "config.model.text.hidden_size: 16 -> 24" in told
     assert "dropped pooler.dense.weight" in told
     assert "filled text_tower.layers.stacked.attention.query.kernel" in told
     assert "fresh video_tower.group_tokens" in told
@@ -101,7 +101,7 @@ def test_training_starts_from_an_import_with_its_tower_frozen(imported, moving_s
     changes = {"init.checkpoint": imported, "init.freeze": "('text_tower',)", "train.steps": 1}
     assert main([*command, *(f"--config.{key}={value}" for key, value in changes.items())]) == 0
     after = svilm_jax.load(tmp_path)
-    assert after.config.model.text.width == WIDTH
+    assert after.config.model.text.hidden_size == WIDTH
     texts = ["a red square", "a blue ring"]
     tokens = after.tokenizer.encode(texts, 28)
     ours, theirs = (np.asarray(one.model.text_tower(tokens, one.tokenizer.mask(tokens))) for one in (after, before))

@@ -15,10 +15,10 @@ SHRUNK = {
     "train.log_every": 1,
     "input.workers": 0,
     "input.threads": 1,
-    "input.max_failure_share": 1.0,
+    "input.max_failure_fraction": 1.0,
 }
 TINY = {
-    "model.video.layers": 1,
+    "model.video.num_layers": 1,
     "model.grouping.after_layers": "(1,)",
     "splice.enabled": False,
     "input.cache_bytes": 0,
@@ -38,7 +38,7 @@ def prepared(realdata, work):
     def prepare(name, annotations, videos, *more):
         if name not in made:
             arguments = ["--annotations", f"{realdata / 'annotations' / annotations}", "--out", f"{work}"]
-            arguments += ["--videos", f"{realdata / 'videos' / videos}", "--max-skipped-share", "1", *more]
+            arguments += ["--videos", f"{realdata / 'videos' / videos}", "--max-skipped-fraction", "1", *more]
             assert main(["prepare", name, *arguments, "--short-side", "32", "--fps", "4"]) == 0
             made[name] = work / name
         return made[name]
@@ -84,7 +84,7 @@ def test_retrieval(prepared, pretrained, work, data, annotations, videos, held):
     changes = {"init.checkpoint": pretrained, "input.dataset": dataset, "train.batch_size": held}
     assert run(config, workdir, **changes) == 0
     found = metrics(workdir)
-    assert found["retrieval/failed_share"] == 0
+    assert found["retrieval/failed_fraction"] == 0
     assert found["retrieval/v2t_MedR"] >= 1
     if held == 1:
         assert found["retrieval/t2v_R1"] == 1.0  # 1k-A keeps one sentence of the one clip held
@@ -109,7 +109,7 @@ def test_question_answering(prepared, pretrained, work, realdata, capsys):
     assert 0 < answered < len(json.loads(truth.read_text()))
     assert hits == pytest.approx(answered * found["qa/accuracy"])
     # Right: a man on a motorcycle, where the three clips held of training show women and a cat. All of it counts.
-    assert found["qa/out_of_vocabulary_share"] == 1.0
+    assert found["qa/out_of_vocabulary_fraction"] == 1.0
     assert found["qa/accuracy"] == 0.0
     # The model of one dataset asked the questions of another.
     out = work / "msrvtt_qa.json"
@@ -125,11 +125,11 @@ def test_action_recognition(prepared, pretrained, work, data, fold):
     changes = {"init.checkpoint": pretrained, "input.dataset": dataset, "train.batch_size": 1}
     assert run(config, workdir, **changes) == 0
     found = metrics(workdir)
-    assert found["action/failed_share"] == 0
+    assert found["action/failed_fraction"] == 0
     assert {"action/top1", "action/top5"} <= found.keys()
 
 
-def test_localisation(prepared, pretrained, work):
+def test_localization(prepared, pretrained, work):
     dataset = prepared("activitynet", "activitynet/derived", "activitynet")
     features = work / "features"
     embed = ["embed", "--model", f"{pretrained}", "--dataset", f"{dataset}", "--split", "train", "--out", f"{features}"]
@@ -137,9 +137,9 @@ def test_localisation(prepared, pretrained, work):
     changes = {
         "model.localization.features": features,
         "evaluators.localization.features": features,
-        "model.localization.steps": 8,
-        "model.localization.width": 128,
-        "model.localization.samples": 4,
+        "model.localization.num_steps": 8,
+        "model.localization.hidden_size": 128,
+        "model.localization.num_samples": 4,
         "train.batch_size": 1,
     }
     workdir = work / "localization"

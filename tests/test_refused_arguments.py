@@ -34,8 +34,8 @@ def told(arguments, capsys):
 
 # Overrides that the checkpoint decides, or that evaluation does not read.
 OF_NO_USE_TO_EVAL = {
-    "model.video.frames": 20,
-    "model.video.size": 32,
+    "model.video.num_frames": 20,
+    "model.video.image_size": 32,
     "model.embed_dim": 8,
     "model.attention": "xla",
     "model.head.kind": "classification",
@@ -62,18 +62,26 @@ def test_eval_has_no_use_for_what_the_checkpoint_decides(key):
 @pytest.mark.parametrize("file", [(), (f"--config={TINY}",)], ids=["checkpoint", "file"])
 def test_eval_refuses_it_by_name(file, model, tmp_path, capsys):
     out = tmp_path / "metrics.json"
-    overrides = ["--config.model.video.frames=20", "--config.model.video.size=16", "--config.model.embed_dim=8"]
+    overrides = [
+        "--config.model.video.num_frames=20",
+        "--config.model.video.image_size=16",
+        "--config.model.embed_dim=8",
+    ]
     message = told(["eval", model, *file, f"--out={out}", *overrides], capsys)
-    assert "config.model.video.frames, config.model.embed_dim: not used by `svilm eval`" in message
+    assert "config.model.video.num_frames, config.model.embed_dim: not used by `svilm eval`" in message
     assert not out.exists()
 
 
 def test_eval_takes_what_the_checkpoint_says_itself():
     kept = tiny_config()
-    same = ["--config.model.video.frames=8", "--config.optimizer.name=adamw", "--config.evaluators.retrieval.limit=2"]
+    same = [
+        "--config.model.video.num_frames=8",
+        "--config.optimizer.name=adamw",
+        "--config.evaluators.retrieval.limit=2",
+    ]
     check_overrides_used(same, kept, USED_BY_EVAL, "eval", kept)
-    with pytest.raises(ConfigError, match=r"^config\.model\.video\.frames: not used"):
-        check_overrides_used(same[:1], kept, USED_BY_EVAL, "eval", tiny_config(**{"model.video.frames": 10}))
+    with pytest.raises(ConfigError, match=r"^config\.model\.video\.num_frames: not used"):
+        check_overrides_used(same[:1], kept, USED_BY_EVAL, "eval", tiny_config(**{"model.video.num_frames": 10}))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +113,7 @@ def test_import_refuses_options_of_a_video_tower_without_one(option, tmp_path, c
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.video.frames=16", r"config.model.video.frames=16, it is 8"),
+        ("model.video.num_frames=16", r"config.model.video.num_frames=16, it is 8"),
         ("model.text.pool=mean", r"config.model.text.pool='mean', it is 'first'"),
         ("tokenizer.lowercase=false", r"config.tokenizer.lowercase=False, it is True"),
     ],
@@ -114,14 +122,14 @@ def test_an_override_that_something_else_decides_is_refused(override, message):
     given = apply_overrides(tiny_config(), [f"--config.{override}"])
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}.*: the reason$"):
         check_overrides_hold([f"--config.{override}"], given, tiny_config(), "the reason")
-    check_overrides_hold(["--config.model.video.size=16"], given, tiny_config(), "the reason")
+    check_overrides_hold(["--config.model.video.image_size=16"], given, tiny_config(), "the reason")
 
 
 def test_train_refuses_what_the_checkpoint_that_it_starts_from_decides(model, tmp_path, capsys):
     work = tmp_path / "run"
     start = ["train", f"--config={TINY}", f"--workdir={work}", f"--config.init.checkpoint={model}"]
-    line = told([*start, "--config.model.video.frames=16"], capsys)
-    assert "config.model.video.frames=16, it is 8" in line
+    line = told([*start, "--config.model.video.num_frames=16"], capsys)
+    assert "config.model.video.num_frames=16, it is 8" in line
     assert "set the same key below config.init.model" in line
     assert not work.exists()
 

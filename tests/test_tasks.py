@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("compiled_in_haste")
 # A step or two of each task, on a dataset of a few clips.
 SHRUNK = {"train.steps": 2, "train.batch_size": 4, "train.log_every": 1, "input.threads": 1}
 # The tiny model with one layer: what takes long here is to compile it, for every task anew.
-TINY = {"model.video.layers": 1, "model.grouping.after_layers": "(1,)", "splice.enabled": False}
+TINY = {"model.video.num_layers": 1, "model.grouping.after_layers": "(1,)", "splice.enabled": False}
 SEED = {"train.seed": 5}  # of pre-training: parameters that fine-tuning would not start with by itself
 RETRIEVAL = [f"retrieval/{way}_{name}" for way in ("t2v", "v2t") for name in ("R1", "R5", "R10", "MedR", "R1_chance")]
 
@@ -108,11 +108,11 @@ def test_retrieval_of_paragraphs_with_alignment(tuned, pretrained):
 
 
 def test_question_answering(tuned, pretrained):
-    workdir = tuned("question_answering.py:data=moving_shapes", "questions", **{"model.head.layers": 1})
+    workdir = tuned("question_answering.py:data=moving_shapes", "questions", **{"model.head.num_layers": 1})
     metrics = finished(
         workdir,
         *(f"qa/{name}" for name in ("accuracy", "accuracy_what", "accuracy_majority", "accuracy_majority_by_kind")),
-        *("qa/accuracy_how_many", "qa/out_of_vocabulary_share", "qa/failed_share"),
+        *("qa/accuracy_how_many", "qa/out_of_vocabulary_fraction", "qa/failed_fraction"),
     )
     assert all(0 <= value <= 1 for name, value in metrics.items() if name.startswith("qa/"))
     assert len(load(workdir).config.model.head.classes) > 10
@@ -121,7 +121,7 @@ def test_question_answering(tuned, pretrained):
 
 def test_action_recognition(tuned):
     workdir = tuned("action_recognition.py:data=moving_shapes", "actions")
-    finished(workdir, "action/top1", "action/top5", "action/top1_majority", "action/failed_share")
+    finished(workdir, "action/top1", "action/top5", "action/top1_majority", "action/failed_fraction")
 
 
 def test_linear_probe(moving_shapes, pretrained, work):
@@ -141,7 +141,11 @@ def test_zero_shot_retrieval_by_the_config_of_fine_tuning(moving_shapes, pretrai
     assert set(RETRIEVAL) <= json.loads(out.read_text()).keys()
 
 
-LOCALIZATION = {"model.localization.steps": 8, "model.localization.width": 32, "model.localization.samples": 4}
+LOCALIZATION = {
+    "model.localization.num_steps": 8,
+    "model.localization.hidden_size": 32,
+    "model.localization.num_samples": 4,
+}
 
 
 def localize(work, features, name, **changes):
@@ -159,7 +163,7 @@ def test_localization(features, work):
     metrics = finished(work / "localized", *names)
     assert all(0 <= metrics[name] <= 1 for name in names)
     config = load(work / "localized").config
-    assert config.model.localization.feature_width == 16
+    assert config.model.localization.feature_dim == 16
     assert "spin" in config.model.head.classes
 
 

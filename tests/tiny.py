@@ -15,18 +15,25 @@ def get_config(arg=None):
     config.model.update({"variant": "Ti", "embed_dim": 16, "compute_dtype": "float32"})
     config.model.video.update(
         {
-            "frames": 8,
-            "size": 16,
-            "tubelet": (2, 8, 8),
-            "layers": 2,
-            "width": arg.width,
-            "heads": 2,
+            "num_frames": 8,
+            "image_size": 16,
+            "tubelet_size": (2, 8, 8),
+            "num_layers": 2,
+            "hidden_size": arg.width,
+            "num_heads": 2,
             "activation": "relu",
         }
     )
     config.model.grouping.update({"num_groups": 4, "after_layers": (1, 2)})
     config.model.text.update(
-        {"length": 28, "noun_length": 14, "layers": 1, "width": arg.width, "heads": 2, "positions": 32}
+        {
+            "max_length": 28,
+            "phrase_length": 14,
+            "num_layers": 1,
+            "hidden_size": arg.width,
+            "num_heads": 2,
+            "max_positions": 32,
+        }
     )
     config.input.update({"dataset": arg.dataset, "threads": 1, "crop_scale": (0.8, 1.0)})
     config.splice.block = 2

@@ -28,7 +28,7 @@ def get_config(arg=None):
     config.input.update({"workers": 8, "prefetch": 4})
     config.splice.enabled = False
     config.init.learning_rate_scale = 0.1
-    config.optimizer.update({"name": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05, "warmup_share": 0.1})
+    config.optimizer.update({"name": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05, "warmup_fraction": 0.1})
     config.train.update({"batch_size": 64, "epochs": 30.0, "steps": arg.steps, "seed": arg.seed})
     config.objectives.classification = {"weight": 1.0, "label_smoothing": 0.1}
     views = {"clips": 4, "crops": 3} if folds else {"clips": 1, "crops": 1}

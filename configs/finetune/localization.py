@@ -30,7 +30,7 @@ def get_config(arg=None):
     config.evaluators = {"localization": {"features": "runs/features/validation", "classifier": "", "top": 2}}
     if arg.data == "moving_shapes":
         # A video has a handful of actions of all kinds: what happens is read from its steps.
-        config.model.localization.update({"steps": 48, "width": 128, "samples": 16})
+        config.model.localization.update({"num_steps": 48, "hidden_size": 128, "num_samples": 16})
         config.train.update({"steps": arg.steps or 400, "log_every": 10})
         config.evaluators.localization.top = 1
     return config

@@ -31,13 +31,13 @@ def get_config(arg=None):
     config.input.update({"workers": 8, "prefetch": 4})
     config.splice.enabled = False
     config.init.learning_rate_scale = 0.1  # the towers; the head starts from nothing
-    config.optimizer.update({"name": "adamw", "learning_rate": 3e-4, "weight_decay": 0.05, "warmup_share": 0.1})
+    config.optimizer.update({"name": "adamw", "learning_rate": 3e-4, "weight_decay": 0.05, "warmup_fraction": 0.1})
     # One question a video and epoch: as many epochs as a video has questions, about, see each once.
     config.train.update({"batch_size": 128, "epochs": 100.0, "steps": arg.steps, "seed": arg.seed})
     config.evaluators = {"question_answering": {"split": test, "predictions": ""}}
     config.objectives.classification = {"weight": 1.0}
     if arg.align == "multilevel":
-        config.input.sentences = 8 if arg.data == "untrimmed" else 1
+        config.input.num_sentences = 8 if arg.data == "untrimmed" else 1
         config.objectives.multilevel_alignment = {"weight": 1.0, "global_weight": 1.0, "segment_weight": 1.0}
     if arg.data in ("moving_shapes", "untrimmed"):
         config.input.update({"workers": 0, "threads": 1, "prefetch": 2, "cache_bytes": 2 * 2**30, "random_crop": False})

@@ -33,7 +33,7 @@ def get_config(arg=None):
     config = default_config()
     config.input.update({"dataset": "runs/data/moving_shapes", "split": train, "workers": 8, "prefetch": 4})
     config.splice.enabled = False
-    config.optimizer.update({"name": "adamw", "learning_rate": 3e-5, "weight_decay": 0.05, "warmup_share": 0.1})
+    config.optimizer.update({"name": "adamw", "learning_rate": 3e-5, "weight_decay": 0.05, "warmup_fraction": 0.1})
     config.train.update({"batch_size": 128, "epochs": 5.0, "steps": arg.steps, "seed": arg.seed})
     # A paragraph is the mean of its sentences' embeddings: it may be longer than the text tower reads at once.
     options = {"paragraph": "sentences" if paragraphs else "none"}
@@ -42,9 +42,9 @@ def get_config(arg=None):
     }
     config.objectives.global_contrast = {"weight": 1.0}
     if paragraphs:
-        config.input.update({"text": "sentences", "sentences": 8})
+        config.input.update({"text": "sentences", "num_sentences": 8})
     if arg.align == "multilevel":
-        config.input.sentences = config.input.sentences or 1
+        config.input.num_sentences = config.input.num_sentences or 1
         config.objectives.multilevel_alignment = {"weight": 1.0, "global_weight": 1.0, "segment_weight": 1.0}
     if arg.data in ("moving_shapes", "untrimmed"):
         config.input.update({"workers": 0, "threads": 1, "prefetch": 2, "cache_bytes": 2 * 2**30, "random_crop": False})

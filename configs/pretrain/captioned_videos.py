@@ -16,9 +16,9 @@ def get_config(arg=None):
     arg = parse_arg(arg, steps=300)
     config = default_config()
     config.model.variant = "Mini"
-    config.model.video.update({"frames": 12, "size": 64, "tubelet": (2, 16, 16), "activation": "relu"})
+    config.model.video.update({"num_frames": 12, "image_size": 64, "tubelet_size": (2, 16, 16), "activation": "relu"})
     config.model.grouping.update({"num_groups": 8, "after_layers": (2, 3, 4)})
-    config.model.text.update({"noun_length": 16, "positions": 32, "activation": "relu"})
+    config.model.text.update({"phrase_length": 16, "max_positions": 32, "activation": "relu"})
     config.model.embed_dim = 128
     config.tokenizer.path = "dataset"  # the vocabulary that `svilm prepare` learned from these captions
 

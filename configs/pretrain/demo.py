@@ -21,11 +21,11 @@ def get_config(arg=None):
     config.model.variant = "Mini"
     # Five time indices are the fewest with which temporal grouping asks for more than the index (see
     # objectives/temporal_grouping.py); three layers and not four pay for the fifth.
-    video = {"frames": 10, "size": 64, "tubelet": (2, 16, 16), "stem": (4, 2, 2), "layers": 3, "activation": "relu"}
-    config.model.video.update(video)
+    config.model.video.update({"num_frames": 10, "image_size": 64, "tubelet_size": (2, 16, 16), "num_layers": 3})
+    config.model.video.update({"stem": (4, 2, 2), "activation": "relu"})
     # Noise while assigning: without it what learns fast (the stem, Muon) puts all objects into one group.
     config.model.grouping.update({"num_groups": 8, "after_layers": (1, 2, 3), "assignment": "gumbel"})
-    config.model.text.update({"length": 28, "noun_length": 10, "positions": 32, "activation": "relu"})
+    config.model.text.update({"max_length": 28, "phrase_length": 10, "max_positions": 32, "activation": "relu"})
     config.model.embed_dim = 128
 
     config.input.dataset = "runs/data/moving_shapes"
@@ -34,7 +34,7 @@ def get_config(arg=None):
     config.input.update({"cache_bytes": 2 * 2**30, "threads": 1})
 
     # Muon learns in half of AdamW's steps; AdamW's first steps let groups find their objects (experiments/README.md).
-    config.optimizer.update({"name": "muon", "muon_from": 0.1, "muon_rms": 0.4, "momentum": 0.95})
+    config.optimizer.update({"name": "muon", "muon_start_fraction": 0.1, "muon_rms": 0.4, "momentum": 0.95})
     config.optimizer.update({"learning_rate": 1e-3, "weight_decay": 0.05})
     config.train.update({"batch_size": 64, "steps": 560, "seed": arg.seed, "log_every": 10, "checkpoint_every": 200})
 
@@ -43,8 +43,8 @@ def get_config(arg=None):
         config.objectives.spatial_grounding = {"weight": 5.0}
         config.objectives.temporal_grouping = {"weight": 12.0, "centers": "others", "centered": True}
     # Every second clip is seen whole, as in evaluation; the paper splices all, which cost a quarter of R@1 here. Blocks
-    # of two: every splice is between look-alikes, which colours do not give away.
-    config.splice.update({"enabled": arg.objectives == "full", "share": 0.5, "block": 2})
+    # of two: every splice is between look-alikes, which colors do not give away.
+    config.splice.update({"enabled": arg.objectives == "full", "prob": 0.5, "block": 2})
 
     if arg.text != "fresh":
         config.init.checkpoint = "runs/minilm"

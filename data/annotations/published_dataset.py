@@ -141,7 +141,7 @@ def prepare_dataset(dataset: DatasetSpec, args: argparse.Namespace) -> Path | No
         workers=args.workers,
         beam=beam_of(args.runner, args.beam_option),
         overwrite=args.overwrite,
-        max_skipped_share=args.max_skipped_share,
+        max_skipped_fraction=args.max_skipped_fraction,
         vocab=args.vocab,
         vocab_size=args.vocab_size,
         phrases=args.phrases,

@@ -86,13 +86,13 @@ def check_videos(
     encoding: EncodingOptions,
     journal: Journal,
     workers: Mapper,
-    max_skipped_share: float,
+    max_skipped_fraction: float,
 ) -> dict[str, Checked]:
     """Checks, and re-encodes, the videos of all splits except those in the journal.
 
     Args:
       journal: receives the results, including the reasons for unusable videos, and re-encoded files.
-      max_skipped_share: maximum fraction of unusable videos.
+      max_skipped_fraction: maximum fraction of unusable videos.
 
     Returns:
       The splits with a usable video.
@@ -109,11 +109,13 @@ def check_videos(
             if len(state):
                 checked[split] = state
     skipped = total - sum(len(state) for state in checked.values())
-    if not checked or skipped > max_skipped_share * total:
+    if not checked or skipped > max_skipped_fraction * total:
         shown = list(zip(range(SHOWN), journal.skipped(splits), strict=False))
         listed = "".join(f"\n  {told(item)}" for _, item in shown)
         more = f"\n  and {skipped - SHOWN} more" if skipped > SHOWN else ""
-        allowed = f", more than the share {max_skipped_share:g} that --max-skipped-share allows" if checked else ""
+        allowed = (
+            f", more than the share {max_skipped_fraction:g} that --max-skipped-fraction allows" if checked else ""
+        )
         raise PreparationError(f"{skipped} of {total} videos are unusable{allowed}:{listed}{more}")
     return checked
 

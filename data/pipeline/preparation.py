@@ -38,7 +38,7 @@ from svilm_data.pipeline.checking import Checked, check_videos, told
 from svilm_data.pipeline.errors import PreparationError
 from svilm_data.pipeline.journal import Journal, journal
 from svilm_data.pipeline.transcoding import EncodingOptions
-from svilm_data.pipeline.vocabulary_coverage import unknown_share
+from svilm_data.pipeline.vocabulary_coverage import unknown_fraction
 from svilm_data.pipeline.workers import working
 from svilm_data.pipeline.writing import write_records
 from tqdm import tqdm
@@ -71,7 +71,7 @@ class Plan:
       workers: number of processes.
       beam: runner to use instead of these.
       overwrite: replaces a finished dataset.
-      max_skipped_share: maximum fraction of unusable videos.
+      max_skipped_fraction: maximum fraction of unusable videos.
       vocab: a vocab.txt to use; None trains one.
       vocab_size: maximum size of the trained one.
       phrases: a JSON file with the noun phrases of every caption (`PhraseTable`); None: found by spaCy.
@@ -88,7 +88,7 @@ class Plan:
     workers: int = 2
     beam: Beam | None = None
     overwrite: bool = False
-    max_skipped_share: float = 0.0
+    max_skipped_fraction: float = 0.0
     vocab: Path | None = None
     vocab_size: int = 8000
     phrases: Path | None = None
@@ -177,11 +177,11 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
         vocabulary = folder / "vocab.txt"
         if plan.vocab is not None:
             origin = _given_vocabulary(plan.vocab, vocabulary)
-        checked = check_videos(splits, plan.encoding, done, workers, plan.max_skipped_share)
+        checked = check_videos(splits, plan.encoding, done, workers, plan.max_skipped_fraction)
         if plan.vocab is None:
             origin = _learned_vocabulary(plan, checked, vocabulary)
         else:
-            origin += unknown_share(load_tokenizer(vocabulary), checked)
+            origin += unknown_fraction(load_tokenizer(vocabulary), checked)
         clips = sum(len(split) for split in checked.values())
         size = sum(int(split.bytes.sum()) for split in checked.values())
         captions, times = dict.fromkeys(checked, 0), {split: TimesOutside() for split in checked}

@@ -13,7 +13,7 @@ LOOKED_AT = 10_000  # captions: enough for a share, and some seconds
 _SHOWN = 5
 
 
-def unknown_share(tokenizer: Tokenizer, checked: Mapping[str, Checked]) -> str:
+def unknown_fraction(tokenizer: Tokenizer, checked: Mapping[str, Checked]) -> str:
     """Returns a note for a vocabulary that lacks words of the captions; "" if it has all of them."""
     texts = (c.text for split in checked.values() for entry, _, _ in split for c in entry.record.captions)
     known: dict[str, bool] = {}

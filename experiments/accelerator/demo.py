@@ -33,9 +33,9 @@ SMOKE = (
     "--config.train.steps=2",
     "--config.train.batch_size=8",
     "--config.train.log_every=1",
-    "--config.model.video.layers=1",
+    "--config.model.video.num_layers=1",
     "--config.model.grouping.after_layers=(1,)",
-    "--config.model.text.layers=1",
+    "--config.model.text.num_layers=1",
 )
 
 

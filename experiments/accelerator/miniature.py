@@ -41,11 +41,20 @@ def miniature(config: Config, dtype: str) -> Config:
     """Returns the same experiment with towers of width 32, clips of 12 frames of 32x32 and a batch of 8."""
     model, classes = config.model, ("one", "two", "three")
     video = dataclasses.replace(
-        model.video, frames=12, size=32, tubelet=(2, 16, 16), layers=1, width=32, heads=2, mlp_ratio=2.0
+        model.video,
+        num_frames=12,
+        image_size=32,
+        tubelet_size=(2, 16, 16),
+        num_layers=1,
+        hidden_size=32,
+        num_heads=2,
+        mlp_ratio=2.0,
     )
-    text = dataclasses.replace(model.text, length=16, noun_length=8, layers=1, width=32, heads=2, positions=16)
+    text = dataclasses.replace(
+        model.text, max_length=16, phrase_length=8, num_layers=1, hidden_size=32, num_heads=2, max_positions=16
+    )
     localization = dataclasses.replace(
-        model.localization, feature_width=16, steps=16, width=32, samples=4, context_samples=2
+        model.localization, feature_dim=16, num_steps=16, hidden_size=32, num_samples=4, num_context_samples=2
     )
     model = dataclasses.replace(
         model,
@@ -63,7 +72,7 @@ def miniature(config: Config, dtype: str) -> Config:
         config,
         model=model,
         init=InitConfig(),
-        input=dataclasses.replace(config.input, sentences=min(config.input.sentences, 3)),
+        input=dataclasses.replace(config.input, num_sentences=min(config.input.num_sentences, 3)),
         splice=dataclasses.replace(config.splice, block=2),
         train=dataclasses.replace(config.train, batch_size=8, steps=10, microbatches=1),
     )

@@ -138,4 +138,4 @@ def _segments(rng: np.random.Generator, config: Config) -> dict[str, np.ndarray]
     """Targets of a video of 100 s with two random segments."""
     segments = np.sort(rng.uniform(0, 100, (2, 2)), axis=1)
     labels = rng.integers(0, max(len(config.model.head.classes), 1), 2).astype(np.int32)
-    return localization_targets(segments, labels, 100.0, config.model.localization.steps)
+    return localization_targets(segments, labels, 100.0, config.model.localization.num_steps)

@@ -4,7 +4,8 @@
         python experiments/benchmarks/contrast.py --out experiments/results/contrast.json
 
 Value and gradient of the global contrast (C=256) and of spatial grounding (M=32 groups, K=2 phrases), where `dense`
-holds the scores of all pairs, and `gather` and `ring` process them in chunks (svilm_jax/parallel/chunked_contrastive.py). Memory is
+holds the scores of all pairs, and `gather` and `ring` process them in chunks
+(svilm_jax/parallel/chunked_contrastive.py). Memory is
 the compiler's figure for temporary buffers per device; nothing of that size is run. Times are for batches that fit, the
 median over interleaved repeats. On devices that are forced on one CPU they only reflect the cost of arithmetic: there
 is no network between them.

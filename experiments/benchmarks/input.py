@@ -210,7 +210,7 @@ def prepare(path: Path, frames: int, size: int, rng: np.random.Generator) -> Wor
     """What is to be shown of a file; the same for the same generator."""
     video = path.read_bytes()
     shown = decoding.decode(
-        video, lambda info: temporal_sampling.centre_times(frames, 0.0, info.duration), short_side=32, name=path.name
+        video, lambda info: temporal_sampling.center_times(frames, 0.0, info.duration), short_side=32, name=path.name
     )
     if shown.info.rotation or shown.info.mirrored:
         raise VideoError("is stored rotated, which the libraries treat differently", path.name)
@@ -229,7 +229,7 @@ def ours(work: Work) -> np.ndarray:
     part = (top / work.height, left / work.width, height / work.height, width / work.width)
     clip = decode_clip(
         Record(work.name, work.video),
-        VideoConfig(frames=work.frames, size=work.size),
+        VideoConfig(num_frames=work.frames, image_size=work.size),
         crop=lambda *_: CropBox(*part, work.size, work.flip),
     )
     return np.ascontiguousarray(clip.images)

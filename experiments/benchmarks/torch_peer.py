@@ -106,34 +106,34 @@ class Peer(nn.Module):
         super().__init__()
         model = config.model
         video, text = tower_sizes(model)
-        self.grid, self.tubelet = token_grid(model.video), model.video.tubelet
+        self.grid, self.tubelet = token_grid(model.video), model.video.tubelet_size
         times, rows, columns = self.grid
         t, ph, pw = self.tubelet
-        width = video.width
+        width = video.hidden_size
         self.patch = nn.Linear(t * ph * pw * 3, width)
         self.time_position = nn.Parameter(torch.zeros(times, width))
         self.space_position = nn.Parameter(torch.zeros(rows * columns, width))
         self.group_tokens = nn.Parameter(torch.zeros(model.grouping.num_groups, width))
-        shape = (width, video.heads, model.video.mlp_ratio, model.video.activation)
+        shape = (width, video.num_heads, model.video.mlp_ratio, model.video.activation)
         bounds = (0, *model.grouping.after_layers)
         stages = {}
         for number, stop in enumerate(bounds[1:], start=1):
             layers = nn.ModuleList(Layer(*shape, True, 1e-6) for _ in range(stop - bounds[number - 1]))
             stages[f"stage{number}"] = Stage(layers, GroupingBlock(*shape, 1e-6))
-        if bounds[-1] < video.layers:
-            layers = nn.ModuleList(Layer(*shape, True, 1e-6) for _ in range(video.layers - bounds[-1]))
+        if bounds[-1] < video.num_layers:
+            layers = nn.ModuleList(Layer(*shape, True, 1e-6) for _ in range(video.num_layers - bounds[-1]))
             stages[f"stage{len(stages) + 1}"] = Stage(layers, None)
         self.stages = nn.ModuleDict(stages)
         self.token_norm, self.group_norm = nn.LayerNorm(width, 1e-6), nn.LayerNorm(width, 1e-6)
-        self.token_embedding = nn.Embedding(vocab_size, text.width)
-        self.position_embedding = nn.Parameter(torch.zeros(model.text.positions, text.width))
-        self.segment_embedding = nn.Parameter(torch.zeros(2, text.width))
-        self.embedding_norm = nn.LayerNorm(text.width, 1e-12)
-        words = (text.width, text.heads, model.text.mlp_ratio, model.text.activation, False, 1e-12)
-        self.text_layers = nn.ModuleList(Layer(*words) for _ in range(text.layers))
+        self.token_embedding = nn.Embedding(vocab_size, text.hidden_size)
+        self.position_embedding = nn.Parameter(torch.zeros(model.text.max_positions, text.hidden_size))
+        self.segment_embedding = nn.Parameter(torch.zeros(2, text.hidden_size))
+        self.embedding_norm = nn.LayerNorm(text.hidden_size, 1e-12)
+        words = (text.hidden_size, text.num_heads, model.text.mlp_ratio, model.text.activation, False, 1e-12)
+        self.text_layers = nn.ModuleList(Layer(*words) for _ in range(text.num_layers))
         self.video_projection = nn.Linear(width, model.embed_dim, bias=False)
         self.group_projection = nn.Linear(width, model.embed_dim, bias=False)
-        self.text_projection = nn.Linear(text.width, model.embed_dim, bias=False)
+        self.text_projection = nn.Linear(text.hidden_size, model.embed_dim, bias=False)
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN).repeat(t * ph * pw), persistent=False)
         self.register_buffer("factor", (1 / torch.tensor(PIXEL_STD)).repeat(t * ph * pw), persistent=False)
@@ -156,7 +156,7 @@ class Peer(nn.Module):
         return self.token_norm(x).unflatten(1, (times, rows * columns)), self.group_norm(groups)
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """int [N, L], 0 being padding -> float32 [N, C], normalised."""
+        """int [N, L], 0 being padding -> float32 [N, C], normalized."""
         x = self.token_embedding(tokens) + self.position_embedding[: tokens.shape[1]] + self.segment_embedding[0]
         x = self.embedding_norm(x)
         mask = tokens != 0

@@ -107,7 +107,7 @@ def main() -> None:
 
 def build(variant: str, shape: dict[str, int], changes: list[str]) -> Ours:
     """The paper's config at this size, its step compiled, and one random batch on the device."""
-    keys = {"frames": "model.video.frames", "size": "model.video.size", "batch": "train.batch_size"}
+    keys = {"frames": "model.video.num_frames", "size": "model.video.image_size", "batch": "train.batch_size"}
     keys["groups"] = "model.grouping.num_groups"
     fixed = ["model.remat=none", "optimizer.name=sgd", "train.steps=1000", f"splice.block={min(8, shape['batch'])}"]
     overrides = [f"--config.{keys[name]}={value}" for name, value in shape.items()]

@@ -30,7 +30,7 @@ from svilm_jax.text.tokenizers import Tokenizer, tokenizer_from_files
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # Exceptions of Orbax for files that are missing, truncated or damaged: it wraps TensorStore's errors in several ways.
 UNREADABLE = Exception
 # What it says of a state with the same arrays in another structure: stages of an optimizer that keep nothing.

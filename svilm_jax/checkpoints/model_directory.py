@@ -35,7 +35,7 @@ from svilm_jax.text.tokenizers import TokenizerError, tokenizer_from_files
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DTYPES = ("float32", "bfloat16")
 _WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "README.md"
 

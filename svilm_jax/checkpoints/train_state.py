@@ -110,5 +110,5 @@ def _fresh(config: Config, vocab_size: int, optimizer: optax.GradientTransformat
         step=jnp.zeros((), jnp.int32),
         params=params,
         optimizer=optimizer.init(params),
-        ema=params if config.optimizer.ema else None,
+        ema=params if config.optimizer.ema_decay else None,
     )

@@ -31,10 +31,8 @@ def run(args: argparse.Namespace) -> int:
     """
     check_output_file(args.out)
     loaded = load(args.workdir)
-    if args.config:
-        config = read_config(args.config, args.overrides)
-    else:
-        config = apply_overrides(loaded.config, args.overrides)
+    given, overrides = args.config, args.overrides
+    config = read_config(given, overrides) if given else apply_overrides(loaded.config, overrides)
     check_overrides_used(args.overrides, config, USED_BY_EVAL, "eval", kept=loaded.config)
     # The model is that of the checkpoint; dataset and evaluators may differ.
     config = dataclasses.replace(config, model=loaded.config.model, task=loaded.config.task)

@@ -72,9 +72,9 @@ def run(args: argparse.Namespace) -> None:
     tubelet = 2 if args.frames % 2 == 0 and args.frames >= 6 else 1
     write_contact_sheet(
         sheet,
-        InputConfig(dataset=str(args.dataset), split=split, max_failure_share=1.0),
-        VideoConfig(frames=args.frames, size=args.size, tubelet=(tubelet, 16, 16)),
-        TextConfig(length=64),
+        InputConfig(dataset=str(args.dataset), split=split, max_failure_fraction=1.0),
+        VideoConfig(num_frames=args.frames, image_size=args.size, tubelet_size=(tubelet, 16, 16)),
+        TextConfig(max_length=64),
         SpliceConfig(block=args.rows),
         tokenizer,
         rows=args.rows,
@@ -131,15 +131,17 @@ def _text(seen: Sequence[Record], tokenizer: Tokenizer) -> list[str]:
         _line("captions per clip", [len(record.captions) for record in seen]),
         _line("words per caption", [len(caption.text.split()) for caption in captions]),
         _line("tokens per caption, including special tokens", tokens)
-        + f"; 99 % fit model.text.length {int(np.quantile(tokens, 0.99, method='higher'))}",
+        + f"; 99 % fit model.text.max_length {int(np.quantile(tokens, 0.99, method='higher'))}",
         _line("noun phrases per caption", [len(caption.phrases) for caption in captions]),
     ]
     if unknown:
         lines.append(f"  tokens unknown to the vocabulary: {unknown / max(sum(map(len, pieces)), 1):.2%}")
     lines += _unknown_words([caption.text for caption in captions], tokenizer)
-    if cut := sum(count > TextConfig().length for count in tokens):
+    if cut := sum(count > TextConfig().max_length for count in tokens):
         share = f"{cut} of {len(captions)} ({cut / len(captions):.2%})"
-        lines.append(f"  captions truncated at the default model.text.length of {TextConfig().length} tokens: {share}")
+        lines.append(
+            f"  captions truncated at the default model.text.max_length of {TextConfig().max_length} tokens: {share}"
+        )
     phrases = collections.Counter(p.lower() for caption in captions for p in caption.phrases)
     if phrases:
         common = ", ".join(f"{phrase} ({count})" for phrase, count in phrases.most_common(6))
@@ -178,12 +180,12 @@ def _videos(seen: Sequence[Record]) -> list[str]:
             _line("KiB a file", [len(record.video) / 1024 for record in seen]),
             "  codecs: " + ", ".join(f"{codec} {count}" for codec, count in codecs.most_common()),
         ]
-    read = VideoConfig().frames
+    read = VideoConfig().num_frames
     if short := [info.frames for info in infos if info.frames < read]:
         counts = ", ".join(f"{frames} ({count})" for frames, count in sorted(collections.Counter(short).items())[:6])
         lines.append(
-            f"  videos with fewer frames than the default model.video.frames of {read}, which the model sees repeated: "
-            f"{len(short)} of {len(infos)}; frames: {counts}"
+            f"  videos with fewer frames than the default model.video.num_frames of {read}, which the model sees "
+            f"repeated: {len(short)} of {len(infos)}; frames: {counts}"
         )
     if failed:
         lines.append(f"  {len(failed)} videos cannot be read: " + "; ".join(failed[:5]))

@@ -74,13 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _common(captioned)
     captioned.add_argument("--name", default="captioned_videos", help="dataset name (default: captioned_videos)")
     captioned.add_argument(
-        "--validation-share",
+        "--validation-fraction",
         type=float,
         default=0.0,
         metavar="X",
         help="fraction of videos without a given split used for validation, by a hash of their id (default: 0)",
     )
-    _common_of_files(captioned, max_skipped_share=0.5)
+    _common_of_files(captioned, max_skipped_fraction=0.5)
     captioned.set_defaults(prepare=_captioned_videos)
 
     for module in PUBLISHED_DATASETS:
@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         add_dataset_arguments(parser_, dataset)
         _common(parser_, required=False)
-        _common_of_files(parser_, max_skipped_share=0.1)
+        _common_of_files(parser_, max_skipped_fraction=0.1)
         parser_.set_defaults(prepare=functools.partial(prepare_dataset, dataset))
 
 
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
       PreparationError: a user error.
     """
-    for name in ("validation_share", "max_skipped_share"):
+    for name in ("validation_fraction", "max_skipped_fraction"):
         if not 0 <= (share := getattr(args, name, 0.0)) <= 1:
             raise PreparationError(f"--{name.replace('_', '-')} {share:g}: expected a share between 0 and 1")
     check_output_folder(args.out)
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
         print(describe(folder))
 
 
-def _common_of_files(parser: argparse.ArgumentParser, max_skipped_share: float) -> None:
+def _common_of_files(parser: argparse.ArgumentParser, max_skipped_fraction: float) -> None:
     """Adds the options of all datasets with video files."""
     parser.add_argument(
         "--short-side",
@@ -135,11 +135,11 @@ def _common_of_files(parser: argparse.ArgumentParser, max_skipped_share: float) 
         help="re-encode to at most F frames per second; --short-side alone keeps the mean rate (default: no)",
     )
     parser.add_argument(
-        "--max-skipped-share",
+        "--max-skipped-fraction",
         type=float,
-        default=max_skipped_share,
+        default=max_skipped_fraction,
         metavar="X",
-        help=f"fraction of videos that may be missing or unreadable (default: {max_skipped_share:g})",
+        help=f"fraction of videos that may be missing or unreadable (default: {max_skipped_fraction:g})",
     )
     parser.add_argument(
         "--vocab-size", type=int, default=8000, metavar="N", help="size of the trained vocabulary (default: 8000)"
@@ -203,10 +203,10 @@ def _captioned_videos(args: argparse.Namespace) -> Path:
         args.captions,
         args.out,
         name=args.name,
-        validation_share=args.validation_share,
+        validation_fraction=args.validation_fraction,
         short_side=args.short_side,
         fps=args.fps,
-        max_skipped_share=args.max_skipped_share,
+        max_skipped_fraction=args.max_skipped_fraction,
         workers=args.workers,
         overwrite=args.overwrite,
         vocab=args.vocab,

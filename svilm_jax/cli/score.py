@@ -166,7 +166,7 @@ def score_qa(args: argparse.Namespace) -> dict[str, Any]:
     if args.train:
         known = set(read_answers(args.train))
         found["train_answers"] = len(known)
-        found["out_of_vocabulary"] = 100 * metrics.out_of_vocabulary_share(right, known)
+        found["out_of_vocabulary"] = 100 * metrics.out_of_vocabulary_fraction(right, known)
     return found
 
 

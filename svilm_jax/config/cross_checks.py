@@ -32,14 +32,14 @@ def check_model(model: ModelConfig, path: str) -> None:
 
 
 def _check_text(text: TextConfig, path: str) -> None:
-    if 0 < text.noun_length < SHORTEST_TEXT:
+    if 0 < text.phrase_length < SHORTEST_TEXT:
         raise ConfigError(
-            f"{path}.noun_length={text.noun_length}: expected at least {SHORTEST_TEXT} tokens (a first one, a last one "
-            f"and one between), or 0 for as many as {path}.length"
+            f"{path}.phrase_length={text.phrase_length}: expected at least {SHORTEST_TEXT} tokens (a first one, a last "
+            f"one and one in between), or 0 for {path}.max_length"
         )
-    for key in ("length", "noun_length"):
-        if (length := getattr(text, key)) > text.positions:
+    for key in ("max_length", "phrase_length"):
+        if (length := getattr(text, key)) > text.max_positions:
             raise ConfigError(
-                f"{path}.{key}={length}: expected at most {path}.positions={text.positions}, the rows of the position "
-                "table"
+                f"{path}.{key}={length}: expected at most {path}.max_positions={text.max_positions}, the rows of the "
+                "position table"
             )

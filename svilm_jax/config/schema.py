@@ -46,13 +46,13 @@ SHORTEST_TEXT = 3
 class VideoConfig:
     """Video tower and what it is fed. Zero means: as `ModelConfig.variant` says."""
 
-    frames: Frames = 32  # [P]
-    size: Pixels = 224  # pixels, height and width [A]
-    tubelet: tuple[Frames, Pixels, Pixels] = (2, 16, 16)  # frames, height, width [A]
+    num_frames: Frames = 32  # [P]
+    image_size: Pixels = 224  # pixels, height and width [A]
+    tubelet_size: tuple[Frames, Pixels, Pixels] = (2, 16, 16)  # frames, height, width [A]
     stem: tuple[Stride, ...] = ()  # (4, 2, 2): strides of convolutions that make up a patch; (): linear [C]
-    layers: Layers = 0
-    width: Width = 0
-    heads: Heads = 0
+    num_layers: Layers = 0
+    hidden_size: Width = 0
+    num_heads: Heads = 0
     mlp_ratio: Ratio = 4.0  # [A]
     activation: Activation = "gelu"
     norm_epsilon: Epsilon = 1e-6  # of the layer norms, as in ViT
@@ -74,18 +74,18 @@ class GroupingConfig:
 class TextConfig:
     """Text tower: BERT's architecture exactly. Zero means: as `ModelConfig.variant` says."""
 
-    length: Annotated[int, Range(SHORTEST_TEXT, 65_536)] = 32  # tokens of a caption, [CLS] and [SEP] included [A]
-    noun_length: Annotated[int, Range(0, 65_536)] = 0  # tokens of a prompted phrase; 0: the same as `length`
-    layers: Layers = 0
-    width: Width = 0
-    heads: Heads = 0
+    max_length: Annotated[int, Range(SHORTEST_TEXT, 65_536)] = 32  # tokens of a caption, [CLS] and [SEP] included [A]
+    phrase_length: Annotated[int, Range(0, 65_536)] = 0  # tokens of a prompted phrase; 0: the same as `length`
+    num_layers: Layers = 0
+    hidden_size: Width = 0
+    num_heads: Heads = 0
     mlp_ratio: Ratio = 4.0
     # rows of the position table, as BERT's; at least `length`
-    positions: Annotated[int, Range(SHORTEST_TEXT, 65_536)] = 512
+    max_positions: Annotated[int, Range(SHORTEST_TEXT, 65_536)] = 512
     activation: Activation = "gelu"
     norm_epsilon: Epsilon = 1e-12  # of the layer norms, as in BERT
     # what stands for a sentence: first, its [CLS] [A] | mean, that of all its tokens [C]
-    pool: Literal["first", "mean"] = "first"
+    pool: Literal["cls", "mean"] = "cls"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ class HeadConfig:
     classes: tuple[str, ...] = ()  # answers or labels by their numbers; (): as the dataset lists them
     max_classes: CountOrZero = 0  # the most frequent answers only; 0: all
     # of question_answering: cross-attention from the question to the clip [C]
-    layers: Annotated[int, Range(1, 1024)] = 2
+    num_layers: Annotated[int, Range(1, 1024)] = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,12 +104,12 @@ class LocalizationConfig:
     """G-TAD on features of sliding windows (METHOD 1.7); read where `task` is localization."""
 
     features: LocalPath = ""  # folder that `svilm embed` wrote, of the training split
-    feature_width: Width = 0  # 0: as that folder says
-    steps: Annotated[int, Range(2, 10_000)] = 100  # [P] to which the features of a video are resized
-    width: Annotated[int, Range(1, 65_536)] = 256  # [P]
-    neighbors: Annotated[int, Range(1, 10_000)] = 3  # [P] edges of the semantic graph a step
-    samples: Annotated[int, Range(1, 10_000)] = 32  # [P] of the inside of an anchor
-    context_samples: Annotated[int, Range(0, 10_000)] = 4  # [P] of each end
+    feature_dim: Width = 0  # 0: as that folder says
+    num_steps: Annotated[int, Range(2, 10_000)] = 100  # [P] to which the features of a video are resized
+    hidden_size: Annotated[int, Range(1, 65_536)] = 256  # [P]
+    num_neighbors: Annotated[int, Range(1, 10_000)] = 3  # [P] edges of the semantic graph a step
+    num_samples: Annotated[int, Range(1, 10_000)] = 32  # [P] of the inside of an anchor
+    num_context_samples: Annotated[int, Range(0, 10_000)] = 4  # [P] of each end
     classify: bool = True  # learn classes of steps too; without, an external classifier has to name them [C]
 
 
@@ -146,7 +146,7 @@ class InitConfig:
 
     # a --workdir of `svilm train`, WORKDIR/checkpoints/STEP, or a folder of import or export
     checkpoint: LocalPath = ""
-    model: ModelChanges = dataclasses.field(default_factory=dict)  # such as {"video": {"frames": 32}}
+    model: ModelChanges = dataclasses.field(default_factory=dict)  # such as {"video": {"num_frames": 32}}
     freeze: tuple[Text, ...] = ()  # starts of parameter names that stay as they are, such as "text_tower"
     # of what came trained; what is fresh, in an import too, moves at the full rate
     learning_rate_scale: PositiveOrZero = 1.0
@@ -171,7 +171,7 @@ class InputConfig:
     # of captions: one caption | paragraph, all joined | sentences, the mean of theirs
     text: Literal["caption", "paragraph", "sentences"] = "caption"
     # sentences a video with their times, for `text="sentences"` and multi-level alignment
-    sentences: Annotated[int, Range(0, 1024)] = 0
+    num_sentences: Annotated[int, Range(0, 1024)] = 0
     workers: Annotated[int, Range(0, 1024)] = 0  # decoding processes; 0: threads of the main process
     threads: Annotated[int, Range(1, 1024)] = 2  # decoding threads of each process
     prefetch: Annotated[int, Range(1, 1024)] = 2  # batches held ready
@@ -181,9 +181,9 @@ class InputConfig:
     crop_scale: tuple[Portion, Portion] = (0.5, 1.0)  # share of the frame's area
     crop_ratio: tuple[Ratio, Ratio] = (0.75, 1.333)
     flip: bool = True  # never where a caption says left or right
-    nouns: Annotated[int, Range(1, 1024)] = 2  # K phrases a caption [P]
+    num_phrases: Annotated[int, Range(1, 1024)] = 2  # K phrases a caption [P]
     prompts: Annotated[tuple[Text, ...], NonEmpty()] = ("a video of {}",)  # [A]
-    max_failure_share: Share = 0.01  # of clips that do not decode before training stops
+    max_failure_fraction: Share = 0.01  # of clips that do not decode before training stops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +191,7 @@ class SpliceConfig:
     """Cut and paste (METHOD 1.3)."""
 
     enabled: bool = True
-    share: Portion = 1.0  # of the clips that are spliced [P: all]; the others are seen whole
+    prob: Portion = 1.0  # of the clips that are spliced [P: all]; the others are seen whole
     partner: Literal["roll", "derangement"] = "roll"  # [C]
     block: Annotated[int, Range(2, 65_536)] = 8  # rows that exchange backgrounds; never straddles a device
 
@@ -208,11 +208,11 @@ class OptimizerConfig:
     eps: Epsilon = 1e-8
     weight_decay: PositiveOrZero = 1e-4  # on matrices only: no biases, norms, embeddings, logit scale
     clip_norm: PositiveOrZero = 1.0  # of the global gradient; 0: off
-    warmup_share: Annotated[float, Range(0, 1, high_included=False)] = 0.05  # [A]
-    end_share: Share = 0.0  # last learning rate as a share of the peak
+    warmup_fraction: Annotated[float, Range(0, 1, high_included=False)] = 0.05  # [A]
+    final_lr_fraction: Share = 0.0  # last learning rate as a share of the peak
     muon_rms: Positive = 0.2  # of a muon update at learning rate 1; 0.2: as large as AdamW's [C]
-    muon_from: Share = 0.0  # share of the steps in which Adam moves the matrices, too, before muon does [C]
-    ema: Decay = 0.0  # decay of averaged parameters; 0: none kept
+    muon_start_fraction: Share = 0.0  # share of the steps in which Adam moves the matrices, too, before muon does [C]
+    ema_decay: Decay = 0.0  # decay of averaged parameters; 0: none kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,8 +223,8 @@ class MeshConfig:
     tensor: Count = 1  # devices along the tensor axis (fsdp_tp)
     seq: Count = 1  # devices that share the tokens of a clip (fsdp_seq)
     # groups of devices with a slow network between; parameters are whole in each. 0: as they say
-    slices: CountOrZero = 0
-    max_replicated_share: Share = 0.02  # parameters that may end up replicated under fsdp and fsdp_tp
+    num_slices: CountOrZero = 0
+    max_replicated_fraction: Share = 0.02  # parameters that may end up replicated under fsdp and fsdp_tp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,7 +239,7 @@ class TrainConfig:
     eval_every: CountOrZero = 0  # steps; 0: at the end only
     checkpoint_every: Count = 1000  # steps; the last step is always saved
     checkpoint_seconds: PositiveOrZero = 0.0  # also save after so many seconds; 0: never
-    keep_checkpoints: Count = 3
+    max_to_keep: Count = 3
     # that a step, a save or an evaluation may last before the run ends; 0: no limit
     watchdog_minutes: PositiveOrZero = 60.0
     # without a sign of life of a process, after which the other processes of the run end with status 71
@@ -254,9 +254,9 @@ class TrainConfig:
 class Config:
     """One experiment.
 
-    `objectives` and `evaluators` are open tables, name -> options: the schema of the options stands with each objective
-    in `svilm_jax/objectives` and with each evaluator in `svilm_jax/evaluation`, and `svilm_jax/cli/config_file.py` checks
-    the tables against it, as `resolve` checks all else.
+    `objectives` and `evaluators` are open tables, name -> options. Each objective in `svilm_jax/objectives` and each
+    evaluator in `svilm_jax/evaluation` declares the schema of its options, against which `svilm_jax/cli/config_file.py`
+    checks the tables.
     """
 
     task: Literal["video_text", "localization"] = "video_text"

@@ -1,6 +1,6 @@
 """Evaluation clips of a split, with accounting of those that cannot be decoded.
 
-Undecodable clips are excluded, named in the log, and counted in `<prefix>/failed_share`: a gallery that shrinks
+Undecodable clips are excluded, named in the log, and counted in `<prefix>/failed_fraction`: a gallery that shrinks
 silently would overstate the model's quality.
 """
 
@@ -68,9 +68,9 @@ class EvaluationClips:
                 found.setdefault(group, []).append(number)
         return found
 
-    def failed_share(self, prefix: str) -> tuple[str, float]:
-        """Returns `<prefix>/failed_share`: the fraction of clips that could not be decoded."""
-        return f"{prefix}/failed_share", len(self.failed) / max(1, len(self.numbers))
+    def failed_fraction(self, prefix: str) -> tuple[str, float]:
+        """Returns `<prefix>/failed_fraction`: the fraction of clips that could not be decoded."""
+        return f"{prefix}/failed_fraction", len(self.failed) / max(1, len(self.numbers))
 
 
 def whole_captions(record: Record) -> list[str]:

@@ -31,25 +31,25 @@ def read_clip(
       ValueError: an array of another shape or dtype, or another type.
     """
     if isinstance(video, np.ndarray):
-        frames = _of_array(video, config.frames)
+        frames = _of_array(video, config.num_frames)
     elif isinstance(video, (str, Path, bytes)):
         name = "video" if isinstance(video, bytes) else Path(video).name
         frames = decoding.decode(
             video,
-            lambda info: temporal_sampling.centre_times(
-                config.frames, *temporal_sampling.window(info.duration, start, end)
+            lambda info: temporal_sampling.center_times(
+                config.num_frames, *temporal_sampling.window(info.duration, start, end)
             ),
-            short_side=lambda info: decode_side(info, config.size),
+            short_side=lambda info: decode_side(info, config.image_size),
             name=name,
             limits=limits,
         ).images
     else:
         raise ValueError(f"a video is a path, the bytes of a file or an array of frames, not {type(video).__name__}")
     height, width = frames.shape[1:3]
-    return center_crop(height, width, config.size).frames(frames)
+    return center_crop(height, width, config.image_size).frames(frames)
 
 
 def _of_array(video: np.ndarray, frames: int) -> np.ndarray:
     if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3 or not video.size:
         raise ValueError(f"frames are {video.dtype} {video.shape}: expected uint8 [T, height, width, 3], RGB")
-    return video[temporal_sampling.centre_times(frames, 0.0, float(len(video))).astype(int)]
+    return video[temporal_sampling.center_times(frames, 0.0, float(len(video))).astype(int)]

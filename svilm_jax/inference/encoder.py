@@ -99,7 +99,7 @@ class Encoder:
         Yields:
           float32 [Q, classes] per clip, Q its number of questions.
         """
-        size, length = 2 * self.batch_size, self.config.model.text.length
+        size, length = 2 * self.batch_size, self.config.model.text.max_length
         classes = len(self.config.model.head.classes)
         asked = iter(questions)
         for batch in _batches(clips, self.batch_size):
@@ -129,7 +129,7 @@ class Encoder:
 
     def texts(self, texts: Sequence[str], length: int | None = None) -> np.ndarray:
         """Encodes sentences -> float32 [N, C], L2-normalized; `length` tokens each (default: that of captions)."""
-        length = length or self.config.model.text.length
+        length = length or self.config.model.text.max_length
         distinct = list(dict.fromkeys(texts))  # phrases repeat a lot
         rows = []
         for batch in _batches(distinct, 2 * self.batch_size):
@@ -150,11 +150,11 @@ class Encoder:
         """Encodes noun phrases in the first training prompt -> float32 [N, C], L2-normalized."""
         text = self.config.model.text
         prompt = self.config.input.prompts[0]
-        return self.texts([prompt.format(phrase) for phrase in phrases], text.noun_length or text.length)
+        return self.texts([prompt.format(phrase) for phrase in phrases], text.phrase_length or text.max_length)
 
     def _clip_shape(self) -> tuple[int, int, int, int]:
         video = self.config.model.video
-        return video.frames, video.size, video.size, 3
+        return video.num_frames, video.image_size, video.image_size, 3
 
     def _filled(self, batch: Sequence[np.ndarray]) -> np.ndarray:
         """Returns a full batch uint8 [B, T, H, W, 3], padded with black clips."""

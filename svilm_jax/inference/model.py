@@ -84,7 +84,8 @@ class TrainedModel:
     def embed_text(self, texts: Sequence[str] | str) -> np.ndarray:
         """Embeds sentences (or a single one) in the joint space: float32 [N, C], L2-normalized.
 
-        Out-of-vocabulary words and tokens beyond `config.model.text.length` have no effect; `review_text` lists them.
+        Out-of-vocabulary words and tokens beyond `config.model.text.max_length` have no effect; `review_text` lists
+        them.
         """
         return self.encoder.texts([texts] if isinstance(texts, str) else list(texts))
 
@@ -94,8 +95,8 @@ class TrainedModel:
         if phrase:
             # The words of the prompt are known; only its length matters.
             prompt = len(self.tokenizer.pieces(self.config.input.prompts[0].format("")))
-            return review_text(self.tokenizer, text, max(2, (lengths.noun_length or lengths.length) - prompt))
-        return review_text(self.tokenizer, text, lengths.length)
+            return review_text(self.tokenizer, text, max(2, (lengths.phrase_length or lengths.max_length) - prompt))
+        return review_text(self.tokenizer, text, lengths.max_length)
 
     def ground(self, video: Video, phrase: str, block: int | None = None) -> "GroundedPhrase":
         """Locates a phrase in a clip.
@@ -117,7 +118,7 @@ class TrainedModel:
         embedded = self.encoder.phrases([phrase])
         heat, mass, matched = heat_maps(reading, embedded, readout, 1.0, index)
         similarity = float(embedded[0] @ reading["group_embedding"][matched[0]])
-        return GroundedPhrase(clip, heat[0], mass[0], similarity, model.video.tubelet)
+        return GroundedPhrase(clip, heat[0], mass[0], similarity, model.video.tubelet_size)
 
     def _clips(self, videos: Sequence[Video] | Video) -> Iterator[np.ndarray]:
         one = isinstance(videos, (str, Path, bytes)) or (isinstance(videos, np.ndarray) and videos.ndim == 4)

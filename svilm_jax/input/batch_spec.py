@@ -14,21 +14,21 @@ def batch_spec(config: Config) -> Spec:
     spec: dict[str, tuple[tuple[int, ...], type]] = {"valid": ((rows,), np.bool_), "index": ((rows,), np.int64)}
     if config.task == "localization":
         sizes = config.model.localization
-        targets = localization_targets(np.zeros((0, 2)), np.zeros(0, np.int32), 1.0, sizes.steps)
+        targets = localization_targets(np.zeros((0, 2)), np.zeros(0, np.int32), 1.0, sizes.num_steps)
         spec |= {name: ((rows, *array.shape), array.dtype.type) for name, array in targets.items()}
-        spec["features"] = ((rows, sizes.steps, sizes.feature_width), np.float32)
+        spec["features"] = ((rows, sizes.num_steps, sizes.feature_dim), np.float32)
         return {name: (shape, np.dtype(kind)) for name, (shape, kind) in spec.items()}
     given, video, text = config.input, config.model.video, config.model.text
-    spec["video"] = ((rows, video.frames, video.size, video.size, 3), np.uint8)
+    spec["video"] = ((rows, video.num_frames, video.image_size, video.image_size, 3), np.uint8)
     if given.task == "questions" or (given.task == "captions" and given.text != "sentences"):
-        spec |= {"text": ((rows, text.length), np.int32), "text_mask": ((rows, text.length), np.bool_)}
+        spec |= {"text": ((rows, text.max_length), np.int32), "text_mask": ((rows, text.max_length), np.bool_)}
     if given.task == "captions":
-        spec["nouns"] = ((rows, given.nouns, text.noun_length or text.length), np.int32)
-        spec["noun_mask"] = ((rows, given.nouns), np.bool_)
+        spec["nouns"] = ((rows, given.num_phrases, text.phrase_length or text.max_length), np.int32)
+        spec["noun_mask"] = ((rows, given.num_phrases), np.bool_)
     else:
         spec["target"] = ((rows,), np.int32)
-    if given.sentences:
-        spec["sentences"] = ((rows, given.sentences, text.length), np.int32)
-        spec["sentence_mask"] = ((rows, given.sentences), np.bool_)
-        spec["sentence_spans"] = ((rows, given.sentences, 2), np.float32)
+    if given.num_sentences:
+        spec["sentences"] = ((rows, given.num_sentences, text.max_length), np.int32)
+        spec["sentence_mask"] = ((rows, given.num_sentences), np.bool_)
+        spec["sentence_spans"] = ((rows, given.num_sentences, 2), np.float32)
     return {name: (shape, np.dtype(kind)) for name, (shape, kind) in spec.items()}

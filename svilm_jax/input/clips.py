@@ -124,7 +124,7 @@ def decode_clip(
 
     def times(info: VideoInfo) -> np.ndarray:
         return temporal_sampling.segment_times(
-            video.frames, *temporal_sampling.window(info.duration, start, end), offset
+            video.num_frames, *temporal_sampling.window(info.duration, start, end), offset
         )
 
     def cropped(frames: Frames) -> Frames:
@@ -140,7 +140,7 @@ def decode_clip(
 
     def wanted(info: VideoInfo) -> np.ndarray | None:
         nonlocal whole
-        side = decode_side(info, video.size) or min(info.height, info.width)
+        side = decode_side(info, video.image_size) or min(info.height, info.width)
         share = side / min(info.height, info.width)
         frames = max(info.frames, info.duration * info.fps, 1)
         nbytes = frames * 3 * info.height * info.width * share**2
@@ -151,7 +151,7 @@ def decode_clip(
     frames = decoding.decode(
         record.video,
         wanted,
-        short_side=lambda info: decode_side(info, video.size),
+        short_side=lambda info: decode_side(info, video.image_size),
         crop=lambda height, width: crop(height, width) if crop and not whole else None,
         name=record.id,
     )
@@ -173,13 +173,13 @@ def load_clip(record: Record, video: VideoConfig, start: float | None = None, en
     Returns:
       The clip; `error` is set if it cannot be decoded.
     """
-    shape = (video.frames, video.size, video.size, 3)
+    shape = (video.num_frames, video.image_size, video.image_size, 3)
     try:
         frames = decode_clip(record, video, -1.0 if start is None else start, -1.0 if end is None else end)
     except VideoError as error:
-        nothing = np.zeros(video.frames, np.int64)
+        nothing = np.zeros(video.num_frames, np.int64)
         return Clip(np.zeros(shape, np.uint8), nothing, nothing.astype(float), 0.0, None, record, str(error))
-    geometry = center_crop(frames.images.shape[1], frames.images.shape[2], video.size)
+    geometry = center_crop(frames.images.shape[1], frames.images.shape[2], video.image_size)
     images = geometry.frames(frames.images)  # [T, H, W, 3]
     return Clip(images, frames.indices, frames.times, frames.info.duration, geometry, record)
 

@@ -75,12 +75,12 @@ class ClipLoader:
             with contextlib.suppress(VideoError):  # `valid` says so; the consumer counts, names and limits it
                 words = [*told.words, *(caption.text for caption in sentences)]
                 frames, window = self._frames(record, told.start, told.end, words, rng, index)
-        size, valid = self._video.size, frames is not None
-        if self._config.sentences:
+        size, valid = self._video.image_size, frames is not None
+        if self._config.num_sentences:
             row |= self._sentence_arrays(sentences if valid else (), window)
         if "noun_mask" in row and not valid:
             row["noun_mask"] = np.zeros_like(row["noun_mask"])
-        shape = (self._video.frames, size, size, 3)
+        shape = (self._video.num_frames, size, size, 3)
         return {
             "video": np.zeros(shape, np.uint8) if frames is None else frames,  # [T, H, W, 3]
             **row,
@@ -119,33 +119,35 @@ class ClipLoader:
         arrays = {**self._text_arrays(words), **self._noun_arrays(phrases, rng)}
         start, end = (caption.start, caption.end) if caption else (-1.0, -1.0)
         sentences: tuple[Caption, ...] = ()
-        if config.sentences:  # alignment needs the whole video
+        if config.num_sentences:  # alignment needs the whole video
             sentences, start, end = self._choose_sentences(record, rng), -1.0, -1.0
         return _TextTargets(arrays, [words, *phrases], caption is not None, sentences, start, end)
 
     def _choose_phrases(self, phrases: Sequence[str], rng: np.random.Generator) -> list[str]:
-        return prompts.choose_phrases(phrases, self._config.nouns, rng)
+        return prompts.choose_phrases(phrases, self._config.num_phrases, rng)
 
     def _text_arrays(self, words: str) -> Batch:
-        ids = self._tokenizer.encode([words], self._text.length)[0]  # [L]
+        ids = self._tokenizer.encode([words], self._text.max_length)[0]  # [L]
         return {"text": ids, "text_mask": self._tokenizer.mask(ids)}
 
     def _noun_arrays(self, phrases: Sequence[str], rng: np.random.Generator) -> Batch:
-        config, length = self._config, self._text.noun_length or self._text.length
-        nouns, mask = prompts.encode_phrases(phrases, config.nouns, self._tokenizer, length, config.prompts, rng)
+        config, length = self._config, self._text.phrase_length or self._text.max_length
+        nouns, mask = prompts.encode_phrases(phrases, config.num_phrases, self._tokenizer, length, config.prompts, rng)
         return {"nouns": nouns, "noun_mask": mask}
 
     def _choose_sentences(self, record: Record, rng: np.random.Generator) -> tuple[Caption, ...]:
         """Returns at most S captions, in the order of the record."""
-        count, captions = self._config.sentences, record.captions
+        count, captions = self._config.num_sentences, record.captions
         if len(captions) <= count or not count:
             return captions[:count]
         chosen = sorted(rng.choice(len(captions), size=count, replace=False))
         return tuple(captions[i] for i in chosen)
 
     def _sentence_arrays(self, sentences: Sequence[Caption], window: tuple[float, float]) -> Batch:
-        count, seconds = self._config.sentences, max(window[1] - window[0], 1e-6)
-        ids = self._tokenizer.encode([c.text for c in sentences] + [""] * (count - len(sentences)), self._text.length)
+        count, seconds = self._config.num_sentences, max(window[1] - window[0], 1e-6)
+        ids = self._tokenizer.encode(
+            [c.text for c in sentences] + [""] * (count - len(sentences)), self._text.max_length
+        )
         spans = np.full((count, 2), -1.0, np.float32)  # [S, 2]
         for row, caption in zip(spans, sentences, strict=False):
             if caption.start >= 0 or caption.end >= 0:
@@ -181,7 +183,7 @@ class ClipLoader:
         index: int,
     ) -> tuple[np.ndarray, tuple[float, float]]:
         """Returns uint8 [T, H, W, 3], and their window in seconds."""
-        config, size = self._config, self._video.size
+        config, size = self._config, self._video.image_size
 
         def crop(height: int, width: int) -> CropBox:
             if config.random_crop:

@@ -155,8 +155,8 @@ class FeatureInput(Stream):
 
     def __init__(self, config: LocalizationConfig, classes: Sequence[str], **share: Any):
         """`share`: see `ShardOptions`. Raises `FeatureError` if there are no features."""
-        load = FeatureLoader(Path(config.features), config.steps, classes)
-        facts = json.dumps([[v.id for v in load.videos], config.steps])
+        load = FeatureLoader(Path(config.features), config.num_steps, classes)
+        facts = json.dumps([[v.id for v in load.videos], config.num_steps])
         identity = hashlib.sha256(facts.encode()).hexdigest()[:16]  # stored in checkpoints
         super().__init__(load, len(load.videos), identity, ShardOptions(**share), ReadOptions(threads=1))
 

@@ -45,17 +45,19 @@ def load_views(
 
     def times(info: VideoInfo) -> np.ndarray:
         window = temporal_sampling.window(info.duration, start, end)
-        return np.concatenate([temporal_sampling.segment_times(video.frames, *window, offset) for offset in offsets])
+        return np.concatenate(
+            [temporal_sampling.segment_times(video.num_frames, *window, offset) for offset in offsets]
+        )
 
     frames = decoding.decode(
         record.video,
         times,
-        short_side=lambda info: decode_side(info, video.size),
+        short_side=lambda info: decode_side(info, video.image_size),
         name=record.id,
     )
     height, width = frames.images.shape[1:3]
-    boxes = [crop_along(height, width, video.size, position) for position in positions(crops)]
-    of_clips = frames.images.reshape(clips, video.frames, height, width, 3)
+    boxes = [crop_along(height, width, video.image_size, position) for position in positions(crops)]
+    of_clips = frames.images.reshape(clips, video.num_frames, height, width, 3)
     return np.stack([box.frames(images) for images in of_clips for box in boxes])
 
 

@@ -35,7 +35,7 @@ class TrainInput(Stream):
 
     A clip that cannot be used becomes a row of zeros with `valid` False, is named once in a warning, and is counted
     in `failures`; from 1,000 clips on (or the whole split, if that is smaller), a fraction of such rows above
-    `config.max_failure_share` raises `InputError`.
+    `config.max_failure_fraction` raises `InputError`.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class TrainInput(Stream):
         check_shared_memory(video, batch_size // process_count, config.workers, config.prefetch)
         prompts.check_prompts(config.prompts)
         labels.check_task(config.task, classes)
-        if config.text == "sentences" and not config.sentences:
-            raise ConfigError("config.input.text='sentences': say how many a video: config.input.sentences")
+        if config.text == "sentences" and not config.num_sentences:
+            raise ConfigError("config.input.text='sentences': say how many a video: config.input.num_sentences")
         self._records = open_records(config.dataset, config.split)
         if not len(self._records):
             raise InputError(f"{config.dataset}: split {config.split!r} holds no records")
@@ -104,10 +104,10 @@ class TrainInput(Stream):
             if name not in self.failures:
                 self.failures[name] = reason
                 logging.warning("record %d of split %r is left out: %s", index, self._config.split, reason)
-        allowed = self._config.max_failure_share
+        allowed = self._config.max_failure_fraction
         if self._delivered >= min(_FAILURE_SAMPLE, self.num_records) and self._failed_rows > allowed * self._delivered:
             examples = "; ".join(list(self.failures.values())[:3])
             raise InputError(
                 f"{self._failed_rows} of {self._delivered} clips could not be used, more than "
-                f"input.max_failure_share={allowed}: {examples}; repair the dataset or raise the share"
+                f"input.max_failure_fraction={allowed}: {examples}; repair the dataset or raise the share"
             )

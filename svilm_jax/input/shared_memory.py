@@ -22,7 +22,7 @@ def shared_bytes(video: VideoConfig, rows: int, workers: int, prefetch: int) -> 
       workers, prefetch: of the config. Grain has two queues of `prefetch` entries per worker, one between the processes
         and one behind it, and one more batch waits before each.
     """
-    clip = video.frames * video.size * video.size * 3  # uint8
+    clip = video.num_frames * video.image_size * video.image_size * 3  # uint8
     return (workers * 2 * (prefetch + 1) + _WITH_TRAINING) * rows * clip
 
 

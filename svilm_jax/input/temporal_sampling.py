@@ -12,7 +12,7 @@ import numpy as np
 _INSIDE = 1.0 - 1e-6
 
 
-def centre_times(frames: int, start: float, end: float) -> np.ndarray:
+def center_times(frames: int, start: float, end: float) -> np.ndarray:
     """Returns the centers of `frames` equal segments of [start, end) seconds; float64 [frames]."""
     return segment_times(frames, start, end, 0.5)
 

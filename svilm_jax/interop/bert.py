@@ -50,7 +50,7 @@ def read_bert(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np
     arrays = without_prefix(arrays, "bert.")
     # Checkpoints converted from TensorFlow name a norm's arrays gamma and beta.
     named = renamed(arrays, lambda name: re.sub(r"LayerNorm\.(gamma|beta)$", lambda m: _OF_TENSORFLOW[m[0]], name))
-    converted = convert(named, RULES, architecture.layers, origin)
+    converted = convert(named, RULES, architecture.num_layers, origin)
     segments = converted.arrays["segment_embedding"]
     if len(segments) < 2:  # the tower has two rows and reads the first
         converted.arrays["segment_embedding"] = np.concatenate([segments, np.zeros_like(segments)])
@@ -87,12 +87,12 @@ def _pool(folder: Path) -> str:
     """
     file = folder / "1_Pooling" / "config.json"
     if not file.is_file():
-        return "first"
+        return "cls"
     said = read_json(file)
     modes = sorted(key for key, value in said.items() if key.startswith("pooling_mode_") and value is True)
     modes = modes or [f"pooling_mode_{said.get('pooling_mode')}"]
     known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_mean": "mean"}
-    known |= {"pooling_mode_cls_token": "first", "pooling_mode_cls": "first"}
+    known |= {"pooling_mode_cls_token": "cls", "pooling_mode_cls": "cls"}
     if len(modes) != 1 or modes[0] not in known:
         raise ModelDirectoryError(
             f"{file}: a sentence is {', '.join(modes)}: only mean_tokens or cls_token alone are known here"

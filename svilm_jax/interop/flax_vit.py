@@ -92,10 +92,10 @@ def read_flax_vit(arrays: Mapping[str, object], origin: str) -> VideoSource:
     Raises:
       FolderError: no such model, or factorized attention; the message lists the arrays.
     """
-    factorised = [name for name in arrays if _FACTORISED.search(name)]
-    if factorised:
+    factorized = [name for name in arrays if _FACTORISED.search(name)]
+    if factorized:
         raise ModelDirectoryError(
-            f"{origin}: has factorized space-time attention ({factorised[0]}), and this tower attends over "
+            f"{origin}: has factorized space-time attention ({factorized[0]}), and this tower attends over "
             'both at once: take a ViViT of attention "spacetime"'
         )
     tower, beside = _tower_of(arrays, origin)

@@ -25,7 +25,7 @@ class Imported:
 
     Attributes:
       trained: the model, to be written by `folder.write_folder`.
-      changed: "config.model.text.width: 0 -> 384" of the fields that the towers determine.
+      changed: "config.model.text.hidden_size: 0 -> 384" of the fields that the towers determine.
       filled: parameter -> the source arrays in it.
       fresh: names of randomly initialized parameters, including partially filled ones.
       dropped: source array -> why it is not used.
@@ -46,8 +46,8 @@ def import_towers(
     config: Config,
     text: TextSource | None,
     video: VideoSource | None = None,
-    inflate: str = "centre",
-    class_token: str = "dropped",
+    inflate: str = "center",
+    class_token: str = "drop",
 ) -> Imported:
     """Builds a model of a config with the towers of the sources.
 
@@ -66,7 +66,7 @@ def import_towers(
     dropped: dict[str, str] = {}
     invented: dict[str, str] = {}
     if text is not None:
-        fields = {**text.architecture.fields(), "positions": text.positions, "pool": text.pool}
+        fields = {**text.architecture.fields(), "max_positions": text.positions, "pool": text.pool}
         config = _with(config, "text", fields)
         _check_length(config, text)
         tokenizer = text.tokenizer
@@ -108,7 +108,7 @@ def import_towers(
 
 def _check_length(config: Config, text: TextSource) -> None:
     """Rejects sentences that are longer than the source's position table."""
-    for key in ("length", "noun_length"):
+    for key in ("max_length", "phrase_length"):
         if (length := getattr(config.model.text, key)) > text.positions:
             raise ModelDirectoryError(
                 f"config.model.text.{key}={length}: {text.origin} has {text.positions} positions; set "

@@ -29,13 +29,14 @@ def model_card(
     license = origin.license or _UNKNOWN
     objectives = ", ".join(config.objectives) or "none"
     video, text = config.model.video, config.model.text
+    tubelet = "x".join(map(str, video.tubelet_size))
     rows = {
         "comes from": origin.source,
         "license of the parameters": license if origin.license else "not stated; ask its authors",
         "trained on": origin.data or "not stated",
         "objectives": _objectives(config.objectives) or "none",
-        "video": f"{video.frames} frames of {video.size}x{video.size}, tubelets of {'x'.join(map(str, video.tubelet))}",
-        "text": f"{text.length} tokens, including the first and the last special one",
+        "video": f"{video.num_frames} frames of {video.image_size}x{video.image_size}, tubelets of {tubelet}",
+        "text": f"{text.max_length} tokens, including the first and the last special one",
         "joint space": f"{config.model.embed_dim} dimensions, cosine",
         "parameters in": dtype,
     }

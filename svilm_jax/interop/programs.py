@@ -178,8 +178,8 @@ def _exact(function: Callable[..., dict[str, jax.Array]], dtype: str) -> Callabl
 
 
 def _inputs(config: ModelConfig) -> tuple[tuple[ProgramInput, ...], tuple[ProgramInput, ...]]:
-    video, length = config.video, config.text.length
-    clips = ProgramInput("video", (VIDEOS, video.frames, video.size, video.size, 3), "uint8")
+    video, length = config.video, config.text.max_length
+    clips = ProgramInput("video", (VIDEOS, video.num_frames, video.image_size, video.image_size, 3), "uint8")
     return (clips,), (ProgramInput("tokens", (TEXTS, length), "int32"), ProgramInput("mask", (TEXTS, length), "bool"))
 
 

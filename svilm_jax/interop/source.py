@@ -26,9 +26,9 @@ _ACTIVATIONS = {
 class Architecture:
     """Architecture of a transformer, in terms of our configs."""
 
-    layers: int
-    width: int
-    heads: int
+    num_layers: int
+    hidden_size: int
+    num_heads: int
     mlp_ratio: float
     activation: str
     norm_epsilon: float
@@ -123,9 +123,9 @@ def architecture_of(document: Mapping[str, Any], origin: str) -> Architecture:
             raise ModelDirectoryError(f"{origin}: hidden_act {activation!r}: only {known} are known here")
         width = int(document["hidden_size"])
         return Architecture(
-            layers=int(document["num_hidden_layers"]),
-            width=width,
-            heads=int(document["num_attention_heads"]),
+            num_layers=int(document["num_hidden_layers"]),
+            hidden_size=width,
+            num_heads=int(document["num_attention_heads"]),
             mlp_ratio=mlp_ratio(int(document["intermediate_size"]), width),
             activation=_ACTIVATIONS[activation],
             norm_epsilon=float(document.get("layer_norm_eps", 1e-12)),

@@ -14,8 +14,8 @@ from svilm_jax.interop.source import TextSource, VideoSource
 from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.models.positions import resample_positions
 
-INFLATIONS = ("centre", "mean")
-CLASS_TOKENS = ("dropped", "group")
+INFLATIONS = ("center", "mean")
+CLASS_TOKENS = ("drop", "group")
 
 Arrays = dict[str, np.ndarray]
 
@@ -41,18 +41,18 @@ class FilledVideo:
 
 def fill_text(source: TextSource) -> Arrays:
     """Returns the parameters of the text tower under the names of the whole model."""
-    layers = source.architecture.layers
+    layers = source.architecture.num_layers
     return {f"text_tower.{name}": array for name, array in stacked(source.converted.arrays, range(layers)).items()}
 
 
 def fill_video(
-    source: VideoSource, config: ModelConfig, inflate: str = "centre", class_token: str = "dropped"
+    source: VideoSource, config: ModelConfig, inflate: str = "center", class_token: str = "drop"
 ) -> FilledVideo:
     """Returns the parameters of the video tower.
 
     Args:
       config: of the model, which has the architecture of the source.
-      inflate: how the patches of images become tubelets: `centre`, which see the middle frame alone, or `mean`, which
+      inflate: how the patches of images become tubelets: `center`, which see the middle frame alone, or `mean`, which
         see the mean of all frames. For equal frames, both give the token that the image gives.
       class_token: `dropped`, or `group`: the first group token.
 
@@ -63,10 +63,10 @@ def fill_video(
     _check_choice("class_token", class_token, CLASS_TOKENS)
     _check_patches(source, config.video)
     arrays = source.converted.arrays
-    stages = stage_layers(config.grouping, source.architecture.layers)
+    stages = stage_layers(config.grouping, source.architecture.num_layers)
     positions, notes = _positions(source, config.video)
     kernel, bias = take_our_pixels(arrays["patch.kernel"], arrays["patch.bias"], source.pixels)
-    kernel = _inflated(kernel, config.video.tubelet[0], inflate)
+    kernel = _inflated(kernel, config.video.tubelet_size[0], inflate)
     made = {
         "patch_embedding.linear.kernel": kernel.reshape(-1, kernel.shape[-1]),  # [t*p*p*3, D]
         "patch_embedding.linear.bias": bias,
@@ -171,15 +171,15 @@ def _check_patches(source: VideoSource, config: VideoConfig) -> None:
         )
     t, height, width = source.tubelet
     if source.of_images:
-        if config.tubelet[1:] != (height, width):
+        if config.tubelet_size[1:] != (height, width):
             raise ModelDirectoryError(
-                f"config.model.video.tubelet={config.tubelet}: the patches of {source.origin} are {height}x{width}; "
-                f"set config.model.video.tubelet to {(config.tubelet[0], height, width)}"
+                f"config.model.video.tubelet_size={config.tubelet_size}: the patches of {source.origin} are "
+                f"{height}x{width}; set config.model.video.tubelet_size to {(config.tubelet_size[0], height, width)}"
             )
-    elif config.tubelet != source.tubelet:
+    elif config.tubelet_size != source.tubelet:
         raise ModelDirectoryError(
-            f"config.model.video.tubelet={config.tubelet}: the tubelets of {source.origin} are {t}x{height}x{width} "
-            f"(frames, height, width); set config.model.video.tubelet to {source.tubelet}"
+            f"config.model.video.tubelet_size={config.tubelet_size}: the tubelets of {source.origin} are "
+            f"{t}x{height}x{width} (frames, height, width); set config.model.video.tubelet_size to {source.tubelet}"
         )
 
 
@@ -241,7 +241,7 @@ def _guessed_grid(positions: int, source: VideoSource, grid: tuple[int, int, int
         raise ModelDirectoryError(
             f"{source.origin}: does not say the grid of its {positions} positions, which are neither the "
             f"{_times(grid)} tokens of config.model.video nor those of clips of 224x224 pixels; set "
-            "config.model.video.frames and config.model.video.size to what it was trained with"
+            "config.model.video.num_frames and config.model.video.image_size to what it was trained with"
         )
     return positions // (rows * columns), rows, columns
 
@@ -254,15 +254,15 @@ def _class_token(
     source: VideoSource, grouping: GroupingConfig, choice: str
 ) -> tuple[np.ndarray | None, dict[str, str]]:
     """Returns the class token if it becomes a group token, else why its arrays are dropped."""
-    if choice == "dropped":
+    if choice == "drop":
         names = [name for name, targets in source.converted.used.items() if targets == "class_token"]
         return None, dict.fromkeys(names, 'group tokens take its place; class_token="group" makes it the first')
     if "class_token" not in source.converted.arrays:
-        raise ModelDirectoryError(f'class_token="group": {source.origin} has no class token; take "dropped"')
+        raise ModelDirectoryError(f'class_token="group": {source.origin} has no class token; take "drop"')
     if not grouping.in_layers:
         raise ModelDirectoryError(
             'class_token="group" with config.model.grouping.in_layers=False: a class token is in every layer; set '
-            'config.model.grouping.in_layers to True, or take class_token="dropped"'
+            'config.model.grouping.in_layers to True, or take class_token="drop"'
         )
     return source.converted.arrays["class_token"], {}
 

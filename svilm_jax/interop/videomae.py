@@ -67,10 +67,10 @@ def read_videomae(
     last = "norm" if fused else "layernorm"
     if f"{last}.weight" in arrays or not document["use_mean_pooling"]:
         rules += norm(last, "norm")
-    converted = convert(arrays, rules, architecture.layers, origin)
-    add_zero_biases(converted, architecture.layers, [part for part in PROJECTIONS if part not in biased])
+    converted = convert(arrays, rules, architecture.num_layers, origin)
+    add_zero_biases(converted, architecture.num_layers, [part for part in PROJECTIONS if part not in biased])
     grid = _grid(document, origin)
-    converted.arrays["positions"] = sine_cosine_table(int(np.prod(grid)), architecture.width)
+    converted.arrays["positions"] = sine_cosine_table(int(np.prod(grid)), architecture.hidden_size)
     converted.invented["positions"] = "sines and cosines, which the source computes and does not store"
     return VideoSource(
         origin=origin,

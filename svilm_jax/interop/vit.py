@@ -93,9 +93,9 @@ def convert_with_class_token(document: Mapping[str, Any], arrays: Mapping[str, n
     """
     architecture = architecture_of(document, origin)
     biased = PROJECTIONS if document["qkv_bias"] else ()
-    converted = convert(arrays, [*WITH_CLASS_TOKEN, *layer_rules(arrays, biased)], architecture.layers, origin)
+    converted = convert(arrays, [*WITH_CLASS_TOKEN, *layer_rules(arrays, biased)], architecture.num_layers, origin)
     split_class_token(converted)
-    add_zero_biases(converted, architecture.layers, [part for part in PROJECTIONS if part not in biased])
+    add_zero_biases(converted, architecture.num_layers, [part for part in PROJECTIONS if part not in biased])
     return converted
 
 

@@ -30,13 +30,13 @@ def token_grid(config: VideoConfig) -> tuple[int, int, int]:
     Raises:
       ConfigError: frames or size are not divisible by the tubelet.
     """
-    t, ph, pw = config.tubelet
-    if config.frames % t or config.size % ph or config.size % pw:
+    t, ph, pw = config.tubelet_size
+    if config.num_frames % t or config.image_size % ph or config.image_size % pw:
         raise ConfigError(
-            f"config.model.video: {config.frames} frames of {config.size}x{config.size}: not divisible into tubelets "
-            f"of {t}x{ph}x{pw} (frames, height, width)"
+            f"config.model.video: {config.num_frames} frames of {config.image_size}x{config.image_size}: not "
+            f"divisible into tubelets of {t}x{ph}x{pw} (frames, height, width)"
         )
-    return config.frames // t, config.size // ph, config.size // pw
+    return config.num_frames // t, config.image_size // ph, config.image_size // pw
 
 
 def embedding_layers(config: VideoConfig, width: int) -> list[tuple[int, int, int]]:
@@ -45,7 +45,7 @@ def embedding_layers(config: VideoConfig, width: int) -> list[tuple[int, int, in
     Raises:
       ConfigError: the product of the stem's strides is not the patch size.
     """
-    t, ph, pw = config.tubelet
+    t, ph, pw = config.tubelet_size
     if not config.stem:
         return [(1, t * ph * pw * 3, width)]
     if any(stride < 2 or stride % 2 for stride in config.stem) or not math.prod(config.stem) == ph == pw:
@@ -76,7 +76,7 @@ class PatchEmbedding(nnx.Module):
     """Clips -> tokens without positions."""
 
     def __init__(self, config: VideoConfig, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.tubelet, self.strides, self.dtype = config.tubelet, config.stem, dtype
+        self.tubelet, self.strides, self.dtype = config.tubelet_size, config.stem, dtype
         self.activation = config.activation
         *hidden, (_, inputs, _) = embedding_layers(config, width)
         axes = ("patch", "embed")
@@ -93,11 +93,11 @@ class PatchEmbedding(nnx.Module):
         """uint8 [B, T, H, W, 3], or float in [0, 1] -> [B, Nt, Ns, D]."""
         if not self.strides:
             # Tubelets are cut while pixels are still bytes, which moves a quarter of the memory.
-            return self.linear(normalise_pixels(cut_tubelets(video, self.tubelet), self.dtype))
+            return self.linear(normalize_pixels(cut_tubelets(video, self.tubelet), self.dtype))
         batch, frames, height, width, _ = video.shape
         t = self.tubelet[0]
         x = video.reshape(batch, frames // t, t, height, width, 3).transpose(0, 1, 3, 4, 2, 5)
-        x = normalise_pixels(x.reshape(-1, height, width, t * 3), self.dtype)  # [B*Nt, H, W, t*3]
+        x = normalize_pixels(x.reshape(-1, height, width, t * 3), self.dtype)  # [B*Nt, H, W, t*3]
         layers = [*self.stem.values(), self.linear]
         for number, (layer, stride) in enumerate(zip(layers, self.strides, strict=True), start=1):
             x = _convolve(x, layer, stride, _kernel(number, stride))
@@ -121,7 +121,7 @@ def _convolve(x: jax.Array, layer: Linear, stride: int, side: int) -> jax.Array:
     return y + layer.bias[...].astype(x.dtype)
 
 
-def normalise_pixels(pixels: jax.Array, dtype: jnp.dtype) -> jax.Array:
+def normalize_pixels(pixels: jax.Array, dtype: jnp.dtype) -> jax.Array:
     """Normalizes [..., n*3], channels last: uint8 [0, 255] or float [0, 1] -> zero mean, unit variance per channel."""
     scale = 255.0 if pixels.dtype == jnp.uint8 else 1.0
     repeats = pixels.shape[-1] // 3

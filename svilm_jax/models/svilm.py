@@ -19,7 +19,7 @@ from svilm_jax.models.video_tower import VideoTower
 from svilm_jax.parallel import platform
 
 
-def normalise(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
+def normalize(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
     """Returns x / |x| in float32 over the last axis, with finite gradients at zero (padded phrases can be zero)."""
     x = x.astype(jnp.float32)
     return x * jax.lax.rsqrt(jnp.sum(x * x, axis=-1, keepdims=True) + epsilon)
@@ -56,9 +56,9 @@ class SVILM(nnx.Module):
             axes = ("embed", "joint")
             return Linear(width, config.embed_dim, axes, use_bias=False, dtype=jnp.dtype(jnp.float32), rngs=rngs)
 
-        self.video_projection = projection(video_size.width * (2 if config.clip_pool == "both" else 1))
-        self.group_projection = projection(video_size.width)
-        self.text_projection = projection(text_size.width)
+        self.video_projection = projection(video_size.hidden_size * (2 if config.clip_pool == "both" else 1))
+        self.group_projection = projection(video_size.hidden_size)
+        self.text_projection = projection(text_size.hidden_size)
         self.head_kind = kind
         if kind:
             self.head = _make_head(config, video_size, text_size, compute_dtype(config), rngs)
@@ -79,14 +79,14 @@ class SVILM(nnx.Module):
             group_tokens=groups,
             logits=logits,
             assignments=tuple(jax.nn.softmax(a, axis=1) for a in logits),
-            embedding=normalise(self.video_projection(pooled)),
-            group_embedding=normalise(self.group_projection(groups)),
+            embedding=normalize(self.video_projection(pooled)),
+            group_embedding=normalize(self.group_projection(groups)),
             time_embedding=self.video_projection(tokens.mean(axis=2)) if self.clip_pool == "tokens" else None,
         )
 
     def encode_text(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
         """tokens int32 [N, L], mask bool [N, L] -> float32 [N, C], normalized."""
-        return normalise(self.text_projection(self.text_tower(tokens, mask)))
+        return normalize(self.text_projection(self.text_tower(tokens, mask)))
 
     def encode_question(self, video: VideoOutputs, tokens: jax.Array, mask: jax.Array) -> jax.Array:
         """Computes the answer logits, float32 [B, classes], of questions int32 [B, L] about encoded clips."""
@@ -123,7 +123,7 @@ class SVILM(nnx.Module):
         if sentences is not None and sentences_mask is not None:
             sentence_embedding = self._encode_rows(sentences, sentences_mask)
             exists = sentences_mask.any(axis=-1, keepdims=True)  # [B, S, 1]
-            text_embedding = normalise(jnp.where(exists, sentence_embedding, 0).sum(axis=1))
+            text_embedding = normalize(jnp.where(exists, sentence_embedding, 0).sum(axis=1))
         if text is not None and text_mask is not None:
             if self.head_kind == "question_answering":
                 scores = self.encode_question(seen, text, text_mask)
@@ -148,12 +148,12 @@ def _make_head(config: ModelConfig, video: Size, text: Size, dtype: jnp.dtype, r
     """Builds the head that `config.head` specifies."""
     head = config.head
     if head.kind == "classification":
-        return ClassificationHead(video.width, len(head.classes), rngs=rngs)
+        return ClassificationHead(video.hidden_size, len(head.classes), rngs=rngs)
     return QuestionAnsweringHead(
-        video.width,
-        text.width,
-        text.heads,
-        head.layers,
+        video.hidden_size,
+        text.hidden_size,
+        text.num_heads,
+        head.num_layers,
         len(head.classes),
         activation=config.text.activation,
         attention=config.attention,
@@ -172,15 +172,15 @@ def build_model(config: Config, vocab_size: int, seed: int | jax.Array = 0) -> A
 
 def _make_localizer(config: ModelConfig, rngs: nnx.Rngs) -> GTAD:
     sizes = config.localization
-    if not sizes.feature_width:
-        raise ConfigError("config.model.localization.feature_width=0: name the folder of features, which says it")
+    if not sizes.feature_dim:
+        raise ConfigError("config.model.localization.feature_dim=0: name the folder of features, which says it")
     return GTAD(
-        sizes.feature_width,
-        steps=sizes.steps,
-        width=sizes.width,
-        neighbours=sizes.neighbors,
-        inner=sizes.samples,
-        context=sizes.context_samples,
+        sizes.feature_dim,
+        steps=sizes.num_steps,
+        width=sizes.hidden_size,
+        neighbors=sizes.num_neighbors,
+        inner=sizes.num_samples,
+        context=sizes.num_context_samples,
         classes=len(config.head.classes) if sizes.classify else 0,
         dtype=compute_dtype(config),
         rngs=rngs,

@@ -32,19 +32,19 @@ class TextTower(nnx.Module):
         self.dtype, self.pool = dtype, config.pool
 
         def table(rows: int, axis: str | None) -> nnx.Param:
-            values = nnx.initializers.normal(0.02)(rngs.params(), (rows, size.width))
+            values = nnx.initializers.normal(0.02)(rngs.params(), (rows, size.hidden_size))
             return nnx.Param(values, axes=(axis, "embed"))
 
         self.token_embedding = table(vocab_size, "vocab")
-        self.position_embedding = table(config.positions, None)
+        self.position_embedding = table(config.max_positions, None)
         self.segment_embedding = table(2, None)
-        self.embedding_norm = LayerNorm(size.width, epsilon=config.norm_epsilon, rngs=rngs)
+        self.embedding_norm = LayerNorm(size.hidden_size, epsilon=config.norm_epsilon, rngs=rngs)
         self.layers = TransformerStack(
-            size.layers,
+            size.num_layers,
             remat=remat,
             unroll=unroll,
-            width=size.width,
-            heads=size.heads,
+            width=size.hidden_size,
+            heads=size.num_heads,
             mlp_ratio=config.mlp_ratio,
             activation=config.activation,
             pre_norm=False,
@@ -58,7 +58,7 @@ class TextTower(nnx.Module):
     def __call__(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
         """tokens int32 [N, L], mask bool [N, L] (False at padding) -> sentence vectors float32 [N, D]."""
         x = self.tokens(tokens, mask)
-        if self.pool == "first":
+        if self.pool == "cls":
             return x[:, 0].astype(jnp.float32)
         real = jnp.asarray(mask).at[:, 0].set(True)[..., None]  # consistent with the attention mask
         return jnp.where(real, x.astype(jnp.float32), 0).sum(axis=1) / real.sum(axis=1)

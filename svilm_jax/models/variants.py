@@ -9,9 +9,9 @@ from svilm_jax.config import ConfigError, ModelConfig, TextConfig, VideoConfig
 class Size:
     """Depth, width and heads of a transformer."""
 
-    layers: int
-    width: int
-    heads: int
+    num_layers: int
+    hidden_size: int
+    num_heads: int
 
 
 # name: (video tower, text tower). The text tower of S-ViLM-B is BERT-base, also for L: captions are short.
@@ -33,17 +33,20 @@ def tower_sizes(config: ModelConfig) -> tuple[Size, Size]:
     video, text = VARIANTS[config.variant]
     sizes = _override(video, config.video), _override(text, config.text)
     for name, size, of in (("video", sizes[0], config.video), ("text", sizes[1], config.text)):
-        if size.width % size.heads:
+        if size.hidden_size % size.num_heads:
             raise ConfigError(
-                f"config.model.{name}.width={size.width}: expected a multiple of config.model.{name}.heads={size.heads}"
+                f"config.model.{name}.hidden_size={size.hidden_size}: expected a multiple of "
+                f"config.model.{name}.num_heads={size.num_heads}"
             )
-        if size.width * of.mlp_ratio < 1:
+        if size.hidden_size * of.mlp_ratio < 1:
             raise ConfigError(
                 f"config.model.{name}.mlp_ratio={of.mlp_ratio:g}: leaves no hidden units in the MLP; expected at least "
-                f"{1 / size.width:g}"
+                f"{1 / size.hidden_size:g}"
             )
     return sizes
 
 
 def _override(size: Size, config: VideoConfig | TextConfig) -> Size:
-    return Size(config.layers or size.layers, config.width or size.width, config.heads or size.heads)
+    return Size(
+        config.num_layers or size.num_layers, config.hidden_size or size.hidden_size, config.num_heads or size.num_heads
+    )

@@ -46,14 +46,14 @@ class VideoTower(nnx.Module):
         rngs: nnx.Rngs,
     ):
         bounds = (0, *grouping.after_layers)
-        if list(bounds) != sorted(set(bounds)) or bounds[-1] > size.layers:
+        if list(bounds) != sorted(set(bounds)) or bounds[-1] > size.num_layers:
             raise ConfigError(
                 f"config.model.grouping.after_layers={grouping.after_layers}: expected ascending numbers from 1 to the "
-                f"{size.layers} layers of the video tower"
+                f"{size.num_layers} layers of the video tower"
             )
         self.grid = token_grid(config)
         self.in_layers, self.dtype = grouping.in_layers, dtype
-        width = size.width
+        width = size.hidden_size
         self.patch_embedding = PatchEmbedding(config, width, dtype=dtype, rngs=rngs)
         times, rows, columns = self.grid
         of_time, of_space = sinusoids(times, width), grid_sinusoids(rows, columns, width)
@@ -78,17 +78,17 @@ class VideoTower(nnx.Module):
         }
 
         def layers(count: int) -> TransformerStack:
-            sizes: dict[str, Any] = {"width": width, "heads": size.heads, "axes": ("batch", "seq")}
+            sizes: dict[str, Any] = {"width": width, "heads": size.num_heads, "axes": ("batch", "seq")}
             return TransformerStack(count, remat=remat, unroll=unroll, pre_norm=True, **sizes, **shared)
 
         stages = {
             f"stage{number}": Stage(
-                layers(stop - start), GroupingBlock(width, size.heads, assignment=grouping.assignment, **shared)
+                layers(stop - start), GroupingBlock(width, size.num_heads, assignment=grouping.assignment, **shared)
             )
             for number, (start, stop) in enumerate(itertools.pairwise(bounds), start=1)
         }
-        if bounds[-1] < size.layers:
-            stages[f"stage{len(stages) + 1}"] = Stage(layers(size.layers - bounds[-1]), None)
+        if bounds[-1] < size.num_layers:
+            stages[f"stage{len(stages) + 1}"] = Stage(layers(size.num_layers - bounds[-1]), None)
         self.stages = nnx.Dict(stages)
         self.token_norm = LayerNorm(width, epsilon=config.norm_epsilon, rngs=rngs)
         self.group_norm = LayerNorm(width, epsilon=config.norm_epsilon, rngs=rngs)

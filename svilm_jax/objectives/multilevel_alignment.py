@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from svilm_jax.config.constraints import Positive, PositiveOrZero
 from svilm_jax.models.outputs import Outputs
-from svilm_jax.models.svilm import normalise
+from svilm_jax.models.svilm import normalize
 from svilm_jax.objectives.contrast import info_nce, masked_mean
 from svilm_jax.parallel import MASK_VALUE, constrain
 
@@ -121,7 +121,7 @@ class MultilevelAlignment:
         assert time is not None  # the registry requires both
         assert sentences is not None
         mask = batch["sentence_mask"] & batch["valid"][:, None]  # [B, S]
-        whole = normalise(jnp.where(mask[..., None], sentences, 0).sum(axis=1))  # [B, C]
+        whole = normalize(jnp.where(mask[..., None], sentences, 0).sum(axis=1))  # [B, C]
         scale, told = outputs.logit_scale, mask.any(axis=1)
         similarity = jnp.einsum("ic,jc->ij", outputs.video.embedding, constrain(whole, None, None))  # [B, B]
         across, down = info_nce(scale * similarity, told, told)
@@ -133,7 +133,7 @@ class MultilevelAlignment:
             own = weights * batch["splice_mask"][:, None]
             mask = mask & (own.sum(axis=-1) > 0.5 * weights.sum(axis=-1))
             weights = own
-        segments = normalise(jnp.einsum("bsn,bnc->bsc", weights, time))  # [B, S, C]
+        segments = normalize(jnp.einsum("bsn,bnc->bsc", weights, time))  # [B, S, C]
         targets = graded_targets(spans, timed, mask, self.monotone_width)
         everywhere = constrain(sentences, None, None, None)
         scores = scale * jnp.einsum("iac,jbc->iajb", segments, everywhere)  # [B, S, B, S]

@@ -58,7 +58,7 @@ NEEDS: dict[str, tuple[tuple[str, Any, str], ...]] = {
     "localization": (("task", ("localization",), "features: config.task=localization"),),
     "multilevel_alignment": (
         _CLIPS,
-        ("input.sentences", True, "timed sentences: config.input.sentences above 0"),
+        ("input.num_sentences", True, "timed sentences: config.input.num_sentences above 0"),
         ("model.clip_pool", ("tokens",), "the embedding of each temporal index: config.model.clip_pool=tokens"),
     ),
     "spatial_grounding": (_CLIPS, _CAPTIONS),

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from svilm_jax.config.constraints import PositiveOrZero, Temperature
 from svilm_jax.models.outputs import Outputs
-from svilm_jax.models.svilm import normalise
+from svilm_jax.models.svilm import normalize
 from svilm_jax.objectives.contrast import masked_mean
 
 
@@ -56,7 +56,7 @@ def foreground_probability(
         if centers == "others":
             total, count = total - z * weights, count - weights
             total = jnp.where(count > 0, total, 0)  # not the rounding error of z_j - z_j
-        return (normalise(z) * normalise(total / jnp.maximum(count, 1))).sum(axis=-1)
+        return (normalize(z) * normalize(total / jnp.maximum(count, 1))).sum(axis=-1)
 
     return jax.nn.sigmoid((similarity(mask) - similarity(~mask)) / temperature)
 

@@ -1,6 +1,6 @@
 """Mesh, logical-axis rules and the placement of arrays on devices."""
 
-from svilm_jax.parallel.arrays import batch_parts, batch_sharding, data_share, to_global_batch, whole_batch
+from svilm_jax.parallel.arrays import batch_parts, batch_sharding, data_shard, to_global_batch, whole_batch
 from svilm_jax.parallel.chunked_contrastive import MASK_VALUE, Exchange, Score, Streaming, diagonal, reduce_pairs
 from svilm_jax.parallel.distributed import HostConsensus, HostRequest, initialize_distributed, is_lead_process
 from svilm_jax.parallel.mesh import data_parallelism, make_mesh, named_mesh
@@ -26,7 +26,7 @@ __all__ = [
     "check_replication",
     "constrain",
     "data_parallelism",
-    "data_share",
+    "data_shard",
     "diagonal",
     "is_lead_process",
     "initialize_distributed",

@@ -20,7 +20,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 @functools.cache
-def data_share(mesh: Mesh) -> tuple[int, int]:
+def data_shard(mesh: Mesh) -> tuple[int, int]:
     """Returns which part of every batch this process reads: (index, number of parts).
 
     Processes whose devices lie along `seq` or `tensor` of the same clips read the same part.
@@ -70,8 +70,8 @@ def whole_batch(parts: Any) -> Any:
 
 
 def to_global_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Converts the rows of this process to global arrays; rows are in the order of `data_share`."""
-    sharding, (_, count) = batch_sharding(mesh), data_share(mesh)
+    """Converts the rows of this process to global arrays; rows are in the order of `data_shard`."""
+    sharding, (_, count) = batch_sharding(mesh), data_shard(mesh)
     return {
         name: jax.make_array_from_process_local_data(sharding, rows, (len(rows) * count, *rows.shape[1:]))
         for name, rows in batch.items()

@@ -139,9 +139,9 @@ def _forward(
 
     def pass_on(state: Any, _: None) -> tuple[Any, None]:
         found, travelling, column = state
-        following = _to_neighbour(travelling, axes, pieces)  # in transit while this block is processed
+        following = _to_neighbor(travelling, axes, pieces)  # in transit while this block is processed
         found, partial = block(found, *travelling)
-        return (found, following, _to_neighbour(reduction.combine(column, partial), axes, pieces)), None
+        return (found, following, _to_neighbor(reduction.combine(column, partial), axes, pieces)), None
 
     state = (found, (columns, column_mask, numbers), empty)
     ((row, best), _, column), _ = jax.lax.scan(pass_on, state, length=pieces)
@@ -185,9 +185,9 @@ def _backward(
 
     def pass_on(state: Any, _: None) -> tuple[Any, None]:
         of_rows, travelling, of_columns = state
-        following = _to_neighbour(travelling, axes, pieces)
+        following = _to_neighbor(travelling, axes, pieces)
         of_rows, more = block(of_rows, *travelling)
-        of_columns = _to_neighbour(jax.tree.map(jnp.add, of_columns, more), axes, pieces)
+        of_columns = _to_neighbor(jax.tree.map(jnp.add, of_columns, more), axes, pieces)
         return (of_rows, following, of_columns), None
 
     (of_rows, _, of_columns), _ = jax.lax.scan(pass_on, (zero(rows), own, zero(columns)), length=pieces)
@@ -265,6 +265,6 @@ def _sum_own(arrays: Any, axes: tuple[str, ...]) -> Any:
     return jax.tree.map(lambda x: jax.lax.psum_scatter(x, axes, scatter_dimension=0, tiled=True), arrays)
 
 
-def _to_neighbour(arrays: Any, axes: tuple[str, ...], pieces: int) -> Any:
+def _to_neighbor(arrays: Any, axes: tuple[str, ...], pieces: int) -> Any:
     ring = [(device, (device + 1) % pieces) for device in range(pieces)]
     return jax.tree.map(lambda x: jax.lax.ppermute(x, axes, ring), arrays)

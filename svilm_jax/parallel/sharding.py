@@ -112,7 +112,7 @@ def check_replication(params: Any, shardings: Any, mesh: Mesh, limit: float) -> 
         worst = ", ".join(f"{name} ({size})" for size, name in sorted(whole, reverse=True)[:5])
         raise ConfigError(
             f"{share:.1%} of the parameters would be replicated on every device, more than "
-            f"config.mesh.max_replicated_share={limit:.1%}. Largest: {worst}. Not divisible by the mesh "
+            f"config.mesh.max_replicated_fraction={limit:.1%}. Largest: {worst}. Not divisible by the mesh "
             f"{dict(mesh.shape)}: choose another width or mesh, or raise the limit."
         )
     return share

@@ -150,7 +150,7 @@ def advice(config: Config, plan: StepPlan) -> str:
         options.append(f"config.train.microbatches={2 * config.train.microbatches} makes the parts smaller")
     if config.mesh.preset == "fsdp":
         options.append("config.mesh.preset=fsdp_seq with config.mesh.seq=2 shards the tokens of a clip")
-    options.append("config.train.batch_size or config.model.video.frames can be lowered, or take more chips")
+    options.append("config.train.batch_size or config.model.video.num_frames can be lowered, or take more chips")
     over = (plan.peak_hbm_bytes - plan.hbm_bytes) / 2**30
     return f"it does not fit by {over:.1f} GiB per chip. " + "; ".join(options)
 

@@ -15,7 +15,7 @@ def video_flops(config: ModelConfig) -> float:
     """Returns the forward FLOPs of one clip."""
     size, _ = tower_sizes(config)
     times, rows, columns = token_grid(config.video)
-    tokens, groups, width = times * rows * columns, config.grouping.num_groups, size.width
+    tokens, groups, width = times * rows * columns, config.grouping.num_groups, size.hidden_size
     ratio = config.video.mlp_ratio
     sequence = tokens + groups if config.grouping.in_layers else tokens
     patches = sum(2 * tokens * math.prod(layer) for layer in embedding_layers(config.video, width))
@@ -31,20 +31,20 @@ def video_flops(config: ModelConfig) -> float:
     pooled = width * (2 if config.clip_pool == "both" else 1)
     projections = 2 * (pooled + groups * width) * config.embed_dim
     blocks = len(config.grouping.after_layers)
-    return patches + size.layers * layer_flops(size, sequence, ratio) + blocks * block + projections
+    return patches + size.num_layers * layer_flops(size, sequence, ratio) + blocks * block + projections
 
 
 def text_flops(config: ModelConfig, length: int) -> float:
     """Returns the forward FLOPs of one sentence of `length` tokens."""
     _, size = tower_sizes(config)
-    layers = size.layers * layer_flops(size, length, config.text.mlp_ratio)
-    return layers + 2 * size.width * config.embed_dim
+    layers = size.num_layers * layer_flops(size, length, config.text.mlp_ratio)
+    return layers + 2 * size.hidden_size * config.embed_dim
 
 
 def layer_flops(size: Size, tokens: int, mlp_ratio: float) -> float:
     """Returns the FLOPs of one transformer layer: four projections, the MLP, and the two products of attention."""
-    linear = 2 * tokens * size.width * (4 * size.width + 2 * mlp_ratio * size.width)
-    return linear + 4 * tokens * tokens * size.width
+    linear = 2 * tokens * size.hidden_size * (4 * size.hidden_size + 2 * mlp_ratio * size.hidden_size)
+    return linear + 4 * tokens * tokens * size.hidden_size
 
 
 def train_flops(config: ModelConfig, nouns: int, sentences: int = 1) -> float:
@@ -55,8 +55,8 @@ def train_flops(config: ModelConfig, nouns: int, sentences: int = 1) -> float:
     text = config.text
     forward = (
         video_flops(config)
-        + sentences * text_flops(config, text.length)
-        + nouns * text_flops(config, text.noun_length or text.length)
+        + sentences * text_flops(config, text.max_length)
+        + nouns * text_flops(config, text.phrase_length or text.max_length)
     )
     return 3 * forward
 
@@ -67,5 +67,5 @@ def task_flops(config: Config) -> float:
         return 0.0
     given = config.input
     reads = given.task == "questions" or (given.task == "captions" and given.text != "sentences")
-    sentences = given.sentences + reads
-    return train_flops(config.model, given.nouns if given.task == "captions" else 0, sentences)
+    sentences = given.num_sentences + reads
+    return train_flops(config.model, given.num_phrases if given.task == "captions" else 0, sentences)

@@ -37,8 +37,8 @@ def write_contact_sheet(
     Raises:
       DatasetError, ConfigError: the dataset or the numbers do not fit.
     """
-    tubelet = video.tubelet[0]
-    check_splice(splice_config, video.frames // tubelet, rows, 1)
+    tubelet = video.tubelet_size[0]
+    check_splice(splice_config, video.num_frames // tubelet, rows, 1)
     with TrainInput(config, video, text, tokenizer, batch_size=rows, seed=seed) as data:
         batch = next(data)
     key = jax.random.key(seed)

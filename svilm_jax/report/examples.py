@@ -120,7 +120,7 @@ def collect(encoder: Encoder, config: Config, *, clips_each: int = 4, worst: int
             found[name] += job()
         except EvaluationError as error:
             notes.append(f"No {name} examples: {error}.")
-    return Examples(**found, tubelet=config.model.video.tubelet, twins=twins, notes=notes)
+    return Examples(**found, tubelet=config.model.video.tubelet_size, twins=twins, notes=notes)
 
 
 def _retrieval(
@@ -221,7 +221,7 @@ def _splices(
     else:
         starts = _spaced(len(clips.numbers) // 2, -(-count // 2))
         clips.numbers = [clips.numbers[2 * i + turn] for i in starts for turn in (0, 1)]
-    per_tubelet = config.model.video.tubelet[0]
+    per_tubelet = config.model.video.tubelet_size[0]
     splices = list(spliced_clips(clips, options.partners, options.seed, per_tubelet))[:count]
     examples = []
     common = np.zeros(())

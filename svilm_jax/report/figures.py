@@ -9,7 +9,7 @@ import matplotlib.patches
 import numpy as np
 from matplotlib.axes import Axes
 
-from svilm_jax.evaluation.grounding.pointing import centres_of_mass, middle_frames
+from svilm_jax.evaluation.grounding.pointing import centers_of_mass, middle_frames
 from svilm_jax.evaluation.temporal_grouping.spans import span_mask
 from svilm_jax.report.examples import GroundingExample, PhraseMap, RetrievalExample, SpliceExample
 
@@ -95,7 +95,7 @@ def plot_similarity(examples: Sequence[SpliceExample]) -> matplotlib.figure.Figu
         mask = span_mask(example.splice.span, example.splice.tubelets)
         image = model.imshow(example.similarity, cmap="viridis")
         figure.colorbar(image, ax=model, shrink=0.8).ax.tick_params(labelsize=7)
-        truth.imshow(mask[:, None] == mask[None, :], cmap="Greys_r", vmin=-0.3, vmax=1.2)
+        truth.imshow(mask[:, None] == mask[None, :], cmap="Grays_r", vmin=-0.3, vmax=1.2)
         for axes, title in ((model, "cosine of z_i and z_j"), (truth, "same side, true mask")):
             axes.axis("on")
             axes.set_title(title, fontsize=8)
@@ -139,7 +139,7 @@ def _overlay(axes: Axes, frame: np.ndarray, phrase: PhraseMap, j: int, tubelet: 
         if mask.any():
             axes.contour(mask, levels=[0.5], colors=OUTLINE, linewidths=1.2)
     y, x = np.unravel_index(phrase.heat[j].argmax(), phrase.heat[j].shape)
-    down, right = centres_of_mass(phrase.mass[j])
+    down, right = centers_of_mass(phrase.mass[j])
     axes.plot(
         right[y, x] * tubelet[2],
         down[y, x] * tubelet[1],

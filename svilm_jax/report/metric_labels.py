@@ -64,6 +64,6 @@ def label(name: str) -> str:
     if direction in _DIRECTIONS and measure in _MEASURES:
         where = ", look-alike sets" if section(name) == "retrieval_hard" else ""
         return f"{_DIRECTIONS[direction]}, {_MEASURES[measure]}{where}"
-    if "failed_share" in name:
+    if "failed_fraction" in name:
         return "clips that cannot be decoded"
     return name.rpartition("/")[2].replace("_", " ")

@@ -126,7 +126,7 @@ def sections(metrics: Mapping[str, float]) -> list[tuple[str, str, list[MetricRo
     """Returns (title, text, rows) of every section that has rows; documented ones first, in their order."""
     by_section: dict[str, list[MetricRow]] = {}
     for row in rows(metrics):
-        if "failed_share" in row.name and row.share == 0:
+        if "failed_fraction" in row.name and row.share == 0:
             continue  # nothing was left out: not worth a line in every table
         by_section.setdefault(metric_labels.section(row.name), []).append(row)
     order = [*(key for key in metric_labels.SECTIONS if key in by_section)]

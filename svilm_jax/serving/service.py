@@ -111,7 +111,7 @@ class Service:
         """
         phrase = _checked(phrase, "a phrase, such as “a red square”")
         video = self.model.config.model.video
-        larger = dataclasses.replace(video, size=max(video.size, _SHOWN_SIDE))
+        larger = dataclasses.replace(video, image_size=max(video.image_size, _SHOWN_SIDE))
         with self._lock:
             try:
                 seen = read_clip(clip.path, video, clip.start, clip.end, clip.limits)
@@ -120,7 +120,7 @@ class Service:
             except VideoError as error:
                 raise ServingError(f"This video cannot be read: {_told(error, clip.path)}") from error
             grounded = self.model.ground(seen, phrase)
-        times = temporal_sampling.centre_times(video.frames, *seconds)
+        times = temporal_sampling.center_times(video.num_frames, *seconds)
         middles = np.arange(len(grounded.heat)) * grounded.tubelet[0] + grounded.tubelet[0] // 2  # [Nt]
         picture = overlay(shown[middles], grounded.heat, times[middles])
         return PointedPhrase(picture, grounded.similarity)
@@ -179,7 +179,7 @@ class Service:
         """
 
         def middle(info: VideoInfo) -> np.ndarray:
-            return temporal_sampling.centre_times(1, *temporal_sampling.window(info.duration, clip.start, clip.end))
+            return temporal_sampling.center_times(1, *temporal_sampling.window(info.duration, clip.start, clip.end))
 
         frame = decode(clip.path, middle, short_side=_SHOWN_SIDE, limits=clip.limits).images[0]
         buffer = io.BytesIO()

@@ -72,7 +72,7 @@ def trace_step(config: Config, vocab_size: int, mesh: Mesh, pad_id: int = 0) -> 
         structure = make_state_spec(config, vocab_size, pad_id, optimizer, mesh)
         shapes, shardings = structure.shapes, structure.shardings
         frozen(shapes.params, config.init.freeze)  # refuses names that no parameter has
-        check_replication(shapes.params, shardings.params, mesh, config.mesh.max_replicated_share)
+        check_replication(shapes.params, shardings.params, mesh, config.mesh.max_replicated_fraction)
         step = make_step(config, structure, objectives, optimizer, make_schedule(config.optimizer, steps))
         place = lambda shape, sharding: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)  # noqa: E731
         rows = batch_sharding(mesh)

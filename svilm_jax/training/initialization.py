@@ -134,7 +134,7 @@ def _anew(before: HeadConfig, after: HeadConfig) -> tuple[str, ...]:
 def _of_features(config: Config) -> Config:
     """Returns the config with the width and the classes of its folder of features."""
     index = read_index(config.model.localization.features)
-    sizes = dataclasses.replace(config.model.localization, feature_width=index.width)
+    sizes = dataclasses.replace(config.model.localization, feature_dim=index.width)
     head = config.model.head
     head = head if head.classes else dataclasses.replace(head, classes=index.labels)
     return dataclasses.replace(config, model=dataclasses.replace(config.model, localization=sizes, head=head))

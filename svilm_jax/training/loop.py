@@ -101,14 +101,14 @@ def train(
     schedule = make_schedule(config.optimizer, total)
     scales = update_scales(config.init, None if loaded is None else loaded.fresh)
     optimizer = make_optimizer(config.optimizer, total, scales)
-    checkpoints = Checkpoints(workdir, settings.keep_checkpoints)
+    checkpoints = Checkpoints(workdir, settings.max_to_keep)
     meta = make_meta(config, tokenizer)
     pace = Throughput(config)  # before the mesh is set: it may time a device on its own
     with jax.set_mesh(mesh), Watchdog(settings.watchdog_minutes) as watchdog:
         structure = make_state_spec(config, tokenizer.vocab_size, tokenizer.pad_id, optimizer, mesh)
         shapes, shardings = structure.shapes.params, structure.shardings.params
         frozen(shapes, config.init.freeze)  # refuses names that no parameter has
-        replicated = check_replication(shapes, shardings, mesh, config.mesh.max_replicated_share)
+        replicated = check_replication(shapes, shardings, mesh, config.mesh.max_replicated_fraction)
         log.info("sharding of the parameters on %s:\n%s", dict(mesh.shape), sharding_table(shapes, shardings))
         log.info("%d parameters, %.1f %% of them replicated", count(shapes), 100 * replicated)
 

@@ -54,7 +54,9 @@ def cut_and_paste(config: Config, batch: Batch, key: jax.Array) -> Batch:
     if config.task == "localization" or not config.splice.enabled:
         return batch
     with jax.named_scope("splice"):
-        video, mask, rows = splice(key, batch["video"], batch["valid"], config.splice, config.model.video.tubelet[0])
+        video, mask, rows = splice(
+            key, batch["video"], batch["valid"], config.splice, config.model.video.tubelet_size[0]
+        )
     return {**batch, "video": video, "splice_mask": mask, "spliced": rows}
 
 

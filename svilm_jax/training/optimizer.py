@@ -16,14 +16,14 @@ NO_MATRIX = re.compile(r"(^|\.)(bias|scale|log_scale|group_tokens|\w*_position|\
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Returns linear warm-up from 0 over `warmup_share` of the steps, then cosine decay to `end_share` of the peak."""
-    warmup = round(config.warmup_share * steps)
+    """Returns linear warm-up from 0 over `warmup_fraction`, then cosine decay to `final_lr_fraction` of the peak."""
+    warmup = round(config.warmup_fraction * steps)
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0 if warmup else config.learning_rate,
         peak_value=config.learning_rate,
         warmup_steps=warmup,
         decay_steps=max(steps, warmup + 1),
-        end_value=config.end_share * config.learning_rate,
+        end_value=config.final_lr_fraction * config.learning_rate,
     )
 
 
@@ -56,7 +56,7 @@ def make_optimizer(
         adam = optax.scale_by_adam(config.beta1, config.beta2, config.eps)
         if config.name == "muon":
             # Depends on `muon_from` alone, whatever it rounds to: what a checkpoint holds must not depend on `steps`.
-            start = round(config.muon_from * steps) if config.muon_from else None
+            start = round(config.muon_start_fraction * steps) if config.muon_start_fraction else None
             adam = scale_by_muon(adam, matrices, config.momentum, config.muon_rms, start)
         parts.append(adam)
     parts.append(optax.add_decayed_weights(config.weight_decay, mask=matrices))

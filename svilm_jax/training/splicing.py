@@ -29,7 +29,7 @@ def check_splice(config: SpliceConfig, times: int, batch: int, pieces: int) -> N
     if times // 2 + 1 > times - 1:
         raise ConfigError(
             f"config.splice: a clip of {times} temporal indices has no room for a dominant foreground and a "
-            "background; at least 3 are needed (config.model.video.frames / tubelet)"
+            "background; at least 3 are needed (config.model.video.num_frames / tubelet)"
         )
 
 
@@ -80,7 +80,7 @@ def splice(
         blocks = x.reshape(-1, config.block, *x.shape[1:])  # [B/block, block, ...]
         return jax.vmap(lambda rows, places: rows[places])(blocks, partner).reshape(x.shape)
 
-    spliced = valid & of_partner(valid) & jax.random.bernoulli(share_key, config.share, (batch,))
+    spliced = valid & of_partner(valid) & jax.random.bernoulli(share_key, config.prob, (batch,))
     mask = draw_spans(span_key, batch, times) | ~spliced[:, None]  # [B, Nt]
     keep = jnp.repeat(mask, tubelet_frames, axis=1)[:, :, None, None, None]  # [B, T, 1, 1, 1]
     return jnp.where(keep, video, of_partner(video)), mask, spliced

@@ -7,7 +7,7 @@ from jax.sharding import Mesh
 from svilm_jax.config import Config
 from svilm_jax.input.features import FeatureInput
 from svilm_jax.input.pipeline import TrainInput
-from svilm_jax.parallel import data_share
+from svilm_jax.parallel import data_shard
 from svilm_jax.text.tokenizers import Tokenizer
 
 
@@ -34,7 +34,7 @@ def open_input(config: Config, tokenizer: Tokenizer, start_step: int, mesh: Mesh
     Raises:
       ConfigError, DatasetError, FeatureError, InputError: see there.
     """
-    place, count = data_share(mesh)
+    place, count = data_shard(mesh)
     shared: dict[str, Any] = {
         "batch_size": config.train.batch_size,
         "seed": config.train.seed,

@@ -30,7 +30,7 @@ def test_what_it_says(moving_shapes, tmp_path, capsys):
         "seconds per video: 2 to 2",
         "captions per clip",
         "width: 64 to 64",
-        "videos with fewer frames than the default model.video.frames of 32, which the model sees repeated: 16 of 16; "
+        "videos with fewer frames than the default model.video.num_frames of 32, which the model sees repeated: 16 of 16; "  # noqa: E501
         "frames: 16 (16)",
         str(sheet),
     ):
@@ -46,7 +46,7 @@ def test_unknown_words_and_cut_captions_are_counted(moving_shapes):
     told = "\n".join(inspect.describe(records, {"test": len(records)}, tokenizer, 8))
     count = sum(len(record.captions) for record in records)
     assert f"captions with a word unknown to the vocabulary: {count} of {count} (100.00%): " in told
-    assert re.search(rf"captions truncated at the default model\.text\.length of 32 tokens: [1-9] of {count} ", told)
+    assert re.search(rf"captions truncated at the default model\.text\.max_length of 32 tokens: [1-9] of {count} ", told)
 
 
 def test_mistakes(moving_shapes, tmp_path):

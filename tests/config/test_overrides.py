@@ -62,14 +62,14 @@ def test_every_option_of_an_open_table_can_be_set():
         "evaluators.retrieval.paragraph=joined",
         "evaluators.grounding.limit=5",
         "init.checkpoint=runs/x",
-        "init.model.video.frames=20",
+        "init.model.video.num_frames=20",
         "init.model.text.pool=mean",
     )
     assert config.objectives["spatial_grounding"] == {"weight": 5.0, "temperature": 0.1}
     assert config.objectives["global_contrast"] == {"weight": 1.0, "exchange": "ring"}
     assert config.evaluators["retrieval"] == {"split": "test", "paragraph": "joined"}
     assert config.evaluators["grounding"] == {"split": "test", "block_split": "validation", "limit": 5}
-    assert config.init.model == {"video": {"frames": 20}, "text": {"pool": "mean"}}
+    assert config.init.model == {"video": {"num_frames": 20}, "text": {"pool": "mean"}}
 
 
 def test_an_entry_that_the_file_does_not_name_is_added():
@@ -104,17 +104,17 @@ def test_an_entry_that_the_file_does_not_name_is_added():
         ("init.model.head.kind=classification", r"set config\.model\.head"),
         ("init.model.video=3", r"config\.init\.model\.video is a table"),
         ("model.video=3", r"config\.model\.video is a table: set one of its keys"),
-        ("model.video.frames.x=1", r"config\.model\.video\.frames is a value and has no keys"),
+        ("model.video.num_frames.x=1", r"config\.model\.video\.num_frames is a value and has no keys"),
         ("splice.enabled=tru", r"expected true or false; did you mean 'true'"),
         ("train.steps", r"expected --config\.KEY=VALUE"),
         ("train.epochs=5", r"config\.train\.epochs is not used with config\.train\.steps=560: it needs 0 there"),
         ("optimizer.name=adamw --config.optimizer.muon_rms=1", r"muon_rms is not used with .*name='adamw': .*'muon'"),
-        ("init.model.video.frames=20", r"config\.init\.model\.video\.frames is not used with .*checkpoint=''"),
+        ("init.model.video.num_frames=20", r"config\.init\.model\.video\.num_frames is not used with .*checkpoint=''"),
         (
             "train.accumulation=mean",
             r"accumulation is not used with config\.train\.microbatches=1: .* at least 2 there",
         ),
-        ("mesh.max_replicated_share=0.5", r"max_replicated_share is not used with .*preset='dp'"),
+        ("mesh.max_replicated_fraction=0.5", r"max_replicated_fraction is not used with .*preset='dp'"),
         ("model.head.max_classes=5", r"max_classes is not used with config\.model\.head\.kind=''"),
         ("evaluators..kind=retrieval", r"config\.evaluators\.\.kind: expected config\.evaluators\.NAME\.OPTION"),
     ],
@@ -133,17 +133,17 @@ def test_a_mistake_is_told_once_with_the_nearest_name(override, message):
     "override",
     [
         "optimizer.clip_norm=-1",
-        "optimizer.ema=1.0",
+        "optimizer.ema_decay=1.0",
         "optimizer.learning_rate=nan",
         "optimizer.learning_rate=-1e-3",
-        "optimizer.warmup_share=1.5",
+        "optimizer.warmup_fraction=1.5",
         "train.steps=-1",
         "train.steps=99999999999",
         "train.watchdog_minutes=-1",
-        "model.video.tubelet=0,8,8",
+        "model.video.tubelet_size=0,8,8",
         "model.grouping.after_layers=()",
         "model.grouping.after_layers=0,1",
-        "model.text.noun_length=100",
+        "model.text.phrase_length=100",
         "input.crop_ratio=0,0",
         "input.prompts=",
         "input.split=",
@@ -207,7 +207,7 @@ def test_a_file_takes_arguments_only_where_its_function_does(tmp_path):
 LINES = [
     "optimizer.learning_rate=1e-3",
     "optimizer.clip_norm=1.0",
-    "model.video.tubelet=(2,16,16)",
+    "model.video.tubelet_size=(2,16,16)",
     "model.video.stem=4,2,2",
     "model.grouping.after_layers=(1,2,3)",
     "input.prompts=('a video of {}',)",

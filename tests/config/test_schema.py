@@ -25,12 +25,12 @@ FILES = [name for name in CONFIGS if ":" not in name]
 FREE_TEXT = {"config.model.head.classes", "config.evaluators.grounding.block_split"}
 # What 0 means where it is no number like others, as the schema says beside the field.
 ZERO_IS_MEANT = {
-    *(f"model.{tower}.{size}" for tower in ("video", "text") for size in ("layers", "width", "heads")),
-    *("model.text.noun_length", "model.scan_unroll", "model.head.max_classes", "model.localization.feature_width"),
-    *("model.localization.context_samples", "init.learning_rate_scale", "input.sentences", "input.workers"),
-    *("input.cache_bytes", "input.max_failure_share", "mesh.slices", "mesh.max_replicated_share"),
-    *(f"optimizer.{name}" for name in ("momentum", "beta1", "beta2", "weight_decay", "clip_norm", "warmup_share")),
-    *(f"optimizer.{name}" for name in ("end_share", "muon_from", "ema")),
+    *(f"model.{tower}.{size}" for tower in ("video", "text") for size in ("num_layers", "hidden_size", "num_heads")),
+    *("model.text.phrase_length", "model.scan_unroll", "model.head.max_classes", "model.localization.feature_dim"),
+    *("model.localization.num_context_samples", "init.learning_rate_scale", "input.num_sentences", "input.workers"),
+    *("input.cache_bytes", "input.max_failure_fraction", "mesh.num_slices", "mesh.max_replicated_fraction"),
+    *(f"optimizer.{name}" for name in ("momentum", "beta1", "beta2", "weight_decay", "clip_norm", "warmup_fraction")),
+    *(f"optimizer.{name}" for name in ("final_lr_fraction", "muon_start_fraction", "ema_decay")),
     *(f"train.{name}" for name in ("steps", "seed", "eval_every", "checkpoint_seconds", "watchdog_minutes")),
     *("objectives.*.weight", "objectives.global_contrast.bias", "objectives.classification.label_smoothing"),
     *(f"objectives.localization.{name}" for name in ("regression", "classes", "boundary", "fits", "low")),
@@ -129,19 +129,22 @@ def test_a_model_of_every_zero_that_is_meant_can_be_made():
     [
         ({"input": {"crop_scale": (0.9, 0.5)}}, r"config\.input\.crop_scale=\(0\.9, 0\.5\): expected the smaller"),
         ({"input": {"crop_ratio": (2.0, 1.0)}}, r"config\.input\.crop_ratio"),
-        ({"model": {"text": {"length": 20, "positions": 10}}}, r"text\.length=20: expected at most .*positions=10"),
-        ({"model": {"text": {"noun_length": 2}}}, r"noun_length=2: expected at least 3 tokens"),
-        ({"model": {"text": {"noun_length": 600}}}, r"noun_length=600: expected at most .*positions=512"),
+        (
+            {"model": {"text": {"max_length": 20, "max_positions": 10}}},
+            r"text\.max_length=20: expected at most .*max_positions=10",
+        ),
+        ({"model": {"text": {"phrase_length": 2}}}, r"phrase_length=2: expected at least 3 tokens"),
+        ({"model": {"text": {"phrase_length": 600}}}, r"phrase_length=600: expected at most .*max_positions=512"),
         ({"model": {"temperature": 0.001}}, r"temperature=0\.001 starts with a logit scale of 1000, above"),
         ({"model": {"grouping": {"after_layers": (2, 2)}}}, "expected ascending numbers"),
-        ({"init": {"model": {"video": {"frames": 0}}}}, r"config\.init\.model\.video\.frames=0: expected"),
-        ({"init": {"model": {"video": {"frame": 4}}}}, "did you mean 'frames'"),
+        ({"init": {"model": {"video": {"num_frames": 0}}}}, r"config\.init\.model\.video\.num_frames=0: expected"),
+        ({"init": {"model": {"video": {"frame": 4}}}}, "did you mean 'num_frames'"),
         ({"init": {"model": {"head": {"kind": ""}}}}, r"config\.init\.model\.head: no such key"),
         ({"train": {"epochs": 10**400}}, r"config\.train\.epochs: a number of 1329 bits"),
         ({"input": {"dataset": "s3://bucket/data"}}, "s3:// is not supported"),
         (
-            {"input": {"dataset": "x" * 500, "split": "a\nb" * 400 + "\x00", "nouns": "y" * 999}},
-            "nouns='yyy.*y\\.\\.\\.: ",
+            {"input": {"dataset": "x" * 500, "split": "a\nb" * 400 + "\x00", "num_phrases": "y" * 999}},
+            "num_phrases='yyy.*y\\.\\.\\.: ",
         ),
     ],
 )

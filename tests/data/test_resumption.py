@@ -54,7 +54,7 @@ def go(out, raw, **changes):
         )
         for i in range(COUNT)
     ]
-    plan = {"name": "dogs", "out": out, "options": {}, "command": "", "workers": 1, "max_skipped_share": 0.5}
+    plan = {"name": "dogs", "out": out, "options": {}, "command": "", "workers": 1, "max_skipped_fraction": 0.5}
     return prepare(Plan(**(plan | {"encoding": EncodingOptions(fps=4)} | changes)), {"train": entries})
 
 

@@ -42,7 +42,7 @@ def encode(frames):
 
 
 def draw(*squares, frames=FRAMES):
-    """Squares (color, top, left) of 16 pixels on grey -> (uint8 [F, 32, 32, 3], masks uint8 [F, 32, 32])."""
+    """Squares (color, top, left) of 16 pixels on gray -> (uint8 [F, 32, 32, 3], masks uint8 [F, 32, 32])."""
     video = np.full((frames, SIZE, SIZE, 3), PALETTE[""], np.uint8)
     masks = np.zeros((frames, SIZE, SIZE), np.uint8)
     for i, (color, top, left) in enumerate(squares):
@@ -134,9 +134,9 @@ class _Builder(tfds.core.GeneratorBasedBuilder):
 def make_config(dataset, **evaluators):
     return Config(
         model=ModelConfig(
-            video=VideoConfig(frames=FRAMES, size=SIZE, tubelet=TUBELET),
+            video=VideoConfig(num_frames=FRAMES, image_size=SIZE, tubelet_size=TUBELET),
             grouping=GroupingConfig(num_groups=len(PALETTE)),
-            text=TextConfig(length=12),
+            text=TextConfig(max_length=12),
             embed_dim=len(PALETTE),
         ),
         input=InputConfig(dataset=str(dataset)),
@@ -150,7 +150,7 @@ def write_vocabulary(path):
 
 
 class ColorReader(nnx.Module):
-    """Reads colours, and nothing else."""
+    """Reads colors, and nothing else."""
 
     def __init__(self):
         self.palette = nnx.Param(jnp.asarray(list(PALETTE.values()), jnp.float32) / 255)
@@ -164,7 +164,7 @@ class ColorReader(nnx.Module):
         logits = jnp.moveaxis(-20 * distance, -1, 1)  # [B, M, Nt, h, w]
         assignment = jax.nn.softmax(logits, axis=1)
         tokens = jnp.moveaxis(assignment, 1, -1).reshape(b, frames // t, -1, len(PALETTE))
-        seen = tokens.mean(axis=(1, 2)).at[:, -1].set(0) + 1e-6  # [B, M], grey says nothing
+        seen = tokens.mean(axis=(1, 2)).at[:, -1].set(0) + 1e-6  # [B, M], gray says nothing
         groups = jnp.broadcast_to(jnp.eye(len(PALETTE)), (b, len(PALETTE), len(PALETTE)))
         return VideoOutputs(
             tokens=tokens,
@@ -176,7 +176,7 @@ class ColorReader(nnx.Module):
         )
 
     def encode_text(self, tokens, mask):
-        # Padding reads as grey, so that a mask that lets it through shows.
+        # Padding reads as gray, so that a mask that lets it through shows.
         index = jnp.where(tokens == 0, len(PALETTE) - 1, tokens - len(WORDS))
         colors = jax.nn.one_hot(index, len(PALETTE)) * mask[..., None]  # [N, L, M]
         said = colors.sum(axis=1) + 1e-6

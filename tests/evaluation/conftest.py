@@ -1,10 +1,10 @@
 """Fixtures of the colored squares: dataset, tokenizer and an encoder around the model that reads colors."""
 
-from tests.evaluation import colored_squares
 import pytest
 
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.text.tokenizers import load_tokenizer
+from tests.evaluation import colored_squares
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.evaluation import colored_squares as world
 import numpy as np
 import pytest
 
 from svilm_jax.inference.encoder import READINGS, Encoder
+from tests.evaluation import colored_squares as world
 
 
 def clips(count):

@@ -1,11 +1,11 @@
 """Tests of building evaluators from a config, and of errors that name the mistake."""
 
-from tests.evaluation import colored_squares as world
 import pytest
 
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation import build_evaluators, evaluate
 from svilm_jax.input.records import DatasetError
+from tests.evaluation import colored_squares as world
 
 ALL = {
     "retrieval": {},

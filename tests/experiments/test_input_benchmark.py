@@ -72,7 +72,7 @@ def test_the_work_is_the_box_that_was_drawn(benchmark, videos):
     box = every[:, top : top + height, left : left + width]
     shown = benchmark.ours(work)[:, :, ::-1] if work.flip else benchmark.ours(work)
     assert shown.shape == (8, 64, 64, 3)
-    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):  # mean colours of the quarters
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):  # mean colors of the quarters
         small = shown[:, 32 * row : 32 * row + 32, 32 * column : 32 * column + 32].mean((1, 2))
         rows = slice(row * height // 2, (row + 1) * height // 2)
         columns = slice(column * width // 2, (column + 1) * width // 2)

@@ -8,9 +8,9 @@ import struct
 import zipfile
 
 import pytest
-from tests.video.encoded_videos import encode, encode_sound, numbered_frames
 
 from svilm_jax.filesystem.file_signatures import SIGNATURE_BYTES, describe_placeholder
+from tests.video.encoded_videos import encode, encode_sound, numbered_frames
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 

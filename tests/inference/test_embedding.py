@@ -22,8 +22,8 @@ from svilm_jax.inference.embedding import EmbeddingError, embed_files, window_sp
 from svilm_jax.inference.feature_file import IndexFileError
 from svilm_jax.models.parameters import fingerprint, parameters
 from svilm_jax.video.decoding import VideoError
-from tests.video.encoded_videos import encode, numbered_frames
 from tests.tiny import tiny_model
+from tests.video.encoded_videos import encode, numbered_frames
 
 
 @pytest.fixture(scope="module")

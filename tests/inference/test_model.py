@@ -126,7 +126,7 @@ def test_ground_reads_the_block_that_was_chosen(trained, files):
         trained.ground(files[0], "a red square", block=5)
 
 
-def test_a_localiser_has_no_towers(trained):
+def test_a_localizer_has_no_towers(trained):
     config = dataclasses.replace(trained.config, task="localization")
     with pytest.raises(ConfigError, match="has no towers"):
         TrainedModel(trained.model, config, trained.tokenizer, 0).embed_text("a")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.video.encoded_videos import encode, numbered_frames
 from svilm_data.pipeline.writing import write_records
 
 from svilm_jax.input.schema import Caption, Record, SceneObject
+from tests.video.encoded_videos import encode, numbered_frames
 
 TRAIN, FRAMES = 24, 8
 

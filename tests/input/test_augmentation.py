@@ -13,7 +13,7 @@ def picture(height: int = 40, width: int = 60) -> np.ndarray:
     return np.repeat(np.stack([columns * 4, rows * 4, rows * 0], -1)[None].astype(np.uint8), 2, axis=0)
 
 
-def test_centre_crop_is_the_middle_square():
+def test_center_crop_is_the_middle_square():
     out = center_crop(40, 60, 40).frames(picture())
     assert out.shape == (2, 40, 40, 3)
     assert np.array_equal(out, picture()[:, :, 10:50])

@@ -12,7 +12,7 @@ from tests.tiny import tiny_config
 ACTIONS = {"input.task": "actions", "input.split": "actions_train", "model.head.kind": "classification"}
 TASKS = {
     "captions": {},
-    "sentences": {"input.sentences": 2, "input.text": "sentences", "input.split": "untrimmed_train"},
+    "sentences": {"input.num_sentences": 2, "input.text": "sentences", "input.split": "untrimmed_train"},
     "questions": {"input.task": "questions", "model.head.kind": "question_answering", "model.head.classes": ("red",)},
     "actions": {**ACTIONS, "model.head.classes": ("bouncing",)},
 }
@@ -20,7 +20,7 @@ TASKS = {
 
 @pytest.mark.parametrize("task", TASKS)
 def test_batches_are_as_specified(moving_shapes, task):
-    config = tiny_config(moving_shapes, **TASKS[task], **{"train.batch_size": 2, "input.max_failure_share": 1.0})
+    config = tiny_config(moving_shapes, **TASKS[task], **{"train.batch_size": 2, "input.max_failure_fraction": 1.0})
     mesh = make_mesh(config.mesh, jax.devices()[:1])
     data = open_input(config, load_tokenizer(config.tokenizer.path), 0, mesh)
     try:

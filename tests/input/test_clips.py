@@ -4,14 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.video.encoded_videos import encode, numbered_frames, numbers
 
 from svilm_jax.config import VideoConfig
 from svilm_jax.input.clips import FrameCache, clip_masks, decode_clip, evaluation_clips, load_clip
 from svilm_jax.input.records import open_records
 from svilm_jax.input.schema import Record
+from tests.video.encoded_videos import encode, numbered_frames, numbers
 
-VIDEO = VideoConfig(frames=4, size=32)
+VIDEO = VideoConfig(num_frames=4, image_size=32)
 
 
 def test_clip_is_the_middle_in_time_and_space(numbered):

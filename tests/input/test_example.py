@@ -4,7 +4,6 @@ import functools
 
 import numpy as np
 import pytest
-from tests.video.encoded_videos import encode, numbered_frames, numbers
 
 from svilm_jax.config import InputConfig, TextConfig, VideoConfig
 from svilm_jax.input.clips import decode_clip
@@ -13,9 +12,10 @@ from svilm_jax.input.labels import UNKNOWN
 from svilm_jax.input.schema import Action, Caption, Question, Record
 from svilm_jax.text.tokenizers import load_tokenizer
 from svilm_jax.video.decoding import VideoError
+from tests.video.encoded_videos import encode, numbered_frames, numbers
 
-VIDEO = VideoConfig(frames=4, size=32)
-TEXT = TextConfig(length=16, noun_length=10)
+VIDEO = VideoConfig(num_frames=4, image_size=32)
+TEXT = TextConfig(max_length=16, phrase_length=10)
 TOKENIZER = load_tokenizer("builtin:moving_shapes")
 EPOCHS = 40
 

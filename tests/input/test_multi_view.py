@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tests.video.encoded_videos import encode, numbered_frames, numbers
 
 from svilm_jax.config import VideoConfig
 from svilm_jax.input.clips import load_clip
@@ -11,8 +10,9 @@ from svilm_jax.input.records import open_records
 from svilm_jax.input.schema import Record
 from svilm_jax.video.crop_box import CropBox
 from svilm_jax.video.decoding import VideoError
+from tests.video.encoded_videos import encode, numbered_frames, numbers
 
-VIDEO = VideoConfig(frames=4, size=32)
+VIDEO = VideoConfig(num_frames=4, image_size=32)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from svilm_jax.input.pipeline import InputError, TrainInput
 from svilm_jax.input.records import DatasetError
 from svilm_jax.text.tokenizers import load_tokenizer
 
-VIDEO = VideoConfig(frames=4, size=32)
-TEXT = TextConfig(length=16, noun_length=10)
+VIDEO = VideoConfig(num_frames=4, image_size=32)
+TEXT = TextConfig(max_length=16, phrase_length=10)
 TOKENIZER = load_tokenizer("builtin:moving_shapes")
 
 
@@ -57,7 +57,7 @@ def test_batch_contract(make):
     assert {name: (array.shape, array.dtype.type) for name, array in batch.items()} == expected
     assert batch["valid"].all()
     assert np.array_equal(batch["text_mask"], batch["text"] != TOKENIZER.pad_id)
-    assert next(make(text=TextConfig(length=16)))["nouns"].shape == (8, 2, 16)
+    assert next(make(text=TextConfig(max_length=16)))["nouns"].shape == (8, 2, 16)
 
 
 def test_rows_belong_together(make):
@@ -141,7 +141,7 @@ def test_flips_only_where_the_texts_allow(make, monkeypatch):
 
 def test_a_broken_clip_is_masked_counted_and_named_once(make, caplog):
     with caplog.at_level(logging.WARNING):
-        data = make(split="mixed", batch_size=6, shuffle_block=1, max_failure_share=0.5)
+        data = make(split="mixed", batch_size=6, shuffle_block=1, max_failure_fraction=0.5)
         batches = take(data, 3)
     for batch in batches:
         broken = batch["index"] == 2
@@ -156,8 +156,8 @@ def test_a_broken_clip_is_masked_counted_and_named_once(make, caplog):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_too_many_broken_clips_stop_training(make, workers):
-    data = make(split="mixed", batch_size=6, shuffle_block=1, max_failure_share=0.1, workers=workers)
-    with pytest.raises(InputError, match=r"1 of 6 clips .*max_failure_share=0\.1: clip2: cannot be read"):
+    data = make(split="mixed", batch_size=6, shuffle_block=1, max_failure_fraction=0.1, workers=workers)
+    with pytest.raises(InputError, match=r"1 of 6 clips .*max_failure_fraction=0\.1: clip2: cannot be read"):
         next(data)
 
 
@@ -200,7 +200,7 @@ def test_no_dataset(make):
 def test_batches_of_real_shapes(moving_shapes):
     config = InputConfig(dataset=str(moving_shapes), cache_bytes=10**8, shuffle_block=2)
     tokenizer = load_tokenizer("dataset", dataset=moving_shapes)
-    with TrainInput(config, VideoConfig(frames=8, size=48), TEXT, tokenizer, batch_size=8, seed=0) as data:
+    with TrainInput(config, VideoConfig(num_frames=8, image_size=48), TEXT, tokenizer, batch_size=8, seed=0) as data:
         batch = next(data)
     assert batch["valid"].all()
     assert not (batch["text"] == tokenizer.unk_id).any()
@@ -216,7 +216,7 @@ def test_a_damaged_record_is_left_out_counted_and_named(make, monkeypatch, cache
             raise ValueError("cut off")
         return record
 
-    data = make(max_failure_share=1.0, cache_bytes=cache_bytes)
+    data = make(max_failure_fraction=1.0, cache_bytes=cache_bytes)
     victim = data._records[5].id
     monkeypatch.setattr(schema, "from_example", damaged)
     rows = [row for batch in take(data, data.num_records // 8) for row in zip(*batch.values(), strict=True)]

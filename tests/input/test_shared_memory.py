@@ -15,7 +15,7 @@ from svilm_jax.input.shared_memory import FOLDER, check_shared_memory, shared_by
 from svilm_jax.text.tokenizers import load_tokenizer
 
 _PATIENCE = 600.0  # seconds for workers on a busy machine
-VIDEO = VideoConfig(frames=16, size=64)
+VIDEO = VideoConfig(num_frames=16, image_size=64)
 ROWS, WORKERS, PREFETCH = 7, 2, 3
 CLIPS = ROWS * 16 * 64 * 64 * 3  # bytes of a batch
 
@@ -24,7 +24,7 @@ CLIPS = ROWS * 16 * 64 * 64 * 3  # bytes of a batch
 def data(numbered):
     config = InputConfig(dataset=str(numbered), workers=WORKERS, threads=1, prefetch=PREFETCH)
     tokenizer = load_tokenizer("builtin:moving_shapes")
-    with TrainInput(config, VIDEO, TextConfig(length=16), tokenizer, batch_size=ROWS, seed=0) as made:
+    with TrainInput(config, VIDEO, TextConfig(max_length=16), tokenizer, batch_size=ROWS, seed=0) as made:
         yield made
 
 
@@ -59,7 +59,7 @@ def test_a_worker_that_is_killed_is_told(data):
 
 def test_what_does_not_fit_is_refused_with_both_sizes(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 2**30}))
-    large = VideoConfig(frames=32, size=224)
+    large = VideoConfig(num_frames=32, image_size=224)
     check_shared_memory(large, 16, 1, 1, tmp_path)
     message = r"workers=16 with config.input.prefetch=4: batches of 16 clips take up to 11.63 GiB of .*, and 1.00 GiB"
     with pytest.raises(ConfigError, match=message):

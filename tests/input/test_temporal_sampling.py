@@ -6,8 +6,8 @@ import pytest
 from svilm_jax.input import temporal_sampling
 
 
-def test_centre_times_are_the_middles_of_segments():
-    assert np.allclose(temporal_sampling.centre_times(4, 2.0, 4.0), [2.25, 2.75, 3.25, 3.75])
+def test_center_times_are_the_middles_of_segments():
+    assert np.allclose(temporal_sampling.center_times(4, 2.0, 4.0), [2.25, 2.75, 3.25, 3.75])
 
 
 def test_jittered_times_stay_in_order_and_inside_and_evenly_apart():
@@ -50,6 +50,6 @@ def test_window_of_a_video_shorter_than_a_second():
 
 def test_impossible_windows_are_refused():
     with pytest.raises(ValueError, match="at least one frame"):
-        temporal_sampling.centre_times(0, 0.0, 1.0)
+        temporal_sampling.center_times(0, 0.0, 1.0)
     with pytest.raises(ValueError, match="start <= end"):
-        temporal_sampling.centre_times(2, 3.0, 1.0)
+        temporal_sampling.center_times(2, 3.0, 1.0)

@@ -94,7 +94,7 @@ def import_video(source: VideoSource, clip: Mapping[str, Any], **options: Any) -
     """
     has_class_token = "class_token" in source.converted.arrays
     grouping = GroupingConfig(num_groups=1, after_layers=(), in_layers=has_class_token)
-    given = {"class_token": "group" if has_class_token else "dropped", **options}
+    given = {"class_token": "group" if has_class_token else "drop", **options}
     return import_towers(with_clip(tiny_config(), clip, grouping), None, source, **given)
 
 
@@ -121,7 +121,7 @@ def run(trained: TrainedModel, function: Any, *given: np.ndarray) -> Any:
 
 
 def sentence_vectors(folder: Path) -> np.ndarray:
-    """float32 [20, 384] of `SENTENCES`, L2-normalised, by the text tower alone."""
+    """float32 [20, 384] of `SENTENCES`, L2-normalized, by the text tower alone."""
     source = read_text_source(folder)
     tokens = source.tokenizer.encode(SENTENCES, 32)
     given = tokens, source.tokenizer.mask(tokens)

@@ -119,7 +119,7 @@ def test_the_grid_is_told_by_the_config_or_is_that_of_224_pixels(tmp_path, vivit
     params, _ = vivit
     (tmp_path / "small").write_bytes(serialization.msgpack_serialize(params))
     with pytest.raises(
-        ModelDirectoryError, match=r"8 positions, which are neither the 2x4x4 .* config\.model\.video\.size"
+        ModelDirectoryError, match=r"8 positions, which are neither the 2x4x4 .* config\.model\.video\.image_size"
     ):
         imported.import_video(read_video_source(tmp_path / "small"), {**CLIP, "size": 32})
 
@@ -140,7 +140,7 @@ def test_the_grid_is_told_by_the_config_or_is_that_of_224_pixels(tmp_path, vivit
         "Transformer/encoderblock_0/MultiHeadDotProductAttention_time/query/kernel",
     ],
 )
-def test_factorised_attention_is_refused(tmp_path, vivit, name):
+def test_factorized_attention_is_refused(tmp_path, vivit, name):
     tree = {**flat(vivit[0]), name: np.ones(WIDTH)}
     (tmp_path / "checkpoint").write_bytes(serialization.msgpack_serialize(tree))
     with pytest.raises(ModelDirectoryError, match=f"factorized space-time attention .{name}"):

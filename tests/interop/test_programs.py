@@ -61,7 +61,7 @@ def test_differences_are_found_by_name():
 def test_what_is_refused(monkeypatch):
     with pytest.raises(ModelDirectoryError, match=r"'float16': expected one of"):
         programs(tiny_model(), "float16")
-    localizer = tiny_config(**{"task": "localization", "model.localization.feature_width": 8})
+    localizer = tiny_config(**{"task": "localization", "model.localization.feature_dim": 8})
     model = TrainedModel(build_model(localizer, 5), localizer, load_tokenizer("builtin:moving_shapes"), step=3)
     with pytest.raises(ModelDirectoryError, match="'localization' has no towers"):
         programs(model)

@@ -54,7 +54,7 @@ def _still(images, frames):
     return np.repeat(images, frames, axis=1)
 
 
-@pytest.mark.parametrize("inflate", ["centre", "mean"])
+@pytest.mark.parametrize("inflate", ["center", "mean"])
 def test_a_still_clip_gives_what_the_image_gives(sources, inflate):
     images = random_weights.video("still", (2, 1, 32, 32, 3))
     image = imported.encoded(imported.import_video(sources["vit"], IMAGE).trained, images)
@@ -75,8 +75,8 @@ def test_a_moving_clip_tells_the_inflations_apart(sources):
     clip = {**CLIP, "frames": 2}
     moving = random_weights.video("moving", (2, 2, 32, 32, 3))
     second = _still(moving[:, 1:], 2)
-    centre = imported.import_video(sources["vit"], clip, inflate="centre").trained
-    np.testing.assert_allclose(imported.encoded(centre, moving), imported.encoded(centre, second), atol=1e-6)
+    center = imported.import_video(sources["vit"], clip, inflate="center").trained
+    np.testing.assert_allclose(imported.encoded(center, moving), imported.encoded(center, second), atol=1e-6)
     mean = imported.import_video(sources["vit"], clip, inflate="mean").trained
     assert np.abs(imported.encoded(mean, moving) - imported.encoded(mean, second)).max() > 0.1
     backwards = moving[:, ::-1]
@@ -159,13 +159,13 @@ def test_stages_take_the_layers_in_order_and_groups_stay_fresh(sources):
     assert sorted([*made.filled, *made.fresh]) == sorted(arrays)
     assert made.dropped["embeddings.cls_token"].startswith("group tokens take its place")
     assert made.pixels == "mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5), as the default of vit says"
-    assert "config.model.video.width: 16 -> 32" in made.changed
+    assert "config.model.video.hidden_size: 16 -> 32" in made.changed
     assert "config.model.video.activation: 'relu' -> 'gelu'" in made.changed
 
 
 def test_the_class_token_can_be_the_first_group(sources):
     config = imported.with_clip(tiny_config(), CLIP, GroupingConfig(4, (1,)))
-    made, plain = (import_towers(config, None, sources["vivit"], class_token=c) for c in ("group", "dropped"))
+    made, plain = (import_towers(config, None, sources["vivit"], class_token=c) for c in ("group", "drop"))
     groups, fresh = (_arrays(m)["video_tower.group_tokens"] for m in (made, plain))
     np.testing.assert_array_equal(groups[0], sources["vivit"].converted.arrays["class_token"])
     np.testing.assert_array_equal(groups[1:], fresh[1:])
@@ -309,7 +309,7 @@ def test_other_patches_are_refused_with_what_to_set(sources, kind, clip, message
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"inflate": "center"}, r"inflate='center': expected one of .*did you mean 'centre'"),
+        ({"inflate": "center"}, r"inflate='center': expected one of .*did you mean 'center'"),
         ({"class_token": "groups"}, "class_token='groups': .*did you mean 'group'"),
     ],
 )
@@ -321,9 +321,11 @@ def test_unknown_options_are_refused(sources, options, message):
 def test_sentences_longer_than_the_source_knows_are_refused(tmp_path):
     written(tmp_path, "bert_small")
     with pytest.raises(
-        ModelDirectoryError, match=r"text\.length=40: .* has 32 positions; set config\.model\.text\.length"
+        ModelDirectoryError, match=r"text\.max_length=40: .* has 32 positions; set config\.model\.text\.max_length"
     ):
-        import_towers(tiny_config(**{"model.text.length": 40, "model.text.positions": 64}), read_text_source(tmp_path))
+        import_towers(
+            tiny_config(**{"model.text.max_length": 40, "model.text.max_positions": 64}), read_text_source(tmp_path)
+        )
 
 
 def test_a_class_token_needs_a_place_and_a_source(sources):

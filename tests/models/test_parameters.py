@@ -8,7 +8,7 @@ from flax import nnx
 
 from svilm_jax.config import ConfigError, resolve
 from svilm_jax.models.parameters import abstract_model, bind, count, parameters
-from svilm_jax.models.svilm import build_model, normalise
+from svilm_jax.models.svilm import build_model, normalize
 from svilm_jax.models.transformer import TransformerBlock, TransformerStack
 from svilm_jax.models.variants import Size
 from svilm_jax.profiling.model_flops import layer_flops, train_flops
@@ -86,8 +86,8 @@ def test_parameters_come_apart_and_together(tiny):
     np.testing.assert_array_equal(model.encode_text(tokens, tokens != 0), again.encode_text(tokens, tokens != 0))
 
 
-def test_normalise_has_finite_gradients_at_zero():
-    gradient = jax.grad(lambda x: normalise(x).sum())(jnp.zeros((2, 4)))
+def test_normalize_has_finite_gradients_at_zero():
+    gradient = jax.grad(lambda x: normalize(x).sum())(jnp.zeros((2, 4)))
     assert np.isfinite(gradient).all()
 
 
@@ -117,7 +117,7 @@ def test_flops_of_one_layer_by_the_compiler():
         ("model.grouping.assignment", "hrd", "did you mean 'hard'"),
         ("model.grouping.after_layers", (2, 1), "ascending"),
         ("model.grouping.after_layers", (3,), "the 2 layers"),
-        ("model.video.size", 20, "not divisible into tubelets"),
+        ("model.video.image_size", 20, "not divisible into tubelets"),
         ("model.clip_pool", "token", "did you mean 'tokens'"),
         ("model.remat", "ful", "did you mean 'full'"),
         ("model.video.activation", "gelo", "did you mean 'gelu'"),

@@ -14,7 +14,7 @@ from svilm_jax.models.patch_embedding import PIXEL_MEAN, PIXEL_STD, PatchEmbeddi
 from svilm_jax.profiling.model_flops import video_flops
 from tests.tiny import tiny_config
 
-CONFIG = VideoConfig(frames=4, size=16, tubelet=(2, 8, 8), activation="relu")
+CONFIG = VideoConfig(num_frames=4, image_size=16, tubelet_size=(2, 8, 8), activation="relu")
 
 
 def video():
@@ -29,7 +29,7 @@ def embed(config, width=6):
     return module
 
 
-def normalised(pixels):
+def normalized(pixels):
     return (pixels / 255 - np.array(PIXEL_MEAN)) / np.array(PIXEL_STD)
 
 
@@ -43,7 +43,7 @@ def test_the_linear_embedding_is_a_product_with_every_tubelet():
     assert got.shape == (2, 2, 4, 6)
     for clip, time, row, column in itertools.product(range(2), range(2), range(2), range(2)):
         box = clips[clip, 2 * time : 2 * time + 2, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
-        expected = apply(module.linear, normalised(box))
+        expected = apply(module.linear, normalized(box))
         np.testing.assert_allclose(got[clip, time, 2 * row + column], expected, atol=1e-4)
 
 
@@ -67,7 +67,7 @@ def test_a_stem_convolves_all_frames_of_a_tubelet_at_once(strides):
     assert got.shape == (2, 2, 4, 6)
     layers = [*module.stem.values(), module.linear]
     for clip, time in itertools.product(range(2), range(2)):
-        x = np.concatenate(list(normalised(clips[clip, 2 * time : 2 * time + 2])), axis=-1)  # [16, 16, 2 frames of 3]
+        x = np.concatenate(list(normalized(clips[clip, 2 * time : 2 * time + 2])), axis=-1)  # [16, 16, 2 frames of 3]
         for number, (layer, stride) in enumerate(zip(layers, strides, strict=True)):
             x = convolve(x, layer, stride, overlaps=number > 0)
             x = x if layer is layers[-1] else np.maximum(x, 0)
@@ -75,7 +75,7 @@ def test_a_stem_convolves_all_frames_of_a_tubelet_at_once(strides):
 
 
 def test_a_token_sees_twelve_pixels_beyond_its_patch():
-    config = VideoConfig(frames=2, size=112, tubelet=(2, 16, 16), stem=(4, 2, 2), activation="gelu")
+    config = VideoConfig(num_frames=2, image_size=112, tubelet_size=(2, 16, 16), stem=(4, 2, 2), activation="gelu")
     module = embed(config)
     clip = jnp.full((1, 2, 112, 112, 3), 0.5)
     middle = 3 * 7 + 3  # the patch of rows and columns 48 to 63

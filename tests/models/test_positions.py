@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("compiled_in_haste")
 
 
 def model(table):
-    config = tiny_config(**{"model.video.layers": 1, "model.grouping.after_layers": (1,), "model.attention": "xla"})
+    config = tiny_config(**{"model.video.num_layers": 1, "model.grouping.after_layers": (1,), "model.attention": "xla"})
     video = dataclasses.replace(config.model.video, position_table=table)
     return build_model(dataclasses.replace(config, model=dataclasses.replace(config.model, video=video)), 50)
 
@@ -57,7 +57,7 @@ def test_a_linear_table_stays_linear_on_another_grid():
     assert resample_positions(same, before, before) is same
 
 
-def test_no_optimiser_takes_the_table_for_a_matrix():
+def test_no_optimizer_takes_the_table_for_a_matrix():
     names = named(matrices(nnx.to_pure_dict(nnx.state(model("joint"), nnx.Param))))
     assert not names["video_tower.joint_position"]
     assert names["video_projection.kernel"]

@@ -10,12 +10,12 @@ from flax import nnx
 
 from svilm_jax.config import ConfigError, HeadConfig
 from svilm_jax.models.parameters import abstract_model, bind, parameters
-from svilm_jax.models.svilm import build_model, normalise
+from svilm_jax.models.svilm import build_model, normalize
 from svilm_jax.profiling.model_flops import task_flops, text_flops, train_flops
 from tests.tiny import tiny_config
 
 VOCAB, PAD = 50, 0
-SMALL = {"model.video.layers": 1, "model.grouping.after_layers": (1,), "model.attention": "xla"}
+SMALL = {"model.video.num_layers": 1, "model.grouping.after_layers": (1,), "model.attention": "xla"}
 ANSWERS = tuple("abcdef")
 
 
@@ -100,7 +100,7 @@ def test_the_mean_of_time_embeddings_is_the_clips_embedding(told):
     video = told[0].video
     assert video.time_embedding.shape == (3, 4, 16)
     assert video.time_embedding.dtype == jnp.float32
-    np.testing.assert_allclose(normalise(video.time_embedding.mean(axis=1)), video.embedding, atol=1e-5)
+    np.testing.assert_allclose(normalize(video.time_embedding.mean(axis=1)), video.embedding, atol=1e-5)
     assert np.ptp(np.asarray(video.time_embedding), axis=1).max() > 1e-2  # or the mean would say nothing
 
 
@@ -165,18 +165,18 @@ def test_a_head_has_as_many_scores_as_classes(kind):
 
 def test_an_unknown_task_is_named():
     with pytest.raises(ConfigError, match="did you mean 'localization'"):
-        build_model(tiny_config(task="localisation"), VOCAB)
+        build_model(tiny_config(task="localization"), VOCAB)
 
 
 @pytest.mark.parametrize(
     ("changes", "nouns", "sentences"),
     [
         ({}, 2, 1),
-        ({"input.sentences": 4}, 2, 5),  # a caption, and the sentences that are aligned
-        ({"input.text": "sentences", "input.sentences": 4}, 2, 4),
+        ({"input.num_sentences": 4}, 2, 5),  # a caption, and the sentences that are aligned
+        ({"input.text": "sentences", "input.num_sentences": 4}, 2, 4),
         ({"input.text": "paragraph"}, 2, 1),
         ({"input.task": "questions"}, 0, 1),
-        ({"input.task": "questions", "input.text": "sentences", "input.sentences": 4}, 0, 5),
+        ({"input.task": "questions", "input.text": "sentences", "input.num_sentences": 4}, 0, 5),
         ({"input.task": "actions"}, 0, 0),
     ],
 )
@@ -184,6 +184,6 @@ def test_the_arithmetic_of_a_task_counts_the_texts_that_are_encoded(changes, nou
     config = tiny_config(**changes)
     model = config.model
     silent = train_flops(model, 0, 0)
-    texts = sentences * text_flops(model, model.text.length) + nouns * text_flops(model, model.text.noun_length)
+    texts = sentences * text_flops(model, model.text.max_length) + nouns * text_flops(model, model.text.phrase_length)
     assert task_flops(config) == pytest.approx(silent + 3 * texts)
     assert task_flops(tiny_config(task="localization")) == 0

@@ -15,7 +15,7 @@ TOKENS = np.array([[2, 5, 6, 3, 0, 0], [2, 7, 8, 9, 4, 3], [0, 0, 0, 0, 0, 0]], 
 
 def tower(**fields):
     given = {"attention": "xla", "remat": "none", "unroll": 1, "dtype": jnp.dtype(jnp.float32)}
-    return TextTower(TextConfig(positions=8, **fields), Size(1, 8, 2), 12, **given, rngs=nnx.Rngs(0))
+    return TextTower(TextConfig(max_positions=8, **fields), Size(1, 8, 2), 12, **given, rngs=nnx.Rngs(0))
 
 
 def test_the_first_token_or_the_mean_of_the_real_ones():
@@ -29,7 +29,7 @@ def test_the_first_token_or_the_mean_of_the_real_ones():
 
 def test_padding_changes_nothing():
     longer = np.concatenate([TOKENS[:2], np.zeros((2, 2), np.int32)], axis=1)
-    for pool in ("first", "mean"):
+    for pool in ("cls", "mean"):
         model = tower(pool=pool)
         np.testing.assert_allclose(model(longer, longer != 0), model(TOKENS[:2], TOKENS[:2] != 0), atol=1e-5)
 

@@ -135,7 +135,7 @@ def test_temporal_grouping_without_what_clips_have_in_common(made):
     np.testing.assert_allclose(mse, ((a - np.asarray(batch["splice_mask"])[rows]) ** 2).mean(), rtol=1e-4)
 
 
-def test_tokens_that_know_their_time_index_only_earn_nothing_once_centred():
+def test_tokens_that_know_their_time_index_only_earn_nothing_once_centered():
     """Opposite ends and a middle, alike in every clip: they please the formula, and nothing of them is left."""
     z = jnp.asarray(np.array([[0.1, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.1, -1.0]]), jnp.float32)
     tokens = jnp.broadcast_to(z[None], (4, 5, 2))  # [B, Nt, D]
@@ -147,7 +147,7 @@ def test_tokens_that_know_their_time_index_only_earn_nothing_once_centred():
 
 
 def test_time_indices_that_know_nothing_of_scenes_please_the_formula_as_it_stands_alone():
-    """z_j at right angles: each is close to a centre that holds it, and only leaving it out shows what is known."""
+    """z_j at right angles: each is close to a center that holds it, and only leaving it out shows what is known."""
     tokens = jnp.eye(6)[None]  # [B, Nt, D]
     mask = jnp.arange(6)[None] < 4
     assert ((foreground_probability(tokens, mask, 0.1) > 0.9) == mask).all()
@@ -214,8 +214,12 @@ def test_mistakes_in_the_table_are_named(table, message):
     ("name", "changes", "message"),
     [
         ("classification", {}, "needs a head .* config.model.head.kind is ''"),
-        ("multilevel_alignment", {}, "needs timed sentences.* config.input.sentences is 0"),
-        ("multilevel_alignment", {"input.sentences": 2, "model.clip_pool": "groups"}, "config.model.clip_pool=tokens"),
+        ("multilevel_alignment", {}, "needs timed sentences.* config.input.num_sentences is 0"),
+        (
+            "multilevel_alignment",
+            {"input.num_sentences": 2, "model.clip_pool": "groups"},
+            "config.model.clip_pool=tokens",
+        ),
         ("localization", {}, "config.task=localization"),
         ("global_contrast", {"input.task": "questions"}, "config.input.task=captions"),
     ],

@@ -30,7 +30,7 @@ PRESETS = {
     "fsdp": (MeshConfig("fsdp"), 8),
     "fsdp_tp": (MeshConfig("fsdp_tp", tensor=2), 8),
     "fsdp_seq": (MeshConfig("fsdp_seq", seq=2), 8),
-    "slices": (MeshConfig("fsdp", slices=2), 8),
+    "slices": (MeshConfig("fsdp", num_slices=2), 8),
 }
 
 
@@ -89,9 +89,9 @@ def gradcache():
 
 
 def questions():
-    fields = {"model.head.kind": "question_answering", "model.head.classes": ANSWERS, "model.head.layers": 1}
-    fields |= {"input.task": "questions", "input.sentences": 3}
-    config = tiny_config(width=64, **fields, **{"model.video.layers": 1, "model.grouping.after_layers": (1,)})
+    fields = {"model.head.kind": "question_answering", "model.head.classes": ANSWERS, "model.head.num_layers": 1}
+    fields |= {"input.task": "questions", "input.num_sentences": 3}
+    config = tiny_config(width=64, **fields, **{"model.video.num_layers": 1, "model.grouping.after_layers": (1,)})
     table = {"classification": {"label_smoothing": 0.1}, "multilevel_alignment": {}}
     return dataclasses.replace(config, objectives=table), make_questions()
 
@@ -112,9 +112,9 @@ KINDS = {
 }
 
 
-def statistics_share(mesh_config, devices, name):
-    """The part of an optimiser's statistics that one device holds."""
-    config = tiny_config(width=64, **{"optimizer.name": name, "optimizer.muon_from": 0.5})
+def statistics_fraction(mesh_config, devices, name):
+    """The part of an optimizer's statistics that one device holds."""
+    config = tiny_config(width=64, **{"optimizer.name": name, "optimizer.muon_start_fraction": 0.5})
     mesh = make_mesh(mesh_config, jax.devices()[:devices])
     with jax.set_mesh(mesh):
         structure = make_state_spec(config, VOCAB, 0, make_optimizer(config.optimizer, 6), mesh)
@@ -169,8 +169,8 @@ def compare(got, reference):
         "gradient_size": float(max(np.abs(b).max() for _, b in pairs)),
         # The mean: Adam makes a whole step of a gradient that is nothing but rounding.
         "params": float(np.concatenate(moved).mean()) if moved else 0.0,
-        "replicated_share": share,
-        "bytes_share": held / reference[4],
+        "replicated_fraction": share,
+        "bytes_fraction": held / reference[4],
     }
 
 
@@ -182,8 +182,8 @@ def main():
         for name in presets:
             row = {"kind": kind, "preset": name, **compare(run(kind, *PRESETS[name]), reference)}
             if kind == "pretraining":
-                shares = {optimizer: statistics_share(*PRESETS[name], optimizer) for optimizer in ("adamw", "muon")}
-                row["statistics_share"] = shares
+                shares = {optimizer: statistics_fraction(*PRESETS[name], optimizer) for optimizer in ("adamw", "muon")}
+                row["statistics_fraction"] = shares
             print(json.dumps(row), flush=True)
 
 

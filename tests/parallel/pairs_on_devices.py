@@ -20,7 +20,7 @@ from tests.objectives.conftest import random_outputs
 BATCH, GROUPS, PHRASES, WIDTH = 24, 5, 3, 8
 MESHES = {
     "fsdp": MeshConfig("fsdp"),
-    "slices": MeshConfig("fsdp", slices=2),
+    "slices": MeshConfig("fsdp", num_slices=2),
     "tensor": MeshConfig("fsdp_tp", tensor=2),
     "seq": MeshConfig("fsdp_seq", seq=2),
 }

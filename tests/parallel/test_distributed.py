@@ -75,9 +75,9 @@ class Device:
 def test_slices_that_the_devices_contradict_are_refused():
     devices = [Device(i, i // 2) for i in range(4)]
     with pytest.raises(ConfigError, match="lie in 2 slices"):
-        make_mesh(MeshConfig("fsdp", slices=4), devices)
-    with pytest.raises(ConfigError, match="config.mesh.slices=3"):
-        make_mesh(MeshConfig("fsdp", slices=3), [Device(i) for i in range(4)])
+        make_mesh(MeshConfig("fsdp", num_slices=4), devices)
+    with pytest.raises(ConfigError, match="config.mesh.num_slices=3"):
+        make_mesh(MeshConfig("fsdp", num_slices=3), [Device(i) for i in range(4)])
 
 
 def test_seq_belongs_to_its_preset():

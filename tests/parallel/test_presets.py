@@ -30,14 +30,14 @@ def test_loss_and_gradients_equal_one_device(presets, kind, preset):
 
 
 @pytest.mark.parametrize(
-    ("preset", "bytes_share"),
+    ("preset", "bytes_fraction"),
     [("dp", 1.0), ("fsdp", 1 / 8), ("fsdp_tp", 1 / 8), ("fsdp_seq", 1 / 8), ("slices", 1 / 4)],
 )
-def test_parameters_are_really_sharded(presets, preset, bytes_share):
+def test_parameters_are_really_sharded(presets, preset, bytes_fraction):
     row = presets["pretraining", preset]
     # fsdp_tp: matrices that have only one of the two axes lie on 4 or 2 devices of the 8.
-    assert row["bytes_share"] == pytest.approx(bytes_share, abs=0.04)
-    for share in row["statistics_share"].values():  # of the optimiser lie where their parameters do
-        assert share == pytest.approx(row["bytes_share"], abs=0.02)
+    assert row["bytes_fraction"] == pytest.approx(bytes_fraction, abs=0.04)
+    for share in row["statistics_fraction"].values():  # of the optimizer lie where their parameters do
+        assert share == pytest.approx(row["bytes_fraction"], abs=0.02)
     if preset != "dp":
-        assert row["replicated_share"] < 0.02
+        assert row["replicated_fraction"] < 0.02

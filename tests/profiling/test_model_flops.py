@@ -19,9 +19,19 @@ ROWS = 4
 
 def traced(**changes):
     """Value and gradient of a loss of S size on short clips, traced and not compiled."""
-    sizes = {"model.variant": "S", "model.video.width": 0, "model.video.heads": 0, "model.video.layers": 0}
-    sizes |= {"model.text.width": 0, "model.text.heads": 0, "model.text.layers": 0, "train.batch_size": ROWS}
-    sizes |= {"model.video.size": 64, "model.grouping.after_layers": (6, 12), "model.attention": "xla"}
+    sizes = {
+        "model.variant": "S",
+        "model.video.hidden_size": 0,
+        "model.video.num_heads": 0,
+        "model.video.num_layers": 0,
+    }
+    sizes |= {
+        "model.text.hidden_size": 0,
+        "model.text.num_heads": 0,
+        "model.text.num_layers": 0,
+        "train.batch_size": ROWS,
+    }
+    sizes |= {"model.video.image_size": 64, "model.grouping.after_layers": (6, 12), "model.attention": "xla"}
     config = tiny_config(**{**sizes, "model.scan_unroll": 0, **changes})
     mesh = make_mesh(config.mesh, jax.devices()[:1])
     structure = make_state_spec(config, 1000, 0, make_optimizer(config.optimizer, 6), mesh)
@@ -53,7 +63,7 @@ def test_layers_in_a_loop_count_as_often_as_they_run(unrolled):
     assert product_flops(looped.jaxpr) == pytest.approx(product_flops(trace.jaxpr), rel=1e-6)
 
 
-def test_what_is_rematerialised_counts_again(unrolled):
+def test_what_is_rematerialized_counts_again(unrolled):
     """Forward once more, but for what no gradient needs: patches, projections, the last product of each layer."""
     _, trace = unrolled
     _, again = traced(**{"model.remat": "full"})

@@ -22,9 +22,9 @@ def report_config(moving_shapes):
     small = {"layers": 1, "width": 32, "heads": 2}
     return Config(
         model=ModelConfig(
-            video=VideoConfig(frames=8, size=48, tubelet=(2, 12, 12), **small),
+            video=VideoConfig(num_frames=8, image_size=48, tubelet_size=(2, 12, 12), **small),
             grouping=GroupingConfig(num_groups=4, after_layers=(1,)),
-            text=TextConfig(length=32, noun_length=12, **small),
+            text=TextConfig(max_length=32, phrase_length=12, **small),
             embed_dim=16,
         ),
         input=InputConfig(dataset=str(moving_shapes)),

@@ -8,7 +8,7 @@ from svilm_jax.config import ConfigError, InputConfig, SpliceConfig, TextConfig,
 from svilm_jax.report import contact_sheet
 from svilm_jax.text.tokenizers import load_tokenizer
 
-VIDEO = VideoConfig(frames=8, size=40, tubelet=(2, 8, 8))
+VIDEO = VideoConfig(num_frames=8, image_size=40, tubelet_size=(2, 8, 8))
 
 
 def test_bars_follow_the_mask():

@@ -9,7 +9,7 @@ def test_known_metrics_have_plain_words():
     assert metric_labels.label("retrieval/v2t_MedR") == "video to text, median rank"
     assert metric_labels.label("retrieval/v2t_MeanR") == "video to text, mean rank"
     assert metric_labels.label("grounding/pointing_game").startswith("pointing game")
-    assert "cannot be decoded" in metric_labels.label("grouping/failed_share_untrimmed")
+    assert "cannot be decoded" in metric_labels.label("grouping/failed_fraction_untrimmed")
 
 
 def test_unknown_metrics_keep_their_name():

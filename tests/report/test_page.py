@@ -58,7 +58,7 @@ def test_metrics_stand_beside_their_baselines(written):
     assert "phrase-blind 47.0 %" in text
     assert "Spatial grounding" in text
     assert "svilm train --config=<demo>" in text, "escaped, and read back as it was"
-    assert "model.video.frames" in text
+    assert "model.video.num_frames" in text
 
 
 def test_figures_are_saved_as_files_too(written):
@@ -92,7 +92,7 @@ def test_a_missing_folder_is_an_error(tmp_path, random_encoder, report_config):
 
 def test_fields_that_differ_from_the_default_are_marked(report_config):
     fields = {key: (value, changed) for key, value, changed in page.flat_config(report_config)}
-    assert fields["model.video.frames"] == ("8", True)
+    assert fields["model.video.num_frames"] == ("8", True)
     assert fields["model.temperature"] == ("0.07", False)
     assert fields["evaluators.retrieval.split"] == ("'test'", True)
 
@@ -103,14 +103,14 @@ def test_headlines_have_their_order_and_clips_left_out_are_shown_only_if_there_a
         "grouping/tubelet_accuracy_raw_pixels": 0.8,
         "grouping/tubelet_accuracy_raw_mean_color": 0.7,
         "retrieval/t2v_R1": 0.5,
-        "retrieval/failed_share": 0.0,
-        "grouping/failed_share": 0.25,
+        "retrieval/failed_fraction": 0.0,
+        "grouping/failed_fraction": 0.25,
     }
     first, second = page.headlines(metrics)
     assert (first.name, second.name) == ("retrieval/t2v_R1", "grouping/tubelet_accuracy")
     assert second.baselines == [("raw pixels", "80.0 %", 0.8)]
     names = [row.name for *_, rows in page.sections(metrics) for row in rows]
-    assert names == ["retrieval/t2v_R1", "grouping/tubelet_accuracy", "grouping/failed_share"]
+    assert names == ["retrieval/t2v_R1", "grouping/tubelet_accuracy", "grouping/failed_fraction"]
 
 
 def test_sections_come_in_order_and_unknown_ones_last():

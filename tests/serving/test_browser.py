@@ -22,8 +22,8 @@ from svilm_jax.inference.embedding import embed_files
 from svilm_jax.inference.index import ClipIndex
 from svilm_jax.serving.errors import BusyError
 from svilm_jax.serving.service import Service
-from tests.video.encoded_videos import encode, numbered_frames
 from tests.tiny import tiny_model
+from tests.video.encoded_videos import encode, numbered_frames
 
 gr = pytest.importorskip("gradio", reason="no Gradio: the extra `serve` is not installed")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")

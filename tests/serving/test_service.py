@@ -20,8 +20,8 @@ from svilm_jax.serving.errors import ServingError
 from svilm_jax.serving.overlay import overlay
 from svilm_jax.serving.service import Service, ShownClip
 from svilm_jax.video.decoding import Limits, VideoError
-from tests.video.encoded_videos import encode, numbered_frames, numbers
 from tests.tiny import tiny_model
+from tests.video.encoded_videos import encode, numbered_frames, numbers
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_phrase_is_grounded_in_the_clip_of_the_row(model, folder, tmp_path):
     answer = service.point(clip, "a red square")
     grounded = model.ground(seen, "a red square")
     assert answer.similarity == pytest.approx(grounded.similarity, abs=1e-6)
-    large = dataclasses.replace(model.config.model.video, size=288)
+    large = dataclasses.replace(model.config.model.video, image_size=288)
     frames = read_clip(clip.path, large, 0.5, 1.5)[[1, 3, 5, 7]]  # of eight, one for each tubelet
     expected = overlay(frames, grounded.heat, np.array([0.6875, 0.9375, 1.1875, 1.4375]))
     np.testing.assert_array_equal(answer.picture, expected)

@@ -21,7 +21,7 @@ MESHES = {
     "dp": (MeshConfig("dp"), 8),
     "fsdp_tp": (MeshConfig("fsdp_tp", tensor=2), 8),
     "fsdp_seq": (MeshConfig("fsdp_seq", seq=2), 8),
-    "slices": (MeshConfig("fsdp", slices=2), 8),
+    "slices": (MeshConfig("fsdp", num_slices=2), 8),
     "four": (MeshConfig("fsdp"), 4),
     "one": (MeshConfig("dp"), 1),
 }
@@ -51,7 +51,7 @@ def bits(state):
 
 
 def main(folder):
-    config = tiny_config(width=64, **{"optimizer.ema": 0.9})
+    config = tiny_config(width=64, **{"optimizer.ema_decay": 0.9})
     structures = {name: structure_on(name, config) for name in MESHES}
     for saved in SAVED:
         state = random_state(structures[saved])

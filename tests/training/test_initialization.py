@@ -26,7 +26,7 @@ from svilm_jax.training.optimizer import make_optimizer
 from tests.tiny import tiny_config
 
 # Neither is what tests/tiny.py says: what a run takes from the checkpoint shows.
-SMALL = {"model.video.layers": 1, "model.grouping.after_layers": (1,), "model.attention": "xla"}
+SMALL = {"model.video.num_layers": 1, "model.grouping.after_layers": (1,), "model.attention": "xla"}
 PRETRAINING = {"train.steps": 2, "train.checkpoint_every": 1, "splice.enabled": False, "tokenizer.lowercase": False}
 VOCABULARY = load_tokenizer("builtin:moving_shapes")
 STILL = ("text_tower.", "video_tower.patch_embedding")
@@ -269,11 +269,11 @@ def test_classes_are_those_that_the_dataset_lists(moving_shapes, kind, file):
     assert resolve_init(tiny_config(moving_shapes)).config.model.head.classes == ()
 
 
-def test_the_width_and_the_classes_of_a_localiser_are_those_of_its_features(tmp_path):
+def test_the_width_and_the_classes_of_a_localizer_are_those_of_its_features(tmp_path):
     write_index(tmp_path, FeatureIndex(2.0, 1.0, 0.0, 12, ("jump", "run"), (), {}))
     fields = {"task": "localization", "model.localization.features": str(tmp_path)}
     start = resolve_init(tiny_config(**fields))
-    assert start.config.model.localization.feature_width == 12
+    assert start.config.model.localization.feature_dim == 12
     assert start.config.model.head.classes == ("jump", "run")
     own = resolve_init(tiny_config(**fields, **{"model.head.classes": ("run",)}))
     assert own.config.model.head.classes == ("run",)
@@ -292,9 +292,9 @@ def with_positions(loaded, time, space):
 def positions(finetuning, loaded, time, space, **video):
     """Both tables of a run whose video tower is changed: [Nt, D] and [rows, columns, D]."""
     start = resolve_init(finetuning({"video": video} if video else None))
-    assert dataclasses.replace(start.config.model.video, frames=8, size=16) == loaded.config.model.video
+    assert dataclasses.replace(start.config.model.video, num_frames=8, image_size=16) == loaded.config.model.video
     params = initial_params(drawn(start.config), with_positions(loaded, time, space), start.config)
-    tower, side = params["video_tower"], start.config.model.video.size // 8
+    tower, side = params["video_tower"], start.config.model.video.image_size // 8
     return np.asarray(tower["time_position"]), np.asarray(tower["space_position"]).reshape(side, side, -1)
 
 
@@ -350,7 +350,7 @@ PARAMS = {
 
 def stepped(init, gradients, name):
     """[(updates, parameters)] of a run from a checkpoint on these gradients."""
-    config = OptimizerConfig(name=name, learning_rate=0.1, weight_decay=0.3, warmup_share=0.0)
+    config = OptimizerConfig(name=name, learning_rate=0.1, weight_decay=0.3, warmup_fraction=0.0)
     optimizer = make_optimizer(config, 4, update_scales(init, ()))
     update = jax.jit(optimizer.update)
     params, state, seen = PARAMS, optimizer.init(PARAMS), []
@@ -362,7 +362,7 @@ def stepped(init, gradients, name):
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
-def test_no_optimiser_moves_what_is_frozen_and_all_heed_the_scale(name):
+def test_no_optimizer_moves_what_is_frozen_and_all_heed_the_scale(name):
     still, rng = ("text_tower",), np.random.default_rng(0)
     trees = [jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), PARAMS) for _ in range(3)]
     # Zero where frozen: so the loss gives them.
@@ -419,7 +419,7 @@ def test_a_prefix_that_nothing_starts_with_is_named():
     ("model", "message"),
     [
         (
-            {"video": {"tubelet": (4, 8, 8)}},
+            {"video": {"tubelet_size": (4, 8, 8)}},
             r"linear.kernel: \(384, 16\) in the checkpoint, \(768, 16\)",
         ),
         ({"video": {"stem": (2, 4)}}, r"patch_embedding.stem.layer1.bias \(32,\): not in the checkpoint"),
@@ -438,12 +438,12 @@ def test_a_mistake_in_what_changes_is_named(finetuning, moving_shapes):
     with pytest.raises(ConfigError, match="config.init.model.video.frame: no such key; did you mean 'frames'"):
         resolve_init(finetuning({"video": {"frame": 16}}))
     config = tiny_config(moving_shapes)
-    config = dataclasses.replace(config, init=InitConfig(model={"video": {"frames": 16}}))
+    config = dataclasses.replace(config, init=InitConfig(model={"video": {"num_frames": 16}}))
     with pytest.raises(ConfigError, match="changes the model of a checkpoint: name one"):
         resolve_init(config)
 
 
-def test_a_localiser_does_not_start_from_a_checkpoint(tmp_path):
+def test_a_localizer_does_not_start_from_a_checkpoint(tmp_path):
     config = dataclasses.replace(tiny_config(), task="localization", init=InitConfig(checkpoint=str(tmp_path)))
     with pytest.raises(ConfigError, match="a localizer starts from scratch"):
         resolve_init(config)

@@ -39,7 +39,7 @@ def test_the_gradient_that_broke_is_named():
 
 
 def test_a_run_that_diverges_stops_and_keeps_no_broken_checkpoint(moving_shapes, tmp_path):
-    changes = {"optimizer.learning_rate": 1e30, "optimizer.clip_norm": 0.0, "optimizer.warmup_share": 0.0}
+    changes = {"optimizer.learning_rate": 1e30, "optimizer.clip_norm": 0.0, "optimizer.warmup_fraction": 0.0}
     config = tiny_config(moving_shapes, **changes, **{"train.checkpoint_every": 1, "optimizer.name": "sgd"})
     tokenizer = load_tokenizer(config.tokenizer.path)
     with pytest.raises(NonFiniteError, match="lower"):

@@ -15,7 +15,7 @@ from tests.tiny import tiny_config
 
 
 def test_schedule_warms_up_linearly_and_falls_as_a_cosine():
-    schedule = make_schedule(OptimizerConfig(learning_rate=2.0, warmup_share=0.1, end_share=0.1), 100)
+    schedule = make_schedule(OptimizerConfig(learning_rate=2.0, warmup_fraction=0.1, final_lr_fraction=0.1), 100)
     assert float(schedule(0)) == 0
     assert float(schedule(5)) == pytest.approx(1.0)
     assert float(schedule(10)) == pytest.approx(2.0)
@@ -33,7 +33,9 @@ def test_matrices_are_the_kernels():
 
 
 def test_sgd_with_momentum_and_decoupled_decay():
-    config = OptimizerConfig(name="sgd", learning_rate=0.5, momentum=0.9, weight_decay=0.1, clip_norm=0, warmup_share=0)
+    config = OptimizerConfig(
+        name="sgd", learning_rate=0.5, momentum=0.9, weight_decay=0.1, clip_norm=0, warmup_fraction=0
+    )
     optimizer = make_optimizer(config, 10)
     params = {"kernel": jnp.array([2.0]), "bias": jnp.array([2.0])}
     state = optimizer.init(params)
@@ -47,7 +49,9 @@ def test_sgd_with_momentum_and_decoupled_decay():
 
 
 def test_gradients_are_clipped_by_their_global_norm():
-    config = OptimizerConfig(name="sgd", learning_rate=1.0, momentum=0, weight_decay=0, clip_norm=1.0, warmup_share=0)
+    config = OptimizerConfig(
+        name="sgd", learning_rate=1.0, momentum=0, weight_decay=0, clip_norm=1.0, warmup_fraction=0
+    )
     optimizer = make_optimizer(config, 10)
     params = {"a": jnp.array([0.0]), "b": jnp.array([0.0])}
     updates, _ = optimizer.update({"a": jnp.array([3.0]), "b": jnp.array([4.0])}, optimizer.init(params), params)
@@ -67,7 +71,7 @@ def orthogonal(m, steps=5, coefficients=(3.4445, -4.775, 2.0315)):
 
 def test_muon_turns_every_matrix_of_a_stack_and_leaves_the_rest_to_adam():
     config = OptimizerConfig(
-        name="muon", learning_rate=0.5, momentum=0.9, beta1=0.8, weight_decay=0.1, clip_norm=0, warmup_share=0
+        name="muon", learning_rate=0.5, momentum=0.9, beta1=0.8, weight_decay=0.1, clip_norm=0, warmup_fraction=0
     )
     optimizer = make_optimizer(config, 10)
     rng = np.random.default_rng(0)
@@ -91,7 +95,7 @@ def test_muon_turns_every_matrix_of_a_stack_and_leaves_the_rest_to_adam():
 def test_muon_takes_over_from_adam_at_its_share_of_the_steps():
     fields = {"learning_rate": 0.5, "momentum": 0.9, "beta1": 0.8, "weight_decay": 0.1, "clip_norm": 0}
     late, adam, muon = (
-        make_optimizer(OptimizerConfig(name=name, muon_from=share, warmup_share=0, **fields), 10)
+        make_optimizer(OptimizerConfig(name=name, muon_start_fraction=share, warmup_fraction=0, **fields), 10)
         for name, share in (("muon", 0.2), ("adamw", 0.0), ("muon", 0.0))
     )
     params = {"a": {"kernel": jnp.ones((3, 2))}, "bias": jnp.ones(2)}
@@ -113,7 +117,9 @@ def test_muon_takes_over_from_adam_at_its_share_of_the_steps():
 
 def test_factors_scale_the_whole_update_of_each_parameter():
     """Decay included, or what is frozen would shrink; after clipping, so that they do not change the common norm."""
-    config = OptimizerConfig(name="sgd", learning_rate=0.5, momentum=0, weight_decay=0.1, clip_norm=1, warmup_share=0)
+    config = OptimizerConfig(
+        name="sgd", learning_rate=0.5, momentum=0, weight_decay=0.1, clip_norm=1, warmup_fraction=0
+    )
     factors = {"a": {"kernel": 0.0}, "b": {"kernel": 0.25}, "c": {"kernel": 1.0}}
     optimizer = make_optimizer(config, 10, lambda params: factors)
     params = {name: {"kernel": jnp.array([2.0])} for name in factors}
@@ -147,7 +153,7 @@ def test_factors_have_no_statistics_of_their_own(name):
 
 def test_the_state_of_muon_does_not_depend_on_the_number_of_steps():
     """Of 5 steps a tenth rounds to none, of 6 to one: a run of 5 goes on to 6 all the same."""
-    config = OptimizerConfig(name="muon", muon_from=0.1)
+    config = OptimizerConfig(name="muon", muon_start_fraction=0.1)
     params = {"layer": {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4)}}
     few, more = (jax.eval_shape(make_optimizer(config, steps).init, params) for steps in (5, 6))
     assert jax.tree.structure(few) == jax.tree.structure(more)

@@ -55,9 +55,9 @@ def test_outside_of_training_a_signal_stops_at_once():
 
 def test_what_handles_errors_does_not_take_a_stop_for_one():
     """A signal may arrive in an evaluator, a config file or a checkpoint, whose failures are handled."""
-    signalled = types.SimpleNamespace(run=lambda encoder: iter([("x", float(send(signal.SIGTERM) or 1))]))
+    signaled = types.SimpleNamespace(run=lambda encoder: iter([("x", float(send(signal.SIGTERM) or 1))]))
     with StopSignals(leave) as signals, pytest.raises(Stopped):
-        evaluate(None, {"first": signalled})
+        evaluate(None, {"first": signaled})
     assert signals.received is signal.SIGTERM
 
 

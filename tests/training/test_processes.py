@@ -32,9 +32,9 @@ def start(dataset, workdir, processes, devices, *more, environments=None):
     config = f"--config=tests/tiny.py:dataset={dataset},evaluator=retrieval"
     command = [sys.executable, "-m", "svilm_jax.main", "train", config, f"--workdir={workdir}"]
     command += ["--config.train.batch_size=16", f"--config.train.steps={STEPS}", "--config.mesh.preset=fsdp", *more]
-    command += ["--config.mesh.max_replicated_share=0.1"]  # widths of 16 over 8 devices
+    command += ["--config.mesh.max_replicated_fraction=0.1"]  # widths of 16 over 8 devices
     flags = f"--xla_force_host_platform_device_count={devices}"
-    # Few steps of a small model: the compiler's optimisations would take longer than they save.
+    # Few steps of a small model: the compiler's optimizations would take longer than they save.
     shared = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
     coordinator = f"--coordinator=127.0.0.1:{free_port()}"
     told = [

@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 
 def arguments(dataset, workdir, *more):
     config = f"--config=tests/tiny.py:dataset={dataset}"
-    # The optimiser with the most to remember: it changes hands in the middle of the run.
-    muon = ["--config.optimizer.name=muon", "--config.optimizer.muon_from=0.5"]
+    # The optimizer with the most to remember: it changes hands in the middle of the run.
+    muon = ["--config.optimizer.name=muon", "--config.optimizer.muon_start_fraction=0.5"]
     return [sys.executable, "-m", "svilm_jax.main", "train", config, f"--workdir={workdir}", *muon, *more]
 
 
@@ -115,7 +115,7 @@ def command(dataset, workdir, *more):
         ("config.train.seed=5", "seed was 0 and is 5"),
         ("config.train.batch_size=4", "batch_size was 8 and is 4"),
         ("config.train.steps=4", "is at step 6, beyond the 4 steps"),
-        ("config.optimizer.ema=0.5", "holds another state"),
+        ("config.optimizer.ema_decay=0.5", "holds another state"),
         ("config.tokenizer.lowercase=False", "was trained with another tokenizer"),
         ("config.input.dataset=/nowhere", "/nowhere: no such folder"),
         ("config.trian.steps=3", "trian"),

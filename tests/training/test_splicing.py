@@ -58,7 +58,7 @@ def test_frames_are_the_clips_own_inside_the_mask_and_the_partners_outside(partn
 
 def test_only_a_share_is_spliced_and_the_others_stay_whole():
     video = jnp.arange(400, dtype=jnp.int32).reshape(400, 1, 1, 1, 1) * jnp.ones((1, 8, 1, 1, 1), jnp.int32)
-    out, mask, spliced = splice(jax.random.key(0), video, jnp.ones(400, bool), SpliceConfig(share=0.25, block=4), 2)
+    out, mask, spliced = splice(jax.random.key(0), video, jnp.ones(400, bool), SpliceConfig(prob=0.25, block=4), 2)
     assert 70 < int(spliced.sum()) < 130
     assert bool(mask[~spliced].all())
     np.testing.assert_array_equal(out[~spliced], video[~spliced])

@@ -13,7 +13,7 @@ STEP = 8  # brightness from one frame to the next
 
 
 def numbered_frames(count: int, height: int = 48, width: int = 64) -> np.ndarray:
-    """uint8 [count, height, width, 3]; frame i is grey, 16 + STEP * (i % 28), with a red left upper corner."""
+    """uint8 [count, height, width, 3]; frame i is gray, 16 + STEP * (i % 28), with a red left upper corner."""
     frames = np.empty((count, height, width, 3), np.uint8)
     frames[:] = (16 + STEP * (np.arange(count) % 28)).astype(np.uint8)[:, None, None, None]
     frames[:, : height // 4, : width // 4] = (230, 20, 20)

@@ -5,10 +5,10 @@ import pickle
 
 import numpy as np
 import pytest
-from tests.video.encoded_videos import encode, encode_sound, numbered_frames, numbers
 
 from svilm_jax.video import decoding
 from svilm_jax.video.decoding import Limits, VideoError, decode, probe
+from tests.video.encoded_videos import encode, encode_sound, numbered_frames, numbers
 
 KINDS = [
     ("mp4", "libx264", "yuv420p"),
@@ -38,7 +38,7 @@ def test_every_container_and_codec_gives_its_frames_in_order(container, codec, p
     assert numbers(sampled.images) == [1, 3, 5, 7, 9, 11]
 
 
-def test_colours_are_rgb():
+def test_colors_are_rgb():
     frames = decode(encode(numbered_frames(2)), [0.0])
     red, green, blue = frames.images[0, 4, 4].astype(int)
     assert red > 200
@@ -47,8 +47,8 @@ def test_colours_are_rgb():
 
 
 def test_grey_and_odd_sizes():
-    grey = decode(encode(numbered_frames(6), pix_fmt="gray"), None).images
-    assert (grey[..., 0] == grey[..., 2]).all()
+    gray = decode(encode(numbered_frames(6), pix_fmt="gray"), None).images
+    assert (gray[..., 0] == gray[..., 2]).all()
     odd = decode(encode(numbered_frames(4, 47, 63), pix_fmt="yuv444p"), None)
     assert odd.images.shape == (4, 47, 63, 3)
 

@@ -5,11 +5,11 @@ import io
 import av
 import numpy as np
 import pytest
-from tests.video.encoded_videos import encode
 
 from svilm_jax.video import demuxer, reader
 from svilm_jax.video.bitstream import Bitstream
 from svilm_jax.video.decoding import decode, probe
+from tests.video.encoded_videos import encode
 
 B_FRAMES = {"libx264": {"bf": "3", "x264-params": "b-pyramid=normal:scenecut=0"}, "mpeg4": {"bf": "2"}}
 

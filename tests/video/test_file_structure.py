@@ -5,10 +5,10 @@ import io
 import av
 import numpy as np
 import pytest
-from tests.video.encoded_videos import encode, numbered_frames
 
 from svilm_jax.video.decoding import VideoError, decode, probe
 from svilm_jax.video.file_structure import UNKNOWN, examine
+from tests.video.encoded_videos import encode, numbered_frames
 
 STATING = [
     ("matroska", "libx264"),

@@ -9,10 +9,10 @@ import subprocess
 
 import numpy as np
 import pytest
-from tests.video.films import Film, films
 
 from svilm_jax.video import demuxer
 from svilm_jax.video.decoding import VideoError, decode, opened, probe
+from tests.video.films import Film, films
 
 FULL = os.environ.get("SVILM_FILMS") == "full"
 FILMS = films(full=FULL)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tests.video.encoded_videos import encode, numbered_frames, numbers
 
 from svilm_jax.video import reader
 from svilm_jax.video.decoding import decode
+from tests.video.encoded_videos import encode, numbered_frames, numbers
 
 
 @pytest.fixture(scope="module")

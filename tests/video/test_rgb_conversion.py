@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.video.encoded_videos import encode
 
 from svilm_jax.config import VideoConfig
 from svilm_jax.input.augmentation import random_resized_crop
@@ -13,14 +12,15 @@ from svilm_jax.input.schema import Record
 from svilm_jax.video.crop_box import CropBox, center_crop
 from svilm_jax.video.decoding import decode
 from svilm_jax.video.rgb_conversion import SMALL_SIDE
+from tests.video.encoded_videos import encode
 
-VIDEO = VideoConfig(frames=3, size=96)
+VIDEO = VideoConfig(num_frames=3, image_size=96)
 
 
 def picture(height: int, width: int) -> np.ndarray:
-    """uint8 [6, height, width, 3]: smooth, coloured, different in every corner, and moving."""
+    """uint8 [6, height, width, 3]: smooth, colored, different in every corner, and moving."""
     t, y, x = np.mgrid[:6, :height, :width]
-    red = 128 + 100 * np.sin(y / 40 + t / 3)  # little change of colour along a row: see `rendering`
+    red = 128 + 100 * np.sin(y / 40 + t / 3)  # little change of color along a row: see `rendering`
     return np.stack([red, 255 * y / height, 255 - 200 * x / width + 5 * t], -1).clip(0, 255).astype(np.uint8)
 
 
@@ -40,7 +40,7 @@ def on_even_pixels(box: CropBox, height: int, width: int) -> CropBox:
 
 @pytest.mark.parametrize("size", [(180, 240), (178, 244), (360, 202), (400, 720)])
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuvj420p"])
-def test_the_same_part_in_the_same_colours(size, pix_fmt):
+def test_the_same_part_in_the_same_colors(size, pix_fmt):
     video = encode(picture(*size), pix_fmt=pix_fmt)
     rng = np.random.default_rng(0)
     boxes = [random_resized_crop(*size, 96, (0.3, 1.0), (0.75, 1.333), rng).flipped(i % 2 == 0) for i in range(6)]
@@ -92,7 +92,7 @@ def test_the_box_is_drawn_once_for_the_scaled_picture_and_may_be_none():
 
 
 def test_large_pictures_are_not_kept_and_small_ones_are():
-    geometry, config = CropBox(0.1, 0.2, 0.6, 0.7, 96), dataclasses.replace(VIDEO, frames=4)
+    geometry, config = CropBox(0.1, 0.2, 0.6, 0.7, 96), dataclasses.replace(VIDEO, num_frames=4)
     for height, kept in ((SMALL_SIDE, False), (SMALL_SIDE - 2, True)):
         record, cache = Record("clip", encode(picture(height, 240))), FrameCache(10**9)
         results = [decode_clip(record, config, cache=cache, index=0, crop=lambda *_: geometry) for _ in range(2)]

@@ -6,11 +6,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from tests.video.encoded_videos import encode, numbered_frames, numbers
-from tests.video.films import MATRICES, STEADY, make, pattern
 
 from svilm_jax.video import stream_properties
 from svilm_jax.video.decoding import VideoError, decode, probe
+from tests.video.encoded_videos import encode, numbered_frames, numbers
+from tests.video.films import MATRICES, STEADY, make, pattern
 
 
 def test_a_gif_stays_as_long_as_its_last_frame_says():

@@ -75,11 +75,11 @@ class Catalog:
         """Closes the database file."""
         self._table.close()
 
-    def add(self, rows: Iterable[AnnotationRow], validation_share: float) -> None:
+    def add(self, rows: Iterable[AnnotationRow], validation_fraction: float) -> None:
         """Adds the rows of an annotation file.
 
         Args:
-          validation_share: fraction of videos without a given split that go to validation, chosen by their id.
+          validation_fraction: fraction of videos without a given split that go to validation, chosen by their id.
 
         Raises:
           PreparationError: an invalid row; names file, line and field.
@@ -97,7 +97,7 @@ class Catalog:
         if not found:
             raise PreparationError("--captions: the annotation file holds no row")
         self._table.create_function(
-            "chosen", 1, lambda identity: "validation" if _share(identity) < validation_share else "train"
+            "chosen", 1, lambda identity: "validation" if _share(identity) < validation_fraction else "train"
         )
         self._table.execute("UPDATE video SET split = chosen(id) WHERE split = ''")
 

@@ -24,10 +24,10 @@ def prepare(
     out_dir: str | Path,
     *,
     name: str = NAME,
-    validation_share: float = 0.0,
+    validation_fraction: float = 0.0,
     short_side: int = 0,
     fps: float = 0.0,
-    max_skipped_share: float = 0.5,
+    max_skipped_fraction: float = 0.5,
     workers: int = 1,
     overwrite: bool = False,
     vocab: Path | None = None,
@@ -42,10 +42,10 @@ def prepare(
       captions: JSON, JSON lines, CSV or TSV; see data/README.md for the formats.
       out_dir: receives the dataset.
       name: of the dataset, lower-case letters, digits and underscores.
-      validation_share: fraction of videos without a given split that go to validation, chosen by a hash of their id.
+      validation_fraction: fraction of videos without a given split that go to validation, chosen by a hash of their id.
       short_side: pixels to scale the shorter side down to, even; 0: no scaling. Re-encodes.
       fps: maximum frames per second; 0: as the file. Re-encodes.
-      max_skipped_share: fraction of the videos that may be missing or unreadable.
+      max_skipped_fraction: fraction of the videos that may be missing or unreadable.
       workers: number of processes; the result does not depend on it.
       overwrite: replaces a dataset of this name.
       vocab: a vocab.txt to use instead of one trained on the training captions.
@@ -60,7 +60,10 @@ def prepare(
       PreparationError: an invalid option or annotation file, or too many unusable videos.
     """
     videos, captions, out = Path(videos), Path(captions), Path(out_dir)
-    for option, value in (("--validation-share", validation_share), ("--max-skipped-share", max_skipped_share)):
+    for option, value in (
+        ("--validation-fraction", validation_fraction),
+        ("--max-skipped-fraction", max_skipped_fraction),
+    ):
         if not 0 <= value <= 1:
             raise PreparationError(f"{option} {value:g}: expected a share from 0 to 1")
     if short_side < 0 or short_side % 2 or 0 < short_side < 16:
@@ -73,12 +76,12 @@ def prepare(
     rows = read_rows(captions, repairs)
     options = {
         "captions": f"sha256:{_digest(captions)}",
-        "validation_share": validation_share,
+        "validation_fraction": validation_fraction,
         "vocab_size": vocab_size,
     }
     command = [f"svilm prepare {NAME} --videos VIDEOS --captions {shlex.quote(captions.name)} --out OUT"]
     command += [f"--name {name}"] if name != NAME else []
-    command += [f"--validation-share {validation_share:g}"] if validation_share else []
+    command += [f"--validation-fraction {validation_fraction:g}"] if validation_fraction else []
     command += [f"--short-side {short_side}"] if short_side else []
     command += [f"--fps {fps:g}"] if fps else []
     plan = Plan(
@@ -89,7 +92,7 @@ def prepare(
         workers=workers,
         beam=beam,
         overwrite=overwrite,
-        max_skipped_share=max_skipped_share,
+        max_skipped_fraction=max_skipped_fraction,
         vocab=vocab,
         vocab_size=vocab_size,
         phrases=phrases,
@@ -98,8 +101,8 @@ def prepare(
     )
     if finished(plan):
         return plan.folder
-    with building(out, f"{name}_catalogue") as folder, catalog(videos, folder / "catalog.sqlite") as listed:
-        listed.add(rows, validation_share)
+    with building(out, f"{name}_catalog") as folder, catalog(videos, folder / "catalog.sqlite") as listed:
+        listed.add(rows, validation_fraction)
         splits = listed.splits()
         notes = listed.notes()
         if repairs.count:

@@ -54,7 +54,7 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
     _check_apart(lists, found)
     spelled = sum(f"v_{wanted.record.actions[0].label}_" not in wanted.names[0] for wanted in clips.values())
     if spelled:
-        notes["clips whose file name spells the class otherwise than classInd.txt"] = f"{spelled}; labelled as there"
+        notes["clips whose file name spells the class otherwise than classInd.txt"] = f"{spelled}; labeled as there"
     counts = {"classes": len(classes), "clips": len(clips)} | {name: len(members) for name, members in lists.items()}
     published_spec = PUBLISHED | ({"clips": PUBLISHED_CLIPS} if len(found) == len(LISTS) else {})
     return Annotations(

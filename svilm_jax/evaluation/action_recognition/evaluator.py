@@ -43,22 +43,22 @@ class ActionRecognitionEvaluator:
             raise ConfigError("action_recognition needs config.model.head.kind='classification'")
         self._dataset = options.dataset or config.input.dataset
         # Once: reading a label means reading its whole record, including the video.
-        self.labelled = LabeledClips(self._dataset, options.split, options.limit, self._video, self._head.classes)
+        self.labeled = LabeledClips(self._dataset, options.split, options.limit, self._video, self._head.classes)
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value): `top1`, `top5`, `top1_majority` (the most frequent label), and `failed_share`.
+        """Yields (name, value): `top1`, `top5`, `top1_majority` (the most frequent label), and `failed_fraction`.
 
         A video that cannot be decoded counts as wrong.
         """
-        labelled, options = self.labelled, self.options
+        labeled, options = self.labeled, self.options
         views = options.clips * options.crops
-        targets = labelled.targets
+        targets = labeled.targets
         ranked = np.full((len(targets), 5), -1)
 
         kept: list[int] = []
 
         def frames() -> Iterator[np.ndarray]:
-            for place, seen in labelled.views(options.clips, options.crops):
+            for place, seen in labeled.views(options.clips, options.crops):
                 kept.append(place)
                 yield from seen
 
@@ -76,4 +76,4 @@ class ActionRecognitionEvaluator:
         yield f"{options.prefix}/top1", float(np.mean(ranked[:, 0] == targets))
         yield f"{options.prefix}/top5", float(np.mean((ranked == targets[:, None]).any(axis=1)))
         yield f"{options.prefix}/top1_majority", Counter(targets.tolist()).most_common(1)[0][1] / len(targets)
-        yield f"{options.prefix}/failed_share", labelled.failed / len(targets)
+        yield f"{options.prefix}/failed_fraction", labeled.failed / len(targets)

@@ -66,7 +66,7 @@ class LinearProbeEvaluator:
         self._dataset = options.dataset or config.input.dataset
         self._classes = read_classes(self._dataset, HeadConfig("classification"))
         # Once each, for all probed towers: reading a label means reading its whole record, including the video.
-        self._labelled = {
+        self._labeled = {
             split: LabeledClips(self._dataset, split, options.limit, config.model.video, self._classes)
             for split in dict.fromkeys((*options.train, *options.test))
         }
@@ -76,7 +76,7 @@ class LinearProbeEvaluator:
 
         - `top1`: the mean over the pairs of splits, and `top1_SPLIT` of each pair if there are several.
         - `top1_random_tower`, `top1_majority`: of a randomly initialized tower; of the most frequent label.
-        - `penalty`: the last chosen one; `failed_share`: of the test videos.
+        - `penalty`: the last chosen one; `failed_fraction`: of the test videos.
         """
         options, towers = self.options, {"": encoder}
         if options.random_baseline:
@@ -101,17 +101,17 @@ class LinearProbeEvaluator:
             yield f"{options.prefix}/top1{ending}", float(np.mean(found))
         yield f"{options.prefix}/top1_majority", float(np.mean(majority))
         yield f"{options.prefix}/penalty", penalty
-        yield f"{options.prefix}/failed_share", float(np.mean(failed))
+        yield f"{options.prefix}/failed_fraction", float(np.mean(failed))
 
     def _features(
         self, encoder: Encoder, split: str, clips: int, crops: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns float32 [N, views, D] and labels int64 [N] of the decodable items; labels int64 [M] of all."""
-        labelled = self._labelled[split]
+        labeled = self._labeled[split]
         places: list[int] = []
 
         def frames() -> Iterator[np.ndarray]:
-            for place, views in labelled.views(clips, crops):
+            for place, views in labeled.views(clips, crops):
                 places.append(place)
                 yield from views
 
@@ -119,7 +119,7 @@ class LinearProbeEvaluator:
         rows = [reading[name] for reading in encoder.videos(frames(), (name,))]
         if not rows:
             raise EvaluationError(f"split {split!r}: no labeled video that can be decoded")
-        return np.stack(rows).reshape(len(places), clips * crops, -1), labelled.targets[places], labelled.targets
+        return np.stack(rows).reshape(len(places), clips * crops, -1), labeled.targets[places], labeled.targets
 
 
 @dataclasses.dataclass(frozen=True)

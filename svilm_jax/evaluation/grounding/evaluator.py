@@ -86,7 +86,7 @@ class GroundingEvaluator:
         yield from overlap.metrics(prefix).items()
         if self.options.block_split:
             yield f"{prefix}/block", float(block + 1)
-        yield clips.failed_share(prefix)
+        yield clips.failed_fraction(prefix)
 
     def _play(
         self, encoder: Encoder, clips: EvaluationClips, blocks: Sequence[int]
@@ -110,8 +110,8 @@ class GroundingEvaluator:
             queries = np.stack([embedded[phrase] for phrase in phrases])  # [K, C]
             for block, (game, overlap) in zip(blocks, scores, strict=True):
                 heat, mass, matched = heat_maps(reading, queries, self._readout, self.options.temperature, block)
-                game.add(heat, mass, masks, self._video.tubelet)
-                overlap.add(reading["assignments"][block].argmax(axis=0), matched, masks, self._video.tubelet)
+                game.add(heat, mass, masks, self._video.tubelet_size)
+                overlap.add(reading["assignments"][block].argmax(axis=0), matched, masks, self._video.tubelet_size)
             asked += 1
         if not asked:
             raise EvaluationError(f"split {clips.split!r}: no decodable clip with masks of two objects or more")

@@ -46,11 +46,11 @@ class PointingGame:
         Raises:
           ValueError: shapes that do not match the tubelet, or a heat map that is NaN.
         """
-        centres = at_patch_centres(objects, tubelet)  # [K, Nt, h, w]
+        centers = at_patch_centers(objects, tubelet)  # [K, Nt, h, w]
         shown = objects[:, middle_frames(objects.shape[1], tubelet[0])]  # [K, Nt, H, W]
-        if not heat.shape == mass.shape == centres.shape:
+        if not heat.shape == mass.shape == centers.shape:
             raise ValueError(
-                f"heat maps {heat.shape}, masses {mass.shape} and masks at patch centers {centres.shape}: expected the "
+                f"heat maps {heat.shape}, masses {mass.shape} and masks at patch centers {centers.shape}: expected the "
                 "same"
             )
         if np.isnan(heat).any() or np.isnan(mass).any():
@@ -64,8 +64,8 @@ class PointingGame:
         self.hits += int(hits.sum())
         self.other += int(misses_on_others.sum())
         self.situations += int(visible.any(axis=0).sum())
-        self.reachable += int((centres.any(axis=(2, 3)) & visible).sum())
-        self.area += float((centres.mean(axis=(2, 3)) * visible).sum())
+        self.reachable += int((centers.any(axis=(2, 3)) & visible).sum())
+        self.area += float((centers.mean(axis=(2, 3)) * visible).sum())
 
     def metrics(self, prefix: str = "grounding") -> dict[str, float]:
         """Returns the hit rate and its baselines.
@@ -97,7 +97,7 @@ def middle_frames(frames: int, per_tubelet: int) -> np.ndarray:
     return np.arange(frames // per_tubelet) * per_tubelet + per_tubelet // 2
 
 
-def at_patch_centres(masks: np.ndarray, tubelet: tuple[int, int, int]) -> np.ndarray:
+def at_patch_centers(masks: np.ndarray, tubelet: tuple[int, int, int]) -> np.ndarray:
     """bool [K, T, H, W] -> bool [K, Nt, h, w]: the mask at the center of every patch, in the tubelet's middle frame.
 
     The center of an even-sized patch lies between four pixels; the lower right one is used.
@@ -109,7 +109,7 @@ def at_patch_centres(masks: np.ndarray, tubelet: tuple[int, int, int]) -> np.nda
     return masks[:, middle_frames(frames, t)][:, :, p // 2 :: p, q // 2 :: q]
 
 
-def centres_of_mass(mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def centers_of_mass(mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the center of mass of every patch and its eight neighbors, with all mass at patch centers.
 
     Args:
@@ -136,7 +136,7 @@ def _at_points(shown: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     `shown`: bool [K, Nt, H, W], the masks in the frames that points are tested on.
     """
-    y, x = centres_of_mass(mass)
+    y, x = centers_of_mass(mass)
     height, width = (pixels // patches for pixels, patches in zip(shown.shape[2:], mass.shape[2:], strict=True))
     # Inside the picture, since centers of mass are.
     rows, columns = (y * height).astype(int), (x * width).astype(int)  # [K, Nt, h, w] pixels

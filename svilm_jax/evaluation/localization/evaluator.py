@@ -52,14 +52,18 @@ class LocalizationEvaluator:
     """Mean average precision at tIoU 0.5, 0.75 and 0.95, and the mean over 0.5:0.05:0.95."""
 
     def __init__(self, options: LocalizationOptions, config: Config):
-        self.options, self._steps, self._classes = options, config.model.localization.steps, config.model.head.classes
+        self.options, self._steps, self._classes = (
+            options,
+            config.model.localization.num_steps,
+            config.model.head.classes,
+        )
         if config.task != "localization":
             raise ConfigError(f"evaluator localization needs config.task='localization', which is {config.task!r}")
         self._index = read_index(options.features)
-        if self._index.width != config.model.localization.feature_width:
+        if self._index.width != config.model.localization.feature_dim:
             raise ConfigError(
                 f"evaluator localization: features of width {self._index.width} in {options.features}, the model takes "
-                f"{config.model.localization.feature_width}: embed both splits by the same checkpoint"
+                f"{config.model.localization.feature_dim}: embed both splits by the same checkpoint"
             )
         self._named = read_video_classes(options.classifier, options.top) if options.classifier else None
         if self._named is None and not config.model.localization.classify:
@@ -69,7 +73,7 @@ class LocalizationEvaluator:
         """Yields (name, value).
 
         - `mAP_50`, `mAP_75`, `mAP_95`: at these overlaps; `mAP`: the mean over 0.5, 0.55, ..., 0.95.
-        - `unknown_to_classifier_share`: fraction of videos without external scores, if an external classifier is used.
+        - `unknown_to_classifier_fraction`: fraction of videos without external scores, where they are used.
         """
         options, index, folder = self.options, self._index, Path(self.options.features)
         results: dict[str, list[Proposal]] = {}
@@ -106,7 +110,7 @@ class LocalizationEvaluator:
                 yield f"{prefix}/mAP_{round(100 * threshold)}", float(value)
         yield f"{prefix}/mAP", float(np.mean(precision))
         if self._named is not None:
-            yield f"{prefix}/unknown_to_classifier_share", unknown / len(index.videos)
+            yield f"{prefix}/unknown_to_classifier_fraction", unknown / len(index.videos)
 
     def _named_proposals(
         self, proposals: np.ndarray, logits: np.ndarray | None, video: VideoFeatures

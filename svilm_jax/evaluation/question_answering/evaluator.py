@@ -19,7 +19,7 @@ from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
 from svilm_jax.evaluation.question_answering.metrics import (
     accuracy,
     accuracy_by_kind,
-    out_of_vocabulary_share,
+    out_of_vocabulary_fraction,
     question_kind,
 )
 from svilm_jax.inference.encoder import Encoder
@@ -68,7 +68,7 @@ class QuestionAnsweringEvaluator:
         - `accuracy_majority`: always the most frequent answer of the training split; `accuracy_majority_by_kind`: the
           most frequent answer to questions of that type, chosen with access to the truth, an upper bound of blind
           guesses.
-        - `out_of_vocabulary_share`: fraction of questions whose answer is outside the answer vocabulary.
+        - `out_of_vocabulary_fraction`: fraction of questions whose answer is outside the answer vocabulary.
         """
         clips, prefix, classes = self.clips(), self.options.prefix, self._head.classes
         asked: dict[int, tuple[str, tuple[Question, ...]]] = {}
@@ -113,5 +113,5 @@ class QuestionAnsweringEvaluator:
         commonest = {kind: Counter(a for a, k in zip(answers, kinds, strict=True) if k == kind) for kind in set(kinds)}
         blind = [commonest[kind].most_common(1)[0][0] for kind in kinds]
         yield f"{prefix}/accuracy_majority_by_kind", accuracy(answers, blind)
-        yield f"{prefix}/out_of_vocabulary_share", out_of_vocabulary_share(answers, classes)
-        yield clips.failed_share(prefix)
+        yield f"{prefix}/out_of_vocabulary_fraction", out_of_vocabulary_fraction(answers, classes)
+        yield clips.failed_fraction(prefix)

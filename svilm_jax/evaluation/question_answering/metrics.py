@@ -50,7 +50,7 @@ def accuracy_by_kind(
     return {kind: (sum(hits) / len(hits), len(hits)) for kind, hits in ordered}
 
 
-def out_of_vocabulary_share(answers: Sequence[str], known: Iterable[str] | Mapping[str, int]) -> float:
+def out_of_vocabulary_fraction(answers: Sequence[str], known: Iterable[str] | Mapping[str, int]) -> float:
     """Returns the fraction of answers that are not in `known`, between 0 and 1: no classifier can get these right.
 
     Raises:

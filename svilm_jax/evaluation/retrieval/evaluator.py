@@ -161,7 +161,7 @@ class RetrievalEvaluator:
             yield from chance_metrics(positives, name).items()
         everything = [np.arange(len(gallery.records))]
         yield from oracle_metrics(gallery.captions, gallery.owner, gallery.records, everything, f"{prefix}/t2v").items()
-        yield clips.failed_share(prefix)
+        yield clips.failed_fraction(prefix)
 
 
 class HardRetrievalEvaluator:
@@ -212,4 +212,4 @@ class HardRetrievalEvaluator:
             sets,
             f"{prefix}/t2v",
         ).items()
-        yield clips.failed_share(prefix)
+        yield clips.failed_fraction(prefix)

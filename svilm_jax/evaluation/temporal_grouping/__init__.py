@@ -1,1 +1,1 @@
-"""Temporal grouping of spliced clips, and scene-cut detection: evaluator, metrics, baselines and published file formats."""
+"""Temporal grouping of spliced clips and scene-cut detection: evaluators, metrics and baselines."""

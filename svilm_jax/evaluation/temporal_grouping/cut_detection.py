@@ -37,7 +37,7 @@ class DissimilarityCurve:
         return (np.arange(self.length) + 1) * self.step
 
 
-def neighbour_dissimilarity(z: np.ndarray) -> np.ndarray:
+def neighbor_dissimilarity(z: np.ndarray) -> np.ndarray:
     """1 − cos(z_j, z_{j+1}) for z float [Nt, D] -> float64 [Nt - 1]."""
     z = np.asarray(z, np.float64)
     z = z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), 1e-12)

@@ -91,7 +91,7 @@ class TemporalGroupingEvaluator:
         self.options = options
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
         self._train = config.input
-        spans.legal_spans(self._video.frames // self._video.tubelet[0])
+        spans.legal_spans(self._video.num_frames // self._video.tubelet_size[0])
         self.clips()
 
     def clips(self) -> EvaluationClips:
@@ -109,7 +109,7 @@ class TemporalGroupingEvaluator:
           are always foreground and the ends are not: this is the accuracy of a model that knows only that.
         - `cut_exact`, `cut_exact_raw_pixels`, `cut_exact_chance`: the span exactly right.
         """
-        clips, options, per_tubelet = self.clips(), self.options, self._video.tubelet[0]
+        clips, options, per_tubelet = self.clips(), self.options, self._video.tubelet_size[0]
         common: dict[str, np.ndarray] = {}
         if options.common_clips:
             common = common_features(encoder, self._train.dataset, self._train.split, options.common_clips)
@@ -148,7 +148,7 @@ class TemporalGroupingEvaluator:
         yield f"{accuracy}_all_foreground", mean["accuracy/all_foreground"]
         truth = [spliced.span for spliced in asked]
         yield f"{accuracy}_constant_span", spans.constant_accuracy(truth, asked[0].tubelets, weights)
-        failed, share = clips.failed_share(options.prefix)
+        failed, share = clips.failed_fraction(options.prefix)
         yield f"{failed}{'_ordinary' if options.partners == 'next' else ''}", share
 
 

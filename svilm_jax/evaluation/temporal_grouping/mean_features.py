@@ -31,7 +31,9 @@ def common_features(encoder: Encoder, dataset: str, split: str, count: int) -> d
 
     def frames() -> Iterator[np.ndarray]:
         for _, clip in clips.read(clips.numbers):
-            pixels.append({name: read(clip.frames, video.tubelet[0]) for name, read in raw_pixels.FEATURES.items()})
+            pixels.append(
+                {name: read(clip.frames, video.tubelet_size[0]) for name, read in raw_pixels.FEATURES.items()}
+            )
             yield clip.frames
 
     tokens = [reading["time_tokens"] for reading in encoder.videos(frames(), ("time_tokens",))]

@@ -90,7 +90,7 @@ class SceneCutEvaluator:
         self.options = options
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
         self._train = config.input
-        self._tubelets = self._video.frames // self._video.tubelet[0]
+        self._tubelets = self._video.num_frames // self._video.tubelet_size[0]
         self.clips(options.split, options.limit)
         self.clips(options.threshold_split, options.threshold_limit)
 
@@ -130,7 +130,7 @@ class SceneCutEvaluator:
             f"{prefix}/scene_cut_f1_evenly_spaced",
             cut_detection.evenly_spaced_f1(found.true, found.seconds, tolerance),
         )
-        name, share = clips.failed_share(prefix)
+        name, share = clips.failed_fraction(prefix)
         yield f"{name}_untrimmed", share
 
     def search(self, encoder: Encoder, clips: EvaluationClips, common: Mapping[str, np.ndarray]) -> Search:
@@ -143,7 +143,7 @@ class SceneCutEvaluator:
         Raises:
           EvaluationError: no decodable video with annotated cuts.
         """
-        window, per_tubelet = self.options.window_seconds, self._video.tubelet[0]
+        window, per_tubelet = self.options.window_seconds, self._video.tubelet_size[0]
         kinds = ("model", *raw_pixels.FEATURES, *(f"{name}_centered" for name in raw_pixels.FEATURES if name in common))
         step = window / self._tubelets
         records: dict[int, Record] = {}
@@ -172,16 +172,16 @@ class SceneCutEvaluator:
                 waiting.append((number, first))
                 for name, features in raw_pixels.FEATURES.items():
                     z = features(clip.frames, per_tubelet)
-                    curves[number][name].add(first, cut_detection.neighbour_dissimilarity(z))
+                    curves[number][name].add(first, cut_detection.neighbor_dissimilarity(z))
                     if name in common:
-                        without = cut_detection.neighbour_dissimilarity(z - common[name])
+                        without = cut_detection.neighbor_dissimilarity(z - common[name])
                         curves[number][f"{name}_centered"].add(first, without)
                 yield clip.frames
 
         for reading in encoder.videos(frames(), ("time_tokens",)):
             number, first = waiting.pop(0)
             z = reading["time_tokens"] - common.get("model", 0)
-            curves[number]["model"].add(first, cut_detection.neighbour_dissimilarity(z))
+            curves[number]["model"].add(first, cut_detection.neighbor_dissimilarity(z))
         kept = [number for number in records if number not in clips.failed]
         if not kept:
             raise EvaluationError(f"split {clips.split!r}: no decodable video with annotated cuts")

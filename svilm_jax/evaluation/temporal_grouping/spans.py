@@ -103,5 +103,5 @@ def _unit(z: np.ndarray) -> np.ndarray:
     return z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), _EPSILON)
 
 
-def _cosine(z: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    return _unit(z) @ _unit(centre)  # [Nt]
+def _cosine(z: np.ndarray, center: np.ndarray) -> np.ndarray:
+    return _unit(z) @ _unit(center)  # [Nt]

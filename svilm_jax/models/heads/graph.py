@@ -98,9 +98,9 @@ class GCNeXt(nnx.Module):
     """
 
     def __init__(
-        self, width: int, *, groups: int, path: int, neighbours: int, itself: bool, dtype: jnp.dtype, rngs: nnx.Rngs
+        self, width: int, *, groups: int, path: int, neighbors: int, itself: bool, dtype: jnp.dtype, rngs: nnx.Rngs
     ):
-        self.neighbours, self.itself = neighbours, itself
+        self.neighbors, self.itself = neighbors, itself
         hidden = groups * path
 
         def down(gain: float = GAIN, use_bias: bool = True) -> Linear:
@@ -113,7 +113,7 @@ class GCNeXt(nnx.Module):
         self.temporal_mix = GroupedConv(hidden, hidden, kernel=3, groups=groups, dtype=dtype, rngs=rngs)
         # One 1×1 over the concatenation (neighbor, step) is the sum of one over each: applied before the gather, it
         # runs once per step instead of once per edge. Each sees half of the joint fan-in, hence half of the gain.
-        self.semantic_neighbour, self.semantic_step = down(GAIN / 2, use_bias=False), down(GAIN / 2)
+        self.semantic_neighbor, self.semantic_step = down(GAIN / 2, use_bias=False), down(GAIN / 2)
         self.semantic_mix = GroupedConv(hidden, hidden, kernel=1, groups=groups, dtype=dtype, rngs=rngs)
         self.semantic_up = up()
 
@@ -123,11 +123,11 @@ class GCNeXt(nnx.Module):
         temporal = jax.nn.relu(self.temporal_mix(jax.nn.relu(self.temporal_down(x))))
         temporal = self.temporal_up(temporal)
 
-        index, _ = nearest_steps(x, self.neighbours, itself=self.itself, mask=mask)
-        edges = gather_steps(self.semantic_neighbour(x), index) + self.semantic_step(x)[:, :, None]  # [B, T, k, H]
-        edges = jax.nn.relu(edges).reshape(batch, steps * self.neighbours, -1)  # [B, T*k, H]
+        index, _ = nearest_steps(x, self.neighbors, itself=self.itself, mask=mask)
+        edges = gather_steps(self.semantic_neighbor(x), index) + self.semantic_step(x)[:, :, None]  # [B, T, k, H]
+        edges = jax.nn.relu(edges).reshape(batch, steps * self.neighbors, -1)  # [B, T*k, H]
         edges = self.semantic_up(jax.nn.relu(self.semantic_mix(edges)))
-        semantic = edges.reshape(batch, steps, self.neighbours, -1).max(axis=2)  # [B, T, D]
+        semantic = edges.reshape(batch, steps, self.neighbors, -1).max(axis=2)  # [B, T, D]
         return masked(jax.nn.relu(x + temporal + semantic), mask)
 
 

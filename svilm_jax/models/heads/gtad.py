@@ -100,14 +100,14 @@ class SGAlign(nnx.Module):
         steps: int,
         inner: int,
         context: int,
-        neighbours: int,
+        neighbors: int,
         itself: bool,
         chunk: int,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
         self.steps, self.inner, self.context, self.chunk = steps, inner, context, chunk
-        self.neighbours, self.itself, self.dtype = neighbours, itself, dtype
+        self.neighbors, self.itself, self.dtype = neighbors, itself, dtype
         initial = nnx.initializers.variance_scaling(GAIN, "fan_in", "truncated_normal", (0, 1), 2)
         kernel = initial(rngs.params(), (inner + context, width, hidden[0]))
         self.kernel = nnx.Param(kernel, axes=(None, "embed", "mlp"))
@@ -121,7 +121,7 @@ class SGAlign(nnx.Module):
         layer = functools.partial(jnp.einsum, "btc,pch->ptbh")
         mixed = layer(x, kernel[: self.inner])  # [inner, T, B, H]
         if self.context:
-            index, exists = nearest_steps(x, self.neighbours, itself=self.itself, mask=mask)
+            index, exists = nearest_steps(x, self.neighbors, itself=self.itself, mask=mask)
             around = jnp.where(exists[..., None], gather_steps(x, index), 0).sum(axis=2)  # [B, T, D]
             around = around / jnp.maximum(exists.sum(axis=2, keepdims=True), 1).astype(x.dtype)
             mixed = jnp.concatenate([mixed, layer(masked(around, mask), kernel[self.inner :])])  # [P, T, B, H]
@@ -158,7 +158,7 @@ class GTAD(nnx.Module):
       hidden: widths of the layers over anchors.
       groups, path: number of paths of a GCNeXt block, and channels per path.
       input_groups: groups of the first convolution.
-      neighbours: number k of edges per step.
+      neighbors: number k of edges per step.
       itself: whether a step is its own first neighbor, see `nearest_steps`.
       inner, context: samples of an anchor, see `SGAlign`.
       kernel: kernel size of the two convolutions over the map of anchors.
@@ -177,7 +177,7 @@ class GTAD(nnx.Module):
         groups: int = 32,
         path: int = 4,
         input_groups: int = 4,
-        neighbours: int = 3,
+        neighbors: int = 3,
         itself: bool = True,
         inner: int = 32,
         context: int = 4,
@@ -190,7 +190,7 @@ class GTAD(nnx.Module):
         self.features, self.steps, self.dtype = features, steps, dtype
 
         def block() -> GCNeXt:
-            return GCNeXt(width, groups=groups, path=path, neighbours=neighbours, itself=itself, dtype=dtype, rngs=rngs)
+            return GCNeXt(width, groups=groups, path=path, neighbors=neighbors, itself=itself, dtype=dtype, rngs=rngs)
 
         def readout(rows: int, columns: int) -> Linear:
             return Linear(rows, columns, ("embed", None), gain=GAIN, dtype=FLOAT32, rngs=rngs)
@@ -207,7 +207,7 @@ class GTAD(nnx.Module):
         self.start, self.start_logit = block(), readout(width, 1)
         self.end, self.end_logit = block(), readout(width, 1)
         self.align = SGAlign(
-            width, hidden, steps=steps, inner=inner, context=context, neighbours=neighbours, itself=itself,
+            width, hidden, steps=steps, inner=inner, context=context, neighbors=neighbors, itself=itself,
             chunk=chunk, dtype=dtype, rngs=rngs,
         )  # fmt: skip
         self.first, self.second, self.score = over_anchors(), over_anchors(), readout(hidden[1], 2)

@@ -94,7 +94,7 @@ def test_a_dataset_with_its_views(run, capsys):
 
 def test_a_view_lacks_the_videos_that_are_missing(run, tmp_path):
     write(tmp_path, "videos/b.mp4", b"")
-    folder = run("--max-skipped-share", "0.7", videos=("a",))
+    folder = run("--max-skipped-fraction", "0.7", videos=("a",))
     assert splits(folder) == {"train": 1, "small": 1, "both": 1}
     assert [record.id for record in open_records(folder, "small")] == ["a"]
     views = json.loads((folder / "preparation.json").read_text())["views"]

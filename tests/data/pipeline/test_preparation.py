@@ -229,10 +229,10 @@ def test_too_many_unusable_videos(tmp_path):
     items[1].video.write_bytes(b"")
     with pytest.raises(PreparationError, match=r"1 of 2 videos are unusable, more than(.|\n)*clip1 .*empty"):
         prepare_entries(plan(tmp_path), {"train": items})
-    folder = prepare_entries(plan(tmp_path, max_skipped_share=0.5), {"train": items})
+    folder = prepare_entries(plan(tmp_path, max_skipped_fraction=0.5), {"train": items})
     assert [s["file"] for s in json.loads((folder / "preparation.json").read_text())["skipped"]] == ["1.mp4"]
     with pytest.raises(PreparationError, match="1 of 1 videos are unusable"):
-        prepare_entries(plan(tmp_path, name="none", max_skipped_share=1.0), {"train": items[1:]})
+        prepare_entries(plan(tmp_path, name="none", max_skipped_fraction=1.0), {"train": items[1:]})
     with pytest.raises(PreparationError, match="no video to prepare"):
         prepare_entries(plan(tmp_path, name="none"), {"train": []})
 
@@ -243,7 +243,7 @@ def test_a_long_list_of_skipped_videos_goes_into_a_file_of_its_own(tmp_path, mon
         item.video.unlink()
     monkeypatch.setattr(preparation, "LISTED", 2)
     monkeypatch.setattr(preparation, "TOLD", 1)
-    folder = prepare_entries(plan(tmp_path, max_skipped_share=0.6), {"train": items})
+    folder = prepare_entries(plan(tmp_path, max_skipped_fraction=0.6), {"train": items})
     summary = json.loads((folder / "preparation.json").read_text())
     assert (summary["unusable"], [item["video"] for item in summary["skipped"]]) == (3, ["clip1", "clip2"])
     listed = [json.loads(line) for line in (folder / "skipped.jsonl").read_text().splitlines()]
@@ -261,7 +261,7 @@ def asked(*pairs):
 
 
 @pytest.fixture
-def labelled(tmp_path):
+def labeled(tmp_path):
     """Splits with questions and actions; a clip of the first cannot be used."""
     raw = tmp_path / "raw"
     broken = told(raw, "broken", questions=asked(("is it?", "broken")), actions=(Action("break"),))
@@ -278,8 +278,8 @@ def labelled(tmp_path):
     }
 
 
-def test_answers_of_training_alone_are_counted_and_labels_of_all(tmp_path, labelled):
-    folder = prepare_entries(plan(tmp_path, max_skipped_share=0.5), labelled)
+def test_answers_of_training_alone_are_counted_and_labels_of_all(tmp_path, labeled):
+    folder = prepare_entries(plan(tmp_path, max_skipped_fraction=0.5), labeled)
     answers = (folder / "answers.json").read_text(encoding="utf-8")
     assert json.loads(answers) == [["dog", 3], ["zebra", 2], ["añu", 1]]
     assert "añu" in answers
@@ -287,7 +287,7 @@ def test_answers_of_training_alone_are_counted_and_labels_of_all(tmp_path, label
     assert open_records(folder, "train")[1].questions == asked(("who sits?", "añu"), ("who lies?", "dog"))
 
 
-def test_the_vocabulary_is_learned_from_captions_of_training_or_else_from_questions(tmp_path, labelled):
+def test_the_vocabulary_is_learned_from_captions_of_training_or_else_from_questions(tmp_path, labeled):
     raw = tmp_path / "words"
 
     def said(name, caption, question, answer):
@@ -298,11 +298,11 @@ def test_the_vocabulary_is_learned_from_captions_of_training_or_else_from_questi
         )
         return told(raw, name, captions=captions, questions=questions, actions=(Action("juggle juggle"),))
 
-    labelled["train"] += [said("f", "apple", "banana", "cherry")]
-    labelled["untrimmed_train"] += [said("g", "lemon", "mango", "nectar")]
-    labelled["train_later"] += [said("h", "olive", "peach", "quince")]
-    labelled["test"] += [said("i", "raisin", "tomato", "walnut")]
-    folder = prepare_entries(plan(tmp_path, max_skipped_share=0.5), labelled)
+    labeled["train"] += [said("f", "apple", "banana", "cherry")]
+    labeled["untrimmed_train"] += [said("g", "lemon", "mango", "nectar")]
+    labeled["train_later"] += [said("h", "olive", "peach", "quince")]
+    labeled["test"] += [said("i", "raisin", "tomato", "walnut")]
+    folder = prepare_entries(plan(tmp_path, max_skipped_fraction=0.5), labeled)
     tokens = (folder / "vocab.txt").read_text(encoding="utf-8").split()
     words = [
         "apple",
@@ -323,25 +323,25 @@ def test_the_vocabulary_is_learned_from_captions_of_training_or_else_from_questi
     origin = json.loads((folder / "preparation.json").read_text())["vocabulary"]
     assert origin == f"{len(tokens)} tokens, learned from 1 training captions"
     for split in ("train", "untrimmed_train"):
-        del labelled[split][-1]
-    folder = prepare_entries(plan(tmp_path, name="asked", max_skipped_share=0.5), labelled)
+        del labeled[split][-1]
+    folder = prepare_entries(plan(tmp_path, name="asked", max_skipped_fraction=0.5), labeled)
     assert "who" in (folder / "vocab.txt").read_text(encoding="utf-8").split()
     origin = json.loads((folder / "preparation.json").read_text())["vocabulary"]
     assert origin.endswith(" tokens, learned from 4 training questions")
-    some = {"train": [told(raw, "j", actions=(Action("run"),))], "test": labelled["test"]}
-    bare = prepare_entries(plan(tmp_path, name="bare", max_skipped_share=0.5), some)
+    some = {"train": [told(raw, "j", actions=(Action("run"),))], "test": labeled["test"]}
+    bare = prepare_entries(plan(tmp_path, name="bare", max_skipped_fraction=0.5), some)
     assert not (bare / "vocab.txt").exists()
     assert json.loads((bare / "preparation.json").read_text())["vocabulary"].startswith("none: no training captions or")
 
 
-def test_official_labels_keep_their_order_and_have_to_hold_all(tmp_path, labelled):
+def test_official_labels_keep_their_order_and_have_to_hold_all(tmp_path, labeled):
     order = ("sit", "jump", "run", "añadir")
-    folder = prepare_entries(plan(tmp_path, labels=order, max_skipped_share=0.5), labelled)
+    folder = prepare_entries(plan(tmp_path, labels=order, max_skipped_fraction=0.5), labeled)
     assert json.loads((folder / "labels.json").read_text(encoding="utf-8")) == list(order)
     with pytest.raises(PreparationError, match=r"dogs: labels \['run'\] are not among the 2 classes"):
         prepare_entries(
-            plan(tmp_path / "other", labels=("sit", "añadir"), max_skipped_share=0.5),
-            labelled,
+            plan(tmp_path / "other", labels=("sit", "añadir"), max_skipped_fraction=0.5),
+            labeled,
         )
     assert not (tmp_path / "other" / "dogs").exists()
 
@@ -352,13 +352,13 @@ def test_without_questions_actions_and_views_there_are_no_files_of_them(tmp_path
     assert not (folder / "1.0.0" / "views.json").exists()
 
 
-def test_views_name_what_is_stored_in_their_own_order(tmp_path, labelled):
+def test_views_name_what_is_stored_in_their_own_order(tmp_path, labeled):
     views = {
         "mixed": {"e": None, "d": (0,), "b": None},
         "broken_too": {"broken": None, "b": None, "unheard": (0, 1)},
         "nothing": {"broken": None},
     }
-    folder = prepare_entries(plan(tmp_path, views=views, max_skipped_share=0.5), labelled)
+    folder = prepare_entries(plan(tmp_path, views=views, max_skipped_fraction=0.5), labeled)
     assert json.loads((folder / "1.0.0" / "views.json").read_text()) == {
         "mixed": [["test", 0, None], ["train_later", 0, [0]], ["train", 1, None]],
         "broken_too": [["train", 1, None]],
@@ -370,7 +370,7 @@ def test_views_name_what_is_stored_in_their_own_order(tmp_path, labelled):
         "nothing": {"clips": 0, "missing": 1},
     }
     assert [record.id for record in open_records(folder, "mixed")] == ["e", "d", "b"]
-    assert list(splits(folder)) == [*labelled, *views]
+    assert list(splits(folder)) == [*labeled, *views]
     assert "view broken_too: 1 clips, 2 more are not there" in preparation.describe(folder)
     assert "view mixed: 3 clips\n" in preparation.describe(folder)
 

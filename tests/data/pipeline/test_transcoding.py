@@ -69,7 +69,8 @@ def test_one_frame_is_held_at_a_time(tmp_path):
     """Half a minute is 70 MiB of pixels, which must not add up."""
     path = write_video(tmp_path / "long.mp4", size=(320, 320), times=[i / 8 for i in range(240)])
     program = (
-        "import resource, sys; from pathlib import Path; from svilm_data.pipeline.transcoding import EncodingOptions, transcode\n"
+        "import resource, sys; from pathlib import Path\n"
+        "from svilm_data.pipeline.transcoding import EncodingOptions, transcode\n"
         "from svilm_jax.video.decoding import probe\n"
         "source, target = map(Path, sys.argv[1:]); info = probe(source)\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from tests.evaluation import colored_squares as world
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,12 +14,13 @@ from svilm_jax.inference.encoder import Encoder
 from svilm_jax.input.multi_view import load_views
 from svilm_jax.input.records import open_records
 from svilm_jax.input.schema import Action, Record
+from tests.evaluation import colored_squares as world
 
-CLASSES = ("red", "green", "blue", "yellow", "grey", "none")
+CLASSES = ("red", "green", "blue", "yellow", "gray", "none")
 
 
 class Headed(world.ColorReader):
-    """Scores a colour by how much of the clip it fills, and puts `none` last."""
+    """Scores a color by how much of the clip it fills, and puts `none` last."""
 
     def head(self, tokens):
         filled = tokens.mean(axis=(1, 2))  # [B, M]
@@ -28,7 +28,7 @@ class Headed(world.ColorReader):
 
 
 def wide(name, *actions, seed):
-    """A broad video of stripes whose colours change with place and time: no two views of it are alike."""
+    """A broad video of stripes whose colors change with place and time: no two views of it are alike."""
     rng = np.random.default_rng(seed)
     colors = np.array(list(world.PALETTE.values()), np.uint8)
     shown = colors[rng.integers(len(colors), size=(8, 1, 12))]  # [8, 1, 12, 3]
@@ -49,7 +49,7 @@ SPLITS = {
     "test": [
         plain("r", "red", "red"),
         plain("b", "blue", "red"),
-        plain("unlabelled", "blue"),
+        plain("unlabeled", "blue"),
         plain("broken", "green", "green", broken=True),
         plain("g", "green", "green"),
         plain("n", "yellow", "none"),
@@ -84,12 +84,12 @@ def run(config, encoder, **options):
 
 
 def test_metrics_are_those_counted_by_hand(config, reader, caplog):
-    # Of five labelled videos r and g are right, b is not, `none` is sixth of six, and one does not decode.
+    # Of five labeled videos r and g are right, b is not, `none` is sixth of six, and one does not decode.
     assert run(config, reader, clips=1, crops=1) == {
         "action/top1": pytest.approx(2 / 5),
         "action/top5": pytest.approx(3 / 5),
         "action/top1_majority": pytest.approx(2 / 5),
-        "action/failed_share": pytest.approx(1 / 5),
+        "action/failed_fraction": pytest.approx(1 / 5),
     }
     assert "broken" in caplog.text
 
@@ -108,7 +108,7 @@ def test_top5_of_a_few_classes_is_all_of_them(config, squares_tokenizer):
         "few/top1": 0.5,
         "few/top5": 1.0,
         "few/top1_majority": 1.0,
-        "few/failed_share": 0.0,
+        "few/failed_fraction": 0.0,
     }
 
 

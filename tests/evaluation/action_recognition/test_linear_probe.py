@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from tests.evaluation import colored_squares as world
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +14,7 @@ from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.input.records import DatasetError
 from svilm_jax.input.schema import Action
+from tests.evaluation import colored_squares as world
 
 
 def mixed(count=120, width=6, classes=4, seed=0):
@@ -163,13 +163,13 @@ def test_folds_are_fitted_alone_and_their_mean_is_the_metric(config, reader):
         "probe/top1": pytest.approx((3 / 5 + 1 / 2) / 2),
         "probe/top1_majority": pytest.approx((2 / 5 + 2 / 2) / 2),
         "probe/penalty": 1e-3,
-        "probe/failed_share": pytest.approx((1 / 5 + 0) / 2),
+        "probe/failed_fraction": pytest.approx((1 / 5 + 0) / 2),
     }
 
 
 def test_one_pair_has_one_row(config, reader):
     metrics = run(config, reader, train=("train2",), test=("test2",), train_clips=3, prefix="p", penalty=0.1)
-    assert metrics == {"p/top1": 0.5, "p/top1_majority": 1.0, "p/penalty": 0.1, "p/failed_share": 0.0}
+    assert metrics == {"p/top1": 0.5, "p/top1_majority": 1.0, "p/penalty": 0.1, "p/failed_fraction": 0.0}
 
 
 def test_features_by_time_are_the_means_over_places_side_by_side(config, reader):

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 
-from tests.evaluation import colored_squares as world
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.evaluation.grounding import evaluator
 from svilm_jax.evaluation.grounding.evaluator import GroundingEvaluator, GroundingOptions
 from svilm_jax.inference.encoder import Encoder
+from tests.evaluation import colored_squares as world
 
 
 def run(encoder, **options):
@@ -21,7 +21,7 @@ def run(encoder, **options):
 
 def test_a_reader_of_colors_grounds_every_phrase(encoder):
     metrics = run(encoder)
-    assert metrics.pop("grounding/failed_share") == pytest.approx(1 / 5)
+    assert metrics.pop("grounding/failed_fraction") == pytest.approx(1 / 5)
     assert metrics == {
         "grounding/pointing_game": 1.0,
         "grounding/pointing_game_chance": 0.25,
@@ -47,7 +47,7 @@ def test_a_reader_of_wrong_colors_points_elsewhere(encoder):
     wrong = Encoder(WrongWords(), encoder.config, encoder.tokenizer, batch_size=3)
     metrics = run(wrong)
     assert metrics["grounding/pointing_game"] == metrics["grounding/mean_iou"] == 0.0
-    # In two of three clips the wrong colour is that of the other object.
+    # In two of three clips the wrong color is that of the other object.
     assert metrics["grounding/pointing_game_other_phrase"] == pytest.approx(2 / 3)
 
 

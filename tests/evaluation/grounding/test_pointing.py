@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from svilm_jax.evaluation.grounding.pointing import PointingGame, at_patch_centres, centres_of_mass
+from svilm_jax.evaluation.grounding.pointing import PointingGame, at_patch_centers, centers_of_mass
 
 TUBELET = (2, 4, 4)
 
@@ -15,7 +15,7 @@ def scene(rng, phrases=3, frames=6, size=16):
 
 
 def slow_point(mass, y, x):
-    """Centre of mass of a patch and its neighbours, in pixels, by hand."""
+    """Center of mass of a patch and its neighbors, in pixels, by hand."""
     near = [(r, c) for r in range(y - 1, y + 2) for c in range(x - 1, x + 2) if 0 <= r < 4 and 0 <= c < 4]
     total = sum(mass[r, c] for r, c in near)
     return tuple(int(sum(mass[p] * (p[axis] + 0.5) for p in near) / total * 4) for axis in (0, 1))
@@ -48,12 +48,12 @@ def test_matches_a_loop_over_points(seed):
 
 
 def test_the_point_lies_between_patches_that_share_the_mass():
-    down, right = centres_of_mass(np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
+    down, right = centers_of_mass(np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
     assert (down[0, 0], right[0, 0]) == (1.0, 1.0)
-    down, right = centres_of_mass(np.zeros((2, 2)))
+    down, right = centers_of_mass(np.zeros((2, 2)))
     assert (down[1, 0], right[1, 0]) == (1.5, 0.5)
     objects = np.zeros((1, 2, 8, 8), bool)
-    objects[0, :, 3:5, 3:5] = True  # reaches no patch centre but the lower right one's rim
+    objects[0, :, 3:5, 3:5] = True  # reaches no patch center but the lower right one's rim
     heat = np.array([[[[2.0, 1.0], [1.0, 1.0]]]])
     game = PointingGame()
     game.add(heat, np.ones_like(heat), objects, TUBELET)
@@ -93,14 +93,14 @@ def test_tied_peaks_hit_only_together():
     objects = np.zeros((1, 2, 8, 8), bool)
     objects[0, :, :4] = True
     heat = np.array([[[[1.0, 1.0], [0.0, 0.0]]]])
-    nothing = np.zeros_like(heat)  # points stay at the centres of their patches
+    nothing = np.zeros_like(heat)  # points stay at the centers of their patches
     both, one = PointingGame(), PointingGame()
     both.add(heat, nothing, objects, TUBELET)
     one.add(heat.transpose(0, 1, 3, 2), nothing, objects, TUBELET)
     assert (both.hits, one.hits) == (1, 0)
 
 
-def test_an_object_between_patch_centres_cannot_be_hit():
+def test_an_object_between_patch_centers_cannot_be_hit():
     objects = np.zeros((2, 2, 8, 8), bool)
     objects[0, :, :2, :2] = True  # a corner of a patch
     objects[1, :, 4:, 4:] = True
@@ -119,10 +119,10 @@ def test_an_invisible_object_is_not_asked_for():
     assert (game.points, game.situations) == (2, 2)
 
 
-def test_centres_come_from_the_middle_frame():
+def test_centers_come_from_the_middle_frame():
     masks = np.zeros((1, 4, 8, 8), bool)
     masks[0, 3, 6, 2] = True
-    assert np.argwhere(at_patch_centres(masks, TUBELET)).tolist() == [[0, 1, 1, 0]]
+    assert np.argwhere(at_patch_centers(masks, TUBELET)).tolist() == [[0, 1, 1, 0]]
 
 
 def test_bad_shapes_nan_and_nothing_to_point_at_are_errors():

@@ -42,8 +42,8 @@ def write_model_directory(folder, width=WIDTH, actions=True):
     videos = []
     for number, (segments, duration) in enumerate(zip(TRUTHS, DURATIONS, strict=True)):
         name, step = f"v_{number}", duration / STEPS
-        labelled = tuple(Action(CLASSES[c], a * step, b * step) for c, a, b in segments) if actions else ()
-        videos.append(VideoFeatures(name, file_name(name), duration, labelled))
+        labeled = tuple(Action(CLASSES[c], a * step, b * step) for c, a, b in segments) if actions else ()
+        videos.append(VideoFeatures(name, file_name(name), duration, labeled))
         np.save(folder / file_name(name), np.full((4, width), number, np.float32))
     write_index(folder, FeatureIndex(1.0, 3.0, 0.0, width, CLASSES, tuple(videos), {}))
     return str(folder)
@@ -55,7 +55,7 @@ def folder(tmp_path_factory):
 
 
 def make_config(classify=True):
-    localization = LocalizationConfig(feature_width=WIDTH, steps=STEPS, classify=classify)
+    localization = LocalizationConfig(feature_dim=WIDTH, num_steps=STEPS, classify=classify)
     return Config(task="localization", model=ModelConfig(head=HeadConfig(classes=CLASSES), localization=localization))
 
 
@@ -111,7 +111,7 @@ def test_an_external_classifier_names_the_proposals(folder, tmp_path):
     right = write_classifier(tmp_path / "right.json", [{c for c, _, _ in segments} for segments in TRUTHS])
     metrics = run(Oracle(classes=False), folder, make_config(classify=False), classifier=right)
     # Each of the two segments also comes with the class of the other, at the same score.
-    assert metrics["localization/unknown_to_classifier_share"] == 0.0
+    assert metrics["localization/unknown_to_classifier_fraction"] == 0.0
     assert 0.4 < metrics["localization/mAP_50"] < 1
     assert metrics["localization/mAP_50"] == pytest.approx(metrics["localization/mAP_95"])
     wrong = write_classifier(tmp_path / "wrong.json", [set(range(3)) - {c for c, _, _ in s} for s in TRUTHS])
@@ -130,7 +130,7 @@ def test_videos_that_a_classifier_does_not_know_are_counted(folder, tmp_path):
     known = write_classifier(tmp_path / "some.json", classes[:15])
     predictions = tmp_path / "predictions.json"
     metrics = run(Oracle(), folder, classifier=known, predictions=str(predictions))
-    assert metrics["localization/unknown_to_classifier_share"] == pytest.approx((COUNT - 15) / COUNT)
+    assert metrics["localization/unknown_to_classifier_fraction"] == pytest.approx((COUNT - 15) / COUNT)
     assert set(read_submission(predictions).videos) == {f"v_{n}" for n in range(15)}
 
 

@@ -2,7 +2,6 @@
 
 import json
 
-from tests.evaluation import colored_squares as world
 import numpy as np
 import pytest
 
@@ -14,6 +13,7 @@ from svilm_jax.input.clips import load_clip
 from svilm_jax.input.features import read_features, read_index
 from svilm_jax.input.records import open_records
 from svilm_jax.input.schema import Action, Record
+from tests.evaluation import colored_squares as world
 
 LABELS = ("spin", "rest")
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-from tests.evaluation import colored_squares as world
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,13 +17,14 @@ from svilm_jax.input.schema import Question
 from svilm_jax.main import main
 from svilm_jax.models.svilm import build_model
 from svilm_jax.text.tokenizers import load_tokenizer
+from tests.evaluation import colored_squares as world
 from tests.tiny import tiny_config
 
 CLASSES = tuple(color for color in world.PALETTE if color)  # red, the first, is the most frequent in training
 
 
 class Answerer(world.ColorReader):
-    """Names the colour of the clip, or, asked for what is left of it, the one before it in the palette."""
+    """Names the color of the clip, or, asked for what is left of it, the one before it in the palette."""
 
     def encode_question(self, video, tokens, mask):
         left = ((tokens == world.WORDS.index("left")) & mask).any(axis=1)  # [Q]
@@ -91,8 +91,8 @@ def test_all_metrics_are_those_counted_by_hand(config, answerer, tmp_path, caplo
         "qa/accuracy_majority": pytest.approx(3 / 9),  # red, wherever it is right
         # The most frequent of "what" is yellow or green, twice each, of "how many" red, of "yes/no" blue.
         "qa/accuracy_majority_by_kind": pytest.approx((2 + 2 + 1) / 9),
-        "qa/out_of_vocabulary_share": pytest.approx(1 / 9),
-        "qa/failed_share": pytest.approx(1 / 6),
+        "qa/out_of_vocabulary_fraction": pytest.approx(1 / 9),
+        "qa/failed_fraction": pytest.approx(1 / 6),
     }
     assert "2 questions left out" in caplog.text
     assert "broken" in caplog.text
@@ -114,7 +114,7 @@ def test_the_file_of_answers_scores_the_same(config, answerer, tmp_path, capsys)
 def test_limit_and_prefix(config, answerer):
     metrics = dict(QuestionAnsweringEvaluator(QuestionOptions(limit=2, prefix="val"), config).run(answerer))
     assert metrics["val/accuracy"] == pytest.approx(3 / 4)
-    assert metrics["val/failed_share"] == 0.0
+    assert metrics["val/failed_fraction"] == 0.0
 
 
 def test_a_split_without_answers_and_a_model_without_the_head_are_refused(config, answerer):
@@ -132,8 +132,12 @@ WORDS = ["what", "does", "the", "red", "circle", "square", "do", "background"]
 @pytest.fixture(scope="module")
 def asking():
     """A tiny real model, clips, questions, and what the model says to each pair alone."""
-    head = {"model.head.kind": "question_answering", "model.head.classes": ("yes", "no", "red"), "model.head.layers": 1}
-    config = tiny_config(**head, **{"model.video.layers": 1, "model.grouping.after_layers": (1,)})
+    head = {
+        "model.head.kind": "question_answering",
+        "model.head.classes": ("yes", "no", "red"),
+        "model.head.num_layers": 1,
+    }
+    config = tiny_config(**head, **{"model.video.num_layers": 1, "model.grouping.after_layers": (1,)})
     tokenizer = load_tokenizer(config.tokenizer.path)
     model = build_model(config, tokenizer.vocab_size, 3)
     rng = np.random.default_rng(0)
@@ -148,7 +152,7 @@ def asking():
 
     alone = []
     for clip, own in zip(clips, questions, strict=True):
-        tokens = tokenizer.encode(own, config.model.text.length)[:, None] if own else []
+        tokens = tokenizer.encode(own, config.model.text.max_length)[:, None] if own else []
         alone.append(np.array([one(state, clip, row, tokenizer.mask(row)) for row in tokens]).reshape(-1, 3))
     return config, tokenizer, model, clips, questions, alone
 

@@ -54,7 +54,7 @@ def test_an_answer_is_the_same_string_or_wrong():
 
 
 def test_out_of_vocabulary_counts_questions_and_not_answers():
-    assert metrics.out_of_vocabulary_share(["a", "z", "z", "b"], ["a", "b", "c"]) == 0.5
+    assert metrics.out_of_vocabulary_fraction(["a", "z", "z", "b"], ["a", "b", "c"]) == 0.5
 
 
 def test_no_questions_and_lengths_that_differ_are_errors():
@@ -62,7 +62,7 @@ def test_no_questions_and_lengths_that_differ_are_errors():
         lambda: metrics.accuracy([], []),
         lambda: metrics.accuracy(["a"], []),
         lambda: metrics.accuracy_by_kind(["a"], ["a"], []),
-        lambda: metrics.out_of_vocabulary_share([], ["a"]),
+        lambda: metrics.out_of_vocabulary_fraction([], ["a"]),
     ):
         with pytest.raises(ValueError, match="question"):
             call()

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from tests.evaluation import colored_squares as world
 import numpy as np
 import pytest
 
@@ -21,6 +20,7 @@ from svilm_jax.evaluation.retrieval.metrics import pessimistic_ranks, recall_met
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.input.records import DatasetError
 from svilm_jax.input.schema import Caption
+from tests.evaluation import colored_squares as world
 
 
 def run(encoder, **options):
@@ -38,13 +38,13 @@ def test_colors_find_clips_of_different_colors(encoder):
 
 
 def test_a_clip_that_does_not_decode_is_left_out_and_counted(encoder, caplog):
-    assert run(encoder)["retrieval/failed_share"] == pytest.approx(1 / 5)
+    assert run(encoder)["retrieval/failed_fraction"] == pytest.approx(1 / 5)
     assert "bro" in caplog.text
 
 
 def test_look_alikes_are_not_found_by_color(encoder):
     metrics = dict(HardRetrievalEvaluator(HardRetrievalOptions(), encoder.config).run(encoder))
-    # Set 0 is two clips of one colour: a tie, against the model. Set 1 is a red and a blue one. One has a single clip.
+    # Set 0 is two clips of one color: a tie, against the model. Set 1 is a red and a blue one. One has a single clip.
     assert metrics == {
         "retrieval_hard/t2v_R1": 0.5,
         "retrieval_hard/t2v_R1_chance": 0.5,
@@ -52,7 +52,7 @@ def test_look_alikes_are_not_found_by_color(encoder):
         "retrieval_hard/v2t_R1_chance": 0.5,
         "retrieval_hard/t2v_R1_oracle_colors": 0.75,
         "retrieval_hard/t2v_R1_oracle": 0.75,
-        "retrieval_hard/failed_share": 0.0,
+        "retrieval_hard/failed_fraction": 0.0,
     }
 
 
@@ -96,7 +96,7 @@ def stories(tmp_path_factory, squares_tokenizer):
 
 
 def unit(*colors):
-    """The embedding of a text of these colours, as `ColorReader` counts them."""
+    """The embedding of a text of these colors, as `ColorReader` counts them."""
     index = [list(world.PALETTE).index(color) for color in colors]
     counts = np.bincount(index, minlength=len(world.PALETTE))
     return counts / np.linalg.norm(counts)

@@ -54,10 +54,10 @@ def test_windows_are_averaged_where_they_overlap():
 
 def test_dissimilarity_is_one_minus_cosine():
     z = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0], [0.0, -1.0], [0.0, 0.0]])
-    np.testing.assert_allclose(cuts.neighbour_dissimilarity(z), [0.0, 1.0, 2.0, 1.0])
+    np.testing.assert_allclose(cuts.neighbor_dissimilarity(z), [0.0, 1.0, 2.0, 1.0])
 
 
-def test_peaks_suppress_their_neighbourhood():
+def test_peaks_suppress_their_neighborhood():
     times = np.arange(1, 8) * 0.25
     values = np.array([0.1, 0.9, 0.2, 0.8, 0.3, 0.3, 0.7])
     assert cuts.candidate_peaks(times, values, 0.6) == [(0.5, 0.9), (1.75, 0.7)]

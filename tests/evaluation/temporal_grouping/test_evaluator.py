@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from tests.evaluation import colored_squares as world
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +19,7 @@ from svilm_jax.evaluation.temporal_grouping.mean_features import common_features
 from svilm_jax.evaluation.temporal_grouping.spans import legal_spans, tubelet_accuracy
 from svilm_jax.evaluation.temporal_grouping.splices import weighted_spans
 from svilm_jax.inference.encoder import Encoder
+from tests.evaluation import colored_squares as world
 
 
 def run(encoder, **options):
@@ -33,7 +33,7 @@ def test_a_reader_of_colors_finds_cuts_between_colors(encoder):
     assert 0.5 < metrics["grouping/tubelet_accuracy_chance"] < 1.0
     assert 0.5 < metrics["grouping/tubelet_accuracy_all_foreground"] < 1.0
     assert metrics["grouping/cut_exact_chance"] == pytest.approx(1 / 9)
-    assert metrics["grouping/failed_share"] == pytest.approx(1 / 6)
+    assert metrics["grouping/failed_fraction"] == pytest.approx(1 / 6)
 
 
 class Blind(world.ColorReader):
@@ -92,7 +92,7 @@ def test_scores_of_one_splice():
 
 
 class Shifted(world.ColorReader):
-    """Reads colours, under something large that every clip has at a time index."""
+    """Reads colors, under something large that every clip has at a time index."""
 
     def encode_video(self, video, *, train=False, rng=None):
         outputs = super().encode_video(video)

@@ -1,6 +1,5 @@
 """Tests of the scene-cut evaluator: windows cover the whole video, and true cuts are found."""
 
-from tests.evaluation import colored_squares as world
 import jax.numpy as jnp
 import pytest
 
@@ -8,6 +7,7 @@ from svilm_jax.config import ConfigError
 from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.evaluation.temporal_grouping.scene_cuts import SceneCutEvaluator, SceneCutOptions, window_starts
 from svilm_jax.inference.encoder import Encoder
+from tests.evaluation import colored_squares as world
 
 
 def run(encoder, **options):
@@ -19,7 +19,7 @@ def test_cuts_between_colors_are_found_exactly(encoder):
     assert metrics["grouping/scene_cut_f1"] == 1.0
     assert metrics["grouping/scene_cut_f1_raw_pixels"] == 1.0
     assert 0.0 < metrics["grouping/scene_cut_f1_chance"] < 0.5
-    assert metrics["grouping/failed_share_untrimmed"] == 0.0
+    assert metrics["grouping/failed_fraction_untrimmed"] == 0.0
 
 
 class Blurred(world.ColorReader):

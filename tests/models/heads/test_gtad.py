@@ -64,9 +64,9 @@ def slow_nearest(x, count, itself):
 
 def slow_block(block, x):
     temporal = linear(relu(slow_conv(relu(linear(x, block.temporal_down)), block.temporal_mix)), block.temporal_up)
-    kernel = np.concatenate([value(block.semantic_neighbour.kernel), value(block.semantic_step.kernel)])
+    kernel = np.concatenate([value(block.semantic_neighbor.kernel), value(block.semantic_step.kernel)])
     out = np.zeros_like(x)
-    for t, near in enumerate(slow_nearest(x, block.neighbours, block.itself)):
+    for t, near in enumerate(slow_nearest(x, block.neighbors, block.itself)):
         edges = []
         for j in near:
             edge = relu(np.concatenate([x[j], x[t]]) @ kernel + value(block.semantic_step.bias))
@@ -100,7 +100,7 @@ def test_grouped_convolution_is_a_loop(kernel, groups):
 
 
 @pytest.mark.parametrize("itself", [True, False])
-def test_neighbours_are_the_nearest_by_sorting(itself):
+def test_neighbors_are_the_nearest_by_sorting(itself):
     x = np.random.default_rng(0).normal(size=(3, 10, 4)).astype(np.float32)
     index, exists = nearest_steps(jnp.asarray(x), 3, itself=itself)
     assert np.asarray(exists).all()
@@ -113,7 +113,7 @@ def test_neighbours_are_the_nearest_by_sorting(itself):
     np.testing.assert_array_equal(gather_steps(jnp.asarray(x), index)[1, 4, 2], x[1, int(index[1, 4, 2])])
 
 
-def test_equal_features_have_fixed_neighbours_and_a_mask_takes_steps_out():
+def test_equal_features_have_fixed_neighbors_and_a_mask_takes_steps_out():
     same = jnp.full((1, 6, 3), 1e4)  # large, so that a computed distance to oneself would not be zero
     index, _ = nearest_steps(same, 3)
     np.testing.assert_array_equal(index[0], [[0, 1, 2], [1, 0, 2], [2, 0, 1], [3, 0, 1], [4, 0, 1], [5, 0, 1]])
@@ -127,7 +127,7 @@ def test_equal_features_have_fixed_neighbours_and_a_mask_takes_steps_out():
 
 @pytest.mark.parametrize("itself", [True, False])
 def test_block_is_the_formula(itself):
-    block = GCNeXt(8, groups=2, path=3, neighbours=3, itself=itself, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    block = GCNeXt(8, groups=2, path=3, neighbors=3, itself=itself, dtype=jnp.float32, rngs=nnx.Rngs(0))
     x = np.random.default_rng(0).normal(size=(2, 7, 8))
     for got, one in zip(jax.jit(lambda x: block(x))(x), x, strict=True):
         np.testing.assert_allclose(got, slow_block(block, one), atol=1e-5)
@@ -153,7 +153,7 @@ def test_samples_of_the_middle_of_a_long_video_are_where_they_should_be():
 @pytest.mark.parametrize("context", [0, 2])
 def test_alignment_is_sampling_and_then_the_layers(context):
     align = SGAlign(
-        4, (6, 5), steps=7, inner=3, context=context, neighbours=2, itself=True, chunk=4, dtype=jnp.float32,
+        4, (6, 5), steps=7, inner=3, context=context, neighbors=2, itself=True, chunk=4, dtype=jnp.float32,
         rngs=nnx.Rngs(0),
     )  # fmt: skip
     x = np.random.default_rng(0).normal(size=(2, 7, 4))

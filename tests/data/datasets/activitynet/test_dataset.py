@@ -274,7 +274,7 @@ def test_what_is_not_there_is_named(tmp_path):
 def test_a_real_clip_becomes_a_record(realdata, tmp_path):
     folder = prepare(
         *("activitynet", realdata / "annotations/activitynet", realdata / "videos/activitynet", tmp_path),
-        *("--max-skipped-share", "1"),
+        *("--max-skipped-fraction", "1"),
     )
     (record,) = open_records(folder, "train")
     assert record.id == "v_ZNVhz7ctTq0"

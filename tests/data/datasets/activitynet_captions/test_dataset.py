@@ -145,7 +145,7 @@ def test_views_of_prepared_videos_pick_their_own_captions(tmp_path):
         write_video(tmp_path / "videos" / name)
     folder = prepare(
         *("activitynet_captions", small(tmp_path / "files"), tmp_path / "videos", tmp_path / "out"),
-        *("--max-skipped-share", "0.5", "--allow-other-counts", "--vocab-size", "200"),
+        *("--max-skipped-fraction", "0.5", "--allow-other-counts", "--vocab-size", "200"),
     )
     said = {view: [[c.text for c in r.captions] for r in open_records(folder, view)] for view in ("val_1", "val_2")}
     assert said == {"val_1": [["One.", "Two."]], "val_2": [["Three.", "Four.", "Five."]]}
@@ -160,7 +160,7 @@ def test_a_real_clip_becomes_a_record(realdata, tmp_path):
         (link(files) / f"{name}.json").symlink_to(fixtures / f"{name}.clips.json")
     folder = prepare(
         *("activitynet_captions", files, realdata / "videos/activitynet", tmp_path),
-        *("--max-skipped-share", "1", "--allow-other-counts"),
+        *("--max-skipped-fraction", "1", "--allow-other-counts"),
     )
     (record,) = open_records(folder, "train")
     assert record.id == "v_ZNVhz7ctTq0"

@@ -108,7 +108,7 @@ def test_the_official_files_hold_what_was_published(realdata):
 
 def test_a_real_clip_to_a_record(realdata, folder, tmp_path):
     videos = realdata / "videos" / "activitynet"
-    more = ("--allow-other-counts", "--max-skipped-share", "0.5")
+    more = ("--allow-other-counts", "--max-skipped-fraction", "0.5")
     made = prepare("activitynet_qa", folder, videos, tmp_path / "out", *more)
     [record] = open_records(made, "test")
     assert record.video == (videos / f"v_{CLIP}.mp4").read_bytes()

@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 
 def test_what_works_goes_in_and_what_does_not_is_named(folder, tmp_path):
-    made = prepare(folder, folder / "captions.csv", tmp_path, name="dogs", validation_share=0.4)
+    made = prepare(folder, folder / "captions.csv", tmp_path, name="dogs", validation_fraction=0.4)
     assert made == tmp_path / "dogs"
     assert [p.name for p in tmp_path.iterdir()] == ["dogs"]
     records = {r.id: r for split in splits(made) for r in open_records(made, split)}
@@ -78,10 +78,10 @@ def test_mistakes(folder, tmp_path):
         ({"videos": folder / "none"}, r"--videos .*none: no such folder"),
         ({"captions": folder / "none.csv"}, r"--captions .*none\.csv: no such file"),
         ({"name": "My Dogs"}, "lower-case letters"),
-        ({"validation_share": 1.5}, "--validation-share 1.5: expected a share"),
+        ({"validation_fraction": 1.5}, "--validation-fraction 1.5: expected a share"),
         ({"short_side": 33}, "--short-side 33: expected an even number"),
         ({"fps": -1.0}, "--fps -1"),
-        ({"max_skipped_share": 0.1}, r"4 of 11 videos are unusable(.|\n)*missing.*no such file"),
+        ({"max_skipped_fraction": 0.1}, r"4 of 11 videos are unusable(.|\n)*missing.*no such file"),
     ]
     for change, message in cases:
         options = {"videos": folder, "captions": captions, "out_dir": tmp_path} | change

@@ -116,7 +116,7 @@ def test_timed_captions_come_back_from_records(tmp_path):
     write_video(tmp_path / "videos" / "AAAAA.mp4")
     folder = prepare(
         *("charades_sta", small(tmp_path / "files"), tmp_path / "videos", tmp_path / "out"),
-        *("--max-skipped-share", "0.7", "--allow-other-counts", "--vocab-size", "200"),
+        *("--max-skipped-fraction", "0.7", "--allow-other-counts", "--vocab-size", "200"),
     )
     (record,) = open_records(folder, "train")
     assert [(c.start, round(c.end, 3)) for c in record.captions] == [(0.0, 6.9), (2.0, 2.0)]

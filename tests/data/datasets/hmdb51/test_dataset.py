@@ -112,7 +112,7 @@ def test_a_clip_is_found_under_every_name_it_goes_by(tmp_path, name):
 def test_real_clips_become_records_and_views(realdata, tmp_path):
     # One of the two has a header that is no UTF-8 and a file name with a prefix that the split files lack.
     folder = prepare(
-        "hmdb51", realdata / "annotations/hmdb51", realdata / "videos/hmdb51", tmp_path, "--max-skipped-share", "1"
+        "hmdb51", realdata / "annotations/hmdb51", realdata / "videos/hmdb51", tmp_path, "--max-skipped-fraction", "1"
     )
     labels = {record.id: record.actions[0].label for record in open_records(folder, "videos")}
     wheel, wave = "Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6", "RATRACE_wave_f_nm_np1_fr_goo_37"

@@ -87,7 +87,7 @@ def test_from_the_command_line(tmp_path):
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     where = ["--annotations", str(tmp_path / "downloads"), "--videos", str(tmp_path / "videos"), "--out", str(tmp_path)]
-    run(parser.parse_args(["howto100m", *where, "--max-skipped-share", "0.5", "--segment-seconds", "2"]))
+    run(parser.parse_args(["howto100m", *where, "--max-skipped-fraction", "0.5", "--segment-seconds", "2"]))
     source = open_records(tmp_path / "howto100m", "train")
     assert [source[i].id.partition("_")[2] for i in range(len(source))] == ["0_2000000", "2000000_4000000"]
     assert probe(source[0].video).duration == pytest.approx(2, abs=0.01)

@@ -26,7 +26,7 @@ def shrink(mask):
 
 
 def nearest_color(pixels):
-    """Name of the colour nearest to the median of uint8 [N, 3], and the distance."""
+    """Name of the color nearest to the median of uint8 [N, 3], and the distance."""
     median = np.median(pixels, axis=0)
     distances = {name: float(np.linalg.norm(median - rgb)) for name, rgb in COLORS.items()}
     name = min(distances, key=distances.__getitem__)

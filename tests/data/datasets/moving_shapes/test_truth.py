@@ -36,7 +36,7 @@ TEXTURE = re.compile(r"(?:over|on|above) an? (\w+) (?:floor|wall|background|surf
 
 
 def read(sentence):
-    """(objects, texture) of a sentence: objects are (shape, colour, size or None, motion)."""
+    """(objects, texture) of a sentence: objects are (shape, color, size or None, motion)."""
     objects = []
     for match in OBJECT.finditer(f"{sentence} "):
         size, color, shape = match.groups()

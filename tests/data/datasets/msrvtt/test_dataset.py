@@ -178,7 +178,7 @@ def test_cut_down_files_are_read_too(realdata):
 
 def test_real_clips_from_the_official_lists_to_records(realdata, tmp_path):
     annotations, videos = realdata / "annotations" / "msrvtt", realdata / "videos" / "msrvtt"
-    made = prepare("msrvtt", annotations, videos, tmp_path, "--max-skipped-share", "1")
+    made = prepare("msrvtt", annotations, videos, tmp_path, "--max-skipped-fraction", "1")
     held = {"video7011", "video7013", "video7015", "video7019", "video7500"}
     assert splits(made) == {
         **{"test": 5, "train_full": 0, "validation_full": 0, "test_full": 5, "train_7k": 0},

@@ -161,7 +161,7 @@ def test_the_three_forms_of_the_official_val_file_say_the_same(realdata, tmp_pat
 
 def test_real_clips_to_records(realdata, tmp_path):
     annotations = link(tmp_path / "qa", realdata / "fixtures" / "msrvtt_qa" / "test_qa.clips.json")
-    more = ("--allow-other-counts", "--max-skipped-share", "1")
+    more = ("--allow-other-counts", "--max-skipped-fraction", "1")
     made = prepare("msrvtt_qa", annotations, realdata / "videos" / "msrvtt", tmp_path / "out", *more)
     rows = json.loads((annotations / "test_qa.clips.json").read_text())
     for record in open_records(made, "test"):

@@ -190,7 +190,7 @@ def test_real_clips_from_the_official_lists_to_records(realdata, tmp_path, renum
         videos = tmp_path / "videos"
         for file in source.iterdir():
             write(videos / "some", f"{names[file.stem]}.avi", file.read_bytes())
-    made = prepare("msvd", annotations, videos, tmp_path / "out", "--max-skipped-share", "1")
+    made = prepare("msvd", annotations, videos, tmp_path / "out", "--max-skipped-fraction", "1")
     assert splits(made) == {"train": 3, "test": 2}
     said = {
         row["file"]: row["captions"]

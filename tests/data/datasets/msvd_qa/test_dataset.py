@@ -74,7 +74,7 @@ def test_its_split_is_not_that_of_the_captions(realdata):
 
 def test_real_clips_to_records(realdata, tmp_path):
     annotations, videos = realdata / "annotations" / "msvd_qa", realdata / "videos" / "msvd"
-    made = prepare("msvd_qa", annotations, videos, tmp_path, "--max-skipped-share", "1")
+    made = prepare("msvd_qa", annotations, videos, tmp_path, "--max-skipped-fraction", "1")
     assert splits(made) == {"train": 3, "validation": 1, "test": 1}
     [record] = open_records(made, "validation")
     assert record.id == "vid1429"

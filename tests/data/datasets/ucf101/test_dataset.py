@@ -60,7 +60,7 @@ def test_official_clips_of_a_group_stand_together(official):
 
 def test_the_class_that_file_names_spell_otherwise_is_told_and_found(official, tmp_path):
     # Folder and class list say HandstandPushups, file names say HandStandPushups.
-    assert "128; labelled" in official.notes["clips whose file name spells the class otherwise than classInd.txt"]
+    assert "128; labeled" in official.notes["clips whose file name spells the class otherwise than classInd.txt"]
     odd = next(w for w in official.splits["videos"] if "HandStand" in w.record.id)
     assert odd.record.actions[0].label == "HandstandPushups"
     for name in ("HandStandPushups/{}.avi", "{}.mp4", "x/{}.avi"):
@@ -124,7 +124,7 @@ def test_what_does_not_fit_is_refused_by_file_and_line(tmp_path, changed, messag
 
 def test_real_clips_become_records_and_views(realdata, tmp_path, capsys):
     folder = prepare(
-        "ucf101", realdata / "annotations/ucf101", realdata / "videos/ucf101", tmp_path, "--max-skipped-share", "1"
+        "ucf101", realdata / "annotations/ucf101", realdata / "videos/ucf101", tmp_path, "--max-skipped-fraction", "1"
     )
     assert "clips: 13,320 (published: 13,320)" in capsys.readouterr().out
     records = {record.id: record for record in open_records(folder, "videos")}

@@ -69,7 +69,7 @@ def test_from_the_command_line_cut_and_packed(tmp_path):
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     where = ["--annotations", str(packed.parent), "--videos", str(tmp_path / "videos"), "--out", str(tmp_path / "out")]
-    run(parser.parse_args(["videocc", *where, "--max-skipped-share", "0.5"]))
+    run(parser.parse_args(["videocc", *where, "--max-skipped-fraction", "0.5"]))
     folder = tmp_path / "out" / "videocc"
     source = open_records(folder, "train")
     assert [source[i].id for i in range(len(source))] == [
