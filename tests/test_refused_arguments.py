@@ -38,7 +38,7 @@ OF_NO_USE_TO_EVAL = {
     "model.video.image_size": 32,
     "model.embed_dim": 8,
     "model.attention": "xla",
-    "model.head.kind": "classification",
+    "model.head.max_classes": 9,
     "init.checkpoint": "runs/x",
     "tokenizer.lowercase": "false",
     "tokenizer.path": "vocab.txt",

@@ -23,8 +23,8 @@ def get_config(arg=None):
     folds = arg.data != "moving_shapes"
     train, test = (f"train{arg.fold}", f"test{arg.fold}") if folds else ("actions_train", "actions_test")
     config = default_config()
-    config.model.head.kind = "classification"
-    config.input.update({"dataset": "runs/data/moving_shapes", "split": train, "task": "actions"})
+    config.task = "action_recognition"
+    config.input.update({"dataset": "runs/data/moving_shapes", "split": train})
     config.input.update({"workers": 8, "prefetch": 4})
     config.splice.enabled = False
     config.init.learning_rate_scale = 0.1

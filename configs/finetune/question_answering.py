@@ -26,8 +26,9 @@ def get_config(arg=None):
         raise ConfigError(f"data={arg.data}, align={arg.align}: expected {known}")
     train, test = DATA[arg.data]
     config = default_config()
-    config.model.head.update({"kind": "question_answering", "max_classes": 1500})  # [C] as MSRVTT-QA is often cut
-    config.input.update({"dataset": "runs/data/moving_shapes", "split": train, "task": "questions"})
+    config.task = "question_answering"
+    config.model.head.max_classes = 1500  # [C] as MSRVTT-QA is often cut
+    config.input.update({"dataset": "runs/data/moving_shapes", "split": train})
     config.input.update({"workers": 8, "prefetch": 4})
     config.splice.enabled = False
     config.init.learning_rate_scale = 0.1  # the towers; the head starts from nothing

@@ -24,7 +24,7 @@ _SUGGESTION = re.compile(r'Did you mean \\?"(\w+)')
 USED_BY_EVAL = ("evaluators", "input.dataset", "input.split", "input.prompts", "train.seed")
 USED_BY_COMPILE = (
     *("task", "model", "init", "tokenizer", "splice", "optimizer", "mesh", "objectives", "input.dataset"),
-    *("input.task", "input.text", "input.num_sentences", "input.num_phrases", "train.batch_size"),
+    *("input.text", "input.num_sentences", "input.num_phrases", "train.batch_size"),
     *("train.microbatches", "train.accumulation"),
 )
 USED_BY_IMPORT = ("task", "model", "tokenizer", "input.dataset", "input.prompts", "train.seed")

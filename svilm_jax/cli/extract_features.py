@@ -5,7 +5,6 @@ from pathlib import Path
 
 from svilm_jax.checkpoints import load
 from svilm_jax.cli.arguments import MODEL
-from svilm_jax.config import HeadConfig
 from svilm_jax.config.constraints import Range, check_number
 from svilm_jax.filesystem.output_paths import check_output_folder
 
@@ -55,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         origin = f"random initialization of the config of {args.model.name}"
     origin += f", {fingerprint(parameters(model))}"  # two runs may share a name and a number of steps
     dataset = args.dataset or trained.config.input.dataset
-    labels = read_classes(dataset, HeadConfig("classification"))
+    labels = read_classes(dataset, "action_recognition")
     windows = Windows(args.window, args.window if args.stride is None else args.stride, args.offset)
     encoder = Encoder(model, trained.config, trained.tokenizer)
     index = extract_features(encoder, dataset, args.split, labels, windows, args.out, origin, args.pool)

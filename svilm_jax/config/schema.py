@@ -27,6 +27,8 @@ from svilm_jax.config.constraints import (
 )
 
 Options = Mapping[str, Any]
+# What a model is trained for: it decides what a clip is paired with in a batch, and which head is added to the towers.
+Task = Literal["video_text", "question_answering", "action_recognition", "localization"]
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 Epsilon = Annotated[float, Range(0, 1, low_included=False)]
@@ -90,9 +92,8 @@ class TextConfig:
 
 @dataclasses.dataclass(frozen=True)
 class HeadConfig:
-    """What a task adds to the two towers (METHOD 1.7)."""
+    """The head that `Config.task` adds to the two towers (METHOD 1.7)."""
 
-    kind: Literal["", "question_answering", "classification"] = ""  # "": the towers alone
     classes: tuple[str, ...] = ()  # answers or labels by their numbers; (): as the dataset lists them
     max_classes: CountOrZero = 0  # the most frequent answers only; 0: all
     # of question_answering: cross-attention from the question to the clip [C]
@@ -167,8 +168,7 @@ class InputConfig:
 
     dataset: LocalPath = ""  # folder that `svilm prepare` wrote
     split: Text = "train"
-    task: Literal["captions", "questions", "actions"] = "captions"  # what a clip is shown with
-    # of captions: one caption | paragraph, all joined | sentences, the mean of theirs
+    # of task video_text: one caption | paragraph, all joined | sentences, the mean of theirs
     text: Literal["caption", "paragraph", "sentences"] = "caption"
     # sentences a video with their times, for `text="sentences"` and multi-level alignment
     num_sentences: Annotated[int, Range(0, 1024)] = 0
@@ -259,7 +259,7 @@ class Config:
     checks the tables.
     """
 
-    task: Literal["video_text", "localization"] = "video_text"
+    task: Task = "video_text"
     model: ModelConfig = ModelConfig()
     init: InitConfig = InitConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()

@@ -50,18 +50,19 @@ OBJECTIVES: dict[str, type] = {
 }
 
 # Inputs of an objective that not every config provides: (key, values or () for any true value, advice).
-_CLIPS = ("task", ("video_text",), "clips: config.task=video_text")
-_CAPTIONS = ("input.task", ("captions",), "captions: config.input.task=captions")
+_HEADS = ("question_answering", "action_recognition")
+_CLIPS = ("task", ("video_text", *_HEADS), "clips: config.task other than localization")
+_CAPTIONS = ("task", ("video_text",), "captions: config.task=video_text")
 NEEDS: dict[str, tuple[tuple[str, Any, str], ...]] = {
-    "classification": (_CLIPS, ("model.head.kind", True, "a head that scores classes: config.model.head.kind")),
-    "global_contrast": (_CLIPS, _CAPTIONS),
+    "classification": (("task", _HEADS, f"a head that scores classes: config.task={_HEADS[0]} or {_HEADS[1]}"),),
+    "global_contrast": (_CAPTIONS,),
     "localization": (("task", ("localization",), "features: config.task=localization"),),
     "multilevel_alignment": (
         _CLIPS,
         ("input.num_sentences", True, "timed sentences: config.input.num_sentences above 0"),
         ("model.clip_pool", ("tokens",), "the embedding of each temporal index: config.model.clip_pool=tokens"),
     ),
-    "spatial_grounding": (_CLIPS, _CAPTIONS),
+    "spatial_grounding": (_CAPTIONS,),
     "temporal_grouping": (_CLIPS, ("splice.enabled", True, "cut and paste: config.splice.enabled=True")),
 }
 

@@ -101,7 +101,7 @@ def test_an_entry_that_the_file_does_not_name_is_added():
         ),
         ("evaluators.retrieval.kind=3", r"config\.evaluators\.retrieval\.kind='3': expected one of"),
         ("init.model.vidio.frames=2", r"config\.init\.model\.vidio: no such key; did you mean 'video'"),
-        ("init.model.head.kind=classification", r"set config\.model\.head"),
+        ("init.model.head.num_layers=1", r"set config\.model\.head"),
         ("init.model.video=3", r"config\.init\.model\.video is a table"),
         ("model.video=3", r"config\.model\.video is a table: set one of its keys"),
         ("model.video.num_frames.x=1", r"config\.model\.video\.num_frames is a value and has no keys"),
@@ -115,7 +115,7 @@ def test_an_entry_that_the_file_does_not_name_is_added():
             r"accumulation is not used with config\.train\.microbatches=1: .* at least 2 there",
         ),
         ("mesh.max_replicated_fraction=0.5", r"max_replicated_fraction is not used with .*preset='dp'"),
-        ("model.head.max_classes=5", r"max_classes is not used with config\.model\.head\.kind=''"),
+        ("model.head.max_classes=5", r"max_classes is not used with config\.task='video_text'"),
         ("evaluators..kind=retrieval", r"config\.evaluators\.\.kind: expected config\.evaluators\.NAME\.OPTION"),
     ],
 )

@@ -40,7 +40,7 @@ ZERO_IS_MEANT = {
     *(f"evaluators.scene_cuts.{name}" for name in ("threshold_limit", "tolerance", "min_gap")),
 }
 EMPTY_IS_MEANT = {
-    *("model.video.stem", "model.head.kind", "model.head.classes", "init.checkpoint", "init.freeze"),
+    *("model.video.stem", "model.head.classes", "init.checkpoint", "init.freeze"),
     *("model.localization.features", "tokenizer.path", "input.dataset", "train.compilation_cache"),
     *(
         "evaluators.*.dataset",
@@ -139,7 +139,7 @@ def test_a_model_of_every_zero_that_is_meant_can_be_made():
         ({"model": {"grouping": {"after_layers": (2, 2)}}}, "expected ascending numbers"),
         ({"init": {"model": {"video": {"num_frames": 0}}}}, r"config\.init\.model\.video\.num_frames=0: expected"),
         ({"init": {"model": {"video": {"frame": 4}}}}, "did you mean 'num_frames'"),
-        ({"init": {"model": {"head": {"kind": ""}}}}, r"config\.init\.model\.head: no such key"),
+        ({"init": {"model": {"head": {"classes": ()}}}}, r"config\.init\.model\.head: no such key"),
         ({"train": {"epochs": 10**400}}, r"config\.train\.epochs: a number of 1329 bits"),
         ({"input": {"dataset": "s3://bucket/data"}}, "s3:// is not supported"),
         (

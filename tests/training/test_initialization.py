@@ -93,7 +93,7 @@ def finetuning(moving_shapes, pretrained):
     """Changes -> a config that names actions, from the checkpoint."""
 
     def config(model=None, **changes):
-        fields = {"input.task": "actions", "model.head.kind": "classification", "splice.enabled": False, **changes}
+        fields = {"task": "action_recognition", "splice.enabled": False, **changes}
         config = with_objectives(tiny_config(moving_shapes, **fields), classification={})
         init = dataclasses.replace(config.init, checkpoint=str(pretrained), model=model or {})
         return dataclasses.replace(config, init=init)
@@ -106,9 +106,8 @@ def finetuned(moving_shapes, pretrained, tmp_path_factory):
     """(start, workdir) of four steps with two parts frozen, saved in the middle."""
     workdir = tmp_path_factory.mktemp("finetuned")
     changes = {
-        "input.task": "actions",
+        "task": "action_recognition",
         "input.split": "actions_train",
-        "model.head.kind": "classification",
         "splice.enabled": False,
         "init.checkpoint": str(pretrained),
         "init.freeze": STILL,
@@ -192,7 +191,7 @@ def old(pretrained, tmp_path):
     for table, keys in ((config, ("task", "init")), (config["model"], ("head", "localization"))):
         for key in keys:
             del table[key]
-    for key in ("task", "text", "sentences"):
+    for key in ("text", "num_sentences"):
         del config["input"][key]
     file.write_text(json.dumps(meta))
     return tmp_path / "old"
@@ -219,29 +218,30 @@ def test_averages_start_from_the_checkpoint_in_memory_of_their_own():
 # Heads.
 
 
-def headed(config, head):
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, head=head))
+def headed(config, task, classes):
+    model = dataclasses.replace(config.model, head=HeadConfig(classes))
+    return dataclasses.replace(config, task=task, model=model)
 
 
-def with_head(loaded, head):
+def with_head(loaded, task, classes):
     """The checkpoint as if its run had had this head, random in every entry."""
-    config = headed(loaded.config, head)
+    config = headed(loaded.config, task, classes)
     graphdef, abstract = abstract_model(config, VOCABULARY.vocab_size)
     return dataclasses.replace(loaded, config=config, model=bind(graphdef, abstract, random_like(abstract, 3)))
 
 
 @pytest.mark.parametrize(
-    ("kind", "classes", "fresh_parts"),
+    ("task", "classes", "fresh_parts"),
     [
         ("question_answering", ("a", "b", "c"), ()),  # the same task goes on
         ("question_answering", ("c", "b", "a"), ("head.out.",)),  # as many answers, others
         ("question_answering", ("a", "b"), ("head.out.",)),
-        ("classification", ("a", "b", "c"), ("head.",)),  # its norm and scores would fit by shape
+        ("action_recognition", ("a", "b", "c"), ("head.",)),  # its norm and scores would fit by shape
     ],
 )
-def test_a_head_goes_on_only_where_it_means_the_same(loaded, kind, classes, fresh_parts):
-    before = with_head(loaded, HeadConfig("question_answering", ("a", "b", "c")))
-    after = headed(loaded.config, HeadConfig(kind, classes))
+def test_a_head_goes_on_only_where_it_means_the_same(loaded, task, classes, fresh_parts):
+    before = with_head(loaded, "question_answering", ("a", "b", "c"))
+    after = headed(loaded.config, task, classes)
     fresh = drawn(after)
     got, new, known = named(initial_params(fresh, before, after)), named(fresh), named(parameters(before.model))
     for name in new:
@@ -251,16 +251,16 @@ def test_a_head_goes_on_only_where_it_means_the_same(loaded, kind, classes, fres
 
 
 def test_a_head_that_the_run_does_not_have_is_left_behind(loaded):
-    before = with_head(loaded, HeadConfig("question_answering", ("a", "b")))
+    before = with_head(loaded, "question_answering", ("a", "b"))
     got = initial_params(drawn(loaded.config), before, loaded.config)
     assert "head" not in got
 
 
-@pytest.mark.parametrize(("kind", "file"), [("classification", "labels.json"), ("question_answering", "answers.json")])
-def test_classes_are_those_that_the_dataset_lists(moving_shapes, kind, file):
+@pytest.mark.parametrize(("task", "file"), [("action_recognition", "labels.json"), ("question_answering", "answers.json")])
+def test_classes_are_those_that_the_dataset_lists(moving_shapes, task, file):
     rows = json.loads((moving_shapes / file).read_text())
-    listed = tuple(row if kind == "classification" else row[0] for row in rows)
-    fields = {"model.head.kind": kind}
+    listed = tuple(row if task == "action_recognition" else row[0] for row in rows)
+    fields = {"task": task}
     assert resolve_init(tiny_config(moving_shapes, **fields)).config.model.head.classes == listed
     few = resolve_init(tiny_config(moving_shapes, **fields, **{"model.head.max_classes": 2}))
     assert few.config.model.head.classes == listed[:2]

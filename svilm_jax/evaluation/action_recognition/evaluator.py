@@ -39,8 +39,8 @@ class ActionRecognitionEvaluator:
 
     def __init__(self, options: ActionOptions, config: Config):
         self.options, self._video, self._head = options, config.model.video, config.model.head
-        if self._head.kind != "classification":
-            raise ConfigError("action_recognition needs config.model.head.kind='classification'")
+        if config.task != "action_recognition":
+            raise ConfigError(f"evaluator action_recognition needs config.task='action_recognition', which is {config.task!r}")
         self._dataset = options.dataset or config.input.dataset
         # Once: reading a label means reading its whole record, including the video.
         self.labeled = LabeledClips(self._dataset, options.split, options.limit, self._video, self._head.classes)

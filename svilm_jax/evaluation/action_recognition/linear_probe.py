@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 import scipy.optimize
 
-from svilm_jax.config import Config, ConfigError, HeadConfig
+from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import CountOrZero, LocalPath, NonEmpty, PositiveOrZero, Range, Text
 from svilm_jax.evaluation.action_recognition.labeled_clips import LabeledClips
 from svilm_jax.evaluation.clips import EvaluationError
@@ -64,7 +64,7 @@ class LinearProbeEvaluator:
             pairs = f"{options.train} and {options.test}"
             raise ConfigError(f"linear_probe: expected as many train as test splits, got {pairs}")
         self._dataset = options.dataset or config.input.dataset
-        self._classes = read_classes(self._dataset, HeadConfig("classification"))
+        self._classes = read_classes(self._dataset, "action_recognition")
         # Once each, for all probed towers: reading a label means reading its whole record, including the video.
         self._labeled = {
             split: LabeledClips(self._dataset, split, options.limit, config.model.video, self._classes)

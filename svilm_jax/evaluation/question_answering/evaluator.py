@@ -52,8 +52,8 @@ class QuestionAnsweringEvaluator:
 
     def __init__(self, options: QuestionOptions, config: Config):
         self.options, self._video, self._head = options, config.model.video, config.model.head
-        if self._head.kind != "question_answering":
-            raise ConfigError("question_answering needs config.model.head.kind='question_answering'")
+        if config.task != "question_answering":
+            raise ConfigError(f"evaluator question_answering needs config.task='question_answering', which is {config.task!r}")
         self._dataset = options.dataset or config.input.dataset
         self.clips()
 
