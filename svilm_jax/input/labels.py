@@ -43,7 +43,7 @@ def read_classes(dataset: str | Path, task: Task, max_classes: int = 0) -> tuple
 def check_task(task: Task, classes: Sequence[str]) -> None:
     """Raises ConfigError for a task that lacks classes."""
     if task != "video_text" and not classes:
-        raise ConfigError(f"config.model.head.classes=(): config.task={task!r} needs classes; the dataset lists them")
+        raise ConfigError(f"config.model.head.classes=(): config.task={task!r} needs those of the dataset")
 
 
 def numbered(classes: Sequence[str]) -> dict[str, int]:

@@ -37,7 +37,7 @@ class SVILM(nnx.Module):
 
     def __init__(self, config: ModelConfig, vocab_size: int, *, task: Task = "video_text", rngs: nnx.Rngs):
         if task != "video_text" and not config.head.classes:
-            raise ConfigError(f"config.model.head.classes=(): config.task={task!r} needs classes; the dataset lists them")
+            raise ConfigError(f"config.model.head.classes=(): config.task={task!r} needs those of the dataset")
         video_size, text_size = tower_sizes(config)
         shared: dict[str, Any] = {
             "attention": config.attention,

@@ -8,8 +8,9 @@ import pytest
 from svilm_jax.cli.config_file import _check_open_tables
 from svilm_jax.config import ConfigError, resolve
 from svilm_jax.config.constraints import Local, NonEmpty, Range
-from svilm_jax.config.resolution import fields_of, unwrapped
-from svilm_jax.config.schema import MeshConfig, ModelConfig, VideoConfig
+from svilm_jax.config.grades import Grade
+from svilm_jax.config.resolution import fields_of, grade_of, unwrapped
+from svilm_jax.config.schema import Config, GroupingConfig, MeshConfig, ModelConfig, VideoConfig
 from svilm_jax.evaluation.registry import EVALUATORS
 from svilm_jax.inference.encoder import FEATURES
 from svilm_jax.models.attention import _KERNELS
@@ -69,7 +70,7 @@ def test_every_field_declares_what_it_takes():
 
 def test_choices_are_those_that_the_code_knows():
     def choices(kind, name):
-        return set(typing.get_args(fields_of(kind)[name]))
+        return set(typing.get_args(unwrapped(fields_of(kind)[name])[0]))
 
     assert choices(ModelConfig, "variant") == set(VARIANTS)
     assert choices(ModelConfig, "remat") == set(REMAT_POLICIES)
@@ -140,7 +141,7 @@ def test_a_model_of_every_zero_that_is_meant_can_be_made():
         ({"init": {"model": {"video": {"num_frames": 0}}}}, r"config\.init\.model\.video\.num_frames=0: expected"),
         ({"init": {"model": {"video": {"frame": 4}}}}, "did you mean 'num_frames'"),
         ({"init": {"model": {"head": {"classes": ()}}}}, r"config\.init\.model\.head: no such key"),
-        ({"train": {"epochs": 10**400}}, r"config\.train\.epochs: a number of 1329 bits"),
+        ({"train": {"epochs": 10**400}}, r"config\.train\.epochs: an integer of 1329 bits"),
         ({"input": {"dataset": "s3://bucket/data"}}, "s3:// is not supported"),
         (
             {"input": {"dataset": "x" * 500, "split": "a\nb" * 400 + "\x00", "num_phrases": "y" * 999}},
@@ -152,3 +153,28 @@ def test_values_that_do_not_fit_are_named(changes, message):
     with pytest.raises(ConfigError, match=message) as refused:
         resolve(changes)
     assert "\n" not in str(refused.value)
+
+
+def nested(kind):
+    """Yields a config dataclass and all dataclasses of its fields."""
+    yield kind
+    for hint in fields_of(kind).values():
+        if dataclasses.is_dataclass(plain := unwrapped(hint)[0]):
+            yield from nested(plain)
+
+
+def test_every_field_declares_the_grade_of_its_default():
+    missing = [
+        f"{kind.__name__}.{field}"
+        for kind in {*nested(Config), *(kind for _, kind in every_kind())}
+        for field, hint in fields_of(kind).items()
+        if not dataclasses.is_dataclass(unwrapped(hint)[0]) and grade_of(hint) is None
+    ]
+    assert not missing
+
+
+def test_grades_follow_the_method():
+    """A sample of each grade, as the specification of the method gives it."""
+    assert grade_of(fields_of(GroupingConfig)["num_groups"]) is Grade.STATED
+    assert grade_of(fields_of(VideoConfig)["image_size"]) is Grade.ATTRIBUTED
+    assert grade_of(fields_of(ModelConfig)["clip_pool"]) is Grade.CHOSEN

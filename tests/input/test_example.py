@@ -132,7 +132,10 @@ def test_an_action_without_a_number_is_left_out_and_named():
 
 @pytest.mark.parametrize(
     ("task", "told"),
-    [("video_text", {"captions": (RED, BLUE)}), ("action_recognition", {"actions": (Action("run"), Action("run", 0.5, 1.5))})],
+    [
+        ("video_text", {"captions": (RED, BLUE)}),
+        ("action_recognition", {"actions": (Action("run"), Action("run", 0.5, 1.5))}),
+    ],
 )
 def test_the_part_that_does_not_decode_is_found(monkeypatch, task, told):
     def decode(record, video, start=-1.0, end=-1.0, *more):

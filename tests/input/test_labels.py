@@ -49,7 +49,9 @@ def test_a_dataset_without_classes_or_with_damaged_ones_is_named(prepared, task,
 
 @pytest.mark.parametrize("task", [ANSWERING, CLASSIFYING])
 def test_tasks_without_classes_are_refused(task):
-    with pytest.raises(ConfigError, match=rf"^config\.model\.head\.classes=\(\): config\.task='{task}' needs classes"):
+    with pytest.raises(
+        ConfigError, match=rf"^config\.model\.head\.classes=\(\): config\.task='{task}' needs those of the dataset"
+    ):
         check_task(task, ())
 
 

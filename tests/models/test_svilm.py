@@ -1,7 +1,5 @@
 """Tests of the whole model: optional texts, sentences, temporal indices, heads, and their cost."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -151,7 +149,9 @@ def test_classes_are_scored_from_the_tokens_of_the_clip(batch):
 
 
 def test_a_head_without_classes_is_refused():
-    with pytest.raises(ConfigError, match=r"classes=\(\): config\.task='action_recognition' needs classes"):
+    with pytest.raises(
+        ConfigError, match=r"classes=\(\): config\.task='action_recognition' needs those of the dataset"
+    ):
         abstract_model(with_head("action_recognition", ()), VOCAB)
 
 

@@ -256,7 +256,9 @@ def test_a_head_that_the_run_does_not_have_is_left_behind(loaded):
     assert "head" not in got
 
 
-@pytest.mark.parametrize(("task", "file"), [("action_recognition", "labels.json"), ("question_answering", "answers.json")])
+@pytest.mark.parametrize(
+    ("task", "file"), [("action_recognition", "labels.json"), ("question_answering", "answers.json")]
+)
 def test_classes_are_those_that_the_dataset_lists(moving_shapes, task, file):
     rows = json.loads((moving_shapes / file).read_text())
     listed = tuple(row if task == "action_recognition" else row[0] for row in rows)

@@ -15,6 +15,7 @@ import numpy as np
 
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import CountOrZero, LocalPath, Text
+from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
 from svilm_jax.evaluation.question_answering.metrics import (
     accuracy,
@@ -40,11 +41,11 @@ class QuestionOptions:
       prefix: prefix of the metric names.
     """
 
-    dataset: LocalPath = ""
-    split: Text = "test"
-    limit: CountOrZero = 0
-    predictions: LocalPath = ""
-    prefix: Text = "qa"
+    dataset: Chosen[LocalPath] = ""
+    split: Chosen[Text] = "test"
+    limit: Chosen[CountOrZero] = 0
+    predictions: Chosen[LocalPath] = ""
+    prefix: Chosen[Text] = "qa"
 
 
 class QuestionAnsweringEvaluator:
@@ -53,7 +54,9 @@ class QuestionAnsweringEvaluator:
     def __init__(self, options: QuestionOptions, config: Config):
         self.options, self._video, self._head = options, config.model.video, config.model.head
         if config.task != "question_answering":
-            raise ConfigError(f"evaluator question_answering needs config.task='question_answering', which is {config.task!r}")
+            raise ConfigError(
+                f"evaluator question_answering needs config.task='question_answering', not {config.task!r}"
+            )
         self._dataset = options.dataset or config.input.dataset
         self.clips()
 

@@ -121,7 +121,7 @@ def test_a_split_without_answers_and_a_model_without_the_head_are_refused(config
     with pytest.raises(EvaluationError, match="'dumb': no question"):
         dict(QuestionAnsweringEvaluator(QuestionOptions(split="dumb"), config).run(answerer))
     without = dataclasses.replace(config, task="video_text")
-    with pytest.raises(ConfigError, match="needs config.task='question_answering', which is 'video_text'"):
+    with pytest.raises(ConfigError, match="needs config.task='question_answering', not 'video_text'"):
         QuestionAnsweringEvaluator(QuestionOptions(), without)
 
 
