@@ -164,7 +164,7 @@ def test_a_caption_is_seen_in_its_own_part_and_with_its_own_phrases():
 
 
 def test_a_paragraph_is_all_captions_over_the_whole_video():
-    made = rows(record(captions=(RED, BLUE)), text="paragraph", nouns=4)
+    made = rows(record(captions=(RED, BLUE)), text="paragraph", num_phrases=4)
     for row in made:
         assert TOKENIZER.decode(row["text"]) == f"{RED.text} {BLUE.text}"
         assert decoded(row["nouns"]) == ["a video of a red square", "a video of a blue circle", "", ""]
@@ -175,7 +175,7 @@ def test_a_paragraph_is_all_captions_over_the_whole_video():
 
 @pytest.mark.parametrize("text", ["caption", "paragraph", "sentences"])
 def test_of_more_captions_than_fit_some_come_in_order(text):
-    made = rows(record(captions=TIMED), text=text, sentences=2)
+    made = rows(record(captions=TIMED), text=text, num_sentences=2)
     texts = [caption.text for caption in TIMED]
     chosen = {tuple(texts.index(sentence) for sentence in decoded(row["sentences"])) for row in made}
     assert chosen == {(0, 1), (0, 2), (1, 2)}
@@ -186,7 +186,7 @@ def test_of_more_captions_than_fit_some_come_in_order(text):
 
 
 def test_phrases_of_sentences_are_of_the_chosen_ones():
-    for row in rows(record(captions=TIMED), text="sentences", sentences=1, nouns=2):
+    for row in rows(record(captions=TIMED), text="sentences", num_sentences=1, num_phrases=2):
         of = {c.text: [f"a video of {phrase}" for phrase in c.phrases] for c in TIMED}
         assert decoded(row["nouns"][row["noun_mask"]]) == of[TOKENIZER.decode(row["sentences"][0])]
 
@@ -194,7 +194,7 @@ def test_phrases_of_sentences_are_of_the_chosen_ones():
 def test_spans_are_shares_of_the_video_and_missing_sentences_are_nothing():
     untimed = Caption("one thing")
     opened = Caption("two things", (), 1.5, -1.0)
-    row = loader(record(captions=(*TIMED, untimed, opened)), text="sentences", sentences=7)(0, 0)
+    row = loader(record(captions=(*TIMED, untimed, opened)), text="sentences", num_sentences=7)(0, 0)
     # Of two seconds; the third ends after the video, the last says no end.
     spans = [[0, 0.25], [0.25, 0.75], [0.5, 1], [-1, -1], [0.75, 1], [-1, -1], [-1, -1]]
     np.testing.assert_allclose(row["sentence_spans"], spans, atol=1e-3)
@@ -205,7 +205,7 @@ def test_spans_are_shares_of_the_video_and_missing_sentences_are_nothing():
 
 def test_a_broken_video_has_no_sentences():
     broken = record(b"broken" * 99, captions=TIMED)
-    load = loader(broken, text="sentences", sentences=4)
+    load = loader(broken, text="sentences", num_sentences=4)
     row = load(0, 0)
     assert not row["valid"]
     assert not row["sentence_mask"].any()
