@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help=MODEL)
     parser.add_argument("--dataset", default="", metavar="DIR", help="prepared dataset (default: that of training)")
     parser.add_argument("--split", required=True, help="split or view of the dataset, such as validation")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder, for config.model.localization")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="output folder, for config.model.localization"
+    )
     parser.add_argument("--window", type=float, required=True, metavar="S", help="seconds per feature")
     parser.add_argument("--stride", type=float, metavar="S", help="seconds between windows (default: --window)")
     parser.add_argument("--offset", type=float, default=0.0, metavar="S", help="start of the first window (default: 0)")
