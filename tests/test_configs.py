@@ -51,7 +51,7 @@ def read(name):
 
 
 def filled(config):
-    """With what a dataset or a folder of features would say."""
+    """Returns a config with the fields that come from a dataset or a folder of features."""
     head = dataclasses.replace(config.model.head, classes=("one", "another"))
     localization = dataclasses.replace(config.model.localization, feature_dim=64)
     return dataclasses.replace(config, model=dataclasses.replace(config.model, head=head, localization=localization))

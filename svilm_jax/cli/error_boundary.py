@@ -107,7 +107,7 @@ def _explanation(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return _explain_os_error(error)
     if isinstance(error, sqlite3.OperationalError):
-        return f"a temporary database cannot be used ({error}); free space beside --out and in $TMPDIR"
+        return f"a temporary database cannot be used ({error}); free space at --out and in $TMPDIR"
     if isinstance(error, UnicodeEncodeError):
         part = ascii(error.object[max(0, error.start - 20) : error.end + 20])
         return f"text with an unpaired surrogate, {part}: the input is not valid Unicode; correct or remove it"

@@ -58,7 +58,7 @@ def resolve_init(config: Config) -> ResolvedInit:
     loaded = None
     if config.init.checkpoint and config.task == "localization":
         raise ConfigError(
-            f"config.init.checkpoint={config.init.checkpoint}: a localizer starts from scratch; `svilm embed` writes "
+            f"config.init.checkpoint={config.init.checkpoint}: a localizer starts from scratch; `svilm extract-features` writes "
             "the features of a checkpoint, which config.model.localization.features names"
         )
     if config.init.checkpoint:

@@ -32,7 +32,7 @@ class LocalizationOptions:
     """Options of temporal action localization.
 
     Attributes:
-      features: folder that `svilm embed` wrote, of the split to evaluate.
+      features: folder that `svilm extract-features` wrote for the split to evaluate.
       classifier: file of an external classifier's scores (`video_classes`); "": the localizer's own classification
         branch.
       top: number of classes per proposal.
