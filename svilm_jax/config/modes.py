@@ -29,6 +29,7 @@ _MODES: dict[str, tuple[str, tuple[Any, ...] | range]] = {
     "init.model": ("init.checkpoint", ()),
     "init.learning_rate_scale": ("init.checkpoint", ()),
     "mesh.max_replicated_fraction": ("mesh.preset", ("fsdp", "fsdp_tp", "fsdp_seq")),
+    "model.head.classes": ("task", ("question_answering", "action_recognition", "localization")),
     "model.head.max_classes": ("task", ("question_answering", "action_recognition")),
     "model.head.num_layers": ("task", ("question_answering",)),
     "model.localization": ("task", ("localization",)),

@@ -58,8 +58,8 @@ def resolve_init(config: Config) -> ResolvedInit:
     loaded = None
     if config.init.checkpoint and config.task == "localization":
         raise ConfigError(
-            f"config.init.checkpoint={config.init.checkpoint}: a localizer starts from scratch; `svilm extract-features` writes "
-            "the features of a checkpoint, which config.model.localization.features names"
+            f"config.init.checkpoint={config.init.checkpoint}: not used with config.task='localization'; "
+            "write features of the checkpoint with `svilm extract-features` and set config.model.localization.features"
         )
     if config.init.checkpoint:
         source = config.init.checkpoint

@@ -115,6 +115,8 @@ def test_an_entry_that_the_file_does_not_name_is_added():
             r"accumulation is not used with config\.train\.microbatches=1: .* at least 2 there",
         ),
         ("mesh.max_replicated_fraction=0.5", r"max_replicated_fraction is not used with .*preset='dp'"),
+        ("model.head.classes=a,b", r"head\.classes is not used with config\.task='video_text'"),
+        ("input.task=questions", r"config\.input\.task: no such key"),
         ("model.head.max_classes=5", r"max_classes is not used with config\.task='video_text'"),
         ("evaluators..kind=retrieval", r"config\.evaluators\.\.kind: expected config\.evaluators\.NAME\.OPTION"),
     ],

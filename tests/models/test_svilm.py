@@ -164,7 +164,7 @@ def test_a_head_has_as_many_scores_as_classes(task):
 
 def test_an_unknown_task_is_named():
     with pytest.raises(ConfigError, match="did you mean 'localization'"):
-        build_model(tiny_config(task="localisation"), VOCAB)
+        build_model(tiny_config(task="localizatoin"), VOCAB)
 
 
 @pytest.mark.parametrize(
