@@ -12,16 +12,12 @@ Metric:    top-1 of the paper's S-ViLM on UCF101 / HMDB51, mean of three folds: 
 Arguments: data=ucf101|hmdb51|moving_shapes, mode=finetune|probe, fold=1|2|3 (of finetune), steps, seed.
 """
 
-from svilm_jax.config import ConfigError, default_config, parse_arg
-
-DATA = ("ucf101", "hmdb51", "moving_shapes")
+from svilm_jax.config import default_config, parse_arg
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, data="ucf101", mode="finetune", fold=1, steps=0, seed=0)
-    if arg.data not in DATA or arg.fold not in (1, 2, 3) or arg.mode not in ("finetune", "probe"):
-        known = f"data of {DATA}, mode=finetune or probe, fold=1, 2 or 3"
-        raise ConfigError(f"data={arg.data}, mode={arg.mode}, fold={arg.fold}: expected {known}")
+    data = ("ucf101", "hmdb51", "moving_shapes")
+    arg = parse_arg(arg, data=data, mode=("finetune", "probe"), fold=(1, 2, 3), steps=0, seed=0)
     folds = arg.data != "moving_shapes"
     train, test = (f"train{arg.fold}", f"test{arg.fold}") if folds else ("actions_train", "actions_test")
     config = default_config()

@@ -13,13 +13,11 @@ Metric:    mAP of the paper's S-ViLM on ActivityNet-1.3 at tIoU 0.5 / 0.75 / 0.9
 Arguments: data=activitynet|moving_shapes, steps, seed.
 """
 
-from svilm_jax.config import ConfigError, default_config, parse_arg
+from svilm_jax.config import default_config, parse_arg
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, data="activitynet", steps=0, seed=0)
-    if arg.data not in ("activitynet", "moving_shapes"):
-        raise ConfigError(f"data={arg.data}: expected activitynet or moving_shapes")
+    arg = parse_arg(arg, data=("activitynet", "moving_shapes"), steps=0, seed=0)
     config = default_config()
     config.task = "localization"
     config.splice.enabled = False

@@ -9,7 +9,7 @@ Metric:    accuracy of the paper's S-ViLM: MSRVTT-QA 43.5, MSVD-QA 46.4. Not rep
 Arguments: data=msrvtt_qa|msvd_qa|activitynet_qa|moving_shapes|untrimmed, align=none|multilevel, steps, seed.
 """
 
-from svilm_jax.config import ConfigError, default_config, parse_arg
+from svilm_jax.config import default_config, parse_arg
 
 # data: (training split, evaluated split)
 DATA = {
@@ -22,10 +22,7 @@ DATA = {
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, data="msrvtt_qa", align="none", steps=0, seed=0)
-    if arg.data not in DATA or arg.align not in ("none", "multilevel"):
-        known = f"data of {sorted(DATA)} and align=none or multilevel"
-        raise ConfigError(f"data={arg.data}, align={arg.align}: expected {known}")
+    arg = parse_arg(arg, data=tuple(DATA), align=("none", "multilevel"), steps=0, seed=0)
     train, test = DATA[arg.data]
     config = default_config()
     config.task = "question_answering"

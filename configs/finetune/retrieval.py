@@ -13,7 +13,7 @@ Arguments: data=msrvtt|msrvtt_full|msvd|activitynet_captions|moving_shapes|untri
            seed.
 """
 
-from svilm_jax.config import ConfigError, default_config, parse_arg
+from svilm_jax.config import default_config, parse_arg
 
 # data: (training split, {prefix of the metrics: evaluated split}, whether the captions form a paragraph)
 DATA = {
@@ -27,10 +27,7 @@ DATA = {
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, data="msrvtt", align="none", steps=0, seed=0)
-    if arg.data not in DATA or arg.align not in ("none", "multilevel"):
-        known = f"data of {sorted(DATA)} and align=none or multilevel"
-        raise ConfigError(f"data={arg.data}, align={arg.align}: expected {known}")
+    arg = parse_arg(arg, data=tuple(DATA), align=("none", "multilevel"), steps=0, seed=0)
     train, test, paragraphs = DATA[arg.data]
     config = default_config()
     config.input.update({"dataset": "runs/data/moving_shapes", "split": train, "workers": 8, "prefetch": 4})

@@ -12,13 +12,11 @@ Metric:    text-to-video retrieval in a gallery of 200: R@1 78.5 ± 4.4 % (mean 
 Arguments: objectives=full|contrast; text=fresh|frozen|tuned: random text tower, or that of runs/minilm; seed.
 """
 
-from svilm_jax.config import ConfigError, default_config, parse_arg
+from svilm_jax.config import default_config, parse_arg
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, objectives="full", text="fresh", seed=0)
-    if arg.text not in ("fresh", "frozen", "tuned"):
-        raise ConfigError(f"text={arg.text}: expected fresh, frozen or tuned")
+    arg = parse_arg(arg, objectives=("full", "contrast"), text=("fresh", "frozen", "tuned"), seed=0)
     config = default_config()
     config.model.variant = "Mini"
     # Five temporal indices are the fewest with which the position alone does not solve temporal grouping (see

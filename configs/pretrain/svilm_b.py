@@ -13,7 +13,7 @@ from svilm_jax.config import default_config, parse_arg
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, variant="B", optimizer="sgd")
+    arg = parse_arg(arg, variant=("B", "Ti", "S", "L"), optimizer=("sgd", "adamw"))
     config = default_config()  # defaults to the paper's setup; `svilm config pretrain/svilm_b` prints their grades
     config.model.variant = arg.variant
     config.model.remat = "full"

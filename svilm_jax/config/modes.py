@@ -6,7 +6,7 @@ from typing import Any
 
 from svilm_jax.config.constraints import LARGEST
 from svilm_jax.config.errors import ConfigError, quoted
-from svilm_jax.config.schema import Config
+from svilm_jax.config.schema import HEAD_TASKS, Config
 
 # field: (the field that it depends on, the values of that field with which it takes effect; (): any that is not zero,
 # empty or false).
@@ -29,8 +29,8 @@ _MODES: dict[str, tuple[str, tuple[Any, ...] | range]] = {
     "init.model": ("init.checkpoint", ()),
     "init.learning_rate_scale": ("init.checkpoint", ()),
     "mesh.max_replicated_fraction": ("mesh.preset", ("fsdp", "fsdp_tp", "fsdp_seq")),
-    "model.head.classes": ("task", ("question_answering", "action_recognition", "localization")),
-    "model.head.max_classes": ("task", ("question_answering", "action_recognition")),
+    "model.head.classes": ("task", (*HEAD_TASKS, "localization")),
+    "model.head.max_classes": ("task", HEAD_TASKS),
     "model.head.num_layers": ("task", ("question_answering",)),
     "model.localization": ("task", ("localization",)),
 }

@@ -37,23 +37,29 @@ def parse_arg(arg: str | None, **defaults: Any) -> types.SimpleNamespace:
 
     Args:
       arg: that part, or None.
-      **defaults: the known keys; a value is parsed with the type of its default.
+      **defaults: the known keys, each with its default or with a tuple of choices, the first of which is the default.
+        A value is parsed with the type of the default.
 
     Raises:
-      ConfigError: an unknown key, or a value that does not parse.
+      ConfigError: an unknown key, or a value that does not parse or is not among the choices.
     """
-    values = dict(defaults)
+    values = {key: value[0] if isinstance(value, tuple) else value for key, value in defaults.items()}
     for item in filter(None, (arg or "").split(",")):
         key, separator, text = item.partition("=")
         if key not in defaults or not separator:
             raise ConfigError(
                 f"config argument {item!r}: expected key=value, key one of {sorted(defaults)}{nearest(key, defaults)}"
             )
-        kind = type(defaults[key])
+        kind, choices = type(values[key]), defaults[key]
         try:
             values[key] = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
         except (KeyError, ValueError) as error:
-            raise ConfigError(f"config argument {key}={text!r}: expected a {kind.__name__}") from error
+            raise ConfigError(f"config argument {key}={text!r}: expected {_NAMES[kind]}") from error
+        if isinstance(choices, tuple) and values[key] not in choices:
+            known = ", ".join(map(str, choices))
+            raise ConfigError(
+                f"config argument {key}={text}: expected one of {known}{nearest(text, map(str, choices))}"
+            )
     return types.SimpleNamespace(**values)
 
 

@@ -29,6 +29,7 @@ from svilm_jax.config.grades import Attributed, Chosen, Stated
 Options = Mapping[str, Any]
 # What a model is trained for. It determines the labels of a clip in a batch and the head that is added to the towers.
 Task = Literal["video_text", "question_answering", "action_recognition", "localization"]
+HEAD_TASKS: tuple[Task, ...] = ("question_answering", "action_recognition")  # those with a head on the towers
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 Epsilon = Annotated[float, Range(0, 1, low_included=False)]

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from svilm_jax.config import Config, ConfigError, nearest, resolve_options
+from svilm_jax.config.schema import HEAD_TASKS
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.classification import Classification
 from svilm_jax.objectives.global_contrast import GlobalContrast
@@ -50,11 +51,10 @@ OBJECTIVES: dict[str, type] = {
 }
 
 # Inputs of an objective that not every config provides: (key, values or () for any true value, advice).
-_HEADS = ("question_answering", "action_recognition")
-_CLIPS = ("task", ("video_text", *_HEADS), "clips: config.task other than localization")
+_CLIPS = ("task", ("video_text", *HEAD_TASKS), "clips: config.task other than localization")
 _CAPTIONS = ("task", ("video_text",), "captions: config.task=video_text")
 NEEDS: dict[str, tuple[tuple[str, Any, str], ...]] = {
-    "classification": (("task", _HEADS, f"a head that scores classes: config.task={_HEADS[0]} or {_HEADS[1]}"),),
+    "classification": (("task", HEAD_TASKS, f"a head that scores classes: config.task={' or '.join(HEAD_TASKS)}"),),
     "global_contrast": (_CAPTIONS,),
     "localization": (("task", ("localization",), "features: config.task=localization"),),
     "multilevel_alignment": (
