@@ -69,13 +69,13 @@ class ClipLoader:
             record = self._record(index)
         except DamagedRecordError:
             record = Record(id="", video=b"")  # counted and named like a clip that does not decode
-        told = self._told(record, rng)
-        sentences, row = told.sentences, dict(told.arrays)
+        targets = self._choose_targets(record, rng)
+        sentences, row = targets.sentences, dict(targets.arrays)
         frames, window = None, (0.0, 0.0)
-        if told.usable:
+        if targets.usable:
             with contextlib.suppress(VideoError):  # `valid` says so; the consumer counts, names and limits it
-                words = [*told.words, *(caption.text for caption in sentences)]
-                frames, window = self._frames(record, told.start, told.end, words, rng, index)
+                words = [*targets.words, *(caption.text for caption in sentences)]
+                frames, window = self._frames(record, targets.start, targets.end, words, rng, index)
         size, valid = self._video.image_size, frames is not None
         if self._config.num_sentences:
             row |= self._sentence_arrays(sentences if valid else (), window)
@@ -89,7 +89,7 @@ class ClipLoader:
             "index": np.array(index, np.int64),
         }
 
-    def _told(self, record: Record, rng: np.random.Generator) -> "_TextTargets":
+    def _choose_targets(self, record: Record, rng: np.random.Generator) -> "_TextTargets":
         """Draws the texts or labels of the clip, in an order that does not depend on the options."""
         config = self._config
         if self._task == "question_answering":

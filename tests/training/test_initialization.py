@@ -301,13 +301,13 @@ def positions(finetuning, loaded, time, space, **video):
 
 
 TIME, SIDE, WIDTH = 4, 2, 16  # of the checkpoint
-VIDEOS = [{"frames": 16}, {"size": 32}, {"frames": 4, "size": 8}, {"frames": 24, "size": 24}]
+VIDEOS = [{"num_frames": 16}, {"image_size": 32}, {"num_frames": 4, "image_size": 8}, {"num_frames": 24, "image_size": 24}]
 
 
 def test_positions_of_the_same_grid_stay_to_the_bit(finetuning, loaded):
     rng = np.random.default_rng(0)
     tables = [np.float32(rng.normal(size=(TIME, WIDTH))), np.float32(rng.normal(size=(SIDE * SIDE, WIDTH)))]
-    for video in ({}, {"frames": 8, "size": 16}):
+    for video in ({}, {"num_frames": 8, "image_size": 16}):
         time, space = positions(finetuning, loaded, *tables, **video)
         np.testing.assert_array_equal(time, tables[0])
         np.testing.assert_array_equal(space.reshape(-1, WIDTH), tables[1])
@@ -317,8 +317,8 @@ def test_positions_of_the_same_grid_stay_to_the_bit(finetuning, loaded):
 def test_equal_positions_stay_equal(finetuning, loaded, video):
     one = np.linspace(-1, 1, WIDTH, dtype=np.float32)
     time, space = positions(finetuning, loaded, np.tile(one, (TIME, 1)), np.tile(one, (SIDE * SIDE, 1)), **video)
-    assert len(time) == video.get("frames", 8) // 2
-    assert len(space) == video.get("size", 16) // 8
+    assert len(time) == video.get("num_frames", 8) // 2
+    assert len(space) == video.get("image_size", 16) // 8
     np.testing.assert_allclose(time, np.broadcast_to(one, time.shape), atol=1e-6)
     np.testing.assert_allclose(space, np.broadcast_to(one, space.shape), atol=1e-6)
 
@@ -437,8 +437,8 @@ def test_parameters_that_do_not_fit_are_named(finetuning, model, message):
 def test_a_mistake_in_what_changes_is_named(finetuning, moving_shapes):
     with pytest.raises(ConfigError, match="config.init.model.vidio: no such key; did you mean 'video'"):
         resolve_init(finetuning({"vidio": {"frames": 16}}))
-    with pytest.raises(ConfigError, match="config.init.model.video.frame: no such key; did you mean 'frames'"):
-        resolve_init(finetuning({"video": {"frame": 16}}))
+    with pytest.raises(ConfigError, match="config.init.model.video.num_frame: no such key; did you mean 'num_frames'"):
+        resolve_init(finetuning({"video": {"num_frame": 16}}))
     config = tiny_config(moving_shapes)
     config = dataclasses.replace(config, init=InitConfig(model={"video": {"num_frames": 16}}))
     with pytest.raises(ConfigError, match="changes the model of a checkpoint: name one"):
