@@ -38,7 +38,7 @@ OF_NO_USE_TO_EVAL = {
     "model.video.image_size": 32,
     "model.embed_dim": 8,
     "model.attention": "xla",
-    "model.head.kind": "classification",
+    "model.head.max_classes": 9,
     "init.checkpoint": "runs/x",
     "tokenizer.lowercase": "false",
     "tokenizer.path": "vocab.txt",
@@ -55,7 +55,7 @@ OF_NO_USE_TO_EVAL = {
 @pytest.mark.parametrize("key", OF_NO_USE_TO_EVAL)
 def test_eval_has_no_use_for_what_the_checkpoint_decides(key):
     kept, override = tiny_config(), [f"--config.{key}={OF_NO_USE_TO_EVAL[key]}"]
-    with pytest.raises(ConfigError, match=rf"^config\.{key}: not used by `svilm eval`.*checkpoint decides all else"):
+    with pytest.raises(ConfigError, match=rf"^config\.{key}: not used by `svilm eval`.*determined by the checkpoint"):
         check_overrides_used(override, apply_overrides(kept, override), USED_BY_EVAL, "eval", kept)
 
 

@@ -258,7 +258,7 @@ def test_features_of_another_width(features, work, tmp_path, capsys):
 def test_a_folder_without_features(features, tmp_path, capsys):
     capsys.readouterr()
     assert localize(tmp_path, features, "run", **{"model.localization.features": tmp_path / "none"}) == 2
-    assert "expected a folder that `svilm embed` wrote" in told(capsys)
+    assert "expected a folder that `svilm extract-features` wrote" in told(capsys)
 
 
 def test_a_split_that_is_not_there(pretrained, tmp_path, capsys):

@@ -1,11 +1,12 @@
-"""S-ViLM on a user's folder of captioned videos: a small model sized for a small dataset.
+"""S-ViLM on a folder of captioned videos: a small model for a small dataset.
 
 Command:   svilm prepare captioned_videos --videos VIDEOS --captions captions.json --out runs/data \\
                --short-side 96 --fps 8
-           svilm train --config=configs/pretrain/captioned_videos.py --workdir=runs/own
-Hardware:  two CPU cores for some tens of clips; for more, take svilm_b.py and accelerators.
-Metric:    retrieval over the training clips themselves: it says that the path from files to towers works, and
-           nothing of other clips. See README.md for the figure measured on 40 real clips.
+           svilm train --config=pretrain/captioned_videos --workdir=runs/own
+Hardware:  two CPU cores for up to some hundred clips; for more, use pretrain/svilm_b and accelerators.
+Time:      2 minutes and 20 seconds of training on 39 clips.
+Metric:    R@1 98.7 % on 39 real clips with 308 captions. Retrieval is evaluated on the training clips: it shows that
+           the model can fit them, and does not measure generalization.
 Arguments: steps.
 """
 

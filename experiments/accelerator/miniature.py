@@ -64,7 +64,7 @@ def miniature(config: Config, dtype: str) -> Config:
         video=video,
         text=text,
         grouping=dataclasses.replace(model.grouping, num_groups=4, after_layers=(1,)),
-        head=dataclasses.replace(model.head, classes=classes if model.head.kind or config.task != "video_text" else ()),
+        head=dataclasses.replace(model.head, classes=classes if config.task != "video_text" else ()),
     )
     if config.task == "localization":
         model = dataclasses.replace(model, localization=localization)

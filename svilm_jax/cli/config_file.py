@@ -1,4 +1,4 @@
-"""Configs from a file and from a checkpoint, with overrides of the command line: `--config=FILE[:ARG]`."""
+"""Config files (`--config=FILE[:ARG]`) and command-line overrides of their values and of those of a checkpoint."""
 
 import dataclasses
 import difflib
@@ -11,41 +11,44 @@ from typing import Any
 
 import ml_collections
 
-from svilm_jax.config import Config, ConfigError, resolve, shown
+from svilm_jax.config import Config, ConfigError, quoted, resolve
 from svilm_jax.config.local_paths import require_local
 from svilm_jax.config.modes import check_modes
 from svilm_jax.config.overrides import EntrySchema, apply, lookup, parse_overrides
 
-# What ml_collections says of a key that its locked table does not have, quoted once or twice.
+# Parts of the message of ml_collections about a key that a locked table lacks, with one or two levels of quotes.
 _MISSING_KEY = re.compile(r'Key \\?"(.+?)\\?" does not exist')
 _SUGGESTION = re.compile(r'Did you mean \\?"(\w+)')
 
-# Keys that a command reads, each with all below it; `svilm train` reads all.
+# Keys that a command reads, each including all keys below it; `svilm train` reads all.
 USED_BY_EVAL = ("evaluators", "input.dataset", "input.split", "input.prompts", "train.seed")
 USED_BY_COMPILE = (
     *("task", "model", "init", "tokenizer", "splice", "optimizer", "mesh", "objectives", "input.dataset"),
-    *("input.task", "input.text", "input.num_sentences", "input.num_phrases", "train.batch_size"),
+    *("input.text", "input.num_sentences", "input.num_phrases", "train.batch_size"),
     *("train.microbatches", "train.accumulation"),
 )
 USED_BY_IMPORT = ("task", "model", "tokenizer", "input.dataset", "input.prompts", "train.seed")
 
 
 def read_config(file: str, overrides: Sequence[str]) -> Config:
-    """The frozen config of `FILE` or `FILE:ARG` with `--config.KEY=VALUE` overrides.
+    """Reads a config file and applies overrides.
 
     Args:
       file: path of a Python file, or the name of a packaged config (see `find_config_file`), with an optional argument
-        for its `get_config`.
-      overrides: of the command line.
+        for its `get_config`: `FILE` or `FILE:ARG`.
+      overrides: arguments of the form `--config.KEY=VALUE`.
+
+    Returns:
+      The validated config.
 
     Raises:
-      ConfigError: no such file, a file that fails, an unknown key (with the nearest), or a value that its field does
-        not take.
+      ConfigError: no such file, a file that fails, an unknown key (the message suggests the nearest one), or an
+        invalid value.
     """
     require_local(file, "config")
     name, colon, argument = file.partition(":")
     path = find_config_file(name)
-    parse_overrides(overrides)  # their form is told before the file runs
+    parse_overrides(overrides)  # reports malformed arguments before the file runs
     tree = _run(path, argument if colon else None, file)
     return _overridden(tree, overrides)
 
@@ -68,7 +71,7 @@ def find_config_file(name: str) -> Path:
         return packaged[plain]
     if not packaged:
         raise ConfigError(f"--config={name}: no such file")
-    # People copy `configs/pretrain/demo.py` out of a checkout, or leave out the folder.
+    # Users often give the path in a checkout, `configs/pretrain/demo.py`, or leave out the folder.
     stems = {key.rpartition("/")[2]: key for key in packaged}
     wanted = plain.removeprefix("./").removeprefix("configs/")
     close = difflib.get_close_matches(wanted, packaged, 1) or [
@@ -79,9 +82,9 @@ def find_config_file(name: str) -> Path:
 
 
 def packaged_configs() -> dict[str, Path]:
-    """The configs that are installed with the package, by name: `{"pretrain/demo": Path(...), ...}`, sorted.
+    """Returns the installed configs by name, sorted: `{"pretrain/demo": Path(...), ...}`.
 
-    They are those of `configs/` in a checkout, installed as `svilm_configs`. Empty where that is not installed.
+    They are the files of `configs/` in a checkout, installed as the package `svilm_configs`; empty if it is missing.
     """
     spec = importlib.util.find_spec("svilm_configs")
     folders = () if spec is None else spec.submodule_search_locations or ()
@@ -93,24 +96,24 @@ def packaged_configs() -> dict[str, Path]:
 
 
 def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
-    """A config from a checkpoint with `--config.KEY=VALUE` overrides; see `read_config`."""
+    """Applies `--config.KEY=VALUE` overrides to the config of a checkpoint; see `read_config`."""
     return _overridden(dataclasses.asdict(config), overrides) if overrides else config
 
 
 def check_overrides_used(
     overrides: Sequence[str], given: Config, used: Sequence[str], command: str, kept: Config | None = None
 ) -> None:
-    """Refuses overrides of keys that a command does not read.
+    """Rejects overrides of keys that a command does not read.
 
     Args:
-      overrides: of the command line.
-      given: the config with them.
-      used: keys that the command reads, each with all below it.
-      command: its name.
-      kept: the config of the checkpoint; what says the same as it does no harm.
+      overrides: arguments of the form `--config.KEY=VALUE`.
+      given: the config with the overrides applied.
+      used: keys that the command reads, each including all keys below it.
+      command: name of the command.
+      kept: config of the checkpoint that the command uses; overrides that repeat one of its values are accepted.
 
     Raises:
-      ConfigError: naming the keys.
+      ConfigError: overrides without effect; the message names their keys.
     """
     before, now = None if kept is None else dataclasses.asdict(kept), dataclasses.asdict(given)
     unused = [
@@ -120,26 +123,26 @@ def check_overrides_used(
         and (before is None or lookup(before, override) != lookup(now, override))
     ]
     if unused:
-        decided = "; the checkpoint decides all else" if kept is not None else ""
+        decided = "; all others are determined by the checkpoint" if kept is not None else ""
         known = ", ".join(f"config.{key}" for key in used)
         raise ConfigError(f"{', '.join(unused)}: not used by `svilm {command}`, which reads {known}{decided}")
 
 
 def check_overrides_hold(overrides: Sequence[str], given: Config, used: Config, why: str) -> None:
-    """Refuses overrides that something else has the last word on.
+    """Rejects overrides that a later stage of the resolution has replaced.
 
     Args:
-      overrides: of the command line.
-      given: the config as the command line has it.
-      used: the config that is gone on with.
-      why: who decides, and what to do instead.
+      overrides: arguments of the form `--config.KEY=VALUE`.
+      given: the config with the overrides applied.
+      used: the config after all stages.
+      why: what determines the values, and what to do instead; ends the message.
 
     Raises:
-      ConfigError: naming the keys whose values differ.
+      ConfigError: overrides without effect; the message names their keys and both values.
     """
     before, after = dataclasses.asdict(given), dataclasses.asdict(used)
     lost = {
-        override.name: f"{override.name}={shown(lookup(before, override))}, it is {shown(lookup(after, override))}"
+        override.name: f"{override.name}={quoted(lookup(before, override))}, it is {quoted(lookup(after, override))}"
         for override in parse_overrides(overrides)
         if lookup(before, override) != lookup(after, override)
     }
@@ -156,7 +159,7 @@ def _overridden(tree: dict[str, Any], overrides: Sequence[str]) -> Config:
 
 
 def _open_tables() -> Mapping[str, EntrySchema]:
-    # Here, because both import JAX, and a config can be read without.
+    # Imported here: both import JAX, which must not happen before a command has configured it.
     from svilm_jax.evaluation.registry import EVALUATORS, evaluator_kind
     from svilm_jax.objectives.registry import objective_schema
 
@@ -176,11 +179,16 @@ def _check_open_tables(config: Config) -> None:
         resolve_evaluator(name, entry)
 
 
-def _run(path: Path, argument: str | None, shown_as: str) -> dict[str, Any]:
-    """What `get_config` of a file returns, as a nested dict.
+def _run(path: Path, argument: str | None, given: str) -> dict[str, Any]:
+    """Runs `get_config` of a file and returns its config as a nested dict.
+
+    Args:
+      path: the file.
+      argument: argument of `get_config`, or None.
+      given: the value of `--config`, for messages.
 
     Raises:
-      ConfigError: the file fails, or returns something else than a `ConfigDict`.
+      ConfigError: the file fails, or does not return a `ConfigDict`.
     """
     spec = importlib.util.spec_from_file_location("svilm_config", path)
     if spec is None or spec.loader is None:
@@ -196,19 +204,18 @@ def _run(path: Path, argument: str | None, shown_as: str) -> dict[str, Any]:
             raise ConfigError(f"get_config() returned {type(config).__name__}, expected a ConfigDict")
         return config.to_dict()
     except ConfigError as error:
-        raise ConfigError(f"--config={shown_as}: {error}") from error
-    except Exception as error:  # the file is a program, and may fail as any program does
-        raise ConfigError(f"--config={shown_as}: {_reason(error, path)}") from error
+        raise ConfigError(f"--config={given}: {error}") from error
+    except Exception as error:  # user code may raise anything
+        raise ConfigError(f"--config={given}: {_reason(error, path)}") from error
 
 
 def _reason(error: Exception, path: Path) -> str:
-    """One line: where in the file it happened, and what."""
+    """Returns the line of the file at which an error occurred, and the error, in one line of text."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
     text = str(error.args[0] if error.args else error)
-    told = [part.strip() for part in text.splitlines() if part.strip()]
     where = f"line {line}: " if line else ""
-    if missing := _MISSING_KEY.search(text):  # ml_collections lists the whole table between the key and its suggestion
+    if missing := _MISSING_KEY.search(text):  # the message also contains the whole table
         meant = _SUGGESTION.search(text)
         return f"{where}no such key: {missing.group(1)!r}{f'; did you mean {meant.group(1)!r}?' if meant else ''}"
-    return f"{where}{type(error).__name__}: {' '.join(told)[:300] or 'no message'}"
+    return f"{where}{type(error).__name__}: {' '.join(text.split())[:300] or 'no message'}"

@@ -13,22 +13,23 @@ from typing import Any, TextIO
 
 from svilm_jax.errors import UserError
 
-EXIT_USER = 2  # a mistake of the user, or a machine that cannot do what was asked
-EXIT_INTERRUPTED = 130  # Ctrl-C, as shells report it: 128 + SIGINT
-EXIT_BROKEN_PIPE = 141  # whoever read stdout has gone: 128 + SIGPIPE
+EXIT_USER = 2  # invalid input, or an environment that lacks something the command needs
+EXIT_INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT, as shells report it
+EXIT_BROKEN_PIPE = 141  # the reader of stdout has exited: 128 + SIGPIPE
 
-# What an interrupted command leaves behind.
+# Command -> what is left on disk after an interruption.
 _KEPT = {
     "train": "checkpoints already in --workdir are kept, and the same command resumes from the latest",
     "prepare": "finished checks, re-encoded videos and noun phrases are kept in --out, and the same command resumes",
-    "embed": "finished rows already on disk are kept beside --out, and the same command resumes",
+    "extract-features": "finished videos are kept in --out, and the same command resumes",
+    "embed": "finished rows are kept next to --out, and the same command resumes",
     "import": "nothing was written",
     "export": "nothing was written",
     "eval": "nothing was written; metrics are written at the end",
     "compile": "nothing was written",
     "score": "nothing was written",
     "search": "nothing was written",
-    "report": "run the same command again for a whole report",
+    "report": "the report may be incomplete; run the same command again",
     "inspect": "the dataset was not changed",
 }
 _REMEDIES = {
@@ -45,15 +46,15 @@ _REMEDIES = {
     errno.EIO: "check the disk",
 }
 
-_ARCHIVES = ("zlib", "zipfile", "tarfile", "_lzma")  # modules whose errors mean damage
+_ARCHIVES = ("zlib", "zipfile", "tarfile", "_lzma")  # modules whose errors indicate a damaged file
 
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """How a command failed.
+    """An expected failure of a command.
 
     Attributes:
-      message: what to print after the name of the command; "" for nothing.
+      message: one line, printed after the name of the command; "": nothing is printed.
       status: exit status.
     """
 
@@ -62,11 +63,14 @@ class Failure:
 
 
 def failure(error: BaseException, command: str = "") -> Failure | None:
-    """What an exception means to a user; None for what only a programming error can raise, which keeps its traceback.
+    """Classifies an exception.
 
     Args:
-      error: what a command raised.
-      command: the sub-command, for what it keeps when interrupted; "" before it is known.
+      error: the exception that a command raised.
+      command: name of the subcommand; "" if it is not known yet.
+
+    Returns:
+      The failure to report, or None for a programming error, whose traceback the user should see.
     """
     if isinstance(error, KeyboardInterrupt):
         kept = _KEPT.get(command, "")
@@ -80,57 +84,57 @@ def failure(error: BaseException, command: str = "") -> Failure | None:
 
 
 def escape_unencodable(*streams: TextIO | Any) -> None:
-    """Makes streams write characters that their encoding lacks as escapes (`\\u2013`), so that printing never fails."""
+    """Makes streams escape characters that their encoding lacks (`\\u2013`), so that printing never fails."""
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def discard_output(stream: TextIO | Any) -> None:
-    """Where a stream cannot be written to, points it at nothing, so that the interpreter's last flush succeeds."""
+    """Redirects a stream that cannot be written to, so that the interpreter's final flush succeeds."""
     try:
         stream.flush()
     except (OSError, ValueError):
         with contextlib.suppress(OSError, ValueError):
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, stream.fileno())
-            os.close(nothing)
-    except AttributeError:  # no stream at all
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+    except AttributeError:  # stdout is None
         return
 
 
 def _explanation(error: BaseException) -> str | None:
     if isinstance(error, OSError):
-        return _of_system(error)
+        return _explain_os_error(error)
     if isinstance(error, sqlite3.OperationalError):
-        return f"a temporary database cannot be used ({error}); free space beside --out and in $TMPDIR"
+        return f"a temporary database cannot be used ({error}); free space at --out and in $TMPDIR"
     if isinstance(error, UnicodeEncodeError):
-        shown = ascii(error.object[max(0, error.start - 20) : error.end + 20])
-        return f"text with half a character, {shown}: the input is not valid Unicode; mend or remove it"
+        part = ascii(error.object[max(0, error.start - 20) : error.end + 20])
+        return f"text with an unpaired surrogate, {part}: the input is not valid Unicode; correct or remove it"
     if isinstance(error, UnicodeDecodeError):
         return f"a text file that is not UTF-8 ({error.reason} at byte {error.start}); convert it with iconv"
     if isinstance(error, (EOFError, json.JSONDecodeError)) or type(error).__module__ in _ARCHIVES:
         return f"a damaged file ({' '.join(str(error).split()) or type(error).__name__}); -v shows where it is read"
     if isinstance(error, MemoryError):
-        return "out of memory; give it less at once, or a machine with more"
+        return "out of memory; reduce the size of the input or of a batch, or use a machine with more memory"
     if isinstance(error, RecursionError):
         return "an input is nested too deeply"
     if isinstance(error, ModuleNotFoundError) and (error.name or "svilm").partition(".")[0][:5] != "svilm":
         return f"needs the Python package {error.name!r}, which is not installed"
-    if told := _of_backend(error):
-        return told
-    return _of_runtime(" ".join(str(error).split())) if isinstance(error, RuntimeError) else None
+    if explanation := _explain_missing_device(error):
+        return explanation
+    return _explain_runtime_error(" ".join(str(error).split())) if isinstance(error, RuntimeError) else None
 
 
-def _of_system(error: OSError) -> str:
+def _explain_os_error(error: OSError) -> str:
     reason = error.strerror if isinstance(error.strerror, str) else " ".join(str(error).split())
     places = [os.fsdecode(p) for p in (error.filename, error.filename2) if isinstance(p, (str, bytes, os.PathLike))]
     remedy = _REMEDIES.get(error.errno or 0, "")
     return f"{' -> '.join(places)}{': ' if places else ''}{reason or type(error).__name__}" + (remedy and f"; {remedy}")
 
 
-def _of_runtime(message: str) -> str | None:
-    """Of errors that C++ libraries raise as RuntimeError: a device without memory, a disk that is full."""
+def _explain_runtime_error(message: str) -> str | None:
+    """Explains a RuntimeError of a C++ library: out of device memory, or a full disk; None for others."""
     for number, remedy in _REMEDIES.items():
         if (reason := os.strerror(number)) in message:
             return f"{reason} ({message[:300]}); {remedy}"
@@ -139,26 +143,26 @@ def _of_runtime(message: str) -> str | None:
     return None
 
 
-def _of_backend(error: BaseException) -> str | None:
-    """Of the errors that JAX raises where the devices of JAX_PLATFORMS are not there; None for all others.
+def _explain_missing_device(error: BaseException) -> str | None:
+    """Explains an error of JAX that is due to missing devices of JAX_PLATFORMS; returns None for others.
 
-    For some it raises an AssertionError without a word, and it hides its own frames: whether that was the reason shows
-    when it is asked for its devices once more.
+    Some of these are an AssertionError without a message, and JAX removes its frames from the traceback. Asking for the
+    devices again tells whether they are the cause.
     """
-    asked = os.environ.get("JAX_PLATFORMS", "")
-    if not asked or "jax" not in sys.modules or not isinstance(error, (RuntimeError, AssertionError)):
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    if not platforms or "jax" not in sys.modules or not isinstance(error, (RuntimeError, AssertionError)):
         return None
     try:
         sys.modules["jax"].devices()
     except (RuntimeError, AssertionError) as missing:
         reason = " ".join(str(missing).split()).partition(" (set JAX_PLATFORMS")[0]
-        why = f" ({reason})" if reason else ""
-        return f"JAX_PLATFORMS={asked}: no such device here{why}; unset it, or install the extra for that device"
+        detail = f" ({reason})" if reason else ""
+        return f"JAX_PLATFORMS={platforms}: no such device here{detail}; unset it, or install the extra for that device"
     return None
 
 
 def _reader_gone(stream: TextIO | Any) -> bool:
-    """Whether a stream is a pipe that nobody reads any more."""
+    """Returns whether a stream is a pipe whose reader has exited."""
     try:
         poll = select.poll()
         poll.register(stream.fileno(), select.POLLOUT)

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workdir", type=Path, help=MODEL)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output directory, new or empty")
     parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="float32", help="of the parameters (default: float32)"
+        "--dtype", choices=("float32", "bfloat16"), default="float32", help="dtype of the parameters (default: float32)"
     )
     parser.add_argument(
         "--license", default="", help="license of the parameters for the model card, such as apache-2.0"

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from svilm_jax.checkpoints import load
 from svilm_jax.cli.arguments import MODEL
-from svilm_jax.config import HeadConfig
 from svilm_jax.config.constraints import Range, check_number
 from svilm_jax.filesystem.output_paths import check_output_folder
 
@@ -18,8 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", type=Path, required=True, help=MODEL)
     parser.add_argument("--dataset", default="", metavar="DIR", help="prepared dataset (default: that of training)")
-    parser.add_argument("--split", required=True, help="split or view of the dataset")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder, for config.model")
+    parser.add_argument("--split", required=True, help="split or view of the dataset, such as validation")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="output folder, for config.model.localization"
+    )
     parser.add_argument("--window", type=float, required=True, metavar="S", help="seconds per feature")
     parser.add_argument("--stride", type=float, metavar="S", help="seconds between windows (default: --window)")
     parser.add_argument("--offset", type=float, default=0.0, metavar="S", help="start of the first window (default: 0)")
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
         origin = f"random initialization of the config of {args.model.name}"
     origin += f", {fingerprint(parameters(model))}"  # two runs may share a name and a number of steps
     dataset = args.dataset or trained.config.input.dataset
-    labels = read_classes(dataset, HeadConfig("classification"))
+    labels = read_classes(dataset, "action_recognition")
     windows = Windows(args.window, args.window if args.stride is None else args.stride, args.offset)
     encoder = Encoder(model, trained.config, trained.tokenizer)
     index = extract_features(encoder, dataset, args.split, labels, windows, args.out, origin, args.pool)

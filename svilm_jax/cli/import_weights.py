@@ -31,7 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="Hugging Face checkpoint directory of a ViT, VideoMAE or ViViT; *.npz of a big_vision ViT; scenic's ViViT",
     )
-    parser.add_argument("--config", required=True, metavar="FILE[:ARG]", help=f"{CONFIG}; what the weights leave open")
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE[:ARG]",
+        help=f"{CONFIG}; its architecture applies where the weights do not determine it",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output, for config.init.checkpoint")
     parser.add_argument(
         "--inflate",

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
 
     workdir = args.workdir
     loaded = load(workdir)
-    if loaded.config.task != "video_text":
+    if loaded.config.task == "localization":
         raise ConfigError(f"{workdir}: a localizer has no report; its metrics are in {workdir / 'metrics.json'}")
     encoder = Encoder(loaded.model, loaded.config, loaded.tokenizer)
     file = workdir / "environment.json"

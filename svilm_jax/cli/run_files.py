@@ -12,11 +12,11 @@ import jax
 
 from svilm_jax.config import Config, ConfigError
 
-EXIT_FAILED = 1  # an evaluator failed, and the metrics of the others are written; or a step does not fit
-# Reason that is given where an override has no effect.
+EXIT_FAILED = 1  # an evaluator failed (the metrics of the others are written), or a step does not fit
+# Reason for rejecting an override that has no effect.
 DECIDED = (
-    "the checkpoint of config.init.checkpoint or the dataset determines it; to change the model of a checkpoint, set "
-    "the same key below config.init.model"
+    "determined by config.init.checkpoint or by the dataset; to change the model of a checkpoint, set the same key "
+    "below config.init.model"
 )
 
 

@@ -5,7 +5,7 @@ concerns several fields is in `cross_checks`.
 """
 
 from svilm_jax.config.cross_checks import check_model
-from svilm_jax.config.errors import ConfigError, nearest, shown
+from svilm_jax.config.errors import ConfigError, nearest, quoted
 from svilm_jax.config.resolution import default_config, parse_arg, resolve, resolve_options
 from svilm_jax.config.schema import (
     Config,
@@ -19,6 +19,7 @@ from svilm_jax.config.schema import (
     OptimizerConfig,
     Options,
     SpliceConfig,
+    Task,
     TextConfig,
     TokenizerConfig,
     TrainConfig,
@@ -38,6 +39,7 @@ __all__ = [
     "OptimizerConfig",
     "Options",
     "SpliceConfig",
+    "Task",
     "TextConfig",
     "TokenizerConfig",
     "TrainConfig",
@@ -48,5 +50,5 @@ __all__ = [
     "parse_arg",
     "resolve",
     "resolve_options",
-    "shown",
+    "quoted",
 ]

@@ -1,7 +1,7 @@
 """Constraints on config fields, declared with the field as `typing.Annotated` metadata.
 
-A choice between names is a `typing.Literal`; a number has a `Range`; text that must not be empty is `Text`; a
-path is `LocalPath`. `svilm_jax/config/resolution.py` checks them, all in one place.
+A choice between names is a `typing.Literal`, a number has a `Range`, text that must not be empty is `Text`, and a path
+is a `LocalPath`. `svilm_jax/config/resolution.py` checks all of them in one place.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from svilm_jax.config.local_paths import scheme_of
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included unless said otherwise; NaN and infinity are never included."""
+    """Range of numbers; a bound is included unless declared otherwise. NaN and infinity are never in the range."""
 
     low: float
     high: float
@@ -22,7 +22,7 @@ class Range:
     high_included: bool = True
 
     def problem(self, value: Any) -> str:
-        """What was expected, or "" where `value` is in the range."""
+        """Returns what was expected, or "" if `value` is in the range."""
         above = value >= self.low if self.low_included else value > self.low
         below = value <= self.high if self.high_included else value < self.high
         if above and below and math.isfinite(value):
@@ -33,40 +33,49 @@ class Range:
 
 
 def check_number(name: str, value: float, numbers: Range) -> None:
-    """Raises ConfigError for a number of the command line that is out of its range; `name` is the option."""
+    """Checks a number given on the command line.
+
+    Args:
+      name: the option, such as `--rows`.
+      value: its value.
+      numbers: range of valid values.
+
+    Raises:
+      ConfigError: the value is out of range.
+    """
     if problem := numbers.problem(value):
         raise ConfigError(f"{name}={value}: {problem}")
 
 
 @dataclasses.dataclass(frozen=True)
 class NonEmpty:
-    """Text or a sequence with something in it."""
+    """Text that is not blank, or a sequence with at least one element."""
 
     def problem(self, value: Any) -> str:
-        """What was expected, or "" where there is something."""
-        given = value.strip() if isinstance(value, str) else value
-        return (
-            ""
-            if given
-            else "expected at least one"
-            if not isinstance(value, str)
-            else "expected text that is not empty"
-        )
+        """Returns what was expected, or "" if `value` is not empty."""
+        if isinstance(value, str):
+            return "" if value.strip() else "expected text that is not empty"
+        return "" if value else "expected at least one"
 
 
 @dataclasses.dataclass(frozen=True)
 class Local:
-    """A path on this machine, or text that is no path at all."""
+    """A path of the local file system, or text that is not a path."""
 
     def problem(self, value: Any) -> str:
-        """What was expected, or "" where there is no `scheme://`."""
+        """Returns what was expected, or "" if `value` does not start with `scheme://`."""
         scheme = scheme_of(value)
         return f"expected a path on this machine; {scheme}:// is not supported" if scheme else ""
 
 
 @dataclasses.dataclass(frozen=True)
 class PartialOf:
-    """A table of changes to the fields of a config dataclass: each key must be one of its fields."""
+    """A table that assigns new values to some fields of a config dataclass.
+
+    Attributes:
+      of: the dataclass.
+      without: its fields that cannot be assigned.
+    """
 
     of: type
     without: tuple[str, ...] = ()
@@ -81,8 +90,8 @@ Count = Annotated[int, Range(1, LARGEST)]
 CountOrZero = Annotated[int, Range(0, LARGEST)]
 Positive = Annotated[float, Range(0, 1e6, low_included=False)]
 PositiveOrZero = Annotated[float, Range(0, 1e6)]
-Share = Annotated[float, Range(0, 1)]
-Decay = Annotated[float, Range(0, 1, high_included=False)]  # of an average over steps: at 1 nothing new enters
+Fraction = Annotated[float, Range(0, 1)]
+Decay = Annotated[float, Range(0, 1, high_included=False)]  # of a running average, which never changes at 1
 Temperature = Annotated[float, Range(1e-4, 1e3)]
 Text = Annotated[str, NonEmpty()]
 LocalPath = Annotated[str, Local()]

@@ -5,13 +5,14 @@ from svilm_jax.config.schema import SHORTEST_TEXT, Config, ModelConfig, TextConf
 
 
 def check_fields_together(config: Config) -> None:
-    """Raises ConfigError, naming the keys, for values that do not fit each other."""
+    """Checks fields whose values depend on each other.
+
+    Raises:
+      ConfigError: inconsistent values; the message names the keys.
+    """
     check_model(config.model, "config.model")
-    if not config.model.grouping.after_layers:  # as part of an imported tower it may be empty: groups come later
-        raise ConfigError(
-            "config.model.grouping.after_layers=(): expected the number of at least one layer after which tokens are "
-            "grouped"
-        )
+    if not config.model.grouping.after_layers:  # not in check_model: an imported tower has no blocks yet
+        raise ConfigError("config.model.grouping.after_layers=(): expected the number of at least one layer")
     for key in ("crop_scale", "crop_ratio"):
         low, high = getattr(config.input, key)
         if low > high:
@@ -19,7 +20,15 @@ def check_fields_together(config: Config) -> None:
 
 
 def check_model(model: ModelConfig, path: str) -> None:
-    """The same for a model alone; `path` is what messages call it."""
+    """Checks the fields of a model.
+
+    Args:
+      model: the config of the model.
+      path: name of the model in messages, such as `config.model`.
+
+    Raises:
+      ConfigError: inconsistent values; the message names the keys.
+    """
     _check_text(model.text, f"{path}.text")
     layers = model.grouping.after_layers
     if list(layers) != sorted(set(layers)):
@@ -27,7 +36,7 @@ def check_model(model: ModelConfig, path: str) -> None:
     if 1 / model.temperature > model.max_logit_scale:
         raise ConfigError(
             f"{path}.temperature={model.temperature:g} starts with a logit scale of {1 / model.temperature:g}, above "
-            f"{path}.max_logit_scale={model.max_logit_scale:g}, where it would never learn: raise one of them"
+            f"{path}.max_logit_scale={model.max_logit_scale:g}, where its gradient is zero: raise one of them"
         )
 
 
@@ -40,6 +49,6 @@ def _check_text(text: TextConfig, path: str) -> None:
     for key in ("max_length", "phrase_length"):
         if (length := getattr(text, key)) > text.max_positions:
             raise ConfigError(
-                f"{path}.{key}={length}: expected at most {path}.max_positions={text.max_positions}, the rows of the "
-                "position table"
+                f"{path}.{key}={length}: expected at most {path}.max_positions={text.max_positions}, the number of "
+                "position embeddings"
             )

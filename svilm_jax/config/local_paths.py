@@ -10,23 +10,23 @@ from typing import Any
 
 from svilm_jax.config.errors import ConfigError
 
-# `Path` folds the two slashes of a scheme into one: "gs://b/m" is Path("gs:/b/m"). A scheme has two letters or more,
-# which keeps the drives of Windows apart.
+# `Path` merges the two slashes of a scheme: "gs://b/m" is Path("gs:/b/m"). A scheme has at least two letters, which
+# distinguishes it from a Windows drive.
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
 def scheme_of(path: object) -> str:
-    """The scheme of `scheme://...`, or "" for a path of this machine."""
+    """Returns the scheme of `scheme://...`, or "" for a local path."""
     found = _SCHEME.match(str(path))
     return found.group(1) if found else ""
 
 
-def require_local(path: object, what: str) -> None:
-    """Refuses `scheme://` paths.
+def require_local(path: object, name: str) -> None:
+    """Rejects `scheme://` paths.
 
     Args:
       path: text or a `Path`.
-      what: how the message names it, such as `out`.
+      name: name of the path in messages, such as `out`.
 
     Raises:
       ConfigError: the path has a scheme.
@@ -34,12 +34,16 @@ def require_local(path: object, what: str) -> None:
     if scheme := scheme_of(path):
         text = re.sub(r":/+", "://", str(path), count=1)
         raise ConfigError(
-            f"{what}={text}: {scheme}:// is not supported; give a path on this machine, such as a mounted folder"
+            f"{name}={text}: {scheme}:// is not supported; give a path on this machine, such as a mounted folder"
         )
 
 
 def require_local_arguments(arguments: Mapping[str, Any], also: Iterable[str] = ()) -> None:
-    """Checks the paths among parsed command-line arguments: every `Path`, and the text of the arguments `also`.
+    """Checks the paths among parsed command-line arguments.
+
+    Args:
+      arguments: name -> value; every `Path` is checked.
+      also: names of arguments whose values are paths as text.
 
     Raises:
       ConfigError: one of them has a scheme.

@@ -1,14 +1,15 @@
-"""Checks for config fields that take effect only in a certain mode of another field, so that no override is ignored."""
+"""Dependencies of config fields on others, so that no override is silently ignored."""
 
 import functools
 from collections.abc import Iterable
 from typing import Any
 
 from svilm_jax.config.constraints import LARGEST
-from svilm_jax.config.errors import ConfigError, shown
-from svilm_jax.config.schema import Config
+from svilm_jax.config.errors import ConfigError, quoted
+from svilm_jax.config.schema import HEAD_TASKS, Config
 
-# Key: (the key that decides, the values with which it counts, or () for any that is not zero, empty or false).
+# field: (the field that it depends on, the values of that field with which it takes effect; (): any that is not zero,
+# empty or false).
 _MODES: dict[str, tuple[str, tuple[Any, ...] | range]] = {
     "optimizer.momentum": ("optimizer.name", ("sgd", "muon")),
     "optimizer.beta1": ("optimizer.name", ("adamw", "muon")),
@@ -21,35 +22,37 @@ _MODES: dict[str, tuple[str, tuple[Any, ...] | range]] = {
     "splice.block": ("splice.enabled", (True,)),
     "input.crop_scale": ("input.random_crop", (True,)),
     "input.crop_ratio": ("input.random_crop", (True,)),
-    "input.num_phrases": ("input.task", ("captions",)),
-    "input.text": ("input.task", ("captions",)),
+    "input.num_phrases": ("task", ("video_text",)),
+    "input.text": ("task", ("video_text",)),
     "train.epochs": ("train.steps", (0,)),
     "train.accumulation": ("train.microbatches", range(2, LARGEST + 1)),
     "init.model": ("init.checkpoint", ()),
     "init.learning_rate_scale": ("init.checkpoint", ()),
     "mesh.max_replicated_fraction": ("mesh.preset", ("fsdp", "fsdp_tp", "fsdp_seq")),
-    "model.head.max_classes": ("model.head.kind", ()),
-    "model.head.num_layers": ("model.head.kind", ("question_answering",)),
+    "model.head.classes": ("task", (*HEAD_TASKS, "localization")),
+    "model.head.max_classes": ("task", HEAD_TASKS),
+    "model.head.num_layers": ("task", ("question_answering",)),
     "model.localization": ("task", ("localization",)),
 }
 
 
 def check_modes(names: Iterable[str], config: Config) -> None:
-    """Refuses to set fields that do not count as the rest of the config is.
+    """Rejects overrides of fields that have no effect in the given config.
 
     Args:
-      names: of the keys that were set, such as `config.train.epochs`.
+      names: the keys that were set, such as `config.train.epochs`.
+      config: the config with the overrides applied.
 
     Raises:
-      ConfigError: naming a key and the one that decides.
+      ConfigError: a field without effect; the message names it and the field that it depends on.
     """
     for name in names:
-        for key, (decides, values) in _MODES.items():
+        for key, (condition, values) in _MODES.items():
             if not f"{name}.".startswith(f"config.{key}."):
                 continue
-            value = functools.reduce(getattr, decides.split("."), config)
+            value = functools.reduce(getattr, condition.split("."), config)
             if value in values if values else value:
                 continue
             wanted = " or ".join(repr(v) for v in values) if isinstance(values, tuple) else f"at least {values[0]}"
             wanted = wanted or "a value"
-            raise ConfigError(f"{name} is not used with config.{decides}={shown(value)}: it needs {wanted} there")
+            raise ConfigError(f"{name} is not used with config.{condition}={quoted(value)}: it needs {wanted} there")

@@ -7,31 +7,42 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from svilm_jax.config import Config, ConfigError, nearest, shown
+from svilm_jax.config import Config, ConfigError, nearest, quoted
 from svilm_jax.config.constraints import PartialOf
 from svilm_jax.config.resolution import check_key, fields_of, unwrapped
 
 _PREFIX = "--config."
 _BOOLS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
-# (name of an entry, the entry as it stands, or None) -> the dataclass of its options; raises ConfigError.
+# (name of an entry, the current entry or None) -> the dataclass of its options; raises ConfigError.
 EntrySchema = Callable[[str, Mapping[str, Any] | None], type]
 
 
 @dataclasses.dataclass(frozen=True)
 class Override:
-    """One override: `key` is the path below `config`, `value` what stands after the equals sign."""
+    """One override.
+
+    Attributes:
+      key: path of the field below `config`.
+      value: the text after the equals sign.
+    """
 
     key: tuple[str, ...]
     value: str
 
     @property
     def name(self) -> str:
-        """The key as messages write it."""
+        """The key as it is written in messages: `config.train.steps`."""
         return ".".join(("config", *self.key))
 
 
 def parse_overrides(arguments: Sequence[str]) -> list[Override]:
-    """What the command line says of the config, without looking at the schema.
+    """Parses `--config.KEY=VALUE` arguments without reference to the schema.
+
+    Args:
+      arguments: of the command line.
+
+    Returns:
+      The overrides in their order, except that kinds of evaluators come first.
 
     Raises:
       ConfigError: an argument of another form.
@@ -40,22 +51,25 @@ def parse_overrides(arguments: Sequence[str]) -> list[Override]:
     for argument in arguments:
         key, separator, value = argument.partition("=")
         if not key.startswith(_PREFIX) or not separator:
-            raise ConfigError(f"unknown argument {shown(argument)}: expected --config.KEY=VALUE")
+            raise ConfigError(f"unknown argument {quoted(argument)}: expected --config.KEY=VALUE")
         overrides.append(Override(tuple(key.removeprefix(_PREFIX).split(".")), value))
-    # What an entry is decides what its options are: kinds come first, whatever the order of the arguments.
+    # The kind of an evaluator determines its options, so it must be known before they are parsed.
     return sorted(overrides, key=lambda o: not (len(o.key) == 3 and o.key[0] == "evaluators" and o.key[2] == "kind"))
 
 
 def apply(tree: dict[str, Any], overrides: Sequence[Override], entries: Mapping[str, EntrySchema]) -> dict[str, Any]:
-    """A nested table of a config with some values replaced.
+    """Applies overrides to a nested table of config values.
 
     Args:
-      tree: as `Config` is nested; is not changed. An entry of an open table that is not there yet is added.
-      overrides: later ones win.
-      entries: the open tables by name.
+      tree: nested like `Config`; not modified.
+      overrides: applied in order. An option of an entry that an open table lacks adds the entry.
+      entries: name of an open table -> schema of its entries.
+
+    Returns:
+      A table with the new values.
 
     Raises:
-      ConfigError: a key that does not exist, with the nearest that does, or text that is no value of its type.
+      ConfigError: an unknown key (the message suggests the nearest one), or text that does not parse as its type.
     """
     tree = _copied(tree)
     for override in overrides:
@@ -73,7 +87,9 @@ def _apply(tree: dict[str, Any], override: Override, entries: Mapping[str, Entry
         changes = next((c for c in constraints if isinstance(c, PartialOf)), None)
         path = f"{path}.{key}"
         if changes is not None and override.key[place + 1] in changes.without:
-            raise ConfigError(f"{override.name}: not here; set config.model.{'.'.join(override.key[place + 1 :])}")
+            raise ConfigError(
+                f"{override.name}: cannot be changed here; set config.model.{'.'.join(override.key[place + 1 :])}"
+            )
         table = table.setdefault(key, {})
         if key in entries and kind is Config:
             _apply_to_entry(table, key, override, entries[key])
@@ -113,14 +129,15 @@ def _value_of(hint: Any, override: Override) -> Any:
 
 
 def parse_value(hint: Any, text: str, name: str) -> Any:
-    """Text as a value of a type; ranges and choices are checked later, by `resolve`.
+    """Parses text as a value of a type; ranges and choices are checked later, by `resolve`.
 
     Args:
       hint: bool, int, float, str, a `Literal` of text, or a tuple of these, with or without constraints.
-      name: of the key, for messages.
+      text: the text.
+      name: name of the key in messages.
 
     Raises:
-      ConfigError: it is none.
+      ConfigError: the text does not parse.
     """
     kind, _ = unwrapped(hint)
     if typing.get_origin(kind) is tuple:
@@ -129,25 +146,27 @@ def parse_value(hint: Any, text: str, name: str) -> Any:
         return text
     if kind is bool:
         if text.strip().lower() not in _BOOLS:
-            raise ConfigError(f"{name}={shown(text)}: expected true or false{nearest(text.lower(), ('true', 'false'))}")
+            raise ConfigError(
+                f"{name}={quoted(text)}: expected true or false{nearest(text.lower(), ('true', 'false'))}"
+            )
         return _BOOLS[text.strip().lower()]
     try:
         return kind(text)
     except ValueError as error:
         expected = "a whole number" if kind is int else "a number"
-        raise ConfigError(f"{name}={shown(text)}: expected {expected}") from error
+        raise ConfigError(f"{name}={quoted(text)}: expected {expected}") from error
 
 
 def _parse_tuple(members: tuple[Any, ...], text: str, name: str) -> tuple[Any, ...]:
-    """`(2, 16, 16)`, `2,16,16`, `('a', 'b')` or `a,b`; a single value is a tuple of one."""
+    """Parses `(2, 16, 16)`, `2,16,16`, `('a', 'b')` or `a,b`; a single value becomes a tuple of one."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # of text that is odd Python: it is no Python
+        with warnings.catch_warnings(action="ignore"):  # text is not meant as Python
             value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         words = [word.strip() for word in text.strip().strip("()[]").split(",") if word.strip()]
         hints = (members[0],) * len(words) if members[-1] is Ellipsis else members
         if len(hints) != len(words):
-            raise ConfigError(f"{name}={shown(text)}: expected {len(hints)} values, such as 1,2") from None
+            raise ConfigError(f"{name}={quoted(text)}: expected {len(hints)} values, such as 1,2") from None
         return tuple(parse_value(hint, word, name) for hint, word in zip(hints, words, strict=True))
     is_text = unwrapped(members[0])[0] is str
     if is_text and not isinstance(value, (tuple, list, str)):
@@ -156,7 +175,7 @@ def _parse_tuple(members: tuple[Any, ...], text: str, name: str) -> tuple[Any, .
 
 
 def lookup(tree: Mapping[str, Any], override: Override) -> Any:
-    """The value of an override's key in a nested table; None where it is not there."""
+    """Returns the value of an override's key in a nested table, or None if the key does not exist."""
     value: Any = tree
     for key in override.key:
         value = value.get(key) if isinstance(value, Mapping) else None

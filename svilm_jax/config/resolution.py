@@ -11,7 +11,8 @@ import ml_collections
 
 from svilm_jax.config.constraints import PartialOf
 from svilm_jax.config.cross_checks import check_fields_together
-from svilm_jax.config.errors import ConfigError, nearest, shown
+from svilm_jax.config.errors import ConfigError, nearest, quoted
+from svilm_jax.config.grades import Grade
 from svilm_jax.config.schema import Config
 
 _T = typing.TypeVar("_T")
@@ -19,9 +20,9 @@ _NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 
 
 def default_config() -> ml_collections.ConfigDict:
-    """Every field with its default, locked: a config file changes values and cannot invent keys.
+    """Returns a config with the default of every field, locked: a config file assigns values but cannot add keys.
 
-    `objectives`, `evaluators` and `init.model` start empty and unlocked: what they may hold is checked at start.
+    `objectives`, `evaluators` and `init.model` are empty and unlocked; their keys are checked by `resolve`.
     """
     config = ml_collections.ConfigDict(dataclasses.asdict(Config()), convert_dict=True)
     config.lock()
@@ -32,32 +33,45 @@ def default_config() -> ml_collections.ConfigDict:
 
 
 def parse_arg(arg: str | None, **defaults: Any) -> types.SimpleNamespace:
-    """The part after the colon of `--config=file.py:key=value,key=value`, with its defaults and their types.
+    """Parses the part after the colon of `--config=file.py:key=value,key=value`.
+
+    Args:
+      arg: that part, or None.
+      **defaults: the known keys, each with its default or with a tuple of choices, the first of which is the default.
+        A value is parsed with the type of the default.
 
     Raises:
-      ConfigError: an unknown key or a value of another type than the default's.
+      ConfigError: an unknown key, or a value that does not parse or is not among the choices.
     """
-    values = dict(defaults)
+    values = {key: value[0] if isinstance(value, tuple) else value for key, value in defaults.items()}
     for item in filter(None, (arg or "").split(",")):
         key, separator, text = item.partition("=")
         if key not in defaults or not separator:
             raise ConfigError(
                 f"config argument {item!r}: expected key=value, key one of {sorted(defaults)}{nearest(key, defaults)}"
             )
-        kind = type(defaults[key])
+        kind, choices = type(values[key]), defaults[key]
         try:
             values[key] = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
         except (KeyError, ValueError) as error:
-            raise ConfigError(f"config argument {key}={text!r}: expected a {kind.__name__}") from error
+            raise ConfigError(f"config argument {key}={text!r}: expected {_NAMES[kind]}") from error
+        if isinstance(choices, tuple) and values[key] not in choices:
+            known = ", ".join(map(str, choices))
+            raise ConfigError(
+                f"config argument {key}={text}: expected one of {known}{nearest(text, map(str, choices))}"
+            )
     return types.SimpleNamespace(**values)
 
 
 def resolve(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Config:
-    """The frozen form of a config.
+    """Validates a config and converts it to frozen dataclasses.
+
+    Args:
+      config: nested like `Config`; missing fields keep their defaults.
 
     Raises:
-      ConfigError: a key that does not exist (with the nearest one that does), a value of another type or out of its
-        range, or values that do not fit each other.
+      ConfigError: an unknown key (the message suggests the nearest one), a value of the wrong type or out of range, or
+        inconsistent values.
     """
     tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config
     resolved: Config = _build(Config, tree, "config")
@@ -66,30 +80,41 @@ def resolve(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Config:
 
 
 def resolve_options(kind: type[_T], tree: Mapping[str, Any], path: str) -> _T:
-    """The options of one entry of an open table (`objectives`, `evaluators`) as the frozen dataclass `kind`.
+    """Validates the options of one entry of an open table (`objectives`, `evaluators`).
+
+    Args:
+      kind: the dataclass of the options.
+      tree: name -> value.
+      path: name of the entry in messages.
 
     Raises:
-      ConfigError: as `resolve`; `path` names the entry.
+      ConfigError: as for `resolve`.
     """
     return _build(kind, tree, path)
 
 
 @functools.cache
 def fields_of(kind: type) -> Mapping[str, Any]:
-    """Name -> type hint with its constraints, of the fields of a config dataclass."""
+    """Returns name -> type hint, with its constraints and grade, of the fields of a config dataclass."""
     hints = typing.get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """A type hint without `Annotated`, and its constraints."""
+    """Returns a type hint without `Annotated`, and its constraints."""
     if typing.get_origin(hint) is typing.Annotated:
-        return hint.__origin__, hint.__metadata__
+        return hint.__origin__, tuple(item for item in hint.__metadata__ if not isinstance(item, Grade))
     return hint, ()
 
 
+def grade_of(hint: Any) -> Grade | None:
+    """Returns the grade that a type hint declares for the default of its field, or None."""
+    metadata = hint.__metadata__ if typing.get_origin(hint) is typing.Annotated else ()
+    return next((item for item in metadata if isinstance(item, Grade)), None)
+
+
 def check_key(key: Any, known: typing.Iterable[str], path: str) -> None:
-    """Raises ConfigError, with the nearest name, unless `key` is one of the `known`."""
+    """Raises ConfigError, with the nearest known name, if `key` is not `known`."""
     known = list(known)
     if key not in known:
         raise ConfigError(f"{path}.{key}: no such key{nearest(str(key), known)}; known: {', '.join(sorted(known))}")
@@ -97,7 +122,7 @@ def check_key(key: Any, known: typing.Iterable[str], path: str) -> None:
 
 def _build(kind: type, tree: Any, path: str) -> Any:
     if not isinstance(tree, Mapping):
-        raise ConfigError(f"{path}={shown(tree)}: expected a table of fields")
+        raise ConfigError(f"{path}={quoted(tree)}: expected a table of fields")
     hints = fields_of(kind)
     for key in tree:
         check_key(key, hints, path)
@@ -105,10 +130,18 @@ def _build(kind: type, tree: Any, path: str) -> Any:
 
 
 def checked(hint: Any, value: Any, path: str) -> Any:
-    """`value` as its type hint wants it; whole numbers pass as floats, lists as tuples.
+    """Validates a value by the type hint of its field.
+
+    Args:
+      hint: type hint, with or without constraints.
+      value: the value.
+      path: name of the key in messages.
+
+    Returns:
+      The value with its declared type: integers become floats and lists become tuples where these are declared.
 
     Raises:
-      ConfigError: another type, or outside of what the field declares.
+      ConfigError: a value of another type, or one that violates a constraint.
     """
     kind, constraints = unwrapped(hint)
     if dataclasses.is_dataclass(kind):
@@ -119,7 +152,7 @@ def checked(hint: Any, value: Any, path: str) -> Any:
     value = _typed(kind, value, path)
     for constraint in constraints:
         if problem := constraint.problem(value):
-            raise ConfigError(f"{path}={shown(value)}: {problem}")
+            raise ConfigError(f"{path}={quoted(value)}: {problem}")
     return value
 
 
@@ -128,41 +161,43 @@ def _typed(kind: Any, value: Any, path: str) -> Any:
     if origin is typing.Literal:
         if not any(value == choice and type(value) is type(choice) for choice in members):
             known = ", ".join(repr(choice) for choice in members)
-            raise ConfigError(f"{path}={shown(value)}: expected one of {known}{nearest(str(value), map(str, members))}")
+            raise ConfigError(
+                f"{path}={quoted(value)}: expected one of {known}{nearest(str(value), map(str, members))}"
+            )
         return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{path}={shown(value)}: expected a sequence")
+            raise ConfigError(f"{path}={quoted(value)}: expected a sequence")
         if members[-1] is Ellipsis:
             members = (members[0],) * len(value)
         if len(members) != len(value):
-            raise ConfigError(f"{path}={shown(value)}: expected {len(members)} values")
+            raise ConfigError(f"{path}={quoted(value)}: expected {len(members)} values")
         return tuple(checked(m, v, f"{path}[{i}]") for i, (m, v) in enumerate(zip(members, value, strict=True)))
-    if origin is not None or kind is Any:  # an open table
+    if origin is not None:  # an open table
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{path}={shown(value)}: expected a table")
+            raise ConfigError(f"{path}={quoted(value)}: expected a table")
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value)
         except OverflowError:
-            raise ConfigError(f"{path}: a number of {value.bit_length()} bits; expected a smaller one") from None
+            raise ConfigError(f"{path}: an integer of {value.bit_length()} bits; expected a smaller one") from None
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(f"{path}={shown(value)}: expected {_NAMES[kind]}")
+        raise ConfigError(f"{path}={quoted(value)}: expected {_NAMES[kind]}")
     return value
 
 
 def _changes(changes: PartialOf, tree: Any, path: str) -> dict[str, Any]:
-    """Some fields of a config dataclass, each checked; tables inside may be incomplete, too."""
+    """Validates new values of some fields of a config dataclass; nested tables may be incomplete as well."""
     if not isinstance(tree, Mapping):
-        raise ConfigError(f"{path}={shown(tree)}: expected a table of fields")
+        raise ConfigError(f"{path}={quoted(tree)}: expected a table of fields")
     hints = {key: hint for key, hint in fields_of(changes.of).items() if key not in changes.without}
     found = {}
     for key, value in tree.items():
         check_key(key, hints, path)
         kind, _ = unwrapped(hints[key])
-        inside = PartialOf(kind) if dataclasses.is_dataclass(kind) else None  # type: ignore[arg-type]
-        found[key] = (
-            checked(hints[key], value, f"{path}.{key}") if inside is None else _changes(inside, value, f"{path}.{key}")
-        )
+        if dataclasses.is_dataclass(kind):
+            found[key] = _changes(PartialOf(typing.cast(type, kind)), value, f"{path}.{key}")
+        else:
+            found[key] = checked(hints[key], value, f"{path}.{key}")
     return found

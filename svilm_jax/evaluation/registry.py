@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from svilm_jax.config import Config, ConfigError, nearest, resolve_options, shown
+from svilm_jax.config import Config, ConfigError, nearest, quoted, resolve_options
 from svilm_jax.evaluation.action_recognition.evaluator import ActionOptions, ActionRecognitionEvaluator
 from svilm_jax.evaluation.action_recognition.linear_probe import LinearProbeEvaluator, ProbeOptions
 from svilm_jax.evaluation.grounding.evaluator import GroundingEvaluator, GroundingOptions
@@ -71,7 +71,7 @@ def evaluator_kind(name: str, entry: object) -> str:
     """
     path = f"config.evaluators.{name}"
     if not isinstance(entry, Mapping):
-        raise ConfigError(f"{path}={shown(entry)}: expected a table with kind and options")
+        raise ConfigError(f"{path}={quoted(entry)}: expected a table with kind and options")
     kind = entry.get("kind", name)
     if not isinstance(kind, str) or kind not in EVALUATORS:
         raise ConfigError(

@@ -46,7 +46,7 @@ class TrainedModel:
     @functools.cached_property
     def encoder(self) -> Encoder:
         """Compiled once for every power of two of clips up to `BATCH_SIZE`."""
-        if self.config.task != "video_text":
+        if self.config.task == "localization":
             raise ConfigError(f"a model of task {self.config.task!r} has no towers: load the model of its features")
         return Encoder(self.model, self.config, self.tokenizer, batch_size=BATCH_SIZE, fill=False)
 

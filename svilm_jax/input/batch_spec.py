@@ -18,11 +18,11 @@ def batch_spec(config: Config) -> Spec:
         spec |= {name: ((rows, *array.shape), array.dtype.type) for name, array in targets.items()}
         spec["features"] = ((rows, sizes.num_steps, sizes.feature_dim), np.float32)
         return {name: (shape, np.dtype(kind)) for name, (shape, kind) in spec.items()}
-    given, video, text = config.input, config.model.video, config.model.text
+    task, given, video, text = config.task, config.input, config.model.video, config.model.text
     spec["video"] = ((rows, video.num_frames, video.image_size, video.image_size, 3), np.uint8)
-    if given.task == "questions" or (given.task == "captions" and given.text != "sentences"):
+    if task == "question_answering" or (task == "video_text" and given.text != "sentences"):
         spec |= {"text": ((rows, text.max_length), np.int32), "text_mask": ((rows, text.max_length), np.bool_)}
-    if given.task == "captions":
+    if task == "video_text":
         spec["nouns"] = ((rows, given.num_phrases, text.phrase_length or text.max_length), np.int32)
         spec["noun_mask"] = ((rows, given.num_phrases), np.bool_)
     else:

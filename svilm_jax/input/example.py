@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from svilm_jax.config import InputConfig, TextConfig, VideoConfig
+from svilm_jax.config import InputConfig, Task, TextConfig, VideoConfig
 from svilm_jax.input import augmentation, labels, temporal_sampling
 from svilm_jax.input.batch_stream import Batch
 from svilm_jax.input.clips import FrameCache, decode_clip
@@ -55,9 +55,10 @@ class ClipLoader:
         tokenizer: Tokenizer,
         seed: int,
         classes: Sequence[str] = (),
+        task: Task = "video_text",
     ):
         self._records, self._config, self._video, self._text = records, config, video, text
-        self._tokenizer, self._seed = tokenizer, seed
+        self._tokenizer, self._seed, self._task = tokenizer, seed, task
         self._numbers = labels.numbered(classes)
         self._cache = FrameCache(config.cache_bytes) if config.cache_bytes else None
 
@@ -68,13 +69,13 @@ class ClipLoader:
             record = self._record(index)
         except DamagedRecordError:
             record = Record(id="", video=b"")  # counted and named like a clip that does not decode
-        told = self._told(record, rng)
-        sentences, row = told.sentences, dict(told.arrays)
+        targets = self._choose_targets(record, rng)
+        sentences, row = targets.sentences, dict(targets.arrays)
         frames, window = None, (0.0, 0.0)
-        if told.usable:
+        if targets.usable:
             with contextlib.suppress(VideoError):  # `valid` says so; the consumer counts, names and limits it
-                words = [*told.words, *(caption.text for caption in sentences)]
-                frames, window = self._frames(record, told.start, told.end, words, rng, index)
+                words = [*targets.words, *(caption.text for caption in sentences)]
+                frames, window = self._frames(record, targets.start, targets.end, words, rng, index)
         size, valid = self._video.image_size, frames is not None
         if self._config.num_sentences:
             row |= self._sentence_arrays(sentences if valid else (), window)
@@ -88,17 +89,17 @@ class ClipLoader:
             "index": np.array(index, np.int64),
         }
 
-    def _told(self, record: Record, rng: np.random.Generator) -> "_TextTargets":
+    def _choose_targets(self, record: Record, rng: np.random.Generator) -> "_TextTargets":
         """Draws the texts or labels of the clip, in an order that does not depend on the options."""
         config = self._config
-        if config.task == "questions":
+        if self._task == "question_answering":
             question, target = labels.choose_question(record, self._numbers, rng)
             words = question.question if question else ""
             arrays = {**self._text_arrays(words), "target": np.array(target, np.int32)}
             # For a mirrored clip "sliding left" is the wrong answer: answers count as text, and so do labels below.
             said = [words, question.answer] if question else []
             return _TextTargets(arrays, said, question is not None, self._choose_sentences(record, rng))
-        if config.task == "actions":
+        if self._task == "action_recognition":
             action, target = labels.choose_action(record, self._numbers, rng)
             times = (action.start, action.end) if action else (-1.0, -1.0)
             words = action.label if action else ""
@@ -158,13 +159,18 @@ class ClipLoader:
 
     def failure(self, record: Record) -> str | None:
         """Returns why a record cannot be used, or None if it can."""
-        lacks = {"captions": record.captions, "questions": record.questions, "actions": record.actions}
-        if not lacks[self._config.task]:
-            return f"{record.id}: has no {self._config.task.removesuffix('s')}"
-        if self._config.task == "actions" and not any(a.label in self._numbers for a in record.actions):
+        timed: Sequence[Caption | Action] = ()
+        if self._task == "question_answering":
+            name, found = "question", bool(record.questions)
+        elif self._task == "action_recognition":
+            name, found, timed = "action", bool(record.actions), record.actions
+        else:
+            name, found, timed = "caption", bool(record.captions), record.captions
+        if not found:
+            return f"{record.id}: has no {name}"
+        if self._task == "action_recognition" and not any(a.label in self._numbers for a in record.actions):
             return f"{record.id}: has no action among the classes of the head"
-        timed: dict[str, Sequence[Caption | Action]] = {"captions": record.captions, "actions": record.actions}
-        windows = {(-1.0, -1.0)} | {(told.start, told.end) for told in timed.get(self._config.task, ())}
+        windows = {(-1.0, -1.0)} | {(segment.start, segment.end) for segment in timed}
         reason = None
         for start, end in sorted(windows):
             try:

@@ -3,7 +3,7 @@
     FOLDER/features.json   window, stride and offset in seconds, the labels, and the file and segments of each video
     FOLDER/<video>.npy     float32 [N, D], row k: the window from offset + k · stride
 
-`svilm embed` writes such a folder; features of other models can be used as well.
+`svilm extract-features` writes such a folder; features of other models can be used as well.
 """
 
 import dataclasses
@@ -93,13 +93,15 @@ def read_index(folder: str | Path) -> FeatureIndex:
     """Reads features.json.
 
     Raises:
-      FeatureError: no such folder or file, or another format than that of `svilm embed`.
+      FeatureError: no such folder or file, or another format than that of `svilm extract-features`.
     """
     if not str(folder):
-        raise FeatureError("no features given: set config.model.localization.features to a folder of `svilm embed`")
+        raise FeatureError(
+            "no features given: set config.model.localization.features to a folder of `svilm extract-features`"
+        )
     path = Path(folder) / INDEX
     if not path.is_file():
-        raise FeatureError(f"{path}: no such file; expected a folder that `svilm embed` wrote")
+        raise FeatureError(f"{path}: no such file; expected a folder that `svilm extract-features` wrote")
     try:
         document = read_document(path)
         if document.pop("format") != FORMAT:

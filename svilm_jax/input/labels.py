@@ -6,22 +6,27 @@ from pathlib import Path
 
 import numpy as np
 
-from svilm_jax.config import ConfigError, HeadConfig
+from svilm_jax.config import ConfigError, Task
 from svilm_jax.input.records import DatasetError, version_folder
 from svilm_jax.input.schema import ANSWERS, LABELS, Action, Question, Record
 
 UNKNOWN = -1  # an answer outside the vocabulary: no loss in training, wrong in evaluation
 
 
-def read_classes(dataset: str | Path, head: HeadConfig) -> tuple[str, ...]:
-    """Reads the classes of a head that `svilm prepare` wrote next to the records.
+def read_classes(dataset: str | Path, task: Task, max_classes: int = 0) -> tuple[str, ...]:
+    """Reads the classes of a task that `svilm prepare` wrote next to the records.
 
     Answers come from the training split alone, most frequent first; labels in their official order.
+
+    Args:
+      dataset: folder of a prepared dataset.
+      task: question_answering for answers, action_recognition for labels.
+      max_classes: take only the first ones; 0: all.
 
     Raises:
       DatasetError: the dataset lists none.
     """
-    name = ANSWERS if head.kind == "question_answering" else LABELS
+    name = ANSWERS if task == "question_answering" else LABELS
     folder = version_folder(dataset)
     path = next((p for p in (folder / name, folder.parent / name) if p.is_file()), None)
     what = "answers of training questions" if name == ANSWERS else "action labels"
@@ -32,14 +37,13 @@ def read_classes(dataset: str | Path, head: HeadConfig) -> tuple[str, ...]:
         classes = [str(row[0]) if name == ANSWERS else str(row) for row in rows]
     except (ValueError, TypeError, IndexError, KeyError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}); prepare the dataset again") from error
-    return tuple(classes[: head.max_classes] if head.max_classes else classes)
+    return tuple(classes[:max_classes] if max_classes else classes)
 
 
-def check_task(task: str, classes: Sequence[str]) -> None:
+def check_task(task: Task, classes: Sequence[str]) -> None:
     """Raises ConfigError for a task that lacks classes."""
-    if task != "captions" and not classes:
-        head = "question_answering" if task == "questions" else "classification"
-        raise ConfigError(f"config.input.task={task!r} needs a head that predicts: config.model.head.kind={head!r}")
+    if task != "video_text" and not classes:
+        raise ConfigError(f"config.model.head.classes=(): config.task={task!r} needs those of the dataset")
 
 
 def numbered(classes: Sequence[str]) -> dict[str, int]:

@@ -6,7 +6,7 @@ This module checks that the options are consistent; records that cannot be used 
 import logging
 from collections.abc import Sequence
 
-from svilm_jax.config import ConfigError, InputConfig, TextConfig, VideoConfig
+from svilm_jax.config import ConfigError, InputConfig, Task, TextConfig, VideoConfig
 from svilm_jax.input import labels
 from svilm_jax.input.batch_stream import Batch, InputError, ReadOptions, ShardOptions, Stream
 from svilm_jax.input.example import ClipLoader
@@ -27,7 +27,7 @@ class TrainInput(Stream):
     Each `next` is a flat dict of this process's rows, b = batch_size / process_count:
       video uint8 [b, T, H, W, 3]; text int32 [b, L]; text_mask bool [b, L]; nouns int32 [b, K, L'], L' being
       `text.noun_length` or else L; noun_mask bool [b, K]; valid bool [b]; index int64 [b], the record number.
-    With `config.task` other than captions there are no nouns, and target int32 [b] is the class label
+    With a task other than video_text there are no nouns, and target int32 [b] is the class label
     (`labels.UNKNOWN` for a label outside the classes); questions are the text, actions have none. With
     `config.sentences` S there are sentences int32 [b, S, L], sentence_mask bool [b, S] and sentence_spans float32
     [b, S, 2], start and end as fractions of the clip's window, -1 where a sentence has no times.
@@ -50,6 +50,7 @@ class TrainInput(Stream):
         start_step: int = 0,
         process_index: int = 0,
         process_count: int = 1,
+        task: Task = "video_text",
         classes: Sequence[str] = (),
     ):
         """`batch_size` is global; `classes` are the labels of a task; `start_step` is the number of global batches
@@ -66,7 +67,7 @@ class TrainInput(Stream):
             )
         check_shared_memory(video, batch_size // process_count, config.workers, config.prefetch)
         prompts.check_prompts(config.prompts)
-        labels.check_task(config.task, classes)
+        labels.check_task(task, classes)
         if config.text == "sentences" and not config.num_sentences:
             raise ConfigError("config.input.text='sentences': say how many a video: config.input.num_sentences")
         self._records = open_records(config.dataset, config.split)
@@ -74,7 +75,7 @@ class TrainInput(Stream):
             raise InputError(f"{config.dataset}: split {config.split!r} holds no records")
         self._config = config
         self._delivered = self._failed_rows = 0
-        self._load = ClipLoader(self._records, config, video, text, tokenizer, seed, classes)
+        self._load = ClipLoader(self._records, config, video, text, tokenizer, seed, classes, task)
         super().__init__(
             self._load,
             len(self._records),

@@ -72,7 +72,7 @@ def programs(trained: TrainedModel, dtype: str = "float32", scanned: bool = True
     """
     if dtype not in DTYPES:
         raise ModelDirectoryError(f"dtype {dtype!r}: expected one of {DTYPES}")
-    if trained.config.task != "video_text":
+    if trained.config.task == "localization":
         raise ModelDirectoryError(
             f"a model of task {trained.config.task!r} has no towers to make programs of: export the model that its "
             "features came from"

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from svilm_jax.config import Config, ConfigError, ModelConfig
+from svilm_jax.config import Config, ConfigError, ModelConfig, Task
 from svilm_jax.models.heads.classification import ClassificationHead
 from svilm_jax.models.heads.gtad import GTAD
 from svilm_jax.models.heads.question_answering import QuestionAnsweringHead
@@ -35,10 +35,9 @@ def compute_dtype(config: ModelConfig) -> jnp.dtype:
 class SVILM(nnx.Module):
     """Video tower, text tower, three projections, the temperature of the contrast, and an optional task head."""
 
-    def __init__(self, config: ModelConfig, vocab_size: int, *, rngs: nnx.Rngs):
-        kind = config.head.kind
-        if kind and not config.head.classes:
-            raise ConfigError(f"config.model.head.kind={kind!r} without classes: the dataset lists them")
+    def __init__(self, config: ModelConfig, vocab_size: int, *, task: Task = "video_text", rngs: nnx.Rngs):
+        if task != "video_text" and not config.head.classes:
+            raise ConfigError(f"config.model.head.classes=(): config.task={task!r} needs those of the dataset")
         video_size, text_size = tower_sizes(config)
         shared: dict[str, Any] = {
             "attention": config.attention,
@@ -59,9 +58,9 @@ class SVILM(nnx.Module):
         self.video_projection = projection(video_size.hidden_size * (2 if config.clip_pool == "both" else 1))
         self.group_projection = projection(video_size.hidden_size)
         self.text_projection = projection(text_size.hidden_size)
-        self.head_kind = kind
-        if kind:
-            self.head = _make_head(config, video_size, text_size, compute_dtype(config), rngs)
+        self.task = task
+        if task != "video_text":
+            self.head = _make_head(config, task, video_size, text_size, compute_dtype(config), rngs)
         self.log_scale = nnx.Param(jnp.asarray(math.log(1 / config.temperature), jnp.float32), axes=())
 
     @property
@@ -116,7 +115,7 @@ class SVILM(nnx.Module):
           train, rng: see `VideoTower`.
         """
         seen = self.encode_video(video, train=train, rng=rng)
-        scores = self.head(seen.tokens) if self.head_kind == "classification" else None
+        scores = self.head(seen.tokens) if self.task == "action_recognition" else None
         text_embedding = noun_embedding = sentence_embedding = None
         if nouns is not None and nouns_mask is not None:
             noun_embedding = self._encode_rows(nouns, nouns_mask)
@@ -125,7 +124,7 @@ class SVILM(nnx.Module):
             exists = sentences_mask.any(axis=-1, keepdims=True)  # [B, S, 1]
             text_embedding = normalize(jnp.where(exists, sentence_embedding, 0).sum(axis=1))
         if text is not None and text_mask is not None:
-            if self.head_kind == "question_answering":
+            if self.task == "question_answering":
                 scores = self.encode_question(seen, text, text_mask)
             else:
                 text_embedding = self.encode_text(text, text_mask)
@@ -144,10 +143,10 @@ class SVILM(nnx.Module):
         return self.encode_text(tokens.reshape(-1, length), mask.reshape(-1, length)).reshape(rows, count, -1)
 
 
-def _make_head(config: ModelConfig, video: Size, text: Size, dtype: jnp.dtype, rngs: nnx.Rngs) -> Any:
-    """Builds the head that `config.head` specifies."""
+def _make_head(config: ModelConfig, task: Task, video: Size, text: Size, dtype: jnp.dtype, rngs: nnx.Rngs) -> Any:
+    """Builds the head of a task."""
     head = config.head
-    if head.kind == "classification":
+    if task == "action_recognition":
         return ClassificationHead(video.hidden_size, len(head.classes), rngs=rngs)
     return QuestionAnsweringHead(
         video.hidden_size,
@@ -167,7 +166,7 @@ def build_model(config: Config, vocab_size: int, seed: int | jax.Array = 0) -> A
     rngs = nnx.Rngs(params=seed)
     if config.task == "localization":
         return _make_localizer(config.model, rngs)
-    return SVILM(config.model, vocab_size, rngs=rngs)
+    return SVILM(config.model, vocab_size, task=config.task, rngs=rngs)
 
 
 def _make_localizer(config: ModelConfig, rngs: nnx.Rngs) -> GTAD:

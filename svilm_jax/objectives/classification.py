@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from svilm_jax.config.constraints import Decay, PositiveOrZero
+from svilm_jax.config.grades import Chosen
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.contrast import masked_mean
 
@@ -19,8 +20,8 @@ class Classification:
       label_smoothing: fraction of the target distributed evenly over all classes [C].
     """
 
-    weight: PositiveOrZero = 1.0
-    label_smoothing: Decay = 0.0
+    weight: Chosen[PositiveOrZero] = 1.0
+    label_smoothing: Chosen[Decay] = 0.0
 
     READS = ("scores",)
     SPANS_BATCH = False

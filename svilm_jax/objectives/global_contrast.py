@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from svilm_jax.config.constraints import Count, PositiveOrZero, Range
+from svilm_jax.config.grades import Chosen, Stated
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.contrast import Pairing, streamed_info_nce, streamed_sigmoid_contrast
 from svilm_jax.parallel import Exchange
@@ -24,11 +25,11 @@ class GlobalContrast:
       exchange: how captions reach the clips on other devices, see `svilm_jax/parallel/chunked_contrastive.py`.
     """
 
-    weight: PositiveOrZero = 1.0
-    kind: Literal["infonce", "sigmoid"] = "infonce"
-    bias: Annotated[float, Range(-1e4, 1e4)] = -10.0
-    chunk: Count = 1024
-    exchange: Exchange = "gather"
+    weight: Stated[PositiveOrZero] = 1.0
+    kind: Chosen[Literal["infonce", "sigmoid"]] = "infonce"
+    bias: Chosen[Annotated[float, Range(-1e4, 1e4)]] = -10.0
+    chunk: Chosen[Count] = 1024
+    exchange: Chosen[Exchange] = "gather"
 
     READS = ("video.embedding", "text_embedding")
     SPANS_BATCH = True

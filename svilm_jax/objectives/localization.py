@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from svilm_jax.config.constraints import Decay, PositiveOrZero
+from svilm_jax.config.grades import Attributed, Chosen, Stated
 from svilm_jax.models.heads.gtad import CLASSIFICATION, REGRESSION, LocalizationOutputs
 from svilm_jax.objectives.contrast import masked_mean
 
@@ -84,13 +85,13 @@ class Localization:
       high, low: thresholds between anchors of high, medium and low tIoU [P: 0.7, 0.3].
     """
 
-    weight: PositiveOrZero = 1.0
-    regression: PositiveOrZero = 10.0
-    classes: PositiveOrZero = 1.0
-    boundary: Decay = 0.5
-    fits: Decay = 0.9
-    high: Decay = 0.7
-    low: Decay = 0.3
+    weight: Chosen[PositiveOrZero] = 1.0
+    regression: Stated[PositiveOrZero] = 10.0
+    classes: Chosen[PositiveOrZero] = 1.0
+    boundary: Attributed[Decay] = 0.5
+    fits: Stated[Decay] = 0.9
+    high: Stated[Decay] = 0.7
+    low: Stated[Decay] = 0.3
 
     READS: ClassVar[tuple[str, ...]] = ()  # its outputs are kept whole
     SPANS_BATCH = False

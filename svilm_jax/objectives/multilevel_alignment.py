@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from svilm_jax.config.constraints import Positive, PositiveOrZero
+from svilm_jax.config.grades import Chosen
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.models.svilm import normalize
 from svilm_jax.objectives.contrast import info_nce, masked_mean
@@ -100,11 +101,11 @@ class MultilevelAlignment:
       monotone_width: width of the alignment without times, in sentences.
     """
 
-    weight: PositiveOrZero = 1.0
-    global_weight: PositiveOrZero = 1.0
-    segment_weight: PositiveOrZero = 1.0
-    hard_negative_weight: PositiveOrZero = 2.0
-    monotone_width: Positive = 0.5
+    weight: Chosen[PositiveOrZero] = 1.0
+    global_weight: Chosen[PositiveOrZero] = 1.0
+    segment_weight: Chosen[PositiveOrZero] = 1.0
+    hard_negative_weight: Chosen[PositiveOrZero] = 2.0
+    monotone_width: Chosen[Positive] = 0.5
 
     READS = ("video.embedding", "video.time_embedding", "sentence_embedding")
     SPANS_BATCH = True

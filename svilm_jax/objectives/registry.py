@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from svilm_jax.config import Config, ConfigError, nearest, resolve_options
+from svilm_jax.config.schema import HEAD_TASKS
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.classification import Classification
 from svilm_jax.objectives.global_contrast import GlobalContrast
@@ -50,18 +51,18 @@ OBJECTIVES: dict[str, type] = {
 }
 
 # Inputs of an objective that not every config provides: (key, values or () for any true value, advice).
-_CLIPS = ("task", ("video_text",), "clips: config.task=video_text")
-_CAPTIONS = ("input.task", ("captions",), "captions: config.input.task=captions")
+_CLIPS = ("task", ("video_text", *HEAD_TASKS), "clips: config.task other than localization")
+_CAPTIONS = ("task", ("video_text",), "captions: config.task=video_text")
 NEEDS: dict[str, tuple[tuple[str, Any, str], ...]] = {
-    "classification": (_CLIPS, ("model.head.kind", True, "a head that scores classes: config.model.head.kind")),
-    "global_contrast": (_CLIPS, _CAPTIONS),
+    "classification": (("task", HEAD_TASKS, f"a head that scores classes: config.task={' or '.join(HEAD_TASKS)}"),),
+    "global_contrast": (_CAPTIONS,),
     "localization": (("task", ("localization",), "features: config.task=localization"),),
     "multilevel_alignment": (
         _CLIPS,
         ("input.num_sentences", True, "timed sentences: config.input.num_sentences above 0"),
         ("model.clip_pool", ("tokens",), "the embedding of each temporal index: config.model.clip_pool=tokens"),
     ),
-    "spatial_grounding": (_CLIPS, _CAPTIONS),
+    "spatial_grounding": (_CAPTIONS,),
     "temporal_grouping": (_CLIPS, ("splice.enabled", True, "cut and paste: config.splice.enabled=True")),
 }
 

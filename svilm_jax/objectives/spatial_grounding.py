@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from svilm_jax.config.constraints import Count, PositiveOrZero, Temperature
+from svilm_jax.config.grades import Chosen, Stated
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.contrast import Pairing, masked_mean, streamed_info_nce
 from svilm_jax.parallel import Exchange
@@ -50,12 +51,12 @@ class SpatialGrounding:
       exchange: how phrases reach the clips on other devices, see `svilm_jax/parallel/chunked_contrastive.py`.
     """
 
-    weight: PositiveOrZero = 1.0
-    temperature: Temperature = 0.07
-    contrast_temperature: Temperature = 0.07
-    reduction: Literal["mean", "sum"] = "mean"
-    chunk: Count = 64
-    exchange: Exchange = "gather"
+    weight: Stated[PositiveOrZero] = 1.0
+    temperature: Chosen[Temperature] = 0.07
+    contrast_temperature: Chosen[Temperature] = 0.07
+    reduction: Chosen[Literal["mean", "sum"]] = "mean"
+    chunk: Chosen[Count] = 64
+    exchange: Chosen[Exchange] = "gather"
 
     READS = ("video.group_embedding", "video.logits", "noun_embedding")
     SPANS_BATCH = True

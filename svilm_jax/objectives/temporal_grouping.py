@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from svilm_jax.config.constraints import PositiveOrZero, Temperature
+from svilm_jax.config.grades import Chosen, Stated
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.models.svilm import normalize
 from svilm_jax.objectives.contrast import masked_mean
@@ -73,11 +74,11 @@ class TemporalGrouping:
       centered: whether the mean over the batch is subtracted from every z_j first [C].
     """
 
-    weight: PositiveOrZero = 1.0
-    temperature: Temperature = 0.1
-    loss: Literal["mse", "bce"] = "mse"
-    centers: Literal["all", "others"] = "all"
-    centered: bool = False
+    weight: Stated[PositiveOrZero] = 1.0
+    temperature: Chosen[Temperature] = 0.1
+    loss: Stated[Literal["mse", "bce"]] = "mse"
+    centers: Stated[Literal["all", "others"]] = "all"
+    centered: Chosen[bool] = False
 
     READS = ("video.time_tokens",)
 

@@ -66,6 +66,6 @@ def task_flops(config: Config) -> float:
     if config.task == "localization":
         return 0.0
     given = config.input
-    reads = given.task == "questions" or (given.task == "captions" and given.text != "sentences")
+    reads = config.task == "question_answering" or (config.task == "video_text" and given.text != "sentences")
     sentences = given.num_sentences + reads
-    return train_flops(config.model, given.num_phrases if given.task == "captions" else 0, sentences)
+    return train_flops(config.model, given.num_phrases if config.task == "video_text" else 0, sentences)

@@ -14,7 +14,7 @@ import jax
 
 from svilm_jax.checkpoints.manager import load
 from svilm_jax.checkpoints.model_directory import is_model_directory, read_model_directory
-from svilm_jax.config import Config, ConfigError, HeadConfig, ModelConfig, check_model, resolve_options
+from svilm_jax.config import Config, ConfigError, ModelConfig, check_model, resolve_options
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.features import read_index
 from svilm_jax.input.labels import read_classes
@@ -58,8 +58,8 @@ def resolve_init(config: Config) -> ResolvedInit:
     loaded = None
     if config.init.checkpoint and config.task == "localization":
         raise ConfigError(
-            f"config.init.checkpoint={config.init.checkpoint}: a localizer starts from scratch; `svilm embed` writes "
-            "the features of a checkpoint, which config.model.localization.features names"
+            f"config.init.checkpoint={config.init.checkpoint}: not used with config.task='localization'; "
+            "write features of the checkpoint with `svilm extract-features` and set config.model.localization.features"
         )
     if config.init.checkpoint:
         source = config.init.checkpoint
@@ -75,8 +75,9 @@ def resolve_init(config: Config) -> ResolvedInit:
     if config.task == "localization":
         return ResolvedInit(_of_features(config), tokenizer, None)
     head = config.model.head
-    if head.kind and not head.classes:
-        head = dataclasses.replace(head, classes=read_classes(config.input.dataset, head))
+    if config.task != "video_text" and not head.classes:
+        classes = read_classes(config.input.dataset, config.task, head.max_classes)
+        head = dataclasses.replace(head, classes=classes)
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, head=head))
     return ResolvedInit(config, tokenizer, loaded)
 
@@ -94,7 +95,7 @@ def initial_params(fresh: Params, loaded: TrainedModel, config: Config) -> Param
     """
     source = named(parameters(loaded.model))
     target = named(fresh)
-    anew = _anew(loaded.config.model.head, config.model.head)
+    anew = _anew(loaded.config, config)
     filled: dict[str, Any] = {}
     wrong = []
     for name, value in target.items():
@@ -122,13 +123,13 @@ def initial_params(fresh: Params, loaded: TrainedModel, config: Config) -> Param
     return jax.tree.unflatten(jax.tree.structure(fresh), [filled[name] for name in target])
 
 
-def _anew(before: HeadConfig, after: HeadConfig) -> tuple[str, ...]:
-    """Returns name prefixes that a checkpoint does not fill even if shapes match: another kind of head, or the
+def _anew(before: Config, after: Config) -> tuple[str, ...]:
+    """Returns name prefixes that a checkpoint does not fill even if shapes match: the head of another task, or the
     logits of other classes.
     """
-    if before.kind != after.kind:
+    if before.task != after.task:
         return (HEAD,)
-    return () if before.classes == after.classes else (f"{HEAD}out.",)
+    return () if before.model.head.classes == after.model.head.classes else (f"{HEAD}out.",)
 
 
 def _of_features(config: Config) -> Config:

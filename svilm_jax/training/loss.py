@@ -81,7 +81,7 @@ def loss_of(
 ) -> tuple[jax.Array, Metrics]:
     """Returns the total loss over the global batch, and its parts."""
     total, metrics = total_loss(objectives, outputs, batch, key)
-    if config.task == "video_text":
+    if config.task != "localization":
         metrics["logit_scale"] = outputs.logit_scale
     return total, {**metrics, "invalid_clips": (~batch["valid"]).sum()}
 

@@ -36,7 +36,7 @@ def check_step(config: Config, objectives: Mapping[str, Objective], mesh: Mesh) 
     size, pieces = config.train.batch_size, data_parallelism(mesh)
     if size % pieces:
         raise ConfigError(f"config.train.batch_size={size}: expected a multiple of the {pieces} devices that shard it")
-    if config.splice.enabled and config.task == "video_text":
+    if config.splice.enabled and config.task != "localization":
         check_splice(config.splice, token_grid(config.model.video)[0], size, pieces)
     check_accumulation(config, objectives, pieces)
 

@@ -44,5 +44,6 @@ def open_input(config: Config, tokenizer: Tokenizer, start_step: int, mesh: Mesh
     }
     if config.task == "localization":
         return FeatureInput(config.model.localization, config.model.head.classes, **shared)
-    head, model = config.model.head, config.model
-    return TrainInput(config.input, model.video, model.text, tokenizer, classes=head.classes, **shared)
+    model = config.model
+    shared |= {"task": config.task, "classes": model.head.classes}
+    return TrainInput(config.input, model.video, model.text, tokenizer, **shared)

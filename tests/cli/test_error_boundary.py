@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from svilm_jax import main
-from svilm_jax.cli import error_boundary
+from svilm_jax.cli import error_boundary, score
 from svilm_jax.errors import UserError
 from tests.test_command_line import ROOT
 
@@ -61,7 +61,7 @@ def test_programming_errors_keep_their_traceback(error):
 
 
 def test_every_error_class_of_the_package_is_a_user_error():
-    """What is raised for a user's mistake is shown in one line, without a list of names that somebody forgets."""
+    """Errors for invalid input derive from `UserError`, so that none can be missing from the error boundary."""
     bases = {}
     for file in (*(ROOT / "svilm_jax").rglob("*.py"), *(ROOT / "data").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -71,12 +71,12 @@ def test_every_error_class_of_the_package_is_a_user_error():
     while found := {name for name, of in bases.items() if of & known} - known:
         known |= found
     assert {"ConfigError", "ReportError", "PreparationError", "DamagedRecordError"} <= known
-    # Of the page: "ask again later", an answer to a visitor.
+    # An answer of the web page to a visitor, never an exit of a command.
     assert bases.keys() - known == {"BusyError"}
 
 
 @pytest.mark.parametrize(("command", "kept"), [("train", "resumes"), ("prepare", "resumes"), ("export", "nothing")])
-def test_ctrl_c_says_what_is_kept(command, kept):
+def test_an_interruption_names_the_files_that_are_kept(command, kept):
     failure = error_boundary.failure(KeyboardInterrupt(), command)
     assert failure.status == 130
     assert kept in failure.message
@@ -88,9 +88,9 @@ def test_verbose_adds_the_traceback(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
     for given in (["-v", *arguments], ["score", "-v", *arguments[1:]]):
         assert main.main(given) == 2
-        told = capsys.readouterr().err
-        assert "Traceback" in told
-        assert told.splitlines()[-1].startswith("svilm score: ")
+        printed = capsys.readouterr().err
+        assert "Traceback" in printed
+        assert printed.splitlines()[-1].startswith("svilm score: ")
 
 
 def svilm(*arguments, **environment):
@@ -104,7 +104,7 @@ def svilm(*arguments, **environment):
     )
 
 
-def test_an_output_that_cannot_be_written_is_one_line_and_a_reader_that_has_gone_is_none(tmp_path):
+def test_a_full_disk_is_one_line_and_a_closed_pipe_is_silent(tmp_path):
     np.save(tmp_path / "s.npy", np.eye(3))
     command = [sys.executable, "-m", "svilm_jax.main", "score", "retrieval", "--predictions", str(tmp_path / "s.npy")]
     with open("/dev/full", "w") as full:  # noqa: PTH123
@@ -118,17 +118,17 @@ def test_an_output_that_cannot_be_written_is_one_line_and_a_reader_that_has_gone
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_a_terminal_of_ascii_gets_escapes(monkeypatch):
+def test_an_ascii_terminal_gets_escapes(monkeypatch):
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
     monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.setattr(main, "_score", lambda args, rest: print("größe \u2013 \ud83d"))
+    monkeypatch.setattr(score, "run", lambda args: print("größe \u2013 \ud83d"))
     assert main.main(["score", "retrieval", "--predictions", "x"]) == 0
     assert out.buffer.getvalue() == rb"gr\xf6\xdfe \u2013 \ud83d" + b"\n"
 
 
 def test_a_missing_accelerator_is_one_line(tmp_path):
     script = (
-        "import jax; from svilm_jax import error_boundary\n"
+        "import jax; from svilm_jax.cli import error_boundary\n"
         "try: jax.devices()\n"
         "except Exception as error: print(error_boundary.failure(error))"
     )
@@ -145,7 +145,7 @@ def test_a_missing_accelerator_is_one_line(tmp_path):
 
 
 def test_ctrl_c_in_a_process(tmp_path):
-    """A named pipe that nobody writes to holds the command where it reads its predictions."""
+    """A named pipe without a writer blocks the command while it reads its predictions."""
     os.mkfifo(tmp_path / "p.json")
     (tmp_path / "q.json").write_text('[{"id": 0, "question": "what?", "answer": "dog"}]')
     running = svilm("score", "qa", "--ground-truth", tmp_path / "q.json", "--predictions", tmp_path / "p.json")
@@ -157,7 +157,7 @@ def test_ctrl_c_in_a_process(tmp_path):
             assert running.poll() is None
             time.sleep(0.05)
     running.send_signal(signal.SIGINT)
-    told = running.communicate()[1]
+    printed = running.communicate()[1]
     os.close(held)
     assert running.returncode == 130
-    assert told == "svilm score: interrupted; nothing was written\n"
+    assert printed == "svilm score: interrupted; nothing was written\n"

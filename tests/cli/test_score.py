@@ -12,14 +12,14 @@ from svilm_jax.main import main
 
 
 def score(*arguments):
-    """As a user types it."""
+    """Runs the command in a process of its own."""
     command = [sys.executable, "-m", "svilm_jax.main", "score", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
 def scored(capsys):
-    """The command in this process, which is quicker, and what it printed."""
+    """Returns a function that runs the command in this process, which is faster, and parses its output."""
 
     def call(*arguments):
         assert main(["score", *map(str, arguments)]) == 0
@@ -32,7 +32,7 @@ def scored(capsys):
 
 @pytest.fixture
 def refused(capsys):
-    """The line that a mistake gives."""
+    """Returns a function that runs the command with invalid arguments and returns its error line."""
 
     def call(*arguments):
         assert main(["score", *map(str, arguments)]) == 2
@@ -58,7 +58,7 @@ def written(tmp_path):
 
 
 def slow_retrieval(similarity, positives):
-    """The numbers of one direction, one query at a time."""
+    """Returns the metrics of one direction, computed one query at a time."""
     ranks = []
     for row, right in zip(similarity, positives, strict=True):
         if right.any():
@@ -124,16 +124,16 @@ def test_several_captions_of_a_video_in_every_form(written, scored):
     assert expected["v2t"]["queries"] < 10
 
 
-def test_dual_softmax_stands_apart_and_sums_over_each_sides_queries(written, scored):
+def test_dual_softmax_is_reported_separately_and_sums_over_each_sides_queries(written, scored):
     similarity = np.random.default_rng(2).random((20, 20))
     plain = scored("retrieval", "--predictions", written(similarity, "s.npy"))
     found = scored("retrieval", "--predictions", written(similarity, "s.npy"), "--dual-softmax", 0.1)
-    apart = found.pop("transductive_dual_softmax")
+    reranked = found.pop("transductive_dual_softmax")
     assert found == plain
-    assert apart.pop("temperature") == 0.1
+    assert reranked.pop("temperature") == 0.1
     for direction, side in (("t2v", similarity), ("v2t", similarity.T)):
         share = np.exp(side / 0.1) / np.exp(side / 0.1).sum(axis=0)
-        assert apart[direction] == pytest.approx(slow_retrieval(side * share, np.eye(20, dtype=bool)))
+        assert reranked[direction] == pytest.approx(slow_retrieval(side * share, np.eye(20, dtype=bool)))
     default = scored("retrieval", "--predictions", written(similarity, "s.npy"), "--dual-softmax")
     assert default["transductive_dual_softmax"]["temperature"] == 0.01
 
@@ -231,9 +231,9 @@ def test_localization_by_hand(written, scored, refused, tmp_path):
     blocked = written(["b"], "blocked.json")
     arguments = ["localization", "--ground-truth", truth, "--predictions", tmp_path / "s.json.gz"]
     assert scored(*arguments, "--blocked", blocked)["average_mAP"] == pytest.approx(50.0)
-    told = refused(*arguments, "--subset", "training")
-    assert "none of its 2 videos is in subset 'training'" in told
-    assert "the first is 'a'" in told
+    message = refused(*arguments, "--subset", "training")
+    assert "none of its 2 videos is in subset 'training'" in message
+    assert "the first is 'a'" in message
     assert "it has validation, training" in refused(*arguments, "--subset", "val")
 
 

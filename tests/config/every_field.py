@@ -15,7 +15,7 @@ Path = tuple[str, ...]
 
 
 def fields(kind: type = Config, path: Path = ()) -> Iterator[tuple[Path, typing.Any]]:
-    """(path below `config`, type hint) of the leaves of a config dataclass; open tables are left out."""
+    """Yields (path below `config`, type hint) of the leaves of a config dataclass, without open tables."""
     for name, hint in fields_of(kind).items():
         plain, constraints = unwrapped(hint)
         if dataclasses.is_dataclass(plain):
@@ -25,7 +25,7 @@ def fields(kind: type = Config, path: Path = ()) -> Iterator[tuple[Path, typing.
 
 
 def fields_of_tables(config: Config) -> Iterator[tuple[Path, typing.Any]]:
-    """The same of the entries of both open tables, options that the config leaves at their defaults included."""
+    """Yields the same for the entries of both open tables, including options that the config does not set."""
     for name in config.objectives:
         yield from fields(OBJECTIVES[name], ("objectives", name))
     for name, entry in config.evaluators.items():
@@ -33,7 +33,7 @@ def fields_of_tables(config: Config) -> Iterator[tuple[Path, typing.Any]]:
 
 
 def every_kind() -> Iterator[tuple[str, type]]:
-    """All dataclasses that options come from, with a name."""
+    """Yields (name, dataclass) of the config and of the options of each objective and evaluator."""
     yield "config", Config
     for name, kind in OBJECTIVES.items():
         yield f"config.objectives.{name}", kind
@@ -42,12 +42,12 @@ def every_kind() -> Iterator[tuple[str, type]]:
 
 
 def replaced(tree: Mapping[str, typing.Any], path: Path, value: object) -> dict[str, typing.Any]:
-    """A nested table with another value at a path; tables on the way are made."""
+    """Returns a nested table with another value at a path; missing tables on the path are created."""
     key, *rest = path
     return {**tree, key: replaced(tree.get(key, {}), tuple(rest), value) if rest else value}
 
 
-# What is put into each field, by the name that a test gives it.
+# Values assigned to each field: label in a failure -> value.
 VALUES: dict[str, object] = {
     "0": 0,
     "-1": -1,

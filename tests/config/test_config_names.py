@@ -28,7 +28,7 @@ def test_arguments_and_overrides_apply_to_a_packaged_config(tmp_path, monkeypatc
     frozen = read_config("pretrain/demo:text=frozen", ["--config.train.steps=7"])
     assert frozen.train.steps == 7
     assert frozen.init.freeze != read_config("pretrain/demo", []).init.freeze
-    with pytest.raises(ConfigError, match=r"^--config=pretrain/demo:text=none: text=none: expected"):
+    with pytest.raises(ConfigError, match=r"^--config=pretrain/demo:text=none: config argument text=none: expected"):
         read_config("pretrain/demo:text=none", [])
 
 

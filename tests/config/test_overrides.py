@@ -43,14 +43,14 @@ def demo(*overrides):
         (tuple[float, float], "0.5,1", (0.5, 1)),
     ],
 )
-def test_text_is_read_by_the_type_of_the_field(hint, text, value):
+def test_text_is_parsed_by_the_type_of_the_field(hint, text, value):
     assert parse_value(hint, text, "config.x") == value
 
 
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
 @pytest.mark.parametrize("hint", [int, bool, float, tuple[int, int]])
 @pytest.mark.parametrize("text", ["three", "(" * 3000, "9" * 5000 + "x", "[[[", "\x00", "é"])
-def test_text_that_is_no_value_is_refused(hint, text):
+def test_text_that_does_not_parse_is_rejected(hint, text):
     with pytest.raises(ConfigError, match=r"config\.x=.*: expected"):
         parse_value(hint, text, "config.x")
 
@@ -101,7 +101,7 @@ def test_an_entry_that_the_file_does_not_name_is_added():
         ),
         ("evaluators.retrieval.kind=3", r"config\.evaluators\.retrieval\.kind='3': expected one of"),
         ("init.model.vidio.frames=2", r"config\.init\.model\.vidio: no such key; did you mean 'video'"),
-        ("init.model.head.kind=classification", r"set config\.model\.head"),
+        ("init.model.head.num_layers=1", r"set config\.model\.head"),
         ("init.model.video=3", r"config\.init\.model\.video is a table"),
         ("model.video=3", r"config\.model\.video is a table: set one of its keys"),
         ("model.video.num_frames.x=1", r"config\.model\.video\.num_frames is a value and has no keys"),
@@ -115,18 +115,20 @@ def test_an_entry_that_the_file_does_not_name_is_added():
             r"accumulation is not used with config\.train\.microbatches=1: .* at least 2 there",
         ),
         ("mesh.max_replicated_fraction=0.5", r"max_replicated_fraction is not used with .*preset='dp'"),
-        ("model.head.max_classes=5", r"max_classes is not used with config\.model\.head\.kind=''"),
+        ("model.head.classes=a,b", r"head\.classes is not used with config\.task='video_text'"),
+        ("input.task=questions", r"config\.input\.task: no such key"),
+        ("model.head.max_classes=5", r"max_classes is not used with config\.task='video_text'"),
         ("evaluators..kind=retrieval", r"config\.evaluators\.\.kind: expected config\.evaluators\.NAME\.OPTION"),
     ],
 )
-def test_a_mistake_is_told_once_with_the_nearest_name(override, message):
+def test_a_mistake_is_reported_in_one_line_with_the_nearest_name(override, message):
     with pytest.raises(ConfigError, match=message) as refused:
         demo(*override.split(" --config."))
-    told = str(refused.value)
-    assert "\n" not in told
-    assert "\\" not in told
-    assert "/tmp" not in told
-    assert len(told) < 400
+    message = str(refused.value)
+    assert "\n" not in message
+    assert "\\" not in message
+    assert "/tmp" not in message
+    assert len(message) < 400
 
 
 @pytest.mark.parametrize(
@@ -152,12 +154,12 @@ def test_a_mistake_is_told_once_with_the_nearest_name(override, message):
         "objectives.global_contrast.weight=-1",
     ],
 )
-def test_nonsense_on_the_command_line_names_its_key(override):
+def test_an_invalid_value_on_the_command_line_names_its_key(override):
     with pytest.raises(ConfigError, match=rf"^config\.{override.partition('=')[0]}"):
         demo(override)
 
 
-def test_overrides_of_a_config_that_was_saved_are_told_as_cleanly():
+def test_overrides_of_a_saved_config_are_reported_in_the_same_way():
     config = demo()
     assert apply_overrides(config, ["--config.evaluators.retrieval.limit=3"]).evaluators["retrieval"]["limit"] == 3
     with pytest.raises(ConfigError) as refused:
@@ -182,7 +184,7 @@ def test_overrides_of_a_config_that_was_saved_are_told_as_cleanly():
         ("config.input.prompts = ('a\\ud800 {}',)", None),
     ],
 )
-def test_a_file_that_fails_is_told_in_one_line(tmp_path, line, message):
+def test_a_file_that_fails_is_reported_in_one_line(tmp_path, line, message):
     file = tmp_path / "config.py"
     file.write_text(FILE.format(line=line))
     if message is None:
@@ -193,7 +195,7 @@ def test_a_file_that_fails_is_told_in_one_line(tmp_path, line, message):
     assert "\n" not in str(refused.value)
 
 
-def test_a_file_takes_arguments_only_where_its_function_does(tmp_path):
+def test_a_file_takes_arguments_only_if_its_function_does(tmp_path):
     file = tmp_path / "config.py"
     file.write_text("from svilm_jax.config import default_config\ndef get_config():\n    return default_config()\n")
     read_config(str(file), [])
@@ -225,7 +227,7 @@ PIECES += ["nan", "inf", "-1", "0", "1e400", "9" * 30, "None", "True", "config",
 
 
 def refused(function, *arguments):
-    """The message with which something is refused; "" where it is taken."""
+    """Returns the message of a rejection, or "" if there is none."""
     try:
         function(*arguments)
     except ConfigError as error:
@@ -234,7 +236,7 @@ def refused(function, *arguments):
 
 
 def mutated(line, rng):
-    """A line with one to three pieces put in, taken out or doubled."""
+    """Returns a line with one to three pieces inserted, removed or doubled."""
     for _ in range(rng.randint(1, 3)):
         start = rng.randrange(len(line) + 1)
         stop = min(len(line), start + rng.choice((0, 0, 1, 3)))
@@ -244,19 +246,19 @@ def mutated(line, rng):
 
 def test_mutated_overrides_never_end_in_a_traceback():
     rng = random.Random(0)
-    told = [refused(demo, mutated(rng.choice(LINES), rng)) for _ in range(200)]
-    assert not [message for message in told if len(message.splitlines()) > 1]
-    assert 100 < sum(map(bool, told)) < 200
+    messages = [refused(demo, mutated(rng.choice(LINES), rng)) for _ in range(200)]
+    assert not [message for message in messages if len(message.splitlines()) > 1]
+    assert 100 < sum(map(bool, messages)) < 200
 
 
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
 def test_mutated_lines_of_a_file_never_end_in_a_traceback(tmp_path):
-    rng, file, told = random.Random(1), tmp_path / "config.py", []
+    rng, file, messages = random.Random(1), tmp_path / "config.py", []
     for _ in range(200):
         key, _, value = rng.choice(LINES).partition("=")
         value = value if value[0] in "(0123456789" else repr(value)
         line = mutated(f"config.{key} = {value}", rng)
         file.write_bytes(FILE.format(line=line).encode("utf-8", "surrogatepass"))
-        told.append(refused(read_config, str(file), []))
-    assert not [message for message in told if len(message.splitlines()) > 1]
-    assert 100 < sum(map(bool, told)) < 200
+        messages.append(refused(read_config, str(file), []))
+    assert not [message for message in messages if len(message.splitlines()) > 1]
+    assert 100 < sum(map(bool, messages)) < 200

@@ -8,8 +8,9 @@ import pytest
 from svilm_jax.cli.config_file import _check_open_tables
 from svilm_jax.config import ConfigError, resolve
 from svilm_jax.config.constraints import Local, NonEmpty, Range
-from svilm_jax.config.resolution import fields_of, unwrapped
-from svilm_jax.config.schema import MeshConfig, ModelConfig, VideoConfig
+from svilm_jax.config.grades import Grade
+from svilm_jax.config.resolution import fields_of, grade_of, unwrapped
+from svilm_jax.config.schema import Config, GroupingConfig, MeshConfig, ModelConfig, VideoConfig
 from svilm_jax.evaluation.registry import EVALUATORS
 from svilm_jax.inference.encoder import FEATURES
 from svilm_jax.models.attention import _KERNELS
@@ -21,10 +22,10 @@ from tests.config.every_field import VALUES, every_kind, fields, fields_of_table
 from tests.test_configs import CONFIGS, read
 
 FILES = [name for name in CONFIGS if ":" not in name]
-# Text that may be anything: names of classes, and a second split.
+# Text without a constraint: names of classes, and a second split.
 FREE_TEXT = {"config.model.head.classes", "config.evaluators.grounding.block_split"}
-# What 0 means where it is no number like others, as the schema says beside the field.
-ZERO_IS_MEANT = {
+# Numbers for which 0 is valid, often with a meaning that the schema documents.
+ZERO_IS_VALID = {
     *(f"model.{tower}.{size}" for tower in ("video", "text") for size in ("num_layers", "hidden_size", "num_heads")),
     *("model.text.phrase_length", "model.scan_unroll", "model.head.max_classes", "model.localization.feature_dim"),
     *("model.localization.num_context_samples", "init.learning_rate_scale", "input.num_sentences", "input.workers"),
@@ -39,8 +40,8 @@ ZERO_IS_MEANT = {
     *("evaluators.retrieval.dual_softmax", "evaluators.linear_probe.penalty"),
     *(f"evaluators.scene_cuts.{name}" for name in ("threshold_limit", "tolerance", "min_gap")),
 }
-EMPTY_IS_MEANT = {
-    *("model.video.stem", "model.head.kind", "model.head.classes", "init.checkpoint", "init.freeze"),
+EMPTY_IS_VALID = {
+    *("model.video.stem", "model.head.classes", "init.checkpoint", "init.freeze"),
     *("model.localization.features", "tokenizer.path", "input.dataset", "train.compilation_cache"),
     *(
         "evaluators.*.dataset",
@@ -52,8 +53,8 @@ EMPTY_IS_MEANT = {
 }
 
 
-def test_every_field_declares_what_it_takes():
-    """A number has a range, text is a choice, a path or something that is there."""
+def test_every_field_declares_its_constraints():
+    """A number has a range; text is a choice, a path, or not empty."""
     undeclared = []
     for name, kind in every_kind():
         for path, hint in fields(kind):
@@ -67,9 +68,9 @@ def test_every_field_declares_what_it_takes():
     assert set(undeclared) == FREE_TEXT
 
 
-def test_choices_are_those_that_the_code_knows():
+def test_choices_are_those_of_the_code():
     def choices(kind, name):
-        return set(typing.get_args(fields_of(kind)[name]))
+        return set(typing.get_args(unwrapped(fields_of(kind)[name])[0]))
 
     assert choices(ModelConfig, "variant") == set(VARIANTS)
     assert choices(ModelConfig, "remat") == set(REMAT_POLICIES)
@@ -79,24 +80,24 @@ def test_choices_are_those_that_the_code_knows():
     assert choices(EVALUATORS["linear_probe"][0], "pool") == set(FEATURES)
 
 
-def meant(key, value, hint):
-    """Whether the schema takes a value on purpose."""
+def valid(key, value, hint):
+    """Returns whether the schema is meant to accept a value."""
     table, _, rest = key.partition(".")
     names = {key, f"{table}.*.{rest.rpartition('.')[2]}"}
     if value == 0 and not isinstance(value, bool):
-        return bool(names & ZERO_IS_MEANT)
+        return bool(names & ZERO_IS_VALID)
     if value in ("", ()):
         is_text = unwrapped(hint)[0] is str or "" in typing.get_args(unwrapped(hint)[0])
-        return bool(names & EMPTY_IS_MEANT) and is_text == (value == "")
-    if value == "nonsense":  # a path or a name that nobody can know before it is looked for
+        return bool(names & EMPTY_IS_VALID) and is_text == (value == "")
+    if value == "nonsense":  # a path, or a name that cannot be checked without the dataset
         plain, constraints = unwrapped(hint)
         return plain is str and (bool(constraints) or f"config.{key}" in FREE_TEXT)
     return value == -1 and key == "objectives.global_contrast.bias"
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_value_is_refused_in_one_line_or_meant(name):
-    """0, -1, NaN, infinity, nothing and values of other types, in each field of each config in turn."""
+def test_an_unusual_value_is_valid_or_rejected_in_one_line(name):
+    """Assigns 0, -1, NaN, infinity, empty values and values of other types to each field in turn."""
     _, config = read(name)
     tree = dataclasses.asdict(config)
     wrong = []
@@ -107,19 +108,19 @@ def test_a_value_is_refused_in_one_line_or_meant(name):
                 _check_open_tables(resolve(replaced(tree, path, value)))
             except ConfigError as error:
                 fine = key in str(error) and "\n" not in str(error) and len(str(error)) < 600
-                fine = fine and not meant(key, value, hint)
+                fine = fine and not valid(key, value, hint)
             else:
-                fine = meant(key, value, hint)
+                fine = valid(key, value, hint)
             if not fine:
                 wrong.append(f"{key}={label}")
     assert not wrong
 
 
-def test_a_model_of_every_zero_that_is_meant_can_be_made():
+def test_a_model_with_every_valid_zero_can_be_built():
     tree = dataclasses.asdict(read("pretrain/demo.py")[1])
     tree["model"]["variant"], tree["model"]["grouping"]["after_layers"] = "Ti", (1, 2)
     for path, _ in fields(ModelConfig, ("model",)):
-        if ".".join(path) in ZERO_IS_MEANT:
+        if ".".join(path) in ZERO_IS_VALID:
             tree = replaced(tree, path, 0)
     abstract_model(resolve(tree), 100)
 
@@ -139,8 +140,8 @@ def test_a_model_of_every_zero_that_is_meant_can_be_made():
         ({"model": {"grouping": {"after_layers": (2, 2)}}}, "expected ascending numbers"),
         ({"init": {"model": {"video": {"num_frames": 0}}}}, r"config\.init\.model\.video\.num_frames=0: expected"),
         ({"init": {"model": {"video": {"frame": 4}}}}, "did you mean 'num_frames'"),
-        ({"init": {"model": {"head": {"kind": ""}}}}, r"config\.init\.model\.head: no such key"),
-        ({"train": {"epochs": 10**400}}, r"config\.train\.epochs: a number of 1329 bits"),
+        ({"init": {"model": {"head": {"classes": ()}}}}, r"config\.init\.model\.head: no such key"),
+        ({"train": {"epochs": 10**400}}, r"config\.train\.epochs: an integer of 1329 bits"),
         ({"input": {"dataset": "s3://bucket/data"}}, "s3:// is not supported"),
         (
             {"input": {"dataset": "x" * 500, "split": "a\nb" * 400 + "\x00", "num_phrases": "y" * 999}},
@@ -148,7 +149,32 @@ def test_a_model_of_every_zero_that_is_meant_can_be_made():
         ),
     ],
 )
-def test_values_that_do_not_fit_are_named(changes, message):
+def test_inconsistent_values_are_named(changes, message):
     with pytest.raises(ConfigError, match=message) as refused:
         resolve(changes)
     assert "\n" not in str(refused.value)
+
+
+def nested(kind):
+    """Yields a config dataclass and all dataclasses of its fields."""
+    yield kind
+    for hint in fields_of(kind).values():
+        if dataclasses.is_dataclass(plain := unwrapped(hint)[0]):
+            yield from nested(plain)
+
+
+def test_every_field_declares_the_grade_of_its_default():
+    missing = [
+        f"{kind.__name__}.{field}"
+        for kind in {*nested(Config), *(kind for _, kind in every_kind())}
+        for field, hint in fields_of(kind).items()
+        if not dataclasses.is_dataclass(unwrapped(hint)[0]) and grade_of(hint) is None
+    ]
+    assert not missing
+
+
+def test_grades_follow_the_method():
+    """A sample of each grade, as the specification of the method gives it."""
+    assert grade_of(fields_of(GroupingConfig)["num_groups"]) is Grade.STATED
+    assert grade_of(fields_of(VideoConfig)["image_size"]) is Grade.ATTRIBUTED
+    assert grade_of(fields_of(ModelConfig)["clip_pool"]) is Grade.CHOSEN

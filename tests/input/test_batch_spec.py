@@ -9,11 +9,11 @@ from svilm_jax.text.tokenizers import load_tokenizer
 from svilm_jax.training.task_input import open_input
 from tests.tiny import tiny_config
 
-ACTIONS = {"input.task": "actions", "input.split": "actions_train", "model.head.kind": "classification"}
+ACTIONS = {"task": "action_recognition", "input.split": "actions_train"}
 TASKS = {
     "captions": {},
     "sentences": {"input.num_sentences": 2, "input.text": "sentences", "input.split": "untrimmed_train"},
-    "questions": {"input.task": "questions", "model.head.kind": "question_answering", "model.head.classes": ("red",)},
+    "questions": {"task": "question_answering", "model.head.classes": ("red",)},
     "actions": {**ACTIONS, "model.head.classes": ("bouncing",)},
 }
 

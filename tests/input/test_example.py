@@ -36,9 +36,9 @@ def record(data=None, **told):
     return Record("clip", video() if data is None else data, **told)
 
 
-def loader(told, classes=(), **options):
+def loader(told, classes=(), task="video_text", **options):
     options = {"random_crop": False, "flip": False, **options}
-    return ClipLoader([told], InputConfig(**options), VIDEO, TEXT, TOKENIZER, 0, classes)
+    return ClipLoader([told], InputConfig(**options), VIDEO, TEXT, TOKENIZER, 0, classes, task)
 
 
 def rows(told, classes=(), epochs=EPOCHS, **options):
@@ -69,12 +69,12 @@ SENTENCES = {
     ("options", "expected"),
     [
         ({}, TEXTS | NOUNS),
-        ({"sentences": 5}, TEXTS | NOUNS | SENTENCES),
+        ({"num_sentences": 5}, TEXTS | NOUNS | SENTENCES),
         ({"text": "paragraph"}, TEXTS | NOUNS),
-        ({"text": "sentences", "sentences": 5}, NOUNS | SENTENCES),
-        ({"task": "questions"}, TEXTS | TARGET),
-        ({"task": "questions", "sentences": 5}, TEXTS | TARGET | SENTENCES),
-        ({"task": "actions"}, TARGET),
+        ({"text": "sentences", "num_sentences": 5}, NOUNS | SENTENCES),
+        ({"task": "question_answering"}, TEXTS | TARGET),
+        ({"task": "question_answering", "num_sentences": 5}, TEXTS | TARGET | SENTENCES),
+        ({"task": "action_recognition"}, TARGET),
     ],
 )
 @pytest.mark.parametrize("usable", [True, False])
@@ -92,18 +92,18 @@ def test_a_question_goes_with_the_number_of_its_answer():
         Question("what color is the star", "red"),
         Question("what shape is the red thing", "rare"),
     )
-    made = rows(record(questions=asked), ("red", "two"), task="questions")
+    made = rows(record(questions=asked), ("red", "two"), task="question_answering")
     pairs = {(TOKENIZER.decode(row["text"]), int(row["target"])) for row in made}
     assert pairs == {("how many shapes are there", 1), ("what color is the star", 0)}
     assert all(np.array_equal(row["text_mask"], row["text"] != TOKENIZER.pad_id) for row in made)
 
 
 def test_a_question_of_unknown_answer_is_shown_and_one_without_question_is_not():
-    load = loader(record(questions=(Question("what?", "rare"),)), ("two",), task="questions")
+    load = loader(record(questions=(Question("what?", "rare"),)), ("two",), task="question_answering")
     row = load(0, 0)
     assert (int(row["target"]), bool(row["valid"])) == (UNKNOWN, True)
     bare = record(captions=TIMED)
-    load = loader(bare, ("two",), task="questions")
+    load = loader(bare, ("two",), task="question_answering")
     row = load(0, 0)
     assert (int(row["target"]), bool(row["valid"])) == (UNKNOWN, False)
     assert not row["video"].any()
@@ -112,7 +112,7 @@ def test_a_question_of_unknown_answer_is_shown_and_one_without_question_is_not()
 
 def test_an_action_is_seen_in_its_own_part():
     told = record(actions=(Action("jump", 0.0, 0.5), Action("run", 1.5, 2.0), Action("rare", 0.5, 1.5)))
-    made = rows(told, ("run", "jump"), task="actions")
+    made = rows(told, ("run", "jump"), task="action_recognition")
     assert all(row["valid"] for row in made)
     parts = {int(row["target"]): (min(seen(row)), max(seen(row))) for row in made}
     assert parts == {0: (12, 15), 1: (0, 3)}
@@ -123,7 +123,7 @@ def test_an_action_without_a_number_is_left_out_and_named():
         (record(actions=(Action("rare"),)), "has no action among the classes of the head"),
         (record(captions=TIMED), "has no action"),
     ):
-        load = loader(told, ("run",), task="actions")
+        load = loader(told, ("run",), task="action_recognition")
         row = load(0, 0)
         assert not row["valid"]
         assert int(row["target"]) == UNKNOWN
@@ -132,7 +132,10 @@ def test_an_action_without_a_number_is_left_out_and_named():
 
 @pytest.mark.parametrize(
     ("task", "told"),
-    [("captions", {"captions": (RED, BLUE)}), ("actions", {"actions": (Action("run"), Action("run", 0.5, 1.5))})],
+    [
+        ("video_text", {"captions": (RED, BLUE)}),
+        ("action_recognition", {"actions": (Action("run"), Action("run", 0.5, 1.5))}),
+    ],
 )
 def test_the_part_that_does_not_decode_is_found(monkeypatch, task, told):
     def decode(record, video, start=-1.0, end=-1.0, *more):
@@ -145,7 +148,7 @@ def test_the_part_that_does_not_decode_is_found(monkeypatch, task, told):
     assert {bool(load(epoch, 0)["valid"]) for epoch in range(EPOCHS)} == {True, False}
     assert load.failure(record(**told)) == "clip: nothing there"
     other = record(captions=TIMED, actions=(Action("run"),), questions=(Question("what?", "run"),))
-    for another in ("actions", "questions"):  # which never ask for that part
+    for another in ("action_recognition", "question_answering"):  # which never ask for that part
         assert loader(other, ("run",), task=another).failure(other) is None
 
 
@@ -161,7 +164,7 @@ def test_a_caption_is_seen_in_its_own_part_and_with_its_own_phrases():
 
 
 def test_a_paragraph_is_all_captions_over_the_whole_video():
-    made = rows(record(captions=(RED, BLUE)), text="paragraph", nouns=4)
+    made = rows(record(captions=(RED, BLUE)), text="paragraph", num_phrases=4)
     for row in made:
         assert TOKENIZER.decode(row["text"]) == f"{RED.text} {BLUE.text}"
         assert decoded(row["nouns"]) == ["a video of a red square", "a video of a blue circle", "", ""]
@@ -172,7 +175,7 @@ def test_a_paragraph_is_all_captions_over_the_whole_video():
 
 @pytest.mark.parametrize("text", ["caption", "paragraph", "sentences"])
 def test_of_more_captions_than_fit_some_come_in_order(text):
-    made = rows(record(captions=TIMED), text=text, sentences=2)
+    made = rows(record(captions=TIMED), text=text, num_sentences=2)
     texts = [caption.text for caption in TIMED]
     chosen = {tuple(texts.index(sentence) for sentence in decoded(row["sentences"])) for row in made}
     assert chosen == {(0, 1), (0, 2), (1, 2)}
@@ -183,7 +186,7 @@ def test_of_more_captions_than_fit_some_come_in_order(text):
 
 
 def test_phrases_of_sentences_are_of_the_chosen_ones():
-    for row in rows(record(captions=TIMED), text="sentences", sentences=1, nouns=2):
+    for row in rows(record(captions=TIMED), text="sentences", num_sentences=1, num_phrases=2):
         of = {c.text: [f"a video of {phrase}" for phrase in c.phrases] for c in TIMED}
         assert decoded(row["nouns"][row["noun_mask"]]) == of[TOKENIZER.decode(row["sentences"][0])]
 
@@ -191,7 +194,7 @@ def test_phrases_of_sentences_are_of_the_chosen_ones():
 def test_spans_are_shares_of_the_video_and_missing_sentences_are_nothing():
     untimed = Caption("one thing")
     opened = Caption("two things", (), 1.5, -1.0)
-    row = loader(record(captions=(*TIMED, untimed, opened)), text="sentences", sentences=7)(0, 0)
+    row = loader(record(captions=(*TIMED, untimed, opened)), text="sentences", num_sentences=7)(0, 0)
     # Of two seconds; the third ends after the video, the last says no end.
     spans = [[0, 0.25], [0.25, 0.75], [0.5, 1], [-1, -1], [0.75, 1], [-1, -1], [-1, -1]]
     np.testing.assert_allclose(row["sentence_spans"], spans, atol=1e-3)
@@ -202,7 +205,7 @@ def test_spans_are_shares_of_the_video_and_missing_sentences_are_nothing():
 
 def test_a_broken_video_has_no_sentences():
     broken = record(b"broken" * 99, captions=TIMED)
-    load = loader(broken, text="sentences", sentences=4)
+    load = loader(broken, text="sentences", num_sentences=4)
     row = load(0, 0)
     assert not row["valid"]
     assert not row["sentence_mask"].any()
@@ -218,13 +221,13 @@ def test_a_broken_video_has_no_sentences():
         ({"captions": (RED,)}, {}, True),
         ({"captions": (LEFT,)}, {}, False),
         ({"captions": (RED, LEFT)}, {"text": "paragraph"}, False),
-        ({"captions": (RED, LEFT)}, {"text": "sentences", "sentences": 2}, False),
-        ({"captions": (RED, LEFT)}, {"sentences": 2}, False),
-        ({"questions": (Question("what does the square do?", "rises"),)}, {"task": "questions"}, True),
-        ({"questions": (Question("what does the square do?", "slides left"),)}, {"task": "questions"}, False),
-        ({"questions": (Question("what is on the left?", "a star"),)}, {"task": "questions"}, False),
-        ({"actions": (Action("rises"),)}, {"task": "actions"}, True),
-        ({"actions": (Action("slides left"),)}, {"task": "actions"}, False),
+        ({"captions": (RED, LEFT)}, {"text": "sentences", "num_sentences": 2}, False),
+        ({"captions": (RED, LEFT)}, {"num_sentences": 2}, False),
+        ({"questions": (Question("what does the square do?", "rises"),)}, {"task": "question_answering"}, True),
+        ({"questions": (Question("what does the square do?", "slides left"),)}, {"task": "question_answering"}, False),
+        ({"questions": (Question("what is on the left?", "a star"),)}, {"task": "question_answering"}, False),
+        ({"actions": (Action("rises"),)}, {"task": "action_recognition"}, True),
+        ({"actions": (Action("slides left"),)}, {"task": "action_recognition"}, False),
     ],
 )
 def test_nothing_that_speaks_of_sides_is_mirrored(told, options, mirrored):

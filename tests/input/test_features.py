@@ -179,7 +179,9 @@ def test_an_index_that_does_not_fit_is_named(tmp_path, document):
 
 
 def test_no_index(tmp_path):
-    with pytest.raises(FeatureError, match=r"features\.json: no such file; expected a folder that `svilm embed` wrote"):
+    with pytest.raises(
+        FeatureError, match=r"features\.json: no such file; expected a folder that `svilm extract-features` wrote"
+    ):
         read_index(tmp_path)
     with pytest.raises(FeatureError, match="no features given: set config.model.localization.features"):
         read_index("")

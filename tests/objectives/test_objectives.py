@@ -213,7 +213,7 @@ def test_mistakes_in_the_table_are_named(table, message):
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("classification", {}, "needs a head .* config.model.head.kind is ''"),
+        ("classification", {}, "needs a head .* config.task is 'video_text'"),
         ("multilevel_alignment", {}, "needs timed sentences.* config.input.num_sentences is 0"),
         (
             "multilevel_alignment",
@@ -221,7 +221,7 @@ def test_mistakes_in_the_table_are_named(table, message):
             "config.model.clip_pool=tokens",
         ),
         ("localization", {}, "config.task=localization"),
-        ("global_contrast", {"input.task": "questions"}, "config.input.task=captions"),
+        ("global_contrast", {"task": "question_answering"}, "config.task=video_text"),
     ],
 )
 def test_an_objective_that_finds_nothing_to_read_is_refused(name, changes, message):

@@ -89,8 +89,8 @@ def gradcache():
 
 
 def questions():
-    fields = {"model.head.kind": "question_answering", "model.head.classes": ANSWERS, "model.head.num_layers": 1}
-    fields |= {"input.task": "questions", "input.num_sentences": 3}
+    fields = {"task": "question_answering", "model.head.classes": ANSWERS, "model.head.num_layers": 1}
+    fields |= {"input.num_sentences": 3}
     config = tiny_config(width=64, **fields, **{"model.video.num_layers": 1, "model.grouping.after_layers": (1,)})
     table = {"classification": {"label_smoothing": 0.1}, "multilevel_alignment": {}}
     return dataclasses.replace(config, objectives=table), make_questions()

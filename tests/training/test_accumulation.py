@@ -24,8 +24,8 @@ def check(config, pieces=1):
 
 
 def classifier(**changes):
-    head = {"model.head.kind": "classification", "model.head.classes": ("a", "b", "c")}
-    config = tiny_config(**head, **{"input.task": "actions", "splice.enabled": False}, **changes)
+    head = {"task": "action_recognition", "model.head.classes": ("a", "b", "c")}
+    config = tiny_config(**head, **{"splice.enabled": False}, **changes)
     return dataclasses.replace(config, objectives={"classification": {}})
 
 

@@ -93,7 +93,7 @@ def finetuning(moving_shapes, pretrained):
     """Changes -> a config that names actions, from the checkpoint."""
 
     def config(model=None, **changes):
-        fields = {"input.task": "actions", "model.head.kind": "classification", "splice.enabled": False, **changes}
+        fields = {"task": "action_recognition", "splice.enabled": False, **changes}
         config = with_objectives(tiny_config(moving_shapes, **fields), classification={})
         init = dataclasses.replace(config.init, checkpoint=str(pretrained), model=model or {})
         return dataclasses.replace(config, init=init)
@@ -106,9 +106,8 @@ def finetuned(moving_shapes, pretrained, tmp_path_factory):
     """(start, workdir) of four steps with two parts frozen, saved in the middle."""
     workdir = tmp_path_factory.mktemp("finetuned")
     changes = {
-        "input.task": "actions",
+        "task": "action_recognition",
         "input.split": "actions_train",
-        "model.head.kind": "classification",
         "splice.enabled": False,
         "init.checkpoint": str(pretrained),
         "init.freeze": STILL,
@@ -192,7 +191,7 @@ def old(pretrained, tmp_path):
     for table, keys in ((config, ("task", "init")), (config["model"], ("head", "localization"))):
         for key in keys:
             del table[key]
-    for key in ("task", "text", "sentences"):
+    for key in ("text", "num_sentences"):
         del config["input"][key]
     file.write_text(json.dumps(meta))
     return tmp_path / "old"
@@ -219,29 +218,30 @@ def test_averages_start_from_the_checkpoint_in_memory_of_their_own():
 # Heads.
 
 
-def headed(config, head):
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, head=head))
+def headed(config, task, classes):
+    model = dataclasses.replace(config.model, head=HeadConfig(classes))
+    return dataclasses.replace(config, task=task, model=model)
 
 
-def with_head(loaded, head):
+def with_head(loaded, task, classes):
     """The checkpoint as if its run had had this head, random in every entry."""
-    config = headed(loaded.config, head)
+    config = headed(loaded.config, task, classes)
     graphdef, abstract = abstract_model(config, VOCABULARY.vocab_size)
     return dataclasses.replace(loaded, config=config, model=bind(graphdef, abstract, random_like(abstract, 3)))
 
 
 @pytest.mark.parametrize(
-    ("kind", "classes", "fresh_parts"),
+    ("task", "classes", "fresh_parts"),
     [
         ("question_answering", ("a", "b", "c"), ()),  # the same task goes on
         ("question_answering", ("c", "b", "a"), ("head.out.",)),  # as many answers, others
         ("question_answering", ("a", "b"), ("head.out.",)),
-        ("classification", ("a", "b", "c"), ("head.",)),  # its norm and scores would fit by shape
+        ("action_recognition", ("a", "b", "c"), ("head.",)),  # its norm and scores would fit by shape
     ],
 )
-def test_a_head_goes_on_only_where_it_means_the_same(loaded, kind, classes, fresh_parts):
-    before = with_head(loaded, HeadConfig("question_answering", ("a", "b", "c")))
-    after = headed(loaded.config, HeadConfig(kind, classes))
+def test_a_head_goes_on_only_where_it_means_the_same(loaded, task, classes, fresh_parts):
+    before = with_head(loaded, "question_answering", ("a", "b", "c"))
+    after = headed(loaded.config, task, classes)
     fresh = drawn(after)
     got, new, known = named(initial_params(fresh, before, after)), named(fresh), named(parameters(before.model))
     for name in new:
@@ -251,16 +251,18 @@ def test_a_head_goes_on_only_where_it_means_the_same(loaded, kind, classes, fres
 
 
 def test_a_head_that_the_run_does_not_have_is_left_behind(loaded):
-    before = with_head(loaded, HeadConfig("question_answering", ("a", "b")))
+    before = with_head(loaded, "question_answering", ("a", "b"))
     got = initial_params(drawn(loaded.config), before, loaded.config)
     assert "head" not in got
 
 
-@pytest.mark.parametrize(("kind", "file"), [("classification", "labels.json"), ("question_answering", "answers.json")])
-def test_classes_are_those_that_the_dataset_lists(moving_shapes, kind, file):
+@pytest.mark.parametrize(
+    ("task", "file"), [("action_recognition", "labels.json"), ("question_answering", "answers.json")]
+)
+def test_classes_are_those_that_the_dataset_lists(moving_shapes, task, file):
     rows = json.loads((moving_shapes / file).read_text())
-    listed = tuple(row if kind == "classification" else row[0] for row in rows)
-    fields = {"model.head.kind": kind}
+    listed = tuple(row if task == "action_recognition" else row[0] for row in rows)
+    fields = {"task": task}
     assert resolve_init(tiny_config(moving_shapes, **fields)).config.model.head.classes == listed
     few = resolve_init(tiny_config(moving_shapes, **fields, **{"model.head.max_classes": 2}))
     assert few.config.model.head.classes == listed[:2]
@@ -299,13 +301,13 @@ def positions(finetuning, loaded, time, space, **video):
 
 
 TIME, SIDE, WIDTH = 4, 2, 16  # of the checkpoint
-VIDEOS = [{"frames": 16}, {"size": 32}, {"frames": 4, "size": 8}, {"frames": 24, "size": 24}]
+VIDEOS = [{"num_frames": 16}, {"image_size": 32}, {"num_frames": 4, "image_size": 8}, {"num_frames": 24, "image_size": 24}]
 
 
 def test_positions_of_the_same_grid_stay_to_the_bit(finetuning, loaded):
     rng = np.random.default_rng(0)
     tables = [np.float32(rng.normal(size=(TIME, WIDTH))), np.float32(rng.normal(size=(SIDE * SIDE, WIDTH)))]
-    for video in ({}, {"frames": 8, "size": 16}):
+    for video in ({}, {"num_frames": 8, "image_size": 16}):
         time, space = positions(finetuning, loaded, *tables, **video)
         np.testing.assert_array_equal(time, tables[0])
         np.testing.assert_array_equal(space.reshape(-1, WIDTH), tables[1])
@@ -315,8 +317,8 @@ def test_positions_of_the_same_grid_stay_to_the_bit(finetuning, loaded):
 def test_equal_positions_stay_equal(finetuning, loaded, video):
     one = np.linspace(-1, 1, WIDTH, dtype=np.float32)
     time, space = positions(finetuning, loaded, np.tile(one, (TIME, 1)), np.tile(one, (SIDE * SIDE, 1)), **video)
-    assert len(time) == video.get("frames", 8) // 2
-    assert len(space) == video.get("size", 16) // 8
+    assert len(time) == video.get("num_frames", 8) // 2
+    assert len(space) == video.get("image_size", 16) // 8
     np.testing.assert_allclose(time, np.broadcast_to(one, time.shape), atol=1e-6)
     np.testing.assert_allclose(space, np.broadcast_to(one, space.shape), atol=1e-6)
 
@@ -435,8 +437,8 @@ def test_parameters_that_do_not_fit_are_named(finetuning, model, message):
 def test_a_mistake_in_what_changes_is_named(finetuning, moving_shapes):
     with pytest.raises(ConfigError, match="config.init.model.vidio: no such key; did you mean 'video'"):
         resolve_init(finetuning({"vidio": {"frames": 16}}))
-    with pytest.raises(ConfigError, match="config.init.model.video.frame: no such key; did you mean 'frames'"):
-        resolve_init(finetuning({"video": {"frame": 16}}))
+    with pytest.raises(ConfigError, match="config.init.model.video.num_frame: no such key; did you mean 'num_frames'"):
+        resolve_init(finetuning({"video": {"num_frame": 16}}))
     config = tiny_config(moving_shapes)
     config = dataclasses.replace(config, init=InitConfig(model={"video": {"num_frames": 16}}))
     with pytest.raises(ConfigError, match="changes the model of a checkpoint: name one"):
@@ -445,5 +447,5 @@ def test_a_mistake_in_what_changes_is_named(finetuning, moving_shapes):
 
 def test_a_localizer_does_not_start_from_a_checkpoint(tmp_path):
     config = dataclasses.replace(tiny_config(), task="localization", init=InitConfig(checkpoint=str(tmp_path)))
-    with pytest.raises(ConfigError, match="a localizer starts from scratch"):
+    with pytest.raises(ConfigError, match="not used with config.task='localization'"):
         resolve_init(config)

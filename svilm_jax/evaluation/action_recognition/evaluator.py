@@ -9,6 +9,7 @@ import numpy as np
 
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import CountOrZero, LocalPath, Range, Text
+from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.action_recognition.labeled_clips import LabeledClips
 from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.inference.encoder import Encoder
@@ -26,12 +27,12 @@ class ActionOptions:
       prefix: prefix of the metric names.
     """
 
-    dataset: LocalPath = ""
-    split: Text = "test"
-    limit: CountOrZero = 0
-    clips: Annotated[int, Range(1, 1024)] = 4
-    crops: Annotated[int, Range(1, 1024)] = 3
-    prefix: Text = "action"
+    dataset: Chosen[LocalPath] = ""
+    split: Chosen[Text] = "test"
+    limit: Chosen[CountOrZero] = 0
+    clips: Chosen[Annotated[int, Range(1, 1024)]] = 4
+    crops: Chosen[Annotated[int, Range(1, 1024)]] = 3
+    prefix: Chosen[Text] = "action"
 
 
 class ActionRecognitionEvaluator:
@@ -39,8 +40,10 @@ class ActionRecognitionEvaluator:
 
     def __init__(self, options: ActionOptions, config: Config):
         self.options, self._video, self._head = options, config.model.video, config.model.head
-        if self._head.kind != "classification":
-            raise ConfigError("action_recognition needs config.model.head.kind='classification'")
+        if config.task != "action_recognition":
+            raise ConfigError(
+                f"evaluator action_recognition needs config.task='action_recognition', not {config.task!r}"
+            )
         self._dataset = options.dataset or config.input.dataset
         # Once: reading a label means reading its whole record, including the video.
         self.labeled = LabeledClips(self._dataset, options.split, options.limit, self._video, self._head.classes)

@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 import numpy as np
 import scipy.optimize
 
-from svilm_jax.config import Config, ConfigError, HeadConfig
+from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import CountOrZero, LocalPath, NonEmpty, PositiveOrZero, Range, Text
+from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.action_recognition.labeled_clips import LabeledClips
 from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.inference.encoder import FEATURES, Encoder
@@ -42,17 +43,17 @@ class ProbeOptions:
       prefix: prefix of the metric names.
     """
 
-    dataset: LocalPath = ""
-    train: Annotated[tuple[Text, ...], NonEmpty()] = ("train",)
-    test: Annotated[tuple[Text, ...], NonEmpty()] = ("test",)
-    limit: CountOrZero = 0
-    train_clips: Views = 1
-    clips: Views = 4
-    crops: Views = 3
-    pool: Literal["clip", "time"] = "clip"
-    penalty: PositiveOrZero = 0.0
-    random_baseline: bool = True
-    prefix: Text = "probe"
+    dataset: Chosen[LocalPath] = ""
+    train: Chosen[Annotated[tuple[Text, ...], NonEmpty()]] = ("train",)
+    test: Chosen[Annotated[tuple[Text, ...], NonEmpty()]] = ("test",)
+    limit: Chosen[CountOrZero] = 0
+    train_clips: Chosen[Views] = 1
+    clips: Chosen[Views] = 4
+    crops: Chosen[Views] = 3
+    pool: Chosen[Literal["clip", "time"]] = "clip"
+    penalty: Chosen[PositiveOrZero] = 0.0
+    random_baseline: Chosen[bool] = True
+    prefix: Chosen[Text] = "probe"
 
 
 class LinearProbeEvaluator:
@@ -64,7 +65,7 @@ class LinearProbeEvaluator:
             pairs = f"{options.train} and {options.test}"
             raise ConfigError(f"linear_probe: expected as many train as test splits, got {pairs}")
         self._dataset = options.dataset or config.input.dataset
-        self._classes = read_classes(self._dataset, HeadConfig("classification"))
+        self._classes = read_classes(self._dataset, "action_recognition")
         # Once each, for all probed towers: reading a label means reading its whole record, including the video.
         self._labeled = {
             split: LabeledClips(self._dataset, split, options.limit, config.model.video, self._classes)

@@ -12,6 +12,7 @@ import numpy as np
 
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import CountOrZero, LocalPath, Temperature, Text
+from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, object_masks
 from svilm_jax.evaluation.grounding.pointing import PointingGame
 from svilm_jax.evaluation.grounding.regions import RegionOverlap
@@ -35,14 +36,14 @@ class GroundingOptions:
       prefix: prefix of the metric names.
     """
 
-    dataset: LocalPath = ""
-    split: Text = "test"
-    limit: CountOrZero = 0
-    readout: Readout = "auto"
-    block: CountOrZero = 0
-    block_split: str = ""
-    temperature: Temperature = 0.07
-    prefix: Text = "grounding"
+    dataset: Chosen[LocalPath] = ""
+    split: Chosen[Text] = "test"
+    limit: Chosen[CountOrZero] = 0
+    readout: Chosen[Readout] = "auto"
+    block: Chosen[CountOrZero] = 0
+    block_split: Chosen[str] = ""
+    temperature: Chosen[Temperature] = 0.07
+    prefix: Chosen[Text] = "grounding"
 
 
 class GroundingEvaluator:

@@ -13,6 +13,7 @@ import numpy as np
 
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import Count, LocalPath, Positive, Text
+from svilm_jax.config.grades import Chosen, Stated
 from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.evaluation.localization.metrics import THRESHOLDS, Segments, detection_average_precision
 from svilm_jax.evaluation.localization.proposals import classify, propose
@@ -31,7 +32,7 @@ class LocalizationOptions:
     """Options of temporal action localization.
 
     Attributes:
-      features: folder that `svilm embed` wrote, of the split to evaluate.
+      features: folder that `svilm extract-features` wrote for the split to evaluate.
       classifier: file of an external classifier's scores (`video_classes`); "": the localizer's own classification
         branch.
       top: number of classes per proposal.
@@ -40,12 +41,12 @@ class LocalizationOptions:
       prefix: prefix of the metric names.
     """
 
-    features: LocalPath = ""
-    classifier: LocalPath = ""
-    top: Count = 2
-    sigma: Positive = 0.8
-    predictions: LocalPath = ""
-    prefix: Text = "localization"
+    features: Chosen[LocalPath] = ""
+    classifier: Chosen[LocalPath] = ""
+    top: Stated[Count] = 2
+    sigma: Stated[Positive] = 0.8
+    predictions: Chosen[LocalPath] = ""
+    prefix: Chosen[Text] = "localization"
 
 
 class LocalizationEvaluator:

@@ -15,6 +15,7 @@ import numpy as np
 
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import CountOrZero, LocalPath, Text
+from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
 from svilm_jax.evaluation.question_answering.metrics import (
     accuracy,
@@ -40,11 +41,11 @@ class QuestionOptions:
       prefix: prefix of the metric names.
     """
 
-    dataset: LocalPath = ""
-    split: Text = "test"
-    limit: CountOrZero = 0
-    predictions: LocalPath = ""
-    prefix: Text = "qa"
+    dataset: Chosen[LocalPath] = ""
+    split: Chosen[Text] = "test"
+    limit: Chosen[CountOrZero] = 0
+    predictions: Chosen[LocalPath] = ""
+    prefix: Chosen[Text] = "qa"
 
 
 class QuestionAnsweringEvaluator:
@@ -52,8 +53,10 @@ class QuestionAnsweringEvaluator:
 
     def __init__(self, options: QuestionOptions, config: Config):
         self.options, self._video, self._head = options, config.model.video, config.model.head
-        if self._head.kind != "question_answering":
-            raise ConfigError("question_answering needs config.model.head.kind='question_answering'")
+        if config.task != "question_answering":
+            raise ConfigError(
+                f"evaluator question_answering needs config.task='question_answering', not {config.task!r}"
+            )
         self._dataset = options.dataset or config.input.dataset
         self.clips()
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from svilm_jax.config import Config
 from svilm_jax.config.constraints import CountOrZero, LocalPath, PositiveOrZero, Text
+from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, whole_captions
 from svilm_jax.evaluation.retrieval.dual_softmax import dual_softmax
 from svilm_jax.evaluation.retrieval.metrics import chance_metrics, pessimistic_ranks, recall_metrics
@@ -38,22 +39,22 @@ class RetrievalOptions:
       prefix: prefix of the metric names.
     """
 
-    dataset: LocalPath = ""
-    split: Text = "test"
-    limit: CountOrZero = 0
-    paragraph: Literal["none", "sentences", "joined"] = "none"
-    dual_softmax: PositiveOrZero = 0.0
-    prefix: Text = "retrieval"
+    dataset: Chosen[LocalPath] = ""
+    split: Chosen[Text] = "test"
+    limit: Chosen[CountOrZero] = 0
+    paragraph: Chosen[Literal["none", "sentences", "joined"]] = "none"
+    dual_softmax: Chosen[PositiveOrZero] = 0.0
+    prefix: Chosen[Text] = "retrieval"
 
 
 @dataclasses.dataclass(frozen=True)
 class HardRetrievalOptions:
     """Options of retrieval within look-alike sets; fields as for the gallery."""
 
-    dataset: LocalPath = ""
-    split: Text = "hard_test"
-    limit: CountOrZero = 0
-    prefix: Text = "retrieval_hard"
+    dataset: Chosen[LocalPath] = ""
+    split: Chosen[Text] = "hard_test"
+    limit: Chosen[CountOrZero] = 0
+    prefix: Chosen[Text] = "retrieval_hard"
 
 
 @dataclasses.dataclass(frozen=True)

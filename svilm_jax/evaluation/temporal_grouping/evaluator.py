@@ -14,6 +14,7 @@ import numpy as np
 
 from svilm_jax.config import Config
 from svilm_jax.config.constraints import CountOrZero, LocalPath, Text
+from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
 from svilm_jax.evaluation.temporal_grouping import raw_pixels, spans
 from svilm_jax.evaluation.temporal_grouping.mean_features import common_features
@@ -40,15 +41,15 @@ class GroupingOptions:
       prefix: prefix of the metric names.
     """
 
-    dataset: LocalPath = ""
-    split: Text = "twins_test"
-    limit: CountOrZero = 0
-    partners: Literal["twin", "next"] = "twin"
-    spans: Literal["drawn", "all"] = "drawn"
-    readout: Readout = "separation"
-    common_clips: CountOrZero = 0
-    seed: CountOrZero = 0
-    prefix: Text = "grouping"
+    dataset: Chosen[LocalPath] = ""
+    split: Chosen[Text] = "twins_test"
+    limit: Chosen[CountOrZero] = 0
+    partners: Chosen[Literal["twin", "next"]] = "twin"
+    spans: Chosen[Literal["drawn", "all"]] = "drawn"
+    readout: Chosen[Readout] = "separation"
+    common_clips: Chosen[CountOrZero] = 0
+    seed: Chosen[CountOrZero] = 0
+    prefix: Chosen[Text] = "grouping"
 
 
 def spliced_clips(

@@ -13,6 +13,7 @@ import numpy as np
 
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import CountOrZero, LocalPath, Positive, PositiveOrZero, Text
+from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
 from svilm_jax.evaluation.temporal_grouping import cut_detection, raw_pixels
 from svilm_jax.evaluation.temporal_grouping.mean_features import common_features
@@ -39,16 +40,16 @@ class SceneCutOptions:
       prefix: prefix of the metric names.
     """
 
-    dataset: LocalPath = ""
-    split: Text = "untrimmed_test"
-    threshold_split: Text = "untrimmed_train"
-    limit: CountOrZero = 0
-    threshold_limit: CountOrZero = 20
-    window_seconds: Positive = 2.0
-    tolerance: PositiveOrZero = 0.0
-    min_gap: PositiveOrZero = 0.5
-    common_clips: CountOrZero = 0
-    prefix: Text = "grouping"
+    dataset: Chosen[LocalPath] = ""
+    split: Chosen[Text] = "untrimmed_test"
+    threshold_split: Chosen[Text] = "untrimmed_train"
+    limit: Chosen[CountOrZero] = 0
+    threshold_limit: Chosen[CountOrZero] = 20
+    window_seconds: Chosen[Positive] = 2.0
+    tolerance: Chosen[PositiveOrZero] = 0.0
+    min_gap: Chosen[PositiveOrZero] = 0.5
+    common_clips: Chosen[CountOrZero] = 0
+    prefix: Chosen[Text] = "grouping"
 
 
 @dataclasses.dataclass(frozen=True)

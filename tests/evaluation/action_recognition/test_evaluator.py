@@ -70,8 +70,8 @@ SPLITS = {
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     config = world.make_config(world.write_dataset(tmp_path_factory.mktemp("acted"), SPLITS))
-    head = HeadConfig("classification", CLASSES)
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, head=head))
+    head = HeadConfig(CLASSES)
+    return dataclasses.replace(config, task="action_recognition", model=dataclasses.replace(config.model, head=head))
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +95,7 @@ def test_metrics_are_those_counted_by_hand(config, reader, caplog):
 
 
 def test_top5_of_a_few_classes_is_all_of_them(config, squares_tokenizer):
-    few = dataclasses.replace(
-        config, model=dataclasses.replace(config.model, head=HeadConfig("classification", CLASSES[:3]))
-    )
+    few = dataclasses.replace(config, model=dataclasses.replace(config.model, head=HeadConfig(CLASSES[:3])))
 
     class Three(Headed):
         def head(self, tokens):
@@ -180,6 +178,6 @@ def test_a_split_of_which_nothing_decodes_is_an_error(config, reader):
 
 
 def test_mistakes_in_the_config_are_named(config):
-    without = dataclasses.replace(config, model=dataclasses.replace(config.model, head=HeadConfig()))
-    with pytest.raises(ConfigError, match="head.kind='classification'"):
+    without = dataclasses.replace(config, task="video_text")
+    with pytest.raises(ConfigError, match="needs config.task='action_recognition', not 'video_text'"):
         ActionRecognitionEvaluator(ActionOptions(), without)

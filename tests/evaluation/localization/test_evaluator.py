@@ -226,5 +226,5 @@ def test_another_task_and_a_missing_folder_are_refused(folder, tmp_path):
         LocalizationEvaluator(
             LocalizationOptions(features=folder), dataclasses.replace(make_config(), task="video_text")
         )
-    with pytest.raises(FeatureError, match="expected a folder that `svilm embed` wrote"):
+    with pytest.raises(FeatureError, match="expected a folder that `svilm extract-features` wrote"):
         LocalizationEvaluator(LocalizationOptions(features=str(tmp_path)), make_config())

@@ -71,8 +71,8 @@ COUNTED = [
 def config(tmp_path_factory):
     dataset = world.write_dataset(tmp_path_factory.mktemp("asked"), {"test": ROWS, "dumb": [ROWS[1], ROWS[2]]})
     config = world.make_config(dataset)
-    head = HeadConfig("question_answering", CLASSES)
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, head=head))
+    head = HeadConfig(CLASSES)
+    return dataclasses.replace(config, task="question_answering", model=dataclasses.replace(config.model, head=head))
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +120,8 @@ def test_limit_and_prefix(config, answerer):
 def test_a_split_without_answers_and_a_model_without_the_head_are_refused(config, answerer):
     with pytest.raises(EvaluationError, match="'dumb': no question"):
         dict(QuestionAnsweringEvaluator(QuestionOptions(split="dumb"), config).run(answerer))
-    without = dataclasses.replace(config, model=dataclasses.replace(config.model, head=HeadConfig()))
-    with pytest.raises(ConfigError, match="head.kind='question_answering'"):
+    without = dataclasses.replace(config, task="video_text")
+    with pytest.raises(ConfigError, match="needs config.task='question_answering', not 'video_text'"):
         QuestionAnsweringEvaluator(QuestionOptions(), without)
 
 
@@ -133,7 +133,7 @@ WORDS = ["what", "does", "the", "red", "circle", "square", "do", "background"]
 def asking():
     """A tiny real model, clips, questions, and what the model says to each pair alone."""
     head = {
-        "model.head.kind": "question_answering",
+        "task": "question_answering",
         "model.head.classes": ("yes", "no", "red"),
         "model.head.num_layers": 1,
     }
