@@ -55,7 +55,7 @@ def test_the_head_of_a_file_is_a_part(realdata, tmp_path):
     source = realdata / "fixtures/heads/charades_sta_test.head.txt"
     (link(tmp_path) / "charades_sta_test.txt").symlink_to(source)
     head = read(DATASET, tmp_path)
-    assert head.facts["test sentences"].count == len(source.read_text().splitlines()) == 60
+    assert head.counts["test sentences"].count == len(source.read_text().splitlines()) == 60
     assert head.notes["not found"] == "charades_sta_train.txt"
     assert "test sentences" in wrong(head)
 
@@ -82,7 +82,7 @@ def test_small_files(tmp_path):
 
 def test_a_video_without_a_length_is_told(tmp_path):
     some = read(DATASET, small(tmp_path, lengths=LENGTHS.replace("CCCCC", "DDDDD")))
-    assert some.notes["test: videos that Charades_v1_test.csv does not list"] == "1; length not checked"
+    assert some.notes["test: videos that Charades_v1_test.csv does not list"] == "1; duration not checked"
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_clips_that_a_split_leaves_out_are_told(tmp_path):
     write(tmp_path, "wave_test_split2.txt", WAVE.replace("1.avi 2", "1.avi 1").split("other")[0])
     some = read(DATASET, tmp_path)
     assert some.notes["not found"] == "*_test_split3.txt, climb_stairs_test_split2.txt"
-    assert some.notes["clips that other splits list"] == "2 of split 2"
+    assert some.notes["clips listed only by other splits"] == "2 of split 2"
     assert len(some.views["train2"]) == 2
 
 

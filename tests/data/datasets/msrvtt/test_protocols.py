@@ -97,7 +97,7 @@ def test_lists_that_are_not_there_make_no_view(folder):
     made = read(DATASET, folder)
     assert set(made.views) == {"train_full", "validation_full", "test_full", "train_9k"}
     assert made.notes["train_7k"] == "not found: MSRVTT_train.7k.csv: prepared without this view"
-    assert "test_1ka videos" not in made.facts
+    assert "test_1ka videos" not in made.counts
 
 
 def test_videos_of_no_annotation_file_are_counted(folder):
