@@ -58,9 +58,7 @@ class BeamWorkers:
         except (ValueError, ImportError, AttributeError) as error:
             raise PreparationError(f"--runner {beam.runner}: {error}") from error
         except SystemExit as error:  # raised by Beam's own argument parser, which has printed the reason
-            raise PreparationError(
-                f"--beam-option {' '.join(beam.options)}: not an option of Beam or of this runner"
-            ) from error
+            raise PreparationError(f"--beam-option {' '.join(beam.options)}: not an option of Beam") from error
         self._runner, self._folder = beam.runner, folder
 
     def map(

@@ -18,7 +18,7 @@ from svilm_jax.evaluation.registry import build_evaluators
 from svilm_jax.evaluation.retrieval.evaluator import Gallery, HardRetrievalEvaluator, RetrievalEvaluator, encode_gallery
 from svilm_jax.evaluation.retrieval.metrics import pessimistic_ranks
 from svilm_jax.evaluation.temporal_grouping.evaluator import GroupingOptions, TemporalGroupingEvaluator, spliced_clips
-from svilm_jax.evaluation.temporal_grouping.mean_features import common_features
+from svilm_jax.evaluation.temporal_grouping.mean_features import mean_features
 from svilm_jax.evaluation.temporal_grouping.spans import read_span
 from svilm_jax.evaluation.temporal_grouping.splices import Splice
 from svilm_jax.inference.encoder import Encoder
@@ -227,7 +227,7 @@ def _splices(
     common = np.zeros(())
     if options.common_clips:
         data = config.input
-        common = common_features(encoder, data.dataset, data.split, options.common_clips)["model"]
+        common = mean_features(encoder, data.dataset, data.split, options.common_clips)["model"]
     readings = encoder.videos([item.frames for item in splices], ("time_tokens",))
     for item, reading in zip(splices, readings, strict=True):
         z = reading["time_tokens"].astype(np.float64) - common

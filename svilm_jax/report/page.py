@@ -13,7 +13,7 @@ import matplotlib.figure
 from svilm_jax.config import Config
 from svilm_jax.errors import UserError
 from svilm_jax.evaluation.metrics_file import read_metrics
-from svilm_jax.evaluation.table import format_value, is_share, with_baselines
+from svilm_jax.evaluation.table import format_value, is_fraction, with_baselines
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.report import curves, figures, metric_labels
 from svilm_jax.report.examples import Examples, collect
@@ -215,4 +215,4 @@ def _environment() -> jinja2.Environment:
 
 
 def _share(name: str, value: float) -> float | None:
-    return value if is_share(name) and 0 <= value <= 1 else None
+    return value if is_fraction(name) and 0 <= value <= 1 else None

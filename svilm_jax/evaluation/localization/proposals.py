@@ -78,7 +78,7 @@ def classify(proposals: np.ndarray, class_logits: np.ndarray, duration: float) -
 
 
 def _boundaries(probability: np.ndarray) -> np.ndarray:
-    """bool [T]."""
+    """Returns bool [T]: steps at which a segment may start or end."""
     left = np.concatenate([[-np.inf], probability[:-1]])
     right = np.concatenate([probability[1:], [-np.inf]])
     peak = (probability > left) & (probability > right)
@@ -87,5 +87,5 @@ def _boundaries(probability: np.ndarray) -> np.ndarray:
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)), without overflow."""
+    """Returns 1 / (1 + exp(-x)), without overflow."""
     return np.exp(-np.logaddexp(0, -x))

@@ -1,7 +1,7 @@
 """Zero-shot text-to-video and video-to-text retrieval evaluators, over a gallery and within look-alike sets.
 
 The gallery is all clips of a split (METHOD 1.7: cosine similarity of the two towers). The hard variant queries within
-each set of clips that share colors and background (`Record.group`), which only shapes, sizes and motions tell apart.
+each set of clips that share colors and background (`Record.group`), which only shapes, sizes and motions distinguish.
 """
 
 import dataclasses
@@ -181,7 +181,9 @@ class HardRetrievalEvaluator:
         clips, prefix = self.clips(), self.options.prefix
         look_alikes = [numbers for numbers in clips.groups().values() if len(numbers) > 1]
         if not look_alikes:
-            raise EvaluationError(f"split {clips.split!r}: no two clips share a group, so there is no set to rank in")
+            raise EvaluationError(
+                f"split {clips.split!r}: no two clips share a group, so no look-alike set can be ranked"
+            )
         gallery = encode_gallery(encoder, clips, [number for numbers in look_alikes for number in numbers])
         by_group: dict[str, list[int]] = {}
         for index, record in enumerate(gallery.records):
@@ -195,11 +197,11 @@ class HardRetrievalEvaluator:
         t2v, v2t, chance_t2v, chance_v2t = [], [], [], []
         for members in sets:
             queries = np.flatnonzero(np.isin(gallery.owner, members))
-            asked = np.ix_(queries, members)
-            t2v.append(pessimistic_ranks(similarity[asked], positives[asked]))
-            v2t.append(pessimistic_ranks(similarity[asked].T, positives[asked].T))
-            chance_t2v.append(len(queries) * chance_metrics(positives[asked], "x", (1,))["x_R1_chance"])
-            chance_v2t.append(len(members) * chance_metrics(positives[asked].T, "x", (1,))["x_R1_chance"])
+            selected = np.ix_(queries, members)
+            t2v.append(pessimistic_ranks(similarity[selected], positives[selected]))
+            v2t.append(pessimistic_ranks(similarity[selected].T, positives[selected].T))
+            chance_t2v.append(len(queries) * chance_metrics(positives[selected], "x", (1,))["x_R1_chance"])
+            chance_v2t.append(len(members) * chance_metrics(positives[selected].T, "x", (1,))["x_R1_chance"])
         for name, ranks, chance in (("t2v", t2v, chance_t2v), ("v2t", v2t, chance_v2t)):
             pooled = np.concatenate(ranks)
             yield f"{prefix}/{name}_R1", float(np.mean(pooled == 1))

@@ -48,8 +48,8 @@ def clip_colors(record: Record, colors: frozenset[str] = COLORS) -> Words:
 def clip_backgrounds(records: Sequence[Record], backgrounds: frozenset[str] = BACKGROUNDS) -> list[frozenset[str]]:
     """Returns the background words of every clip, from its captions and from the answers to its questions.
 
-    Words about one clip apply to all clips of its `group`, which show the same background: an oracle that told
-    look-alikes apart by which captions mention the shared background would read the annotators, not the clips.
+    Words about one clip apply to all clips of its `group`, which show the same background: otherwise the oracle
+    could distinguish look-alikes by which captions happen to mention the shared background.
     """
     own = [
         frozenset[str]().union(
@@ -92,13 +92,13 @@ def oracle_recall_at_1(
     seen_backgrounds = clip_backgrounds(records, backgrounds)
     credit = []
     for caption, right in zip(captions, owner, strict=True):
-        said_colors = Counter(color_words(caption, colors))
+        caption_colors = Counter(color_words(caption, colors))
         # Color words of the background ("a pale blue wall") are not object colors: ignore those that the correct clip's
         # objects do not have, in the oracle's favor.
-        said_colors &= seen_colors[right]
-        said = background_words(caption, backgrounds) if read_background else frozenset()
+        caption_colors &= seen_colors[right]
+        words = background_words(caption, backgrounds) if read_background else frozenset()
         distances = [
-            (len(said - background), _difference(said_colors, color))
+            (len(words - background), _difference(caption_colors, color))
             for color, background in zip(seen_colors, seen_backgrounds, strict=True)
         ]
         best = min(distances)

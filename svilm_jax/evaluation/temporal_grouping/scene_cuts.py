@@ -15,7 +15,7 @@ from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import CountOrZero, LocalPath, Positive, PositiveOrZero, Text
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
 from svilm_jax.evaluation.temporal_grouping import cut_detection, raw_pixels
-from svilm_jax.evaluation.temporal_grouping.mean_features import common_features
+from svilm_jax.evaluation.temporal_grouping.mean_features import mean_features
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.input.schema import Record
 
@@ -52,7 +52,7 @@ class SceneCutOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Search:
+class SearchResult:
     """Results on the videos of a split.
 
     Attributes:
@@ -110,7 +110,7 @@ class SceneCutEvaluator:
         tolerance = options.tolerance or options.window_seconds / self._tubelets
         common: dict[str, np.ndarray] = {}
         if options.common_clips:
-            common = common_features(encoder, self._train.dataset, self._train.split, options.common_clips)
+            common = mean_features(encoder, self._train.dataset, self._train.split, options.common_clips)
         chosen = self.search(encoder, self.clips(options.threshold_split, options.threshold_limit), common)
         clips = self.clips(options.split, options.limit)
         found = self.search(encoder, clips, common)
@@ -130,10 +130,10 @@ class SceneCutEvaluator:
             f"{prefix}/scene_cut_f1_evenly_spaced",
             cut_detection.evenly_spaced_f1(found.true, found.seconds, tolerance),
         )
-        name, share = clips.failed_fraction(prefix)
-        yield f"{name}_untrimmed", share
+        name, fraction = clips.failed_fraction(prefix)
+        yield f"{name}_untrimmed", fraction
 
-    def search(self, encoder: Encoder, clips: EvaluationClips, common: Mapping[str, np.ndarray]) -> Search:
+    def search(self, encoder: Encoder, clips: EvaluationClips, common: Mapping[str, np.ndarray]) -> SearchResult:
         """Finds candidate cuts in all videos of a split, from the model's tokens and from raw pixels.
 
         Args:
@@ -189,7 +189,7 @@ class SceneCutEvaluator:
         def peaks(curve: cut_detection.DissimilarityCurve) -> Peaks:
             return cut_detection.candidate_peaks(curve.times, curve.values, self.options.min_gap)
 
-        return Search(
+        return SearchResult(
             peaks={name: [peaks(curves[n][name]) for n in kept] for name in kinds},
             true=[records[number].cuts for number in kept],
             seconds=[seconds[number] for number in kept],
