@@ -61,6 +61,7 @@ def read_question_files(
     """Reads the questions of all splits with a file, in any of the formats above.
 
     Args:
+      files: all annotation files.
       record_id: (video as named by the file, where) -> record id; raises PreparationError for an invalid name.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Repair of malformed Unicode: lone UTF-16 surrogates, which no file, database or tokenizer accepts.
+r"""Repair of malformed Unicode: lone UTF-16 surrogates, which no file, database or tokenizer accepts.
 
-JSON can hold half an emoji ("\\ud83d"), and so can an argument or a file name that is not valid in the terminal's
+JSON can hold half an emoji ("\ud83d"), and so can an argument or a file name that is not valid in the terminal's
 encoding. Python keeps such a surrogate as a character and fails where the string is encoded, far from its source.
 """
 

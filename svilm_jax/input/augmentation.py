@@ -20,7 +20,8 @@ def random_resized_crop(
     """Draws a box with a random fraction of the area and a random aspect ratio, at a random position.
 
     Args:
-      height, width: pixels of the picture.
+      height: height of the frame in pixels.
+      width: width of the frame in pixels.
       size: side of the output square in pixels.
       scale: smallest and largest fraction of the area.
       ratio: smallest and largest width / height of the box, drawn on a log scale so that wide and tall are equally

@@ -73,6 +73,8 @@ class Stream(Iterator[Batch]):
           load: (epoch, record number) -> its row; sent to worker processes unchanged.
           records: number of records.
           identity: of the data, checked by a resumed run.
+          share: rows of each batch that this process gets.
+          reading: read-ahead options.
           block: consecutive records that stay together in a batch.
 
         Raises:

@@ -52,8 +52,10 @@ class TrainInput(Stream):
         process_count: int = 1,
         classes: Sequence[str] = (),
     ):
-        """`batch_size` is global; `classes` are the labels of a task; `start_step` is the number of global batches
-        that a resumed run has already consumed.
+        """Opens the dataset, and starts reading.
+
+        `batch_size` is global; `classes` are the labels of a task; `start_step` is the number of global batches that a
+        resumed run has already consumed.
 
         Raises:
           ConfigError: inconsistent values.

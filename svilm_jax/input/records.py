@@ -197,6 +197,7 @@ def open_records(dataset: str | Path, split: str) -> RecordSource:
 
     Args:
       dataset: OUT/NAME, which contains exactly one version folder, or that version folder itself.
+      split: name of a stored split or of a view.
 
     Raises:
       DatasetError: no such folder, not a prepared dataset, no such split, a file missing.

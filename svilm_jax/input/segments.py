@@ -20,7 +20,8 @@ def localization_targets(
       labels: int [N], class of each.
       duration: of the video, seconds.
       steps: T.
-      width, ratio: see `boundary_targets`.
+      width: see `boundary_targets`.
+      ratio: see `boundary_targets`.
 
     Returns:
       `start`, `end` float32 [T], `iou` float32 [T, T], `step_class` int32 [T].
@@ -42,6 +43,8 @@ def boundary_targets(
       segments: float [N, 2], seconds.
       duration: seconds.
       steps: T.
+      width: minimum width of the region in steps.
+      ratio: width of the region relative to the segment.
 
     Returns:
       start, end: float32 [T] in [0, 1], the largest fraction over the segments; 0 without segments.

@@ -88,6 +88,7 @@ def read_flax_vit(arrays: Mapping[str, object], origin: str) -> VideoSource:
 
     Args:
       arrays: path of an array, joined by slashes -> the array; values outside the tower may be anything.
+      origin: name of the source in errors.
 
     Raises:
       FolderError: no such model, or factorized attention; the message lists the arrays.

@@ -56,7 +56,11 @@ def import_towers(
     could not represent.
 
     Args:
-      inflate, class_token: see `fill_video`.
+      config: config of the model.
+      text: source of the text tower; None: initialized randomly.
+      video: source of the video tower; None: initialized randomly.
+      inflate: see `fill_video`.
+      class_token: see `fill_video`.
 
     Raises:
       FolderError: arrays that do not match; both sides are listed.

@@ -47,6 +47,7 @@ def export_onnx(trained: TrainedModel, out: str | Path) -> dict[str, float]:
     [b, C], group_embedding [b, M, C]; tokens int32 [n, L] and mask bool [n, L] -> embedding [n, C]; all float32.
 
     Args:
+      trained: the model to export.
       out: a folder, created if missing, that contains none of these files.
 
     Returns:

@@ -74,6 +74,7 @@ def take_our_pixels(kernel: np.ndarray, bias: np.ndarray, pixels: Pixels) -> tup
     Args:
       kernel: [t, p, p, 3, D].
       bias: [D].
+      pixels: normalization of the source.
 
     Returns:
       (kernel, bias), float32 of the same shapes.

@@ -64,6 +64,7 @@ def programs(trained: TrainedModel, dtype: str = "float32", scanned: bool = True
     ranking does not need it, and probabilities over the sentences of a clip are softmax(similarity * logit_scale).
 
     Args:
+      trained: the model to export.
       dtype: of `DTYPES`: of the stored parameters and of the computation.
       scanned: False unrolls all layers, for formats without loops.
 
@@ -119,6 +120,10 @@ def check_size(trained: TrainedModel, dtype: str, kind: str, way: str, copies: i
     """Rejects models that exceed the size limit of a file format, before minutes of work.
 
     Args:
+      trained: the model.
+      dtype: dtype of the stored parameters.
+      kind: name of the file format, for the error.
+      way: alternative that the error suggests.
       copies: number of copies of all parameters in the file.
 
     Raises:
@@ -183,7 +188,7 @@ def _inputs(config: ModelConfig) -> tuple[tuple[ProgramInput, ...], tuple[Progra
     return (clips,), (ProgramInput("tokens", (TEXTS, length), "int32"), ProgramInput("mask", (TEXTS, length), "bool"))
 
 
-class _WrittenOut(nnx.Module):
+class _UnrolledStack(nnx.Module):
     """The layers of a `TransformerStack` unrolled, without a scan."""
 
     def __init__(self, layers: TransformerStack):
@@ -203,5 +208,5 @@ class _WrittenOut(nnx.Module):
 def _written_out(model: SVILM) -> SVILM:
     holders: tuple[Any, ...] = (model.text_tower, *model.video_tower.stages.values())
     for holder in holders:
-        holder.layers = _WrittenOut(holder.layers)
+        holder.layers = _UnrolledStack(holder.layers)
     return model

@@ -42,7 +42,7 @@ def flat(x: np.ndarray) -> np.ndarray:
 
 
 def squeezed(x: np.ndarray) -> np.ndarray:
-    """[1, n, D] -> [n, D]."""
+    """Removes the first axis, [1, n, D] -> [n, D]."""
     return x.reshape(x.shape[-2:])
 
 
@@ -113,6 +113,7 @@ def convert(arrays: Mapping[str, np.ndarray], rules: Sequence[Rule], layers: int
 
     Args:
       arrays: name -> source array; shapes are checked against the model later.
+      rules: rules for all arrays of the source.
       layers: number of layers {i}.
       origin: names the source in errors.
 
@@ -151,7 +152,7 @@ def convert(arrays: Mapping[str, np.ndarray], rules: Sequence[Rule], layers: int
 
 
 def layers_in(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
-    """Returns the number of layers: one more than the largest number that `pattern` matches by its (\\d+)."""
+    r"""Returns the number of layers: one more than the largest number that `pattern` matches by its (\d+)."""
     numbers = [int(match[1]) for name in arrays if (match := re.match(pattern, name))]
     return max(numbers, default=-1) + 1
 

@@ -30,6 +30,7 @@ def export_saved_model(trained: TrainedModel, out: str | Path) -> dict[str, floa
     Names, shapes and dtypes of inputs and outputs are those of `svilm_jax.interop.programs`, all batch axes free.
 
     Args:
+      trained: the model to export.
       out: the folder; must not exist, or be empty.
 
     Returns:

@@ -32,6 +32,7 @@ def export_stablehlo(trained: TrainedModel, out: str | Path, dtype: str = "float
     `both` contains the parameters of both towers once more: applications of a single tower use the smaller file.
 
     Args:
+      trained: the model to export.
       out: a folder, created if missing, that contains none of these files.
       dtype: `float32` or `bfloat16`, of parameters and computation; inputs and outputs are the same for both.
 

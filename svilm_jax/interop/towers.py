@@ -51,6 +51,7 @@ def fill_video(
     """Returns the parameters of the video tower.
 
     Args:
+      source: source tower.
       config: of the model, which has the architecture of the source.
       inflate: how the patches of images become tubelets: `center`, which see the middle frame alone, or `mean`, which
         see the mean of all frames. For equal frames, both give the token that the image gives.
@@ -230,8 +231,10 @@ def _source_positions(source: VideoSource, grid: tuple[int, int, int]) -> tuple[
 
 
 def _guessed_grid(positions: int, source: VideoSource, grid: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Returns the grid of a table that does not state it: the config's if the number fits, else that of 224x224 pixels,
-    which the public ViViTs were trained with.
+    """Returns the grid of a table that does not state it.
+
+    It is the config's if the number of positions fits, else that of 224x224 pixels, on which the public ViViTs were
+    trained.
     """
     if np.prod(grid) == positions:
         return grid

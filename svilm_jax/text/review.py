@@ -59,6 +59,8 @@ def review_text(tokenizer: Tokenizer, text: str, length: int) -> TextReview:
     """Reviews one text.
 
     Args:
+      tokenizer: tokenizer of the model.
+      text: text to review.
       length: token limit of the model, including special tokens.
     """
     text, halves = repaired(text)

@@ -66,6 +66,7 @@ class SentencePieceTokenizer(Tokenizer):
         return self.vocab_size - 1
 
     def pieces(self, text: str) -> list[int]:
+        """Returns the ids of one sentence; see `Tokenizer.pieces`."""
         text = repaired(text)[0]
         if self._is_albert:
             return self._albert(text)
@@ -91,11 +92,13 @@ class SentencePieceTokenizer(Tokenizer):
         return [self._processor.piece_to_id(piece) for piece in pieces]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """Returns the sentence of one row of ids; see `Tokenizer.decode`."""
         special = {self.pad_id, self.first_id, self.end_id}
         own = range(self._processor.vocab_size())
         return str(self._processor.decode([int(i) for i in ids if int(i) not in special and int(i) in own]))
 
     def files(self) -> dict[str, bytes]:
+        """Returns the model as a file; see `Tokenizer.files`."""
         return {"tokenizer.model": self._content}
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -49,14 +49,17 @@ class WordPieceTokenizer(Tokenizer):
         self.vocab_size = max(known.values()) + 1
 
     def pieces(self, text: str) -> list[int]:
+        """Returns the ids of one sentence; see `Tokenizer.pieces`."""
         # One by one and not encode_batch: its thread pool does not survive the fork of a decoding worker.
         return list(self._tokenizer.encode(repaired(text)[0], add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """Returns the sentence of one row of ids; see `Tokenizer.decode`."""
         special = {self.pad_id, self.first_id, self.end_id}
         return str(self._tokenizer.decode([int(i) for i in ids if int(i) not in special]))
 
     def files(self) -> dict[str, bytes]:
+        """Returns the vocabulary as a file; see `Tokenizer.files`."""
         name, content = self._file
         return {name: content}
 

@@ -35,6 +35,7 @@ def read_narrations(files: OfficialFiles, source: str) -> Iterator[Narration]:
     """Yields the transcripts of all videos.
 
     Args:
+      files: all annotation files.
       source: a key of `SOURCES`; "": the first one that exists.
 
     Raises:

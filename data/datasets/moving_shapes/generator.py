@@ -191,7 +191,8 @@ def draw_distinct_group(
 
     Returns:
       The scenes, and per scene its sentences with the phrases of objects: two per training clip; one per other clip,
-      true only of its own clip in the group."""
+      true only of its own clip in the group.
+    """
     while True:
         try:
             scenes = split.draw(rng, split.kind, split.group)

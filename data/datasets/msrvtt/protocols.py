@@ -47,6 +47,7 @@ def read_protocols(
     """Builds the views of the lists that exist.
 
     Args:
+      files: all annotation files.
       split: record id -> split of the full split.
       texts: record id -> its captions by their numbers.
       complete: whether all annotation files were found. If not, a list that needs a missing one makes no view: a view

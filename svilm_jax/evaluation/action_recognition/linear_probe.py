@@ -147,7 +147,7 @@ class Probe:
     penalty: float
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Returns class probabilities [..., largest label + 1] of features [..., D]; 0 for labels absent in training."""
+        """Returns class probabilities [..., largest label + 1] of features [..., D]; 0 for labels not in training."""
         logits = (features - self.mean) / self.scale @ self.weights + self.bias
         exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
         out = np.zeros((*features.shape[:-1], int(self.classes.max()) + 1))

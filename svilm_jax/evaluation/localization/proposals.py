@@ -18,7 +18,8 @@ def propose(
     the boundaries [A].
 
     Args:
-      start, end: float [T], logits.
+      start: float [T], logits of starts.
+      end: float [T], logits of ends.
       scores: float [2, T (start), T (duration)], logits.
       duration: of the video, seconds.
       valid: bool [T, T], anchors that exist; None: those that end inside the video.

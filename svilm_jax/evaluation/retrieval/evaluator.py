@@ -78,12 +78,12 @@ class Gallery:
 
     @property
     def similarity(self) -> np.ndarray:
-        """float32 [Q, V], cosine of captions and clips."""
+        """Cosine of captions and clips, float32 [Q, V]."""
         return self.text @ self.video.T
 
     @property
     def positives(self) -> np.ndarray:
-        """bool [Q, V], True where the caption is the clip's."""
+        """True where the caption is the clip's, bool [Q, V]."""
         return self.owner[:, None] == np.arange(len(self.records))
 
 
@@ -91,6 +91,9 @@ def encode_gallery(encoder: Encoder, clips: EvaluationClips, numbers: list[int],
     """Embeds the decodable clips with captions, and their captions or paragraphs.
 
     Args:
+      encoder: encoder of the model.
+      clips: clips of the split.
+      numbers: record numbers of the gallery.
       paragraph: see `RetrievalOptions`.
 
     Raises:

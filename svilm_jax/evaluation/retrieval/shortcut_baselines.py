@@ -84,6 +84,8 @@ def oracle_recall_at_1(
       owner: int [Q], for each query the index in `records` of the clip that it describes.
       records: the gallery.
       read_background: whether the oracle sees backgrounds, too.
+      colors: color words.
+      backgrounds: background words.
 
     Returns:
       The mean over queries of (1 / number of clips tied at the best match) where the correct clip is among them.

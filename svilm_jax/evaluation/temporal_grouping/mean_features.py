@@ -17,6 +17,9 @@ def mean_features(encoder: Encoder, dataset: str, split: str, count: int) -> dic
     """Computes the mean of the model's `time_tokens` and of each pixel feature over the first clips of a split.
 
     Args:
+      encoder: encoder of the model.
+      dataset: folder of a prepared dataset.
+      split: split or view of it.
       count: number of clips.
 
     Returns:

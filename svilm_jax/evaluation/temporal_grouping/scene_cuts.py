@@ -137,6 +137,8 @@ class SceneCutEvaluator:
         """Finds candidate cuts in all videos of a split, from the model's tokens and from raw pixels.
 
         Args:
+          encoder: encoder of the model.
+          clips: untrimmed videos of a split.
           common: subtracted from the features of the same name; those of pixels are also kept unchanged, and get the
             suffix `_centered` with it.
 
