@@ -63,9 +63,9 @@ def test_one_caption(text, expected, counted):
 
 def test_lists_are_counted():
     texts = CaptionCleaner()
-    assert texts.members("['a', 'b']", "c.csv: line 2") == ["a", "b"]
-    assert texts.members("[['a'], ['b']]", "c.csv: line 3") == ["[['a'], ['b']]"]
-    assert texts.members("plain", "c.csv: line 4") == ["plain"]
+    assert texts.split("['a', 'b']", "c.csv: line 2") == ["a", "b"]
+    assert texts.split("[['a'], ['b']]", "c.csv: line 3") == ["[['a'], ['b']]"]
+    assert texts.split("plain", "c.csv: line 4") == ["plain"]
     assert texts.issues.notes() == {
         "lists written as text": "1, read as several captions (first: c.csv: line 2)",
         "captions that look like lists": "1, kept as they are (first: c.csv: line 3)",
@@ -75,5 +75,5 @@ def test_lists_are_counted():
 def test_a_caption_of_a_million_characters_costs_no_time_and_is_left_out():
     texts = CaptionCleaner()
     for text in ("a" * 1_100_000, "['" + "a', '" * 200_000, "&amp;" * 200_000, "<a " * 300_000):
-        assert [texts.clean(member, "c") for member in texts.members(text, "c")] == [None]
+        assert [texts.clean(member, "c") for member in texts.split(text, "c")] == [None]
     assert caption_text.MAX_CHARACTERS == 10_000

@@ -115,7 +115,7 @@ def test_counts_that_differ_are_refused_unless_allowed(run, capsys):
         run(count="2")
     assert "  videos: 2 (published: 3)  <- differs" in capsys.readouterr().out
     assert splits(run("--allow-other-counts", count="2"))["train"] == 2
-    with pytest.raises(PreparationError, match="already prepared with counts="):
+    with pytest.raises(PreparationError, match="already prepared with facts="):
         run()
 
 
@@ -123,7 +123,7 @@ def test_counts_are_checked_one_by_one():
     many = Annotations(
         {}, {"a": CountCheck(1000, 2000), "b": CountCheck(5), "c": CountCheck(6, 6), "d": CountCheck(0, 1)}
     )
-    with pytest.raises(PreparationError, match="x: a 1,000 instead of 2,000; d 0 instead of 1: these"):
+    with pytest.raises(PreparationError, match="x: a 1,000 instead of 2,000; d 0 instead of 1: the official files"):
         check_counts("x", many, allowed=False)
     check_counts("x", many, allowed=True)
     assert count_checks({"a": 3, "b": 4}, {"b": 5, "c": 6}) == {"a": CountCheck(3), "b": CountCheck(4, 5)}

@@ -140,7 +140,7 @@ def test_a_part_of_a_long_video_is_not_decoded_from_its_start(tmp_path, monkeypa
 def test_parts_that_cannot_be_cut(tmp_path, realdata):
     path = write_video(tmp_path / "clip.mp4")
     for start, end, reason in (
-        (2.5, 3, r"its segment from 2\.50 to 3\.00 s lies after its end at 2\.00 s"),
+        (2.5, 3, r"its segment from 2\.50 to 3\.00 s is after its end at 2\.00 s"),
         (1, 1, "holds nothing"),
         (-1, 1, "holds nothing"),
     ):

@@ -105,7 +105,7 @@ def test_links_to_files_outside_are_refused_and_linked_folders_not_followed(tmp_
     (videos / "linked").symlink_to(tmp_path / "outside")
     (videos / "loop").symlink_to(videos)
     assert [row[0] for row in list_files(videos)] == ["v_abc.mp4"]
-    with pytest.raises(PreparationError, match="'v_abc.mp4' is outside the folder of videos over a link"):
+    with pytest.raises(PreparationError, match="'v_abc.mp4' is outside the folder of videos through a link"):
         VideoFolder(videos).find(["v_abc"], "x")
 
 

@@ -152,7 +152,7 @@ def test_release_1_2_without_what_was_gone(realdata):
 def test_a_cut_release_is_no_release(realdata, tmp_path):
     cut = read(link(tmp_path, realdata / "fixtures/activitynet/activity_net.v1-3.head.json"))
     assert cut.counts["classes"].count == 200
-    with pytest.raises(PreparationError, match=r"not the whole official files\. .*--allow-other-counts"):
+    with pytest.raises(PreparationError, match=r"the official files are incomplete\. .*--allow-other-counts"):
         check_counts("activitynet", cut, allowed=False)
 
 

@@ -69,7 +69,7 @@ def test_names(folder, name, identity, file):
 
 @pytest.mark.parametrize("name", ["c", "c.mp4", "x"])
 def test_a_name_of_two_files_is_an_error(folder, name):
-    with pytest.raises(PreparationError, match=r"c\.csv: line 2.* may be .* and .*: give the path"):
+    with pytest.raises(PreparationError, match=r"c\.csv: line 2.* matches .* and .*: give the path"):
         collect(folder, numbered((name, "said")))
 
 
@@ -114,5 +114,5 @@ def test_names_that_leave_the_folder_are_refused(folder):
             collect(folder, numbered((name, "said")))
     (folder.parent / "outside.mp4").touch()
     (folder / "link.mp4").symlink_to(folder.parent / "outside.mp4")
-    with pytest.raises(PreparationError, match="over a link"):
+    with pytest.raises(PreparationError, match="through a link"):
         collect(folder, numbered(("link", "said")))

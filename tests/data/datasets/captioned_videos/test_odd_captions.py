@@ -42,7 +42,7 @@ def test_odd_captions_are_counted_in_the_summary(tmp_path):
         "empty captions: 1, left out (first: c.json: item 3, field 'caption')",
         "captions with HTML entities: 1, decoded (first: c.json: item 4, field 'caption')",
         "captions of more than 10,000 characters: 1, left out (first: c.json: item 5, field 'caption')",
-        "train: times after the end of the video: 1 of 3; kept as they are",
+        "train: times after the end of the video: 1 of 3; kept",
         "train: times that end after the video: 1 of 3; kept, and sampled up to the end (first: caption 6",
     ):
         assert line in told
@@ -150,7 +150,7 @@ def test_200_mutated_files_are_read_or_refused_in_words(tmp_path):
                     assert caption.text.encode("utf-8")
     assert 20 < len(refused) < 180
     for name, told in refused.items():
-        assert name in told or "holds no row" in told
+        assert name in told or "has no row" in told
         assert len(told) < 1000
 
 
@@ -158,7 +158,7 @@ def test_200_mutated_files_are_read_or_refused_in_words(tmp_path):
 def test_a_page_instead_of_the_file_is_named(tmp_path, ending):
     path = tmp_path / f"c{ending}"
     path.write_bytes(b"<!DOCTYPE html><html><body>Sign in</body></html>\n")
-    with pytest.raises(PreparationError, match=r"expected (CSV|JSON), found an HTML page"):
+    with pytest.raises(PreparationError, match=r"expected (CSV|JSON), got an HTML page"):
         read(tmp_path, path)
 
 

@@ -37,7 +37,7 @@ def test_the_official_files_have_the_published_counts(official):
 
 def test_odd_official_times_are_told(official):
     assert official.notes == {
-        "train: lengths": "not checked; Charades_v1_train.csv is not there",
+        "train: durations": "not checked; Charades_v1_train.csv not found",
         "train: segments that end before they start": "4; start and end changed places",
         "test: segments that end after the stated duration": "562; kept as they are",
     }
@@ -73,7 +73,7 @@ def test_small_files(tmp_path):
         "CCCCC": [("person turn a light on.", 24.3, 30.4)],
     }
     assert some.notes == {
-        "train: lengths": "not checked; Charades_v1_train.csv is not there",
+        "train: durations": "not checked; Charades_v1_train.csv not found",
         "train: segments that end before they start": "1; start and end changed places",
         "train: segments of zero length": "1; kept",
         "test: segments that end after the stated duration": "1; kept as they are",

@@ -62,7 +62,7 @@ def test_unshortened_captions_come_first_and_a_category_chooses(tmp_path):
     assert [w.record.captions[0].text for w in read(tmp_path).splits["train"]] == ["hello you"]
     assert len(read(tmp_path, captions="processed").splits["train"]) == 2
     assert [w.record.id for w in read(tmp_path, "processed", category=["Food"]).splits["train"]] == ["aaaaaaaaaaa"]
-    with pytest.raises(PreparationError, match=r"--category 'Cars': .*HowTo100M_v1\.csv knows Food, Pets"):
+    with pytest.raises(PreparationError, match=r"--category 'Cars': .*HowTo100M_v1\.csv has Food, Pets"):
         read(tmp_path, category=["Cars"])
     with pytest.raises(PreparationError, match="no narrations: expected <video id>.csv"):
         read(tmp_path, captions="csv")
@@ -101,8 +101,8 @@ def test_from_the_command_line(tmp_path):
     ("text", "message"),
     [
         ("", "expected JSON"),
-        ("[1]", "holds no video"),
-        ("{}", "holds no video"),
+        ("[1]", "no video; expected"),
+        ("{}", "no video; expected"),
         ('{"a": 3}', "video 'a', field 'start': missing"),
         ('{"a": {"start": 1, "end": [], "text": []}}', "video 'a', field 'start': expected list, got 1"),
         ('{"a": {"start": [1], "end": [], "text": []}}', "video 'a': 1 starts, 0 ends and 0 texts"),

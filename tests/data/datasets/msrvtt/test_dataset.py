@@ -52,7 +52,7 @@ def test_the_official_files_hold_what_was_published(official):
         "test": 2990,
     }
     assert all(len(item.record.captions) == 20 for wanted in official.splits.values() for item in wanted)
-    assert official.notes["whitespace"] == "stray blanks taken out of 4,533 captions"
+    assert official.notes["whitespace"] == "normalized in 4,533 captions"
     assert set(official.notes) == {"whitespace", "1k-A, punctuation", "1k-A, shared sentences"}
 
 
@@ -76,7 +76,7 @@ def test_both_files_become_three_splits(folder):
     assert train["video0"].window is None
     assert counts(made)["test captions"] == 2  # as many rows as papers count, one of them empty
     assert made.notes["empty captions"] == "1 left out"
-    assert made.notes["whitespace"] == "stray blanks taken out of 1 captions"
+    assert made.notes["whitespace"] == "normalized in 1 captions"
     assert {view: list(members) for view, members in made.views.items()} == {
         f"{split}_full": members for split, members in ids.items()
     }
@@ -144,7 +144,7 @@ def test_a_video_without_a_caption_is_noted(folder):
         (document([video(10000, "test")]), r"entry 0, field 'video_id': expected a video from video0 to video9999"),
         (document([video(7010, "test")] * 2), r"entry 1, field 'video_id': video7010 occurs twice"),
         (document([video(0, "test")]), r"test_videodatainfo.json: videos: entry 0.*video0 occurs twice"),
-        (document([], ("video0", "a")), r"sentences: entry 0, field 'video_id': video0 is none of the videos of this"),
+        (document([], ("video0", "a")), r"sentences: entry 0, field 'video_id': video0 is not a video of this"),
         (
             document([video(7010, "test")], ("video7010", 5)),
             r"sentences: entry 0, field 'caption': expected str, got 5",

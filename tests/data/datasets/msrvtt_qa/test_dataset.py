@@ -63,7 +63,7 @@ def test_other_forms_say_the_same(tmp_path, name):
     made = read(DATASET, write(tmp_path / "other", name, content).parent)
     assert made.splits == official.splits
     assert made.counts == official.counts
-    restored = {"question marks": "4 questions"}
+    restored = {"question marks": "restored in 4 questions"}
     assert {k: v for k, v in made.notes.items() if k == "question marks"} == (restored if "csv" in name else {})
 
 
@@ -82,7 +82,7 @@ def test_repeated_and_empty_rows_are_counted(tmp_path):
     made = read(DATASET, tmp_path)
     assert questions(made, "train") == {"video1": (Question("who is it?", "a", "who"),) * 2}
     assert counts(made)["train questions"] == 4
-    assert made.notes["repeated questions"].startswith("1 stand more than once")
+    assert made.notes["repeated questions"].startswith("1 occur more than once")
     assert made.notes["empty questions or answers"] == "2 left out"
 
 
@@ -129,7 +129,7 @@ def test_lines_that_do_not_fit_are_named(tmp_path, name, content, message):
 def test_a_video_of_two_splits_is_refused(tmp_path):
     write(tmp_path, "train_qa.json", ROWS[:1])
     write(tmp_path, "test_qa.json", ROWS[:1])
-    with pytest.raises(PreparationError, match=r"entry 0: video video7010 is asked about in the test and in the train"):
+    with pytest.raises(PreparationError, match=r"entry 0: video video7010 has questions in the test and in the train"):
         read(DATASET, tmp_path)
 
 
@@ -144,7 +144,7 @@ def test_the_official_files_hold_what_was_published(realdata):
     check_counts("msrvtt_qa", made, allowed=False)
     assert (counts(made)["validation questions"], counts(made)["test questions"]) == (12_278, 72_821)
     assert "train" not in made.splits  # its file is not held
-    assert made.notes["question marks"].startswith("72,821 questions")
+    assert made.notes["question marks"].startswith("restored in 72,821 questions")
     every = [q for wanted in made.splits.values() for item in wanted for q in item.record.questions]
     assert len(every) == 12_278 + 72_821
     assert all(q.question.endswith("?") and q.kind in ("what", "who", "how", "when", "where") for q in every)

@@ -72,7 +72,7 @@ def test_a_clip_of_a_list_without_captions_is_counted(folder):
     write(folder, "test_list.txt", "eyhzdC936uk_15_27\nnoCaptions0_1_2\n")
     made = read(DATASET, folder)
     assert ids(made)["test"] == ["eyhzdC936uk_15_27"]
-    assert made.notes["clips without a caption"] == "1 of the lists (noCaptions0_1_2) left out"
+    assert made.notes["clips without a caption"] == "1 listed clips (noCaptions0_1_2) left out"
 
 
 def test_the_corpus_in_all_languages(folder):
@@ -120,8 +120,8 @@ def test_the_form_of_published_results_is_read_first(folder):
         ("captions_msvd.json", {"a_1_2": "a"}, r"captions_msvd\.json, field 'a_1_2': expected list, got 'a'"),
         ("captions_msvd.json", {"a_1_2": ["a", 3]}, r"clip 'a_1_2', caption 1: expected str, got 3"),
         ("train_list.txt", "video1\n", r"train_list\.txt: line 1: expected a clip as FILM_START_END .*, got 'video1'"),
-        ("train_list.txt", "a_1_2\na_1_2\n", r"train_list\.txt: line 2: a_1_2 is in the train list already"),
-        ("test_list.txt", "bQJQGoJF7_k_1_2\n", r"test_list\.txt: line 1: bQJQGoJF7_k_1_2 is in the train list"),
+        ("train_list.txt", "a_1_2\na_1_2\n", r"train_list\.txt: line 2: a_1_2 is also in the train list"),
+        ("test_list.txt", "bQJQGoJF7_k_1_2\n", r"test_list\.txt: line 1: bQJQGoJF7_k_1_2 is also in the train list"),
         ("youtube_mapping.txt", "a_1_2\n", r"youtube_mapping\.txt: line 1: expected a clip name and vidN"),
         ("youtube_mapping.txt", "a_1_2 vid1971\n", r"line 1: expected a video from vid1 to vid1970"),
         ("youtube_mapping.txt", "a_1_2 vid1\nb_1_2 vid1\n", r"line 2: vid1 occurs before"),

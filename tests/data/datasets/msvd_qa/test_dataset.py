@@ -56,7 +56,7 @@ def test_the_official_files_hold_what_was_published(realdata):
     assert all(1451 <= n <= 1970 for n in numbers["test"])
     assert not any(kind.endswith(": other") for kind in counts(made))
     assert "question marks" not in made.notes
-    assert made.notes["repeated questions"].startswith("18 stand more than once")
+    assert made.notes["repeated questions"].startswith("18 occur more than once")
     assert all(len(item.names) == 2 for wanted in made.splits.values() for item in wanted)
 
 

@@ -114,7 +114,7 @@ def test_some_lists_alone_are_read_and_the_others_named(tmp_path):
         ({"test": TEST + TEST}, r"testlist01\.txt: line 3: .*g01_c01\.avi' occurs twice in this list"),
         ({"test": TEST.replace("g01", "g02")}, r"testlist01\.txt: 'v_Apply.*g02_c01' is in trainlist01\.txt as well"),
         ({"test": TRAIN.replace("Handstand", "ApplyEyeMakeup/../Handstand")}, "expected 'CLASS/CLIP"),
-        ({"test": "HandstandPushups/v_ApplyEyeMakeup_g02_c01.avi"}, "line 1: .* expected one class a clip"),
+        ({"test": "HandstandPushups/v_ApplyEyeMakeup_g02_c01.avi"}, "line 1: .* expected one class per clip"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_file_and_line(tmp_path, changed, message):

@@ -87,7 +87,7 @@ def test_from_the_command_line_cut_and_packed(tmp_path):
     assert source[2].video == (tmp_path / "videos" / f"{B}_500_1250.mp4").read_bytes()  # already cut, and kept
     skipped = json.loads((folder / "preparation.json").read_text())["skipped"]
     assert [item["video"].partition("_")[0] for item in skipped] == [A, C]
-    assert skipped[0]["reason"].startswith("its segment from 9.00 to 9.50 s lies after its end at 2.0")
+    assert skipped[0]["reason"].startswith("its segment from 9.00 to 9.50 s is after its end at 2.0")
     assert skipped[1]["reason"] == "no such file"
 
 
