@@ -14,7 +14,7 @@ def video_number(value: Any, word: str, last: int, where: str, first: int = 0) -
     """Returns the number of a video.
 
     Args:
-      value: as given by a file.
+      value: name or number as written in a file.
       word: prefix of the number, in lower case; may be missing.
       last: highest number of the dataset.
       where: file, line and field, for the error.

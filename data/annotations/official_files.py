@@ -31,8 +31,8 @@ class OfficialFile:
     """One file, on disk or in an archive.
 
     Attributes:
-      path: on disk; the archive's if `member` is set.
-      member: its name in the archive, or "".
+      path: path on disk; that of the archive if `member` is set.
+      member: name in the archive, or "".
       repairs: counts strings that were not valid Unicode; shared by all files below one folder.
     """
 
@@ -156,7 +156,7 @@ class OfficialFiles:
 
         Args:
           *patterns: possible names, best first.
-          description: of the file, for the error.
+          description: noun for the file, for the error.
 
         Raises:
           PreparationError: no file matches, or several match one pattern.

@@ -30,7 +30,7 @@ class VideoAnnotation:
     """A video as described by the annotation files, before its file is looked up.
 
     Attributes:
-      record: with everything but the video, phrases and masks.
+      record: record without video bytes, phrases and masks.
       names: possible names of its file, best first (`v_abc`, `abc.mp4`, `train/abc`).
       window: (start, end) seconds to cut out of the file; None: all of it.
       cut_names: possible names of a file that is already cut to the window; preferred if it exists.

@@ -33,9 +33,9 @@ class QuestionRow:
 
     Attributes:
       where: location for errors.
-      video: its record id.
+      video: record id of the video.
       question: question and answer with normalized whitespace; one of them may be empty.
-      number: its id in the file; "" if it has none.
+      number: id of the question in the file; "" if it has none.
     """
 
     where: str

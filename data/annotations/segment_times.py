@@ -29,8 +29,8 @@ def parse_segment(
       where: location of the segment, for errors.
       issues: counts segments that end before they start (their times are swapped: both were marked by a person, and the
         span between them is the same), that have zero length, and that end after the video.
-      split: that the counts belong to.
-      duration: of the video, if known.
+      split: split that the counts are attributed to.
+      duration: duration of the video in seconds, if known.
 
     Raises:
       PreparationError: not two finite nonnegative numbers.
@@ -39,15 +39,15 @@ def parse_segment(
         raise PreparationError(f"{where}: expected [start, end], got {span!r}")
     for name, value in zip(("start", "end"), span, strict=True):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise PreparationError(f"{where}, {name}: expected seconds from 0 on, got {value!r:.80}")
+            raise PreparationError(f"{where}, {name}: expected seconds, at least 0, got {value!r:.80}")
     start, end = float(span[0]), float(span[1])
     if end < start:
-        issues.add(f"{split}: segments that end before they start", "start and end changed places")
+        issues.add(f"{split}: segments that end before they start", "start and end swapped")
         start, end = end, start
     if end == start:
         issues.add(f"{split}: segments of zero length", "kept")
     if duration is not None and end > duration + ROUNDING:
-        issues.add(f"{split}: segments that end after the stated duration", "kept as they are")
+        issues.add(f"{split}: segments that end after the stated duration", "kept")
     return start, end
 
 
@@ -77,12 +77,12 @@ def group_captions(captions: Iterable[tuple[VideoAnnotation, Caption]]) -> list[
     """
     videos: dict[str, VideoAnnotation] = {}
     texts: dict[str, list[Caption]] = {}
-    for wanted, caption in captions:
-        videos.setdefault(wanted.record.id, wanted)
-        texts.setdefault(wanted.record.id, []).append(caption)
-    return [with_captions(wanted, texts[name]) for name, wanted in videos.items()]
+    for video, caption in captions:
+        videos.setdefault(video.record.id, video)
+        texts.setdefault(video.record.id, []).append(caption)
+    return [with_captions(video, texts[name]) for name, video in videos.items()]
 
 
-def with_captions(wanted: VideoAnnotation, captions: Iterable[Caption]) -> VideoAnnotation:
+def with_captions(video: VideoAnnotation, captions: Iterable[Caption]) -> VideoAnnotation:
     """Returns the same video with these captions."""
-    return dataclasses.replace(wanted, record=dataclasses.replace(wanted.record, captions=tuple(captions)))
+    return dataclasses.replace(video, record=dataclasses.replace(video.record, captions=tuple(captions)))

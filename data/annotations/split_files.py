@@ -21,7 +21,7 @@ def split_files(
     Args:
       files: all annotation files.
       patterns: split -> possible names of its file.
-      description: of the files, for errors.
+      description: noun for the files, for errors.
 
     Returns:
       split -> file, in the order of `patterns`, and a note that names the missing files ({} if there are none).

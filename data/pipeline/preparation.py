@@ -57,7 +57,7 @@ from svilm_jax.text.tokenizers import load_tokenizer
 
 __all__ = ["BeamOptions", "EncodingOptions", "Entry", "Plan", "PreparationError", "describe", "is_prepared", "prepare"]
 
-OTHER_BYTES = 2000  # of a record besides its video: captions, phrases, packed masks
+OTHER_BYTES = 2000  # bytes per record besides its video: captions, phrases, packed masks
 _VERSIONED = ("svilm_jax", "tensorflow-datasets", "array-record", "av", "numpy", "tokenizers")
 
 
@@ -79,7 +79,7 @@ class Plan:
       vocab_size: maximum size of the trained one.
       phrases: a JSON file with the noun phrases of every caption (`PhraseTable`); None: spaCy extracts them.
       encoding: target encoding; by default the bytes of the files are kept.
-      description: for dataset_info.json.
+      description: text for dataset_info.json.
       labels: action classes in their order; (): those that occur, sorted.
       views: further splits over the same records, see `Annotations.views`.
     """

@@ -44,9 +44,9 @@ class CheckedSplit:
     """One checked split. Arrays have one value per entry, usable or not.
 
     Attributes:
-      entries: in the order of their records on disk.
+      entries: entries in the order of their records on disk.
       usable: bool [N].
-      frames: int32 [N], as stated by the header of the file, 0 if it does not say.
+      frames: int32 [N], number of frames as stated by the header of the file; 0: unknown.
       seconds: float64 [N].
       bytes: int64 [N], of the video as stored in the record.
       encoding: encoding of re-encoded videos.

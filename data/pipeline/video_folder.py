@@ -29,7 +29,7 @@ class VideoFolder:
             raise PreparationError(f"--videos {folder}: no such folder")
         self.folder, self.left_out = folder, SkippedVideo()
         self._by_name: dict[str, list[str]] = {}
-        self._by_lower_name: dict[str, list[str]] = {}  # of names that are not in lower case
+        self._by_lower_name: dict[str, list[str]] = {}  # names that are not in lower case
         for path, stem, name, name_stem, video in list_files(folder, self.left_out):
             if video:
                 for key in dict.fromkeys((path, stem, name, name_stem)):

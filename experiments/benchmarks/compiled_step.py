@@ -21,7 +21,7 @@ from svilm_jax.profiling.model_flops import task_flops
 from svilm_jax.training.abstract_step import trace_step
 from svilm_jax.training.optimizer import make_optimizer
 
-VOCAB_SIZE = 30_522  # of BERT
+VOCAB_SIZE = 30_522  # BERT's vocabulary
 _STEPS = 1000  # schedule length if a config counts epochs, as `trace_step` assumes
 
 

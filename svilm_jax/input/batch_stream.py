@@ -30,7 +30,7 @@ class ShardOptions:
 
     Attributes:
       batch_size: rows of a global batch.
-      seed: of the order.
+      seed: random seed of the order.
       start_step: number of global batches that a resumed run has already consumed.
       process_index, process_count: process p has rows p*b to (p+1)*b of b * process_count.
     """
@@ -72,7 +72,7 @@ class Stream(Iterator[Batch]):
         Args:
           load: (epoch, record number) -> its row; sent to worker processes unchanged.
           records: number of records.
-          identity: of the data, checked by a resumed run.
+          identity: fingerprint of the data, checked by a resumed run.
           share: rows of each batch that this process gets.
           reading: read-ahead options.
           block: consecutive records that stay together in a batch.

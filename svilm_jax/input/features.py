@@ -57,7 +57,7 @@ class FeatureIndex:
       window, stride, offset: seconds; window k is [offset + k · stride, offset + k · stride + window).
       width: D.
       labels: all classes of the dataset in their order; may be empty.
-      videos: in the order of the split.
+      videos: videos in the order of the split.
       origin: what computed them: checkpoint, dataset and split.
     """
 

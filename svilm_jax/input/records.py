@@ -33,7 +33,9 @@ class RecordSource(Sequence[schema.Record]):
 
     Attributes:
       folder: the version folder, which contains dataset_info.json.
-      name, version, split: of the dataset.
+      name: name of the dataset.
+      version: version of the dataset.
+      split: name of the split.
     """
 
     def __init__(self, folder: Path, split: str):
@@ -240,7 +242,7 @@ def _check_shards(shards: Sequence[Path], lengths: Sequence[int], split: str) ->
             reader = _reader(path)
             found = reader.num_records() if reader.ok() else -1
             reader.close()
-        except Exception as error:  # of the C++ library, which knows no other
+        except Exception as error:  # the C++ library raises no other type
             return (str(error).strip().splitlines() or ["its index cannot be read"])[0]
         return "" if found == length else "no index at its end" if found < 0 else f"{found} records, expected {length}"
 

@@ -18,7 +18,7 @@ def localization_targets(
     Args:
       segments: float [N, 2], start and end, seconds; N may be 0.
       labels: int [N], class of each.
-      duration: of the video, seconds.
+      duration: duration of the video in seconds.
       steps: T.
       width: see `boundary_targets`.
       ratio: see `boundary_targets`.

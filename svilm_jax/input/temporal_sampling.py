@@ -42,7 +42,7 @@ def window(duration: float, start: float = -1.0, end: float = -1.0) -> tuple[flo
     outside, is replaced by the second around its start inside the video (a single moment has no motion).
 
     Args:
-      duration: of the video, seconds.
+      duration: duration of the video in seconds.
       start: annotated start in seconds; negative if the text describes the whole video.
       end: annotated end in seconds; likewise.
 

@@ -18,11 +18,11 @@ def model_card(
     """Returns Markdown with the metadata block of model hubs.
 
     Args:
-      name: of the folder.
-      config: of the training.
+      name: name of the folder.
+      config: config of the training.
       origin: source, license and data.
       metrics: a table as text, "" if nothing was measured.
-      dtype: of the parameters in the file.
+      dtype: dtype of the parameters in the file.
       notes: sentences on precision and the like.
       fresh: number of untrained parameters.
     """

@@ -109,7 +109,7 @@ def _convert(jax2onnx: Any, program: Program) -> bytes:
                 input_names=[given.name for given in program.inputs],
                 output_names=names,
             )
-        except Exception as error:  # of any kind: what it does not know, it stumbles over
+        except Exception as error:  # jax2onnx raises exceptions of any type for unsupported operations
             raise ModelDirectoryError(
                 f"{program.name}: jax2onnx {version('jax2onnx')} cannot convert it with JAX {jax.__version__} "
                 f"({type(error).__name__}: {error}); use StableHLO, which takes every model"

@@ -31,7 +31,7 @@ class ProgramInput:
     """An argument of a program.
 
     Attributes:
-      name: its name, in formats that have names.
+      name: name of the argument, in formats that have names.
       shape: numbers, and for the batch axis its name, `VIDEOS` or `TEXTS`.
       dtype: NumPy name.
     """
@@ -46,7 +46,7 @@ class Program:
     """A function of arrays with embedded parameters.
 
     Attributes:
-      name: of the file, without its ending.
+      name: name of the file, without ending.
       function: positional arrays, in the order of `inputs` -> name -> array float32, names in alphabetical order.
       inputs: see `ProgramInput`.
     """
@@ -65,7 +65,7 @@ def programs(trained: TrainedModel, dtype: str = "float32", scanned: bool = True
 
     Args:
       trained: the model to export.
-      dtype: of `DTYPES`: of the stored parameters and of the computation.
+      dtype: one of `DTYPES`, for the stored parameters and the computation.
       scanned: False unrolls all layers, for formats without loops.
 
     Raises:

@@ -52,7 +52,7 @@ def fill_video(
 
     Args:
       source: source tower.
-      config: of the model, which has the architecture of the source.
+      config: config of the model, with the architecture of the source.
       inflate: how the patches of images become tubelets: `center`, which see the middle frame alone, or `mean`, which
         see the mean of all frames. For equal frames, both give the token that the image gives.
       class_token: `dropped`, or `group`: the first group token.

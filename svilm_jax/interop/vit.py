@@ -103,7 +103,7 @@ def layer_rules(arrays: Mapping[str, np.ndarray], biased: Sequence[str]) -> list
     """Returns the rules of a layer.
 
     Args:
-      arrays: of the source, whose names show which of the two naming schemes it uses.
+      arrays: arrays of the source, whose names show which of the two naming schemes it uses.
       biased: which of query, key and value have a bias.
     """
     names = _OF_MEMORY if any(name.startswith("layers.") for name in arrays) else _OF_FILES

@@ -83,7 +83,7 @@ def compile_traced(traced: Any, mesh: Mesh) -> tuple[int, dict[str, float]]:
 
     Args:
       traced: `jax.stages.Traced`.
-      mesh: of devices that need not be attached.
+      mesh: mesh of devices, which need not be attached.
 
     Returns:
       Peak memory per device in bytes; and bytes sent to other devices, by kind of collective, empty if the step does
@@ -170,13 +170,13 @@ def make_plan(
     """Derives times from published rates, and returns the plan.
 
     Args:
-      config: of the run.
+      config: config of the run.
       topology: name that is reported.
       mesh: target devices.
       chip: specification of one of them.
       sizes: `parameters`, `vocab_size`, `parameter_bytes`, `optimizer_bytes` of `StepPlan`.
       batch_bytes: per device.
-      flops: of a step on all devices, as traced.
+      flops: FLOPs of a step on all devices, as traced.
       peak: planned memory per device in bytes.
       traffic: bytes by kind of collective.
       seconds: duration of the compilation.

@@ -58,9 +58,9 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
     """Writes WORKDIR/report.html, and its figures as WORKDIR/figures/*.png.
 
     Args:
-      workdir: of a run; metrics.json and metrics.jsonl are read if they exist.
+      workdir: workdir of a run; metrics.json and metrics.jsonl are read if they exist.
       encoder: the model of the run.
-      config: of the run.
+      config: config of the run.
       environment: versions, device, command and other facts for the end of the page.
 
     Returns:

@@ -7,9 +7,9 @@ from tokenizers import pre_tokenizers
 from svilm_jax.filesystem.unicode_repair import repaired
 from svilm_jax.text.tokenizers import Tokenizer
 
-_LETTERS_END = 0x590  # of Latin, Greek, Cyrillic and Armenian in Unicode
+_LETTERS_END = 0x590  # end of Latin, Greek, Cyrillic and Armenian in Unicode
 _SHOWN = 5  # unknown words that a note lists
-_SHOWN_CHARACTERS = 30  # of each
+_SHOWN_CHARACTERS = 30  # per named word
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class TextReview:
 
     Attributes:
       words: number of distinct words and punctuation marks.
-      unknown: those that the vocabulary does not know (`is_unknown`), in order of first occurrence.
+      unknown: out-of-vocabulary words (`is_unknown`), in order of first occurrence.
       pieces: number of tokens of the text, without special tokens.
       read: number of those that fit; the others are truncated.
       repaired: number of dropped surrogates (halves of an emoji, say).

@@ -40,8 +40,8 @@ class FileFormat:
     """Content of one format.
 
     Attributes:
-      name: of the format.
-      videos: by id, in file order.
+      name: name of the format.
+      videos: videos by id, in file order.
       labels: classes, sorted; (): the format has no list of its own.
       notes: what is missing.
       whole: whether the format is meant to cover the whole release.
@@ -179,7 +179,7 @@ def _add_tsp_segments(file: OfficialFile, split: str, videos: dict[str, Video], 
         video = videos.get(video_id(name)) or _add(videos, name, split, where)
         if video.split != split:
             raise PreparationError(f"{where}: {name!r} is in split {video.split} as well; expected one")
-        if region == "No action":  # the gaps between segments, which TSP trains to tell apart
+        if region == "No action":  # the gaps between segments, which TSP learns to distinguish
             issues.add(f"{split}: rows without action", "read, not stored")
             continue
         if region != "Action" or not row["action-label"]:

@@ -41,7 +41,7 @@ def prepare(
       videos: folder, searched recursively.
       captions: JSON, JSON lines, CSV or TSV; see data/README.md for the formats.
       out_dir: receives the dataset.
-      name: of the dataset, lower-case letters, digits and underscores.
+      name: name of the dataset, lower-case letters, digits and underscores.
       validation_fraction: fraction of videos without a given split that go to validation, chosen by a hash of their id.
       short_side: pixels to scale the shorter side down to, even; 0: no scaling. Re-encodes.
       fps: maximum frames per second; 0: as the file. Re-encodes.

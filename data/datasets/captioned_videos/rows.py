@@ -100,7 +100,7 @@ def _csv_rows(reader: Any, path: Path, delimiter: str) -> Iterator[AnnotationRow
     for kind in (VIDEO, CAPTION):
         required_field(kind, dict.fromkeys(header), f"{path}: line 1 (the header)")
     while True:
-        number = reader.line_num + 1  # of the first line, since a quoted field may span several lines
+        number = reader.line_num + 1  # first line of the row, since a quoted field may span several
         cells = next(reader, None)
         if cells is None:
             return

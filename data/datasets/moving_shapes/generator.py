@@ -27,7 +27,7 @@ from tqdm import tqdm
 from svilm_jax.video.rgb_conversion import encodable
 
 FPS = 8
-FRAMES = 16  # of a trimmed clip: two seconds
+FRAMES = 16  # per trimmed clip: two seconds
 MASKED = ("validation", "test")  # kinds of splits whose masks are written
 
 

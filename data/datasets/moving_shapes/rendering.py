@@ -6,7 +6,7 @@ import numpy as np
 from svilm_data.datasets.moving_shapes.scene import COLORS, RADII, Background, Scene, ShapeInstance, centers
 
 CANVAS = 64  # pixels, both sides; even, as H.264's subsampled chroma requires
-MEAN_AREA = 2.4  # of every shape, in squared radii of its size
+MEAN_AREA = 2.4  # area of every shape, in squared radii of its size
 # Mean hue and saturation of each texture's muted tones.
 TINTS = {
     "striped": (0.07, 0.35),

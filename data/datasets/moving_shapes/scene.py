@@ -20,7 +20,7 @@ COLORS = {
     "white": (240, 240, 240),
     "black": (24, 24, 24),
 }
-RADII = {"small": 0.165, "large": 0.265}  # of the canvas; shapes of one size have the same area
+RADII = {"small": 0.165, "large": 0.265}  # fractions of the canvas; shapes of one size have the same area
 MOTIONS = ("left", "right", "up", "down", "spin", "bounce", "appear", "grow", "rest")
 TEXTURES = ("striped", "checkered", "dotted", "plain", "wavy", "grainy")
 _EIGHTHS = tuple(i / 7 for i in range(8))  # times at which the distances between objects are tested
@@ -114,7 +114,7 @@ def draw_scene(
       same_shapes: every object has the shape of `unlike`'s instead, so that only the motions distinguish them.
 
     Raises:
-      NoSuchScene: none was found. A single object of one color and size has so few twins that occasionally none of them
+      SceneNotFound: none was found. A single object of one color and size has so few twins that occasionally none
         belongs to `kind`.
     """
     for attempt in range(ATTEMPTS):

@@ -20,7 +20,7 @@ class ActionOptions:
 
     Attributes:
       dataset: folder of a prepared dataset; "": `config.input.dataset`.
-      split: its split or view, such as `test1`.
+      split: split or view of it, such as `test1`.
       limit: use the first N videos; 0: all.
       clips: temporal views per video; 4 in the protocol, 1 for a single view as in other evaluators.
       crops: spatial views per temporal view; 3 in the protocol.

@@ -25,13 +25,13 @@ class GroundingOptions:
 
     Attributes:
       dataset: folder of a prepared dataset; "": `config.input.dataset`.
-      split: its split; needs masks.
+      split: split of it, with masks.
       limit: use the first N clips; 0: all.
       readout: see `heat_maps`; auto: the official one of the config's assignment.
       block: the grouping block whose affinities are read, from 1; 0: the last. Tokens mix with every layer: an earlier
         block may localize better.
       block_split: read the block with the most hits on this split instead; never `split`; "": use `block`.
-      temperature: of `similarity_weighted`; the spatial grounding loss's default.
+      temperature: temperature of `similarity_weighted`; default as in the spatial grounding loss.
       prefix: prefix of the metric names.
     """
 

@@ -109,8 +109,8 @@ def detection_average_precision(
 
     Args:
       truth: the segments to find, at least one.
-      predictions: with scores; their order breaks ties.
-      thresholds: of overlap, each above 0.
+      predictions: predicted segments with scores; their order breaks ties.
+      thresholds: tIoU thresholds, each above 0.
 
     Raises:
       ValueError: no ground truth, predictions without scores, scores or times that are not finite, a threshold that

@@ -21,7 +21,7 @@ def propose(
       start: float [T], logits of starts.
       end: float [T], logits of ends.
       scores: float [2, T (start), T (duration)], logits.
-      duration: of the video, seconds.
+      duration: duration of the video in seconds.
       valid: bool [T, T], anchors that exist; None: those that end inside the video.
 
     Returns:
@@ -58,7 +58,7 @@ def classify(proposals: np.ndarray, class_logits: np.ndarray, duration: float) -
     Args:
       proposals: float [N, 3] or [N, 2], seconds in the first two columns.
       class_logits: float [T, C], of the classification branch.
-      duration: of the video, seconds.
+      duration: duration of the video in seconds.
 
     Returns:
       float64 [N, C], rows that sum to 1.

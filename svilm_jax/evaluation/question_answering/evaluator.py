@@ -33,8 +33,8 @@ class QuestionOptions:
     """Options of question answering.
 
     Attributes:
-      dataset: folder; "": that of the input.
-      split: its split.
+      dataset: folder of a prepared dataset; "": `config.input.dataset`.
+      split: split or view of it.
       limit: use the first N videos; 0: all.
       predictions: JSON output file of the answers, for `svilm score qa`; "": none.
       prefix: prefix of the metric names.

@@ -28,8 +28,8 @@ class RetrievalOptions:
     """Options of retrieval over the whole gallery.
 
     Attributes:
-      dataset: folder; "": that of the input.
-      split: its split.
+      dataset: folder of a prepared dataset; "": `config.input.dataset`.
+      split: split or view of it.
       limit: use the first N clips; 0: all.
       paragraph: none, every caption is a query; sentences, one query per clip, the mean of its captions' embeddings;
         joined, one query per clip, all captions as one text (truncated to the length of the text tower).
@@ -61,7 +61,7 @@ class Gallery:
     """Clips and captions in the joint space.
 
     Attributes:
-      numbers: for every clip, its record number in the split.
+      numbers: record number of every clip in the split.
       records: the clips' records, without video and masks.
       captions: all captions of all clips.
       owner: int [Q], for every caption the index of its clip in `records`.

@@ -122,7 +122,7 @@ def oracle_metrics(
       owner: int [Q], the clip of each.
       records: all clips.
       sets: galleries as arrays of indices into `records`; every query is ranked within the set of its clip.
-      prefix: for example `retrieval/t2v`.
+      prefix: prefix of the metric names, such as `retrieval/t2v`.
 
     Returns:
       An empty dict if no clip has annotated objects or no caption a color word: on such data the oracles would measure

@@ -80,8 +80,8 @@ def f1(predicted: Sequence[Sequence[float]], true: Sequence[Sequence[float]], to
     """Computes F1 = 2·pairs / (predicted + true), pooled over videos; 1 if there are neither true nor predicted cuts.
 
     Args:
-      predicted: for every video, its predicted cuts in seconds.
-      true: for every video, its true cuts in seconds.
+      predicted: predicted cuts of every video in seconds.
+      true: true cuts of every video in seconds.
       tolerance: seconds.
     """
     pairs = sum(matches(p, t, tolerance) for p, t in zip(predicted, true, strict=True))

@@ -27,8 +27,8 @@ class GroupingOptions:
     """Options of the temporal grouping evaluator.
 
     Attributes:
-      dataset: folder; "": that of the input.
-      split: its split.
+      dataset: folder of a prepared dataset; "": `config.input.dataset`.
+      split: split or view of it.
       limit: use the first N clips; 0: all.
       partners: twin (clips that share `Record.group`) or next (metrics get the suffix `_ordinary`).
       spans: drawn, one for each splice, or all legal ones, weighted by their probability under the draw: the same
@@ -36,7 +36,7 @@ class GroupingOptions:
       readout: separation (official) or ward.
       common_clips: number of training clips whose mean per temporal index is subtracted first; 0: no subtraction.
         Pixels are read both ways, and the better result counts.
-      seed: of the spans that are drawn.
+      seed: random seed of the spans.
       prefix: prefix of the metric names.
     """
 

@@ -27,7 +27,7 @@ class SceneCutOptions:
     """Options of scene-cut detection.
 
     Attributes:
-      dataset: folder; "": that of the input.
+      dataset: folder of a prepared dataset; "": `config.input.dataset`.
       split: where F1 is reported.
       threshold_split: where the threshold is chosen; never `split`.
       limit, threshold_limit: use the first N videos of each; 0: all.
@@ -56,9 +56,9 @@ class SearchResult:
     """Results on the videos of a split.
 
     Attributes:
-      peaks: for every kind of features, for every video, its candidate cuts (seconds, height).
-      true: for every video, the annotated cuts in seconds.
-      seconds: for every video, its duration.
+      peaks: feature name -> candidate cuts (seconds, height) of every video.
+      true: annotated cuts of every video in seconds.
+      seconds: duration of every video.
     """
 
     peaks: dict[str, list[Peaks]]

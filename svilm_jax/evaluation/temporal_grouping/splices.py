@@ -51,7 +51,7 @@ def splice(
     Args:
       foreground: uint8 [T, H, W, 3], the pasted clip.
       background: uint8 [T, H, W, 3], the clip it is pasted over.
-      span: in tubelets.
+      span: foreground span [s, e) in tubelets.
       per_tubelet: frames per tubelet; T must be a multiple, so that no tubelet is split.
       weight: see `Splice`.
     """

@@ -68,7 +68,9 @@ def test_numbers_are_those_of_the_stored_captions(folder):
 
 def test_a_sentence_of_another_video_is_refused(folder):
     one_k_a(folder, "ret0,msr7010,video7010,a dog runs\nret1,msr7011,video7011,a bird\n")
-    with pytest.raises(PreparationError, match=r"csv: line 3, field 'sentence': 'a bird' matches none of the 1 captions"):
+    with pytest.raises(
+        PreparationError, match=r"csv: line 3, field 'sentence': 'a bird' matches none of the 1 captions"
+    ):
         read(DATASET, folder)
 
 
