@@ -107,7 +107,7 @@ class Journal:
                 yield dict(zip(("split", "video", "file", "reason"), row, strict=True))
 
     def phrases(self, texts: bytes) -> list[list[str]] | None:
-        """Returns the phrases of texts that were parsed together, by `source_of_texts`; None: unknown."""
+        """Returns the phrases of texts that were parsed together, by `texts_key`; None: unknown."""
         row = self._table.execute("SELECT found FROM phrases WHERE texts = ?", (texts,)).fetchone()
         return None if row is None else json.loads(row[0])
 

@@ -40,7 +40,7 @@ def read_bert(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np
     """Reads the text tower of a folder with model.safetensors, config.json and a vocabulary.
 
     Raises:
-      FolderError: an architecture other than BERT's, or arrays that do not match it.
+      ModelDirectoryError: an architecture other than BERT's, or arrays that do not match it.
       TokenizerError: no readable vocabulary.
     """
     kind = document.get("position_embedding_type") or "absolute"
@@ -83,7 +83,7 @@ def _pool(folder: Path) -> str:
     """Returns the sentence pooling stated by sentence-transformers; BERT's [CLS] by default.
 
     Raises:
-      FolderError: a pooling that the text tower does not have, which would give another model than the original.
+      ModelDirectoryError: a pooling that the text tower does not have, which would give another model than the original.
     """
     file = folder / "1_Pooling" / "config.json"
     if not file.is_file():

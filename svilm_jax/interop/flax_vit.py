@@ -91,7 +91,7 @@ def read_flax_vit(arrays: Mapping[str, object], origin: str) -> VideoSource:
       origin: name of the source in errors.
 
     Raises:
-      FolderError: no such model, or factorized attention; the message lists the arrays.
+      ModelDirectoryError: no such model, or factorized attention; the message lists the arrays.
     """
     factorized = [name for name in arrays if _FACTORISED.search(name)]
     if factorized:
@@ -129,7 +129,7 @@ def plane_sinusoids(rows: int, columns: int, width: int) -> np.ndarray:
     to 1/10,000.
 
     Raises:
-      FolderError: a width that is not divisible into such quarters.
+      ModelDirectoryError: a width that is not divisible into such quarters.
     """
     if width % 4 or width < 8:
         raise ModelDirectoryError(

@@ -24,7 +24,7 @@ class Imported:
     """Result of an import.
 
     Attributes:
-      trained: the model, to be written by `folder.write_folder`.
+      trained: the model, to be written by `model_directory.write_model_directory`.
       changed: "config.model.text.hidden_size: 0 -> 384" of the fields that the towers determine.
       filled: parameter -> the source arrays in it.
       fresh: names of randomly initialized parameters, including partially filled ones.
@@ -63,7 +63,7 @@ def import_towers(
       class_token: see `fill_video`.
 
     Raises:
-      FolderError: arrays that do not match; both sides are listed.
+      ModelDirectoryError: arrays that do not match; both sides are listed.
       ConfigError, TokenizerError: the rest of the config is incompatible with such towers.
     """
     before = config

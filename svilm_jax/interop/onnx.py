@@ -54,7 +54,7 @@ def export_onnx(trained: TrainedModel, out: str | Path) -> dict[str, float]:
       File -> largest absolute difference between onnxruntime and JAX, on random inputs of two batch sizes.
 
     Raises:
-      FolderError: jax2onnx or onnxruntime is missing; a part of the model that jax2onnx does not support, by name; a
+      ModelDirectoryError: jax2onnx or onnxruntime is missing; a part of the model that jax2onnx does not support, by name; a
         difference above `TOLERANCE`; a file exists already or cannot be written; 2 GiB of parameters or more.
     """
     jax2onnx, runtime = _libraries()

@@ -44,7 +44,7 @@ def pixels_of(folder: Path, default: Pixels) -> Pixels:
     and its weights were trained on values in [-1, 1], which either of the two gives alone.
 
     Raises:
-      FolderError: an unreadable file, or values that are not means and deviations of three channels.
+      ModelDirectoryError: an unreadable file, or values that are not means and deviations of three channels.
     """
     file = folder / _FILE
     if not file.is_file():

@@ -69,7 +69,7 @@ def programs(trained: TrainedModel, dtype: str = "float32", scanned: bool = True
       scanned: False unrolls all layers, for formats without loops.
 
     Raises:
-      FolderError: another dtype; a model without towers.
+      ModelDirectoryError: another dtype; a model without towers.
     """
     if dtype not in DTYPES:
         raise ModelDirectoryError(f"dtype {dtype!r}: expected one of {DTYPES}")
@@ -127,7 +127,7 @@ def check_size(trained: TrainedModel, dtype: str, kind: str, way: str, copies: i
       copies: number of copies of all parameters in the file.
 
     Raises:
-      FolderError: parameters beyond `LIMIT`; `way` names an alternative.
+      ModelDirectoryError: parameters beyond `LIMIT`; `way` names an alternative.
     """
     size = copies * count(parameters(trained.model)) * jnp.dtype(dtype).itemsize
     if size > LIMIT:
@@ -164,7 +164,7 @@ def largest_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> fl
     """Returns the largest absolute difference between a program's outputs and those of another runtime.
 
     Raises:
-      FolderError: other names or shapes.
+      ModelDirectoryError: other names or shapes.
     """
     shapes = [{name: np.shape(array) for name, array in outputs.items()} for outputs in (ours, theirs)]
     if shapes[0] != shapes[1]:

@@ -118,7 +118,7 @@ def convert(arrays: Mapping[str, np.ndarray], rules: Sequence[Rule], layers: int
       origin: names the source in errors.
 
     Raises:
-      FolderError: arrays without a rule, or rules whose array is missing; both sides are listed.
+      ModelDirectoryError: arrays without a rule, or rules whose array is missing; both sides are listed.
     """
     exact = {
         rule_.source.replace("{i}", str(i)): (rule_, i)
@@ -161,7 +161,7 @@ def without_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, n
     """Removes the prefix of an enclosing model from names that have it.
 
     Raises:
-      FolderError: as `renamed`.
+      ModelDirectoryError: as `renamed`.
     """
     return renamed(arrays, lambda name: name.removeprefix(prefix))
 
@@ -170,7 +170,7 @@ def renamed(arrays: Mapping[str, np.ndarray], new: Callable[[str], str]) -> dict
     """Renames the arrays.
 
     Raises:
-      FolderError: two arrays would get the same name, and one of them would be lost.
+      ModelDirectoryError: two arrays would get the same name, and one of them would be lost.
     """
     made: dict[str, np.ndarray] = {}
     for name, array in arrays.items():

@@ -37,7 +37,7 @@ def export_saved_model(trained: TrainedModel, out: str | Path) -> dict[str, floa
       Signature -> largest absolute difference between TensorFlow, reading the folder, and JAX, on random inputs.
 
     Raises:
-      FolderError: TensorFlow is missing, or too old for JAX's output; a difference above `TOLERANCE`; `out` is not
+      ModelDirectoryError: TensorFlow is missing, or too old for JAX's output; a difference above `TOLERANCE`; `out` is not
         empty or cannot be written; 2 GiB of parameters or more.
     """
     try:

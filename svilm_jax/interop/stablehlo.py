@@ -40,7 +40,7 @@ def export_stablehlo(trained: TrainedModel, out: str | Path, dtype: str = "float
       The files, programs first.
 
     Raises:
-      FolderError: a file exists already or cannot be written; 2 GiB of parameters or more; flatbuffers is missing; a
+      ModelDirectoryError: a file exists already or cannot be written; 2 GiB of parameters or more; flatbuffers is missing; a
         model without towers.
     """
     try:

@@ -58,7 +58,7 @@ def fill_video(
       class_token: `dropped`, or `group`: the first group token.
 
     Raises:
-      FolderError: other patches, positions or tokens than the config has; both sides are listed.
+      ModelDirectoryError: other patches, positions or tokens than the config has; both sides are listed.
     """
     _check_choice("inflate", inflate, INFLATIONS)
     _check_choice("class_token", class_token, CLASS_TOKENS)
@@ -101,7 +101,7 @@ def stacked(arrays: Mapping[str, np.ndarray], layers: Iterable[int], prefix: str
     """Stacks `layers.{i}.NAME` of some layers as `PREFIXlayers.stacked.NAME` [count, ...]; other arrays are unchanged.
 
     Raises:
-      FolderError: layers of different shapes.
+      ModelDirectoryError: layers of different shapes.
     """
     made = {name: array for name, array in arrays.items() if not name.startswith("layers.")}
     numbers = list(layers)
@@ -132,7 +132,7 @@ def check_filled(
       lacking: names that the sources do not have.
 
     Raises:
-      FolderError: names or shapes that differ; both sides are listed.
+      ModelDirectoryError: names or shapes that differ; both sides are listed.
     """
     wrong = [f"{name} {filled[name].shape}: not in the model" for name in sorted(filled.keys() - wanted.keys())]
     wrong += [

@@ -57,7 +57,7 @@ def read_videomae(
     would never reveal a wrong one: other converters have copied that of the values.
 
     Raises:
-      FolderError: arrays that do not match the config.
+      ModelDirectoryError: arrays that do not match the config.
     """
     document = {**_DEFAULTS, **document}
     architecture = architecture_of(document, origin)

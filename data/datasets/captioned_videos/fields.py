@@ -63,7 +63,7 @@ def required_field(field: Field, row: Mapping[str, Any], where: str) -> str:
 
 
 def find_field(field: Field, row: Mapping[str, Any]) -> str | None:
-    """Like `first_of`, None if the row has none."""
+    """Returns the name under which a row has the field; None if it has none."""
     return next((name for name in field.names if name in row), None)
 
 

@@ -147,7 +147,7 @@ class RetrievalEvaluator:
         return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value); see `ranking` and `oracles` for their definitions."""
+        """Yields (name, value); see `metrics` and `shortcut_baselines` for their definitions."""
         clips, prefix = self.clips(), self.options.prefix
         gallery = encode_gallery(encoder, clips, clips.numbers, self.options.paragraph)
         rows = [
