@@ -82,7 +82,7 @@ def document(stream: IO[bytes], where: str, repairs: Repairs | None = None) -> A
     data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise JsonError(
-            where, f"holds more than {MAX_BYTES >> 20} MiB, unpacked; split it, or write it as JSON lines if it can be"
+            where, f"has more than {MAX_BYTES >> 20} MiB, unpacked; split it, or write it as JSON lines if it can be"
         )
     return parse(data, where, repairs=repairs)
 

@@ -1,6 +1,6 @@
 r"""Repair of malformed Unicode: lone UTF-16 surrogates, which no file, database or tokenizer accepts.
 
-JSON can hold half an emoji ("\ud83d"), and so can an argument or a file name that is not valid in the terminal's
+JSON can contain half an emoji ("\ud83d"), and so can an argument or a file name that is not valid in the terminal's
 encoding. Python keeps such a surrogate as a character and fails where the string is encoded, far from its source.
 """
 
@@ -11,7 +11,7 @@ from typing import IO, Any
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _HALF = re.compile("[\ud800-\udfff]")
 _FIRST, _SECOND = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-# JSON escapes that are matched as one, to tell a lone surrogate from a pair, and an escape from a backslash.
+# JSON escapes that are matched as one, to distinguish a lone surrogate from a pair, and an escape from a backslash.
 _ESCAPES = re.compile(rb"\\[^u]|" + _FIRST + _SECOND + rb"|(" + _FIRST + rb"|" + _SECOND + rb")")
 _PAIR_BYTES = 12  # length of an escaped pair
 _CHUNK_BYTES = 1 << 16

@@ -29,7 +29,7 @@ def random_resized_crop(
       rng: consumed by a varying number of draws; give each clip its own.
 
     Returns:
-      The box; the center crop if no such box fits in ten tries (a very long picture).
+      The box; the center crop if no such box fits in ten tries (a very elongated frame).
     """
     if not (0 < scale[0] <= scale[1] <= 1 and 0 < ratio[0] <= ratio[1]):
         raise ValueError(f"random crop: expected 0 < scale <= 1 and 0 < ratio, ascending; got {scale} and {ratio}")

@@ -37,7 +37,7 @@ class Clip:
       indices: int64 [T], number of each frame in the file in presentation order.
       times: float64 [T], seconds at which these frames appear.
       duration: seconds of the whole video; 0 where `error` is set.
-      geometry: the part of the picture that `frames` shows; None where `error` is set.
+      geometry: the box of the decoded picture that `frames` shows; None if `error` is set.
       record: the record of the clip.
       error: why the video could not be used, or None.
     """
@@ -115,7 +115,7 @@ def decode_clip(
       cache: cache of decoded files; `index` is the record's key in it. With `crop`, only files of small frames are
         cached: a few clips of larger ones would fill it, and cropping cached frames costs as much as decoding.
       index: key of the record in the cache.
-      crop: function from the height and width of the pictures to the crop, as in training; may draw from `rng`, and is
+      crop: function from the height and width of the frames to the crop, as in training; may draw from `rng`, and is
         called once, after the times are drawn.
 
     Returns:

@@ -128,7 +128,7 @@ def read_features(folder: Path, index: FeatureIndex, video: VideoFeatures) -> np
     if Path(video.file).name != video.file:
         raise FeatureError(f"{folder / INDEX}: file {video.file!r} of {video.id} leads out of the folder")
     try:
-        with path.open("rb") as file:  # not `np.load`, which opens archives too, and has an error of its own for each
+        with path.open("rb") as file:  # not `np.load`, which also opens archives, with different errors for each format
             features = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise FeatureError(f"{path}: cannot be read ({error}); write the features again") from error

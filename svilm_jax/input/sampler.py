@@ -2,7 +2,7 @@
 
 The stream is endless: epochs follow each other without a gap, so that a batch may span two epochs and no record is
 dropped to fill a batch. Blocks of `block` consecutive records stay together (look-alikes, which serve as hard negatives
-and splice partners); the blocks are permuted anew in each epoch, and so are the records inside each block. The
+and splice partners); blocks, and records inside each block, are permuted again in each epoch. The
 remainder after the last whole block, fewer than `block` records, is not used.
 """
 

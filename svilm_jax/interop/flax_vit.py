@@ -123,7 +123,7 @@ def read_flax_vit(arrays: Mapping[str, object], origin: str) -> VideoSource:
 
 
 def plane_sinusoids(rows: int, columns: int, width: int) -> np.ndarray:
-    """float32 [rows*columns, width]: the positions of ViTs without a table (arXiv 2205.01580; also MoCo v3).
+    """Returns float32 [rows*columns, width]: the positions of ViTs without a table (arXiv 2205.01580; also MoCo v3).
 
     A quarter of the width each: sine and cosine of the column, sine and cosine of the row, at frequencies from 1 down
     to 1/10,000.
@@ -162,7 +162,7 @@ def _tower_of(arrays: Mapping[str, object], origin: str) -> tuple[dict[str, np.n
             continue
         parts = [part for part in name.split("/") if part not in _WAY or part == "optimizer"]
         if parts[0] not in _BESIDE:
-            raise ModelDirectoryError(f"{origin}: {name}: beside the tower {start!r}, and not known")
+            raise ModelDirectoryError(f"{origin}: {name}: not part of the tower {start!r}, and unknown")
         beside[name] = _BESIDE[parts[0]]
     numbered = re.compile(f"({'|'.join(_NUMBERS_BEFORE)})(?=/)")
     tower = _unstacked(tower)

@@ -29,7 +29,7 @@ class Imported:
       filled: parameter -> the source arrays in it.
       fresh: names of randomly initialized parameters, including partially filled ones.
       dropped: source array -> why it is not used.
-      invented: parameter -> why it holds values that are not in the source.
+      invented: parameter -> why its values are not from the source.
       pixels: the source's pixel normalization, and where it is stated; its patches are converted to ours. "" without.
     """
 
@@ -81,7 +81,7 @@ def import_towers(
     if video is not None:
         table = {} if video.of_images else {"position_table": "joint"}
         config = _with(config, "video", {**video.architecture.fields(), **table})
-    graphdef, abstract = abstract_model(config, tokenizer.vocab_size)  # what the config cannot be is found out here
+    graphdef, abstract = abstract_model(config, tokenizer.vocab_size)  # raises for impossible configs
     filled: dict[str, np.ndarray] = {}
     seen: FilledVideo | None = None
     if text is not None:

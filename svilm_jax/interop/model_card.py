@@ -76,7 +76,7 @@ model.ground("clip.mp4", "a red square").per_frame()                      # heat
 ```
 
 Without this package: `safetensors.numpy.load_file("model.safetensors")` gives every parameter by its name, and
-`config.json` says what the model takes. {caution}
+`config.json` describes the inputs. {caution}
 """
 
 

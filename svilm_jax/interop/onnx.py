@@ -54,8 +54,8 @@ def export_onnx(trained: TrainedModel, out: str | Path) -> dict[str, float]:
       File -> largest absolute difference between onnxruntime and JAX, on random inputs of two batch sizes.
 
     Raises:
-      ModelDirectoryError: jax2onnx or onnxruntime is missing; a part of the model that jax2onnx does not support, by name; a
-        difference above `TOLERANCE`; a file exists already or cannot be written; 2 GiB of parameters or more.
+      ModelDirectoryError: jax2onnx or onnxruntime is missing; a part of the model that jax2onnx does not support, by
+        name; a difference above `TOLERANCE`; a file exists already or cannot be written; 2 GiB of parameters or more.
     """
     jax2onnx, runtime = _libraries()
     check_size(trained, "float32", "ONNX file", "export StableHLO in bfloat16")
@@ -71,16 +71,16 @@ def export_onnx(trained: TrainedModel, out: str | Path) -> dict[str, float]:
             )
         contents[f"{name}.onnx"], differences[f"{name}.onnx"] = content, difference
     files = contents | trained.tokenizer.files()
-    there = sorted(name for name in files if (out / name).exists())
-    if there:
-        raise ModelDirectoryError(f"{out}: holds {', '.join(there)} already; give another folder, or remove them")
+    existing = sorted(name for name in files if (out / name).exists())
+    if existing:
+        raise ModelDirectoryError(f"{out}: {', '.join(existing)} already exist; give another folder, or remove them")
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (out / name).write_bytes(content)
     except OSError as error:
         raise ModelDirectoryError(
-            f"{out}: cannot be written ({error.strerror}); make room or give another folder"
+            f"{out}: cannot be written ({error.strerror}); free some space or give another folder"
         ) from error
     return differences
 

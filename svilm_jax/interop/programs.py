@@ -1,6 +1,6 @@
 """Functions that are exported as programs: both towers, and both together with the similarity of all pairs.
 
-The exported forms (StableHLO, ONNX, SavedModel) differ only in file format: all take the same inputs under the same
+The exported formats (StableHLO, ONNX, SavedModel) differ only in file format: all take the same inputs under the same
 names and give the same outputs.
 """
 
@@ -75,7 +75,7 @@ def programs(trained: TrainedModel, dtype: str = "float32", scanned: bool = True
         raise ModelDirectoryError(f"dtype {dtype!r}: expected one of {DTYPES}")
     if trained.config.task != "video_text":
         raise ModelDirectoryError(
-            f"a model of task {trained.config.task!r} has no towers to make programs of: export the model that its "
+            f"a model of task {trained.config.task!r} has no towers to export: export the model that its "
             "features came from"
         )
     config = dataclasses.replace(
@@ -87,7 +87,7 @@ def programs(trained: TrainedModel, dtype: str = "float32", scanned: bool = True
     kept = jax.tree.map(lambda x: np.asarray(x, jnp.dtype(dtype if x.ndim else "float32")), parameters(trained.model))
 
     def model() -> SVILM:
-        # float32 inside the program: it keeps few bytes, and computes what a model read from such a folder does.
+        # float32 inside the program, which stays small and computes the same as a model read from such a folder.
         built = bind(graphdef, abstract, jax.tree.map(lambda x: jnp.asarray(x).astype(jnp.float32), kept))
         return built if scanned else _written_out(built)
 
@@ -132,7 +132,7 @@ def check_size(trained: TrainedModel, dtype: str, kind: str, way: str, copies: i
     size = copies * count(parameters(trained.model)) * jnp.dtype(dtype).itemsize
     if size > LIMIT:
         raise ModelDirectoryError(
-            f"{size / 2**30:.2f} GiB of {dtype} parameters: one {kind} holds less than {LIMIT / 2**30:.2f}; {way}"
+            f"{size / 2**30:.2f} GiB of {dtype} parameters: one {kind} must have less than {LIMIT / 2**30:.2f}; {way}"
         )
 
 

@@ -74,7 +74,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         if not shards:
             others = sorted(file.name for file in path.iterdir())[:8]
             raise ModelDirectoryError(
-                f"{path}: holds no model.safetensors, only {', '.join(others) or 'nothing'}. {_NO_PICKLES}"
+                f"{path}: no model.safetensors, only {', '.join(others) or 'nothing'}. {_NO_PICKLES}"
             )
         arrays: dict[str, np.ndarray] = {}
         for shard in shards:

@@ -1,7 +1,7 @@
 """Rules that map the arrays of a source checkpoint to parameters of this project's towers.
 
 Every source array must be used or explicitly dropped by a rule, and every target must be filled; an array that no rule
-matches stops the import. Targets are those of one tower with its layers apart (`layers.3.mlp.up.kernel`); `towers.py`
+matches stops the import. Targets are those of one tower with separate layers (`layers.3.mlp.up.kernel`); `towers.py`
 stacks them.
 """
 

@@ -43,7 +43,7 @@ class TextSource:
     """A text tower.
 
     Attributes:
-      converted: arrays of `TextTower` with its layers apart.
+      converted: arrays of `TextTower` with separate layers.
       positions: rows of the position table.
       pool: sentence pooling, as `TextConfig.pool`.
       tokenizer: tokenizer that the tower was trained with.

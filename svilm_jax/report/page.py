@@ -31,7 +31,7 @@ _MINOR_BASELINES = ("mean color", "downsampled frames")  # the better one is lis
 
 
 class ReportError(UserError, ValueError):
-    """A folder for which no report can be made; the message says what to do."""
+    """A folder for which no report can be made; the message names the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
     notes = list(examples.notes)
     if not metrics:
         notes.insert(0, "This run has no metrics.json: it is unfinished, or has not been evaluated (`svilm eval`).")
-    pictures = _pictures(workdir, examples, notes)
+    pictures = _figures(workdir, examples, notes)
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -127,7 +127,7 @@ def sections(metrics: Mapping[str, float]) -> list[tuple[str, str, list[MetricRo
     by_section: dict[str, list[MetricRow]] = {}
     for row in rows(metrics):
         if "failed_fraction" in row.name and row.share == 0:
-            continue  # nothing was left out: not worth a line in every table
+            continue  # no clip was left out, and the row is of no interest
         by_section.setdefault(metric_labels.section(row.name), []).append(row)
     order = [*(key for key in metric_labels.SECTIONS if key in by_section)]
     order += [key for key in by_section if key not in metric_labels.SECTIONS]
@@ -150,7 +150,7 @@ def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
     return [leaf for name, item in items for leaf in _leaves(item, f"{path}.{name}" if path else str(name))]
 
 
-def _pictures(workdir: Path, examples: Examples, notes: list[str]) -> list[FigureEntry]:
+def _figures(workdir: Path, examples: Examples, notes: list[str]) -> list[FigureEntry]:
     """Draws all figures for which there is data; missing ones are noted."""
     shown: list[tuple[str, str, str, matplotlib.figure.Figure]] = []
     logged = workdir / "metrics.jsonl"
@@ -161,7 +161,7 @@ def _pictures(workdir: Path, examples: Examples, notes: list[str]) -> list[Figur
         text = "Logged in metrics.jsonl; where a resumed run repeated a step, the later value counts."
         shown.append(("curves", "Training", text, curves.plot_curves(found)))
     else:
-        notes.append("There are no training curves: metrics.jsonl is missing or holds no numbers.")
+        notes.append("There are no training curves: metrics.jsonl is missing or empty.")
     if examples.retrieval:
         text = (
             "For each query the most similar clips, best first, with their cosine and their own "

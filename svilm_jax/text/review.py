@@ -21,7 +21,7 @@ class TextReview:
       unknown: out-of-vocabulary words (`is_unknown`), in order of first occurrence.
       pieces: number of tokens of the text, without special tokens.
       read: number of those that fit; the others are truncated.
-      repaired: number of dropped surrogates (halves of an emoji, say).
+      repaired: number of dropped surrogates (such as half an emoji).
     """
 
     words: int
@@ -48,11 +48,11 @@ class TextReview:
 
     @property
     def _listed(self) -> str:
-        shown = ", ".join(
+        words = ", ".join(
             repr(word if len(word) <= _SHOWN_CHARACTERS else f"{word[:_SHOWN_CHARACTERS]}...")
             for word in self.unknown[:_SHOWN]
         )
-        return shown + (f" and {len(self.unknown) - _SHOWN:,} more" if len(self.unknown) > _SHOWN else "")
+        return words + (f" and {len(self.unknown) - _SHOWN:,} more" if len(self.unknown) > _SHOWN else "")
 
 
 def review_text(tokenizer: Tokenizer, text: str, length: int) -> TextReview:

@@ -86,7 +86,7 @@ class SentencePieceTokenizer(Tokenizer):
                 pieces.append(piece)
                 continue
             number = self._processor.encode(piece[:-1].replace(_SPACE, ""), out_type=str)
-            if not piece.startswith(_SPACE) and number[0].startswith(_SPACE):  # encoding alone adds a space before
+            if not piece.startswith(_SPACE) and number[0].startswith(_SPACE):  # encoding a part adds a leading space
                 number = [number[0][1:], *number[1:]] if len(number[0]) > 1 else number[1:]
             pieces += [*number, ","]
         return [self._processor.piece_to_id(piece) for piece in pieces]

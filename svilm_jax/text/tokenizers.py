@@ -31,7 +31,7 @@ def load_tokenizer(path: str | Path, lowercase: bool = True, dataset: str | Path
       path: vocab.txt or another *.txt with one token per line, or tokenizer.json (WordPiece); *.model (SentencePiece);
         a folder with one of these; "builtin:NAME" for a vocabulary of this package; "dataset" for the one next to the
         records of `dataset`.
-      lowercase: lower-case sentences first; WordPiece drops accents too, as BERT's uncased models do.
+      lowercase: lower-case sentences first; WordPiece also removes accents, as BERT's uncased models do.
       dataset: folder of the prepared dataset; read for path "dataset" only.
 
     Raises:

@@ -106,5 +106,5 @@ def _from_json(text: str, origin: str) -> tokenizers.Tokenizer:
         raise TokenizerError(f"{origin}: a {kind} tokenizer; only WordPiece is read from tokenizer.json")
     try:
         return tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises bare Exception for whatever it cannot parse
+    except Exception as error:  # the library raises bare exceptions for invalid content
         raise TokenizerError(f"{origin}: cannot be read as tokenizer.json ({error})") from error

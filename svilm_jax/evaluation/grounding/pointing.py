@@ -54,7 +54,7 @@ class PointingGame:
                 "same"
             )
         if np.isnan(heat).any() or np.isnan(mass).any():
-            raise ValueError("a heat map is NaN: the checkpoint does not hold finite numbers")
+            raise ValueError("a heat map is NaN: the checkpoint has non-finite values")
         visible = test_masks.any(axis=(2, 3))  # [K, Nt]
         peaks = heat == heat.max(axis=(2, 3), keepdims=True)  # [K, Nt, h, w], more than one where tied
         own, others = _at_points(test_masks, mass)  # [K, Nt, h, w], were the peak at this patch

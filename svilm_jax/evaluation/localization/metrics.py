@@ -10,7 +10,7 @@ room, this code reproduces the official evaluation, so that numbers are comparab
 - The overlap is 0 / 0 where both segments are points, or one is reversed and as long as the other. That counts as a
   match at every threshold, and ranks above every other segment.
 - Equal scores, and equal overlaps, are ordered by NumPy's default `argsort` read backwards. That sort is not stable, so
-  the order depends on NumPy and the processor; `tied_scores` says for how many predictions it could matter.
+  the order depends on NumPy and the processor; `tied_scores` counts the affected predictions.
 
 All videos of all classes are matched in parallel here, the r-th prediction of each in round r.
 """

@@ -209,10 +209,10 @@ class HardRetrievalEvaluator:
             pooled = np.concatenate(ranks)
             yield f"{prefix}/{name}_R1", float(np.mean(pooled == 1))
             yield f"{prefix}/{name}_R1_chance", float(sum(chance) / len(pooled))
-        asked_at_all = np.isin(gallery.owner, np.concatenate(sets))
+        in_any_set = np.isin(gallery.owner, np.concatenate(sets))
         yield from oracle_metrics(
-            [caption for caption, use in zip(gallery.captions, asked_at_all, strict=True) if use],
-            gallery.owner[asked_at_all],
+            [caption for caption, use in zip(gallery.captions, in_any_set, strict=True) if use],
+            gallery.owner[in_any_set],
             gallery.records,
             sets,
             f"{prefix}/t2v",
