@@ -34,18 +34,20 @@ from svilm_jax.input.pipeline import TrainInput
 from svilm_jax.input.records import DamagedRecordError, DatasetError, open_records, version_folder
 from svilm_jax.text.tokenizers import load_tokenizer
 
-SECONDS = 600  # that one process may read
+SECONDS = 600  # time limit of one reading process
 BATCH = 8
 VIDEO = VideoConfig(num_frames=8, image_size=64)
 
 
 def main() -> None:
-    """Writes damaged datasets, has them read, and tells what became of every case."""
+    """Writes damaged datasets, reads them, and reports the outcome of every case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", help="a prepared dataset")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--videos", type=Path, help="also videos of this folder, up to 4 MiB each")
-    parser.add_argument("--count", type=int, default=1000, help="of videos and of records; files a tenth of it")
+    parser.add_argument("--videos", type=Path, help="folder with further videos, up to 4 MiB each")
+    parser.add_argument(
+        "--count", type=int, default=1000, help="number of videos and of records; a tenth of it for files"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workdir", type=Path, default=Path("runs/fuzz"))
     parser.add_argument("--out", type=Path)
@@ -58,11 +60,11 @@ def main() -> None:
     shutil.rmtree(args.workdir, ignore_errors=True)
     rng = np.random.default_rng(args.seed)
     source, raw = open_records(args.dataset, args.split), serialized(args.dataset, args.split)
-    whole = [record.video for record in source]
+    originals = [record.video for record in source]
     if args.videos:
-        whole += [file.read_bytes() for file in sorted(args.videos.glob("**/*.mp4")) if file.stat().st_size < 2**22]
+        originals += [file.read_bytes() for file in sorted(args.videos.glob("**/*.mp4")) if file.stat().st_size < 2**22]
     started = time.monotonic()
-    videos = [mutated(whole[rng.integers(len(whole))], rng) for _ in range(args.count)]
+    videos = [mutated(originals[rng.integers(len(originals))], rng) for _ in range(args.count)]
     write(args, "videos", [with_video(f"case {number}", video) for number, video in enumerate(videos)])
     write(args, "records", [mutated(raw[rng.integers(len(raw))], rng) for _ in range(args.count)])
     files = [write(args, f"file{number}", raw[:32]) for number in range(args.count // 10)]
@@ -71,9 +73,14 @@ def main() -> None:
             json.dumps([digest(record) for record in open_records(file.parent, "train")])
         )
         file.write_bytes(mutated(file.read_bytes(), rng))
-    told = {kind: read(args.workdir / kind) for kind in ("videos", "records")}
-    told["files"] = [read(args.workdir / f"file{number}") for number in range(len(files))]
-    document = {"count": args.count, "seed": args.seed, "videos_to_start_from": len(whole), **summary(told, args.count)}
+    reports = {kind: read(args.workdir / kind) for kind in ("videos", "records")}
+    reports["files"] = [read(args.workdir / f"file{number}") for number in range(len(files))]
+    document = {
+        "count": args.count,
+        "seed": args.seed,
+        "videos_to_start_from": len(originals),
+        **summary(reports, args.count),
+    }
     print(json.dumps(document, indent=1), f"\n{time.monotonic() - started:.0f} s")
     if args.out:
         args.out.write_text(json.dumps(document, indent=1) + "\n")
@@ -81,7 +88,7 @@ def main() -> None:
 
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
-    """The same bytes with one to four kinds of damage."""
+    """Returns the bytes with one to four random mutations."""
     data = bytearray(content)
     for _ in range(rng.integers(1, 5)):
         kind, size = rng.integers(5), max(len(data), 1)
@@ -103,14 +110,14 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def serialized(dataset: str, split: str) -> list[bytes]:
-    """The records of a split as they stand in its first file."""
+    """Returns the serialized records of the first file of a split."""
     folder = version_folder(dataset)
     file = next(folder.glob(f"*-{split}.array_record-00000*"))
     return list(array_record_module.ArrayRecordReader(str(file)).read_all())
 
 
 def with_video(name: str, video: bytes) -> bytes:
-    """A serialized record of this video."""
+    """Returns a serialized record of a video."""
     from tensorflow_datasets.core import example_serializer
 
     features = schema.features()
@@ -120,7 +127,7 @@ def with_video(name: str, video: bytes) -> bytes:
 
 
 def write(args: argparse.Namespace, name: str, records: list[bytes]) -> Path:
-    """A dataset of these serialized records, all in split `train`; its file of records."""
+    """Writes a dataset of serialized records, all in split `train`; returns its file of records."""
     source, folder = version_folder(args.dataset), args.workdir / name
     folder.mkdir(parents=True)
     shutil.copy(source / "features.json", folder)
@@ -137,7 +144,7 @@ def write(args: argparse.Namespace, name: str, records: list[bytes]) -> Path:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """What a process of its own says of a dataset, or how it ended."""
+    """Reads a dataset in a separate process; returns its report, or how the process ended."""
     try:
         done = subprocess.run(
             [sys.executable, __file__, "--read", str(folder)],
@@ -155,7 +162,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def read_all(folder: Path) -> dict[str, Any]:
-    """One epoch of a dataset: how many rows came, were whole, were named as left out; or the refusal of all of it."""
+    """Reads one epoch of a dataset; returns the numbers of seen, valid and skipped records, or the error."""
     config = InputConfig(dataset=str(folder), max_failure_fraction=1.0, random_crop=False)
     tokenizer = load_tokenizer("builtin:moving_shapes")
     original = folder / "whole"
@@ -164,9 +171,9 @@ def read_all(folder: Path) -> dict[str, Any]:
     try:
         with TrainInput(config, VIDEO, TextConfig(), tokenizer, batch_size=BATCH, seed=0) as data:
             for batch in epoch(data):
-                fresh = [i for i, number in enumerate(batch["index"].tolist()) if number not in seen]
+                new = [i for i, number in enumerate(batch["index"].tolist()) if number not in seen]
                 seen |= set(batch["index"].tolist())
-                valid += int(batch["valid"][fresh].sum())
+                valid += int(batch["valid"][new].sum())
             named = len(data.failures)
             if known:
                 wrong = sum(digest(record) != known[number] for number, record in whole_records(folder))
@@ -176,14 +183,14 @@ def read_all(folder: Path) -> dict[str, Any]:
 
 
 def digest(record: schema.Record) -> str:
-    """Equal for equal records."""
-    told = [record.id, record.group, str(record.captions), str(record.actions), str(record.questions)]
+    """Returns a hash of the content of a record."""
+    fields = [record.id, record.group, str(record.captions), str(record.actions), str(record.questions)]
     masks = b"" if record.masks is None else record.masks.tobytes()
-    return hashlib.sha256(json.dumps(told).encode() + record.video + masks).hexdigest()
+    return hashlib.sha256(json.dumps(fields).encode() + record.video + masks).hexdigest()
 
 
 def whole_records(folder: Path) -> Iterator[tuple[int, schema.Record]]:
-    """Those that can be read, with their numbers."""
+    """Yields the readable records with their numbers."""
     source = open_records(folder, "train")
     for number in range(len(source)):
         with contextlib.suppress(DamagedRecordError):
@@ -191,15 +198,15 @@ def whole_records(folder: Path) -> Iterator[tuple[int, schema.Record]]:
 
 
 def epoch(data: TrainInput) -> Iterator[dict[str, np.ndarray]]:
-    """Batches in which every record comes at least once."""
+    """Yields batches that contain every record at least once."""
     for _ in range(-(-data.num_records // BATCH)):
         yield next(data)
 
 
-def summary(told: dict[str, Any], count: int) -> dict[str, Any]:
-    """Counts of what became of the cases."""
-    ends = [entry["ended"] for entry in told["files"]]
-    within = [entry for entry in told["files"] if entry["ended"] == "read"]
+def summary(reports: dict[str, Any], count: int) -> dict[str, Any]:
+    """Counts the outcomes of the cases."""
+    ends = [entry["ended"] for entry in reports["files"]]
+    within = [entry for entry in reports["files"] if entry["ended"] == "read"]
     files = {
         "files": len(ends),
         "refused_whole": ends.count("refused"),
@@ -209,7 +216,7 @@ def summary(told: dict[str, Any], count: int) -> dict[str, Any]:
     }
     kinds = {}
     for kind in ("videos", "records"):
-        entry = told[kind]
+        entry = reports[kind]
         kinds[kind] = {**entry, "left_out": entry.get("seen", 0) - entry.get("valid", 0)}
     counted = all(kinds[kind]["ended"] == "read" and kinds[kind]["seen"] == count for kind in kinds)
     return {

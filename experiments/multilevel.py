@@ -14,7 +14,7 @@ from pathlib import Path
 
 from study import Run, summary, train
 
-SHOWN = (
+METRICS = (
     "retrieval/t2v_R1",
     "retrieval/t2v_R5",
     "retrieval/t2v_MedR",
@@ -26,10 +26,10 @@ SHOWN = (
 
 
 def main() -> None:
-    """Runs what is missing and writes the summaries."""
+    """Runs the missing trainings and writes the summaries."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True, help="folder with the splits untrimmed_train and untrimmed_test")
-    parser.add_argument("--checkpoint", required=True, help="a --workdir of `svilm train`, to start from")
+    parser.add_argument("--checkpoint", required=True, help="workdir of `svilm train` with the initial parameters")
     parser.add_argument("--out", type=Path, required=True, help="folder for metrics and summaries")
     parser.add_argument("--workdirs", type=Path, default=Path("runs/multilevel"), help="checkpoints and curves")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -49,7 +49,7 @@ def main() -> None:
         ]
         for run in runs:
             train(run, args.out, args.workdirs)
-        (args.out / f"{task}.md").write_text(summary(args.out, runs, SHOWN))
+        (args.out / f"{task}.md").write_text(summary(args.out, runs, METRICS))
 
 
 if __name__ == "__main__":

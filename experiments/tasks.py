@@ -3,16 +3,17 @@
     python experiments/tasks.py --dataset runs/data/moving_shapes --checkpoint runs/demo --out experiments/results/tasks
 
 Zero-shot retrieval is part of the demo. Here: the linear probe and full fine-tuning on action labels, question
-answering, and localization on features of the trained and of a random tower. Each result is stored with its command.
+answering, and localization on features of the trained and of a randomly initialized tower. Each result is stored with
+its command.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from study import Run, keep, summary, svilm, train
+from study import Run, summary, svilm, train, write_result
 
-SHOWN = (
+METRICS = (
     "probe/top1",
     "probe/top1_random_tower",
     "probe/top1_majority",
@@ -30,13 +31,13 @@ WINDOWS = ("--window", "1", "--stride", "0.25", "--pool", "time")
 
 
 def main() -> None:
-    """Runs what is missing and writes summary.md."""
+    """Runs the missing trainings and writes summary.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True, help="folder that `svilm prepare moving_shapes` wrote")
+    parser.add_argument("--dataset", required=True, help="folder written by `svilm prepare moving_shapes`")
     parser.add_argument("--checkpoint", type=Path, required=True, help="workdir of the demo")
     parser.add_argument("--out", type=Path, required=True, help="folder for metrics and summary")
     parser.add_argument("--workdirs", type=Path, default=Path("runs/tasks"), help="checkpoints, features and curves")
-    parser.add_argument("--untrimmed", default="", help="dataset of the untrimmed splits, where it is another one")
+    parser.add_argument("--untrimmed", default="", help="dataset with the untrimmed splits (default: --dataset)")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     environment = json.loads((args.checkpoint / "environment.json").read_text())
@@ -48,7 +49,7 @@ def main() -> None:
     ]
     for tower in ("trained", "random"):
         folders = {
-            split: embed(args.untrimmed or args.dataset, args.checkpoint, args.workdirs, split, tower)
+            split: extract_features(args.untrimmed or args.dataset, args.checkpoint, args.workdirs, split, tower)
             for split in ("train", "test")
         }
         features = (
@@ -59,26 +60,26 @@ def main() -> None:
         runs.append(Run(f"localization_{tower}_tower", 0, config, features))
     for run in runs:
         train(run, args.out, args.workdirs)
-    every = [Run("linear_probe", 0, ""), *runs]
-    (args.out / "summary.md").write_text(summary(args.out, every, SHOWN))
+    all_runs = [Run("linear_probe", 0, ""), *runs]
+    (args.out / "summary.md").write_text(summary(args.out, all_runs, METRICS))
 
 
 def probe(dataset: str, checkpoint: Path, out: Path, environment: dict) -> None:
-    """The linear probe on action labels, beside the same on a random tower."""
-    kept, metrics = out / "linear_probe_seed0.json", out / ".probe.json"
-    if kept.is_file():
+    """Runs the linear probe on action labels, with a randomly initialized tower as baseline."""
+    result, metrics = out / "linear_probe_seed0.json", out / ".probe.json"
+    if result.is_file():
         return
     config = "configs/finetune/action_recognition.py:data=moving_shapes,mode=probe"
     command = ["svilm", "eval", str(checkpoint), f"--config={config}", f"--config.input.dataset={dataset}"]
     svilm([*command[1:], f"--out={metrics}"])
-    keep(command, metrics, environment, kept)
+    write_result(command, metrics, environment, result)
     metrics.unlink()
 
 
-def embed(dataset: str, checkpoint: Path, workdirs: Path, split: str, tower: str) -> Path:
-    """Features of the untrimmed videos of a split."""
+def extract_features(dataset: str, checkpoint: Path, workdirs: Path, split: str, tower: str) -> Path:
+    """Extracts features of the untrimmed videos of a split; returns their folder."""
     folder = workdirs / "features" / f"{tower}_{split}"
-    command = ["embed", "--model", str(checkpoint), "--dataset", dataset, "--split", f"untrimmed_{split}"]
+    command = ["extract-features", "--model", str(checkpoint), "--dataset", dataset, "--split", f"untrimmed_{split}"]
     svilm([*command, "--out", str(folder), *WINDOWS, *(["--random"] if tower == "random" else [])])
     return folder
 

@@ -4,25 +4,25 @@
     python experiments/text_towers.py --dataset runs/data/moving_shapes --start runs/minilm \\
         --out experiments/results/text_towers
 
-MINILM: the folder of all-MiniLM-L6-v2 (22.6 M parameters; the demo's own text tower has 0.4 M). Runs one training
+MINILM: the folder of all-MiniLM-L6-v2 (22.6 M parameters; the demo's text tower has 0.4 M). Runs one training
 after another, stores each run's metrics with its command, and writes summary.md. A run whose metrics exist is not
-repeated; that of the randomly initialized tower is the demo's own.
+repeated; that of the randomly initialized tower is the demo.
 """
 
 import argparse
 from pathlib import Path
 
-from objectives import CONFIG, SHOWN
+from objectives import CONFIG, METRICS
 from study import Run, summary, train
 
 KINDS = ("fresh", "frozen", "tuned")
 
 
 def main() -> None:
-    """Runs what is missing and writes the summary."""
+    """Runs the missing trainings and writes the summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True, help="folder that `svilm prepare moving_shapes` wrote")
-    parser.add_argument("--start", required=True, help="folder that `svilm import` wrote")
+    parser.add_argument("--dataset", required=True, help="folder written by `svilm prepare moving_shapes`")
+    parser.add_argument("--start", required=True, help="folder written by `svilm import`")
     parser.add_argument("--out", type=Path, required=True, help="folder for metrics and summary")
     parser.add_argument("--workdirs", type=Path, default=Path("runs/text_towers"), help="checkpoints and curves")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -35,7 +35,7 @@ def main() -> None:
     ]
     for run in runs:
         train(run, args.out, args.workdirs)
-    (args.out / "summary.md").write_text(summary(args.out, runs, SHOWN))
+    (args.out / "summary.md").write_text(summary(args.out, runs, METRICS))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Command: python experiments/token_parity.py --realdata FOLDER --write tests/input/reference/token_ids.json
 Needs:   transformers (`requirements/parity.in`), and the official annotation files and vocabularies. ALBERT's own
          text normalization is in the SentencePiece tokenizer of transformers up to 4; transformers 5 splits differently
-         ("sub-floor" there has a space before "floor"), so ALBERT is compared with 4 alone.
+         ("sub-floor" there has a space before "floor"), so ALBERT is compared with version 4 only.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 COUNT = 10_000
-# What captions rarely hold, and vocabularies treat in their own ways. Special tokens spelt out are not among them: the
-# originals take "[SEP]" in a sentence for the token, here it is text.
+# Rare content that vocabularies treat differently. Special tokens as text are not included: the originals read "[SEP]"
+# in a sentence as the token, this project as text.
 ODD = (
     "",
     "A café, déjà vu & a piñata!",
@@ -42,7 +42,7 @@ VOCABULARIES = {
 
 
 def captions(realdata: Path) -> list[str]:
-    """10,000 captions, every second one of MSR-VTT's test videos, the others of ActivityNet Captions."""
+    """Returns 10,000 captions, alternately of MSR-VTT's test videos and of ActivityNet Captions."""
     with zipfile.ZipFile(realdata / "annotations/msrvtt/test_videodatainfo.json.zip") as archive:
         name = next(n for n in archive.namelist() if n.endswith("test_videodatainfo.json") and "MACOSX" not in n)
         first = [sentence["caption"] for sentence in json.loads(archive.read(name))["sentences"]]
@@ -52,15 +52,15 @@ def captions(realdata: Path) -> list[str]:
 
 
 def digest(rows: Sequence[Sequence[int]]) -> str:
-    """SHA-256 over the lengths and ids of all sentences."""
-    found = hashlib.sha256()
+    """Returns the SHA-256 over the lengths and ids of all sentences."""
+    sha256 = hashlib.sha256()
     for row in rows:
-        found.update(np.array([len(row), *row], "<i4").tobytes())
-    return found.hexdigest()
+        sha256.update(np.array([len(row), *row], "<i4").tobytes())
+    return sha256.hexdigest()
 
 
 def reference(name: str, vocabulary: Path) -> Callable[[str], list[int]] | None:
-    """The original tokenizer without first and end token; None where this transformers has none."""
+    """Returns the original tokenizer, without first and end token; None if this version of transformers has none."""
     import transformers
 
     if name == "bert":
@@ -84,17 +84,19 @@ def reference(name: str, vocabulary: Path) -> Callable[[str], list[int]] | None:
 
 
 def main() -> None:
-    """Compares, and writes what the originals say."""
+    """Compares all vocabularies, and writes the ids of the original tokenizers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--realdata", type=Path, default=os.environ.get("SVILM_REALDATA"), required=False)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="keep what the originals say, for the tests")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="write the ids of the original tokenizers, for the tests"
+    )
     args = parser.parse_args()
     if args.realdata is None or not Path(args.realdata).is_dir():
         sys.exit("token_parity: no folder of annotations and vocabularies; give --realdata or set SVILM_REALDATA")
     from svilm_jax.text.tokenizers import load_tokenizer
 
     texts = captions(Path(args.realdata))
-    told, wrong = {}, 0
+    references, wrong = {}, 0
     for name, (file, lowercase) in VOCABULARIES.items():
         vocabulary = Path(args.realdata) / "text" / file
         original = reference(name, vocabulary)
@@ -106,11 +108,11 @@ def main() -> None:
         differ = [text for text, ids in zip([*texts, *ODD], [*theirs, *odd], strict=True) if ours.pieces(text) != ids]
         print(f"{name}: {len(differ)} of {len(texts) + len(ODD)} sentences differ{f', {differ[:3]}' if differ else ''}")
         wrong += len(differ)
-        told[name] = {"file": file, "lowercase": lowercase, "sha256": digest(theirs), "odd": odd}
+        references[name] = {"file": file, "lowercase": lowercase, "sha256": digest(theirs), "odd": odd}
     if args.write:
         args.write.parent.mkdir(parents=True, exist_ok=True)
         made_with = {"command": " ".join(["python", *sys.argv]), "transformers": metadata.version("transformers")}
-        document = {**made_with, "captions": COUNT, "of": told}
+        document = {**made_with, "captions": COUNT, "of": references}
         args.write.write_text(json.dumps(document) + "\n")
     sys.exit(1 if wrong else 0)
 

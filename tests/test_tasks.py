@@ -198,7 +198,7 @@ def test_features_of_other_parameters_are_not_mixed_in(features, pretrained, mon
     before = contents(out)
     capsys.readouterr()
     assert embed(pretrained, "untrimmed_test", out, "--random") == 2
-    assert "holds other features (parameters was 'pretrained step 2" in told(capsys)
+    assert "has features of another source (parameters was 'pretrained step 2" in told(capsys)
 
     def other(path):
         """A run of that name and as many steps, from another seed."""
@@ -208,7 +208,7 @@ def test_features_of_other_parameters_are_not_mixed_in(features, pretrained, mon
 
     monkeypatch.setattr("svilm_jax.model_commands.load", other)
     assert embed(pretrained, "untrimmed_test", out) == 2
-    assert "holds other features (parameters was 'pretrained step 2" in told(capsys)
+    assert "has features of another source (parameters was 'pretrained step 2" in told(capsys)
     assert contents(out) == before
 
 

@@ -12,42 +12,27 @@ MICROSECONDS = 1_000_000
 
 _SCHEMA = """
 CREATE TABLE video (number INTEGER PRIMARY KEY, name TEXT UNIQUE);
-CREATE TABLE caption (number INTEGER PRIMARY KEY, video INTEGER, start INTEGER, end INTEGER, text TEXT, said REAL,
-  until REAL);
+CREATE TABLE caption (number INTEGER PRIMARY KEY, video INTEGER, start INTEGER, end INTEGER, text TEXT,
+  caption_start REAL, caption_end REAL);
 """
 
 
-class SegmentCaptions(NamedTuple):
+class SegmentCaption(NamedTuple):
     """One caption of an annotation file.
 
     Attributes:
       video: file name without ending.
-      part: (start, end) in microseconds of the segment that becomes one record; None: the whole video.
-      text: not empty.
-      start, end: seconds from the start of the segment; -1: it describes all of it.
+      segment: (start, end) in microseconds of the segment that becomes one record; None: the whole video.
+      text: the caption, not empty.
+      start: seconds from the start of the segment; -1: the caption describes all of the segment.
+      end: as `start`.
     """
 
     video: str
-    part: tuple[int, int] | None
+    segment: tuple[int, int] | None
     text: str
     start: float = -1.0
     end: float = -1.0
-
-
-class SkippedCaptions:
-    """Counts omitted captions by kind, with the location of the first of each."""
-
-    def __init__(self) -> None:
-        self._met: dict[str, tuple[int, str]] = {}
-
-    def add(self, what: str, where: str) -> None:
-        """Adds one of kind `what`."""
-        count, first = self._met.get(what, (0, where.rpartition("/")[2]))  # not the folders of this machine
-        self._met[what] = count + 1, first
-
-    def notes(self) -> dict[str, str]:
-        """Returns the counts as text."""
-        return {what: f"{count:,}, left out (first: {first})" for what, (count, first) in self._met.items()}
 
 
 class CaptionTable(Collection[VideoAnnotation]):
@@ -59,7 +44,11 @@ class CaptionTable(Collection[VideoAnnotation]):
     """
 
     def __init__(self, cut_names: Callable[[str, int, int], tuple[str, ...]] | None = None):
-        """`cut_names`: (video name, start, end in microseconds) -> file names of that segment if it is already cut."""
+        """Creates an empty table.
+
+        Args:
+          cut_names: (video name, start, end in microseconds) -> file names of that segment if it is already cut.
+        """
         self._cut_names = cut_names
         self._table = sqlite3.connect("", isolation_level=None)
         # 64 MiB of cache for any table size: SQLite's default of 2 MiB reads from disk twice as often.
@@ -67,10 +56,10 @@ class CaptionTable(Collection[VideoAnnotation]):
         self._table.executescript(f"{setup} {_SCHEMA} BEGIN;")
         self._records: int | None = None
 
-    def add(self, captions: Iterable[SegmentCaptions]) -> None:
+    def add(self, captions: Iterable[SegmentCaption]) -> None:
         """Adds captions, read as a stream."""
         self._table.executemany(
-            "INSERT INTO caption (video, start, end, text, said, until) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO caption (video, start, end, text, caption_start, caption_end) VALUES (?, ?, ?, ?, ?, ?)",
             self._numbered(captions),
         )
         self._table.execute("CREATE INDEX IF NOT EXISTS part ON caption(video, start, end)")
@@ -93,36 +82,37 @@ class CaptionTable(Collection[VideoAnnotation]):
 
     def __iter__(self) -> Iterator[VideoAnnotation]:
         rows = self._table.execute(
-            "SELECT c.video, c.start, c.end, v.name, c.text, c.said, c.until FROM caption c INDEXED BY part "
-            "CROSS JOIN video v ON v.number = c.video ORDER BY c.video, c.start, c.end, c.number"
+            "SELECT c.video, c.start, c.end, v.name, c.text, c.caption_start, c.caption_end "
+            "FROM caption c INDEXED BY part CROSS JOIN video v ON v.number = c.video "
+            "ORDER BY c.video, c.start, c.end, c.number"
         )
         current, name, captions = None, "", list[Caption]()
         for *key, new_name, text, start, end in rows:
             if key != current:
                 if current is not None:
-                    yield self._wanted(name, current[1], current[2], captions)
+                    yield self._annotation(name, current[1], current[2], captions)
                 current, name, captions = key, new_name, []
             captions.append(Caption(text, (), start, end))
         if current is not None:
-            yield self._wanted(name, current[1], current[2], captions)
+            yield self._annotation(name, current[1], current[2], captions)
 
-    def __contains__(self, wanted: object) -> bool:
-        return any(wanted == other for other in self)
+    def __contains__(self, annotation: object) -> bool:
+        return any(annotation == other for other in self)
 
-    def _wanted(self, name: str, start: int | None, end: int | None, captions: list[Caption]) -> VideoAnnotation:
+    def _annotation(self, name: str, start: int | None, end: int | None, captions: list[Caption]) -> VideoAnnotation:
         if start is None or end is None:
             return VideoAnnotation(Record(id=name, video=b"", captions=tuple(captions)), (name,))
         record = Record(id=f"{name}_{start}_{end}", video=b"", captions=tuple(captions), group=name)
         cut = self._cut_names(name, start, end) if self._cut_names is not None else ()
         return VideoAnnotation(record, (name,), (start / MICROSECONDS, end / MICROSECONDS), cut)
 
-    def _numbered(self, captions: Iterable[SegmentCaptions]) -> Iterator[tuple[object, ...]]:
+    def _numbered(self, captions: Iterable[SegmentCaption]) -> Iterator[tuple[object, ...]]:
         last, number = "", 0
-        for said in captions:
-            if said.video != last:
-                last, number = said.video, self._number(said.video)
-            start, end = said.part if said.part is not None else (None, None)
-            yield number, start, end, said.text, said.start, said.end
+        for caption in captions:
+            if caption.video != last:
+                last, number = caption.video, self._number(caption.video)
+            start, end = caption.segment if caption.segment is not None else (None, None)
+            yield number, start, end, caption.text, caption.start, caption.end
 
     def _number(self, name: str) -> int:
         row = self._table.execute("SELECT number FROM video WHERE name = ?", (name,)).fetchone()
@@ -130,5 +120,5 @@ class CaptionTable(Collection[VideoAnnotation]):
             return int(self._table.execute("INSERT INTO video (name) VALUES (?)", (name,)).lastrowid or 0)
         return int(row[0])
 
-    def _count(self, what: str) -> int:
-        return int(self._table.execute(f"SELECT COUNT(*) FROM {what}").fetchone()[0])
+    def _count(self, relation: str) -> int:
+        return int(self._table.execute(f"SELECT COUNT(*) FROM {relation}").fetchone()[0])

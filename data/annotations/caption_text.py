@@ -9,11 +9,10 @@ import json
 import re
 import unicodedata
 
-from svilm_jax.filesystem.unicode_repair import without_folders
+from svilm_data.annotations.issues import LEFT_OUT, IssueCounter
 
-MAX_CHARACTERS = 10_000  # of one caption: beyond any text tower, and far below what a parser of phrases refuses
+MAX_CHARACTERS = 10_000  # per caption: beyond any text tower, and far below the limit of spaCy's parser
 
-_LEFT_OUT = "left out"
 _MISSING = frozenset(("nan", "NaN", "NAN", "None", "null", "NULL", "N/A", "n/a", "<NA>"))
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9]*(?:\s[^<>]*)?/?>")
@@ -27,63 +26,46 @@ _ENDINGS = frozenset(a + b for a in "])}'\"" for b in "])}")
 _NUMBERS = re.compile(r"[\[\](),\s\d.eE+-]+")
 
 
-class CaptionIssues:
-    """Counts of irregularities in a file, each with its treatment and first location."""
-
-    def __init__(self) -> None:
-        """Starts empty."""
-        self._found: dict[str, tuple[int, str, str]] = {}
-
-    def add(self, what: str, done: str, where: str) -> None:
-        """Adds one of kind `what`; `done` describes its treatment."""
-        count, _, first = self._found.get(what, (0, "", without_folders(where)))
-        self._found[what] = count + 1, done, first
-
-    def notes(self) -> dict[str, str]:
-        """Returns kind -> count, treatment and first location, as text."""
-        return {what: f"{count:,}, {done} (first: {first})" for what, (count, done, first) in self._found.items()}
-
-
-class CaptionTexts:
+class CaptionCleaner:
     """Converts the content of a caption field into captions.
 
     Attributes:
-      tally: what was changed, omitted, or irregular.
+      issues: counts what was changed, omitted, or irregular.
     """
 
     def __init__(self) -> None:
         """Starts empty."""
-        self.tally = CaptionIssues()
+        self.issues = IssueCounter()
 
-    def members(self, text: str, where: str) -> list[str]:
+    def split(self, text: str, where: str) -> list[str]:
         """Returns the captions of a field: several if the text is a list as written by pandas, else the text itself."""
         stripped = text.strip()
-        found = listed(stripped)
-        if found is not None:
-            self.tally.add("lists written as text", "read as several captions", where)
-            return found
+        captions = parse_list(stripped)
+        if captions is not None:
+            self.issues.add("lists written as text", "read as several captions", where)
+            return captions
         if stripped[:2] in _OPENINGS and stripped[-2:] in _ENDINGS:
-            self.tally.add("captions that look like lists", "kept as they are", where)
+            self.issues.add("captions that look like lists", "kept as they are", where)
         return [text]
 
     def clean(self, text: str, where: str) -> str | None:
         """Returns a caption in one line, or None if it is omitted."""
         if len(text) > MAX_CHARACTERS:
-            self.tally.add(f"captions of more than {MAX_CHARACTERS:,} characters", _LEFT_OUT, where)
+            self.issues.add(f"captions of more than {MAX_CHARACTERS:,} characters", LEFT_OUT, where)
             return None
         decoded = _decoded(text)
         if decoded != text:
-            self.tally.add("captions with HTML entities", "decoded", where)
+            self.issues.add("captions with HTML entities", "decoded", where)
         words = " ".join(decoded.split())
-        if not visible(words):
-            self.tally.add("empty captions", _LEFT_OUT, where)
+        if not has_visible_text(words):
+            self.issues.add("empty captions", LEFT_OUT, where)
         elif words in _MISSING:
-            self.tally.add("captions that stand for a missing value", _LEFT_OUT, where)
+            self.issues.add("captions that represent a missing value", LEFT_OUT, where)
         elif not any(unicodedata.category(c)[0] in "LN" or unicodedata.category(c) == "So" for c in words):
-            self.tally.add("captions without a word", _LEFT_OUT, where)
+            self.issues.add("captions without a word", LEFT_OUT, where)
         else:
             if _TAG.search(words):
-                self.tally.add("captions with HTML tags", "kept as they are", where)
+                self.issues.add("captions with HTML tags", "kept as they are", where)
             return words
         return None
 
@@ -93,23 +75,24 @@ def is_missing(value: object) -> bool:
     return value is None or value != value or (isinstance(value, str) and (not value.strip() or value in _MISSING))
 
 
-def visible(text: str) -> bool:
+def has_visible_text(text: str) -> bool:
     """Returns whether a text has more than whitespace, control characters and invisible marks (U+200B, U+FEFF)."""
     return any(not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf") for c in text)
 
 
-def listed(text: str) -> list[str] | None:
+def parse_list(text: str) -> list[str] | None:
     """Parses a list, tuple or array of strings that was written as text; None for any other text."""
     start = text.removeprefix("array(")[:1]
     if start not in ("[", "(") or not _LIST.fullmatch(text):
         return None
-    found = [_unquoted(literal) for literal in re.findall(_LITERAL, text, re.DOTALL)]
-    quoted = sum(literal[0] in "'\"" for literal in re.findall(_LITERAL, text, re.DOTALL))
+    literals = re.findall(_LITERAL, text, re.DOTALL)
+    items = [_unquoted(literal) for literal in literals]
+    quoted = sum(literal[0] in "'\"" for literal in literals)
     # A single string in parentheses is a caption in parentheses.
-    return None if not quoted or (start == "(" and len(found) == 1) else found
+    return None if not quoted or (start == "(" and len(items) == 1) else items
 
 
-def listed_numbers(text: str) -> object:
+def parse_number_list(text: str) -> object:
     """Parses nested lists of numbers written as text, such as "[[0, 1.5], (2, 4)]"; any other text is unchanged."""
     if not _NUMBERS.fullmatch(text):
         return text

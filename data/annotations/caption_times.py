@@ -1,40 +1,40 @@
 """Counts of captions and actions whose times lie outside their video, given its measured duration.
 
-Official files state durations of their own or none at all: only the video itself tells whether its captions fit. Times
-are kept unchanged, since published numbers were measured with them, and sampling uses the part of a segment that
-exists; a segment after the end is represented by the last frame, which is worth knowing before training.
+Official files state their own durations or none, so only decoding a video shows whether its captions fit. Times are
+kept unchanged, since published numbers were measured with them, and sampling clips a segment to the end of its video; a
+segment after the end is represented by the last frame. Both deserve a look before training.
 """
 
 from collections.abc import Iterable, Iterator
 
 from svilm_jax.input.schema import Record
 
-TOLERANCE = 0.5  # tolerance in seconds of a rounded end time
+TOLERANCE = 0.5  # seconds, for rounded end times
 
 
-class TimesOutside:
-    """Counts over the records of one split.
+class OutOfRangeTimes:
+    """Counts of captions and actions of one split whose times exceed the video.
 
     Attributes:
-      timed: captions and actions with times.
-      behind: those that start at or after the end of their video.
-      cut: those that start in the video and end more than `TOLERANCE` after it.
+      timed: number of captions and actions with times.
+      after_end: number of those that start at or after the end of their video.
+      cut_off: number of those that start in the video and end more than `TOLERANCE` after it.
     """
 
     def __init__(self) -> None:
         """Starts with no record."""
-        self.timed = self.behind = self.cut = 0
+        self.timed = self.after_end = self.cut_off = 0
         self._first: dict[str, str] = {}
 
     def add(self, record: Record, seconds: float) -> None:
         """Counts the times of a record whose video lasts `seconds`."""
-        for what, start, end in _timed(record):
+        for name, start, end in _timed(record):
             self.timed += 1
-            kind = "behind" if start >= seconds else "cut" if end > seconds + TOLERANCE else ""
+            kind = "after_end" if start >= seconds else "cut_off" if end > seconds + TOLERANCE else ""
             if kind:
                 setattr(self, kind, getattr(self, kind) + 1)
-                told = f"first: {what} of {record.id}, {start:g} to {end:g} s of {seconds:.1f} s"
-                self._first.setdefault(kind, told)
+                first = f"first: {name} of {record.id}, {start:g} to {end:g} s of {seconds:.1f} s"
+                self._first.setdefault(kind, first)
 
     def counted(self, records: Iterable[Record], seconds: Iterable[float]) -> Iterator[Record]:
         """Yields the records unchanged, counting each with the duration of its video."""
@@ -45,17 +45,17 @@ class TimesOutside:
     def notes(self, split: str) -> dict[str, str]:
         """Returns the counts for the summary; empty if all times fit."""
         notes = {}
-        if self.behind:
+        if self.after_end:
             # Times in another unit are almost always after the end, not occasionally.
-            hint = "; are the times in milliseconds? Seconds are expected" if 2 * self.behind > self.timed else ""
-            done = "kept as they are, and shown by the last frame"
+            hint = "; are the times in milliseconds? Seconds are expected" if 2 * self.after_end > self.timed else ""
+            done = "kept, and represented by the last frame"
             notes[f"{split}: times after the end of the video"] = (
-                f"{self.behind:,} of {self.timed:,}; {done} ({self._first['behind']}){hint}"
+                f"{self.after_end:,} of {self.timed:,}; {done} ({self._first['after_end']}){hint}"
             )
-        if self.cut:
-            done = "kept as they are, and shown up to the end"
+        if self.cut_off:
+            done = "kept, and sampled up to the end"
             notes[f"{split}: times that end after the video"] = (
-                f"{self.cut:,} of {self.timed:,}; {done} ({self._first['cut']})"
+                f"{self.cut_off:,} of {self.timed:,}; {done} ({self._first['cut_off']})"
             )
         return notes
 

@@ -1,4 +1,4 @@
-"""Entries, the input of every preparation: a record without its video, and the path of the video file."""
+"""Input of every preparation: a record without its video, and the path of the video file."""
 
 import dataclasses
 import zipfile
@@ -16,9 +16,9 @@ class Entry:
     """A video as described by an annotation file.
 
     Attributes:
-      record: without video bytes, phrases and masks.
-      video: its file.
-      masks: an .npz file with uint8 [F, h, w] under "masks"; None if there are none.
+      record: record without video bytes, phrases and masks.
+      video: path of the video file.
+      masks: path of an .npz file with uint8 [F, h, w] under "masks"; None if there are none.
       window: (start, end) seconds of the file that become the record's video; None: all of it.
     """
 
@@ -32,10 +32,11 @@ def read_masks(entry: Entry, frames: int) -> np.ndarray | None:
     """Reads the masks of an entry, uint8 [F, h, w], or None.
 
     Args:
-      frames: of the video file; 0 if its header does not say.
+      entry: entry with the path of its masks.
+      frames: number of frames of the video file; 0: unknown.
 
     Raises:
-      PreparationError: no such array, one that does not match the video, or objects that masks cannot represent.
+      PreparationError: no such array, an array that does not match the video, or invalid mask ids of objects.
     """
     if entry.masks is None:
         return None
@@ -43,7 +44,7 @@ def read_masks(entry: Entry, frames: int) -> np.ndarray | None:
         with np.load(entry.masks, allow_pickle=False) as archive:
             masks = archive["masks"]
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise PreparationError(f"{entry.masks}: no .npz file with an array 'masks' ({error})") from error
+        raise PreparationError(f"{entry.masks}: expected an .npz file with an array 'masks' ({error})") from error
     if masks.dtype != np.uint8 or masks.ndim != 3 or (frames and len(masks) != frames):
         raise PreparationError(
             f"{entry.masks}: masks {masks.dtype} {masks.shape}: expected uint8 [{frames or 'F'} frames, height, width]"

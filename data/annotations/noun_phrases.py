@@ -1,4 +1,4 @@
-"""Noun phrases of captions: extracted once, offline, by spaCy's parser, or read from a file."""
+"""Noun phrases of captions, extracted offline by spaCy's parser or read from a file."""
 
 import functools
 import hashlib
@@ -24,19 +24,19 @@ def noun_phrases(texts: list[str]) -> dict[str, tuple[str, ...]]:
     Raises:
       PreparationError: spaCy or its model is not installed.
     """
-    different = list(dict.fromkeys(texts))
+    distinct = list(dict.fromkeys(texts))
     return {
         text: tuple(
             chunk.text.strip()
             for chunk in doc.noun_chunks
             if any(t.pos_ not in ("PRON", "DET", "PUNCT", "SPACE") for t in chunk)
         )
-        for text, doc in zip(different, _parser().pipe(different, batch_size=64), strict=True)
+        for text, doc in zip(distinct, _parser().pipe(distinct, batch_size=64), strict=True)
     }
 
 
 def phrase_lists(texts: list[str]) -> list[list[str]]:
-    """Like `noun_phrases`, for each distinct text in the order of its first occurrence: JSON values."""
+    """Returns `noun_phrases` of each distinct text in the order of first occurrence, as JSON values."""
     return [list(phrases) for phrases in noun_phrases(texts).values()]
 
 
@@ -55,31 +55,33 @@ class PhraseTable:
         """
         try:
             content = path.read_bytes()
-            table = json_reader.parse(content, str(path), repairs=Repairs())  # as captions are repaired
+            table = json_reader.parse(content, str(path), repairs=Repairs())  # captions are repaired in the same way
         except (OSError, json_reader.JsonError) as error:
             reason = getattr(error, "reason", error)
             raise PreparationError(
                 f"--phrases {path}: expected a JSON file {{caption: [phrase, ...]}} ({reason})"
             ) from error
         lists = table.values() if isinstance(table, dict) else [None]
-        if not all(isinstance(found, list) and all(isinstance(phrase, str) for phrase in found) for found in lists):
+        if not all(
+            isinstance(phrases, list) and all(isinstance(phrase, str) for phrase in phrases) for phrases in lists
+        ):
             raise PreparationError(f"--phrases {path}: expected a JSON object {{caption: [phrase, ...]}}")
         self._path, self._table = path, table
         self.versions = {"phrases": f"sha256:{hashlib.sha256(content).hexdigest()[:16]}"}
 
     def __call__(self, texts: list[str]) -> list[list[str]]:
-        """Like `phrase_lists`.
+        """Returns the phrases of each distinct text in the order of first occurrence, as `phrase_lists` does.
 
         Raises:
           PreparationError: the file has no entry for a caption.
         """
-        different = dict.fromkeys(texts)
-        if missing := [text for text in different if text not in self._table]:
+        distinct = dict.fromkeys(texts)
+        if missing := [text for text in distinct if text not in self._table]:
             raise PreparationError(
                 f"--phrases {self._path}: no entry for the caption {missing[0]!r} (missing: {len(missing)} of "
-                f"{len(different)}); add the captions, with an empty list where there is no phrase"
+                f"{len(distinct)}); add the captions, with an empty list where there is no phrase"
             )
-        return [self._table[text] for text in different]
+        return [self._table[text] for text in distinct]
 
 
 def parser_versions() -> dict[str, str]:

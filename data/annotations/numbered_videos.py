@@ -1,6 +1,6 @@
-"""Numbers of videos whose name is a word and a number, such as MSR-VTT's `video7020` and MSVD's `vid1429`.
+"""Video numbers of datasets that name videos by a word and a number (MSR-VTT's `video7020`, MSVD's `vid1429`).
 
-Files of the same dataset write it as 7020, "7020", "video7020" or "video7020.mp4"; all of them are one video.
+Files of the same dataset write it as 7020, "7020", "video7020" or "video7020.mp4"; all of these are the same video.
 """
 
 from pathlib import PurePosixPath
@@ -10,14 +10,15 @@ from svilm_data.pipeline.errors import PreparationError
 from svilm_data.pipeline.video_folder import without_ending
 
 
-def number_of(value: Any, word: str, last: int, where: str, first: int = 0) -> int:
+def video_number(value: Any, word: str, last: int, where: str, first: int = 0) -> int:
     """Returns the number of a video.
 
     Args:
-      value: as given by a file.
+      value: name or number as written in a file.
       word: prefix of the number, in lower case; may be missing.
-      first, last: range of the dataset's numbers.
+      last: highest number of the dataset.
       where: file, line and field, for the error.
+      first: lowest number of the dataset.
 
     Raises:
       PreparationError: not a number from `first` to `last`, with or without that prefix.

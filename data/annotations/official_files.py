@@ -31,8 +31,8 @@ class OfficialFile:
     """One file, on disk or in an archive.
 
     Attributes:
-      path: on disk; the archive's if `member` is set.
-      member: its name in the archive, or "".
+      path: path on disk; that of the archive if `member` is set.
+      member: name in the archive, or "".
       repairs: counts strings that were not valid Unicode; shared by all files below one folder.
     """
 
@@ -47,7 +47,7 @@ class OfficialFile:
 
     @property
     def where(self) -> str:
-        """Location for errors."""
+        """Location for error messages: path, and member after a colon."""
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
     @contextlib.contextmanager
@@ -102,7 +102,7 @@ class OfficialFile:
         else:
             member = stack.enter_context(tarfile.open(self.path)).extractfile(self.member)  # noqa: SIM115
             if member is None:
-                raise PreparationError(f"{self.where}: is no file")
+                raise PreparationError(f"{self.where}: is not a regular file")
             raw = stack.enter_context(member)
         packed = (self.member or self.path.name).endswith(".gz")
         return stack.enter_context(io.BufferedReader(gzip.GzipFile(fileobj=raw))) if packed else raw  # type: ignore[arg-type]
@@ -112,7 +112,10 @@ class OfficialFiles:
     """The files below a folder (or one file), including the members of archives."""
 
     def __init__(self, root: Path):
-        """`root`: a folder, an archive or a file.
+        """Lists the files.
+
+        Args:
+          root: a folder, an archive or a file.
 
         Raises:
           PreparationError: it does not exist, or is an archive that cannot be read.
@@ -134,45 +137,53 @@ class OfficialFiles:
     def notes(self) -> dict[str, str]:
         """Returns what had to be repaired in the files that were read, for the summary."""
         note = self._repairs.note()
-        return {"text with half a character": note} if note else {}
+        return {"text with lone surrogates": note} if note else {}
 
     def find(self, *patterns: str) -> list[OfficialFile]:
         """Returns all files whose published name matches one of the patterns (shell style, case-insensitive).
 
-        Among several files of the same name (plain and packed, say) the least packed, then the shallowest is taken.
+        Of several files with the same name (such as a plain and a packed one), the least packed, then the shallowest is
+        returned.
         """
         best: dict[str, OfficialFile] = {}
-        for file in sorted(self._files, key=_effort):
+        for file in sorted(self._files, key=_access_cost):
             if any(fnmatch.fnmatchcase(file.name.lower(), pattern.lower()) for pattern in patterns):
                 best.setdefault(file.name.lower(), file)
         return [best[name] for name in sorted(best)]
 
-    def one(self, *patterns: str, what: str) -> OfficialFile:
-        """Returns the file of that name; the first pattern with a matching file decides.
+    def find_one(self, *patterns: str, description: str) -> OfficialFile:
+        """Returns the only file with a published name; the first pattern with a matching file decides.
+
+        Args:
+          *patterns: possible names, best first.
+          description: noun for the file, for the error.
 
         Raises:
-          PreparationError: none, or several; `what` describes the file.
+          PreparationError: no file matches, or several match one pattern.
         """
-        found = self.optional(*patterns)
-        if found is None:
+        file = self.find_optional(*patterns)
+        if file is None:
             raise PreparationError(
-                f"--annotations {self.root}: no {what}: expected {' or '.join(patterns)}, plain, .gz or in an archive"
+                f"--annotations {self.root}: no {description}: expected {' or '.join(patterns)}, plain, .gz or "
+                "in an archive"
             )
-        return found
+        return file
 
-    def optional(self, *patterns: str) -> OfficialFile | None:
-        """Like `one`, or None if there is none."""
+    def find_optional(self, *patterns: str) -> OfficialFile | None:
+        """Returns the file as `find_one` does, or None if there is none."""
         for pattern in patterns:
-            found = self.find(pattern)
-            if len(found) > 1:
-                names = ", ".join(file.where for file in found[:3])
-                raise PreparationError(f"--annotations {self.root}: {pattern} fits several files ({names}): keep one")
-            if found:
-                return found[0]
+            files = self.find(pattern)
+            if len(files) > 1:
+                names = ", ".join(file.where for file in files[:3])
+                raise PreparationError(
+                    f"--annotations {self.root}: {pattern} matches several files ({names}): keep one"
+                )
+            if files:
+                return files[0]
         return None
 
 
-def _effort(file: OfficialFile) -> tuple[bool, bool, int]:
+def _access_cost(file: OfficialFile) -> tuple[bool, bool, int]:
     """Sort key: less packed files first, then shallower ones."""
     inner = PurePosixPath(file.member)
     return bool(file.member), (inner.name or file.path.name).endswith(".gz"), len(file.path.parts) + len(inner.parts)
@@ -195,6 +206,6 @@ def _members(path: Path) -> list[str]:
             with tarfile.open(path) as packed:
                 names = [item.name for item in packed if item.isfile()]
     except _DAMAGE as error:
-        raise PreparationError(f"{path}: no archive that can be read ({error}); download it again") from error
+        raise PreparationError(f"{path}: not a readable archive ({error}); download it again") from error
     # By path components, since `tar -C folder .` writes every name as "./name".
     return [n for n in names if not any(p.startswith(".") or p == "__MACOSX" for p in PurePosixPath(n).parts)]

@@ -12,7 +12,7 @@ def csv_rows(file: OfficialFile, required: Sequence[str]) -> Iterator[tuple[str,
     """Yields the rows of a CSV file with a header, as a stream.
 
     Args:
-      file: in UTF-8; fields separated by commas, quoted if they contain commas, quotes or line ends.
+      file: CSV file in UTF-8; fields separated by commas, quoted if they contain commas, quotes or line ends.
       required: required columns, in lower case; others are optional.
 
     Yields:

@@ -14,9 +14,9 @@ from typing import Any
 
 from svilm_data.annotations.entries import Entry
 from svilm_data.annotations.official_files import OfficialFiles
-from svilm_data.pipeline.beam import beam_of
+from svilm_data.pipeline.beam import parse_beam_options
 from svilm_data.pipeline.errors import PreparationError
-from svilm_data.pipeline.preparation import Plan, finished, prepare
+from svilm_data.pipeline.preparation import Plan, is_prepared, prepare
 from svilm_data.pipeline.transcoding import EncodingOptions
 from svilm_data.pipeline.video_folder import VideoFolder
 
@@ -30,7 +30,7 @@ class VideoAnnotation:
     """A video as described by the annotation files, before its file is looked up.
 
     Attributes:
-      record: with everything but the video, phrases and masks.
+      record: record without video bytes, phrases and masks.
       names: possible names of its file, best first (`v_abc`, `abc.mp4`, `train/abc`).
       window: (start, end) seconds to cut out of the file; None: all of it.
       cut_names: possible names of a file that is already cut to the window; preferred if it exists.
@@ -47,7 +47,7 @@ class CountCheck:
     """A count in the annotation files, and its published value, if known."""
 
     count: int
-    published_spec: int | None = None
+    published: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Annotations:
     Attributes:
       splits: the videos of each split as they are stored; a video is in one split. Any sized collection that can be
         iterated over several times.
-      facts: name -> count, in the order in which they are printed.
+      counts: name -> count, in the order in which they are printed.
       labels: action classes in their official order; (): those that occur, sorted.
       views: further splits over the same videos, name -> record id -> the captions that it uses, by number (None: all);
         in the order of the records. A view may take records from several splits.
@@ -65,7 +65,7 @@ class Annotations:
     """
 
     splits: Mapping[str, Collection[VideoAnnotation]]
-    facts: Mapping[str, CountCheck]
+    counts: Mapping[str, CountCheck]
     labels: tuple[str, ...] = ()
     views: Mapping[str, View] = dataclasses.field(default_factory=dict)
     notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -76,10 +76,10 @@ class DatasetSpec:
     """A published dataset.
 
     Attributes:
-      name: of the subcommand and the folder.
-      help: one line.
+      name: name of the subcommand and of the folder.
+      help: summary in one line.
       files: the annotation files that it needs, for `--help`.
-      read: (files, parsed arguments) -> their content.
+      read: (files, parsed arguments) -> annotations.
       add_arguments: adds options specific to this dataset; their names must be in `options`.
       options: names of arguments that determine the content.
     """
@@ -95,15 +95,15 @@ class DatasetSpec:
 class ResolvedEntries(Collection[Entry]):
     """The videos of a split with their files; rebuilt each time it is iterated over."""
 
-    def __init__(self, wanted: Collection[VideoAnnotation], videos: VideoFolder):
-        self._wanted, self._videos = wanted, videos
+    def __init__(self, annotations: Collection[VideoAnnotation], videos: VideoFolder):
+        self._annotations, self._videos = annotations, videos
 
     def __len__(self) -> int:
-        return len(self._wanted)
+        return len(self._annotations)
 
     def __iter__(self) -> Iterator[Entry]:
-        for item in self._wanted:
-            cut = tuple(name for name in item.cut_names if self._videos.knows(name))
+        for item in self._annotations:
+            cut = tuple(name for name in item.cut_names if self._videos.contains(name))
             window = None if cut else item.window
             yield Entry(item.record, self._videos.find(cut or item.names, item.record.id), window=window)
 
@@ -122,16 +122,16 @@ def prepare_dataset(dataset: DatasetSpec, args: argparse.Namespace) -> Path | No
         `--allow-other-counts`), too many missing or unusable videos.
     """
     files = OfficialFiles(args.annotations)
-    annotated = dataset.read(files, args)
-    annotated = dataclasses.replace(annotated, notes={**annotated.notes, **files.notes()})
-    print(told_facts(dataset.name, annotated))
-    check_facts(dataset.name, annotated, args.allow_other_counts)
+    annotations = dataset.read(files, args)
+    annotations = dataclasses.replace(annotations, notes={**annotations.notes, **files.notes()})
+    print(format_counts(dataset.name, annotations))
+    check_counts(dataset.name, annotations, args.allow_other_counts)
     if args.dry_run:
         return None
     if args.videos is None or args.out is None:
-        raise PreparationError("--videos and --out: expected, unless --dry-run is given")
+        raise PreparationError("--videos and --out are required, unless --dry-run is given")
     options = {name: getattr(args, name) for name in dataset.options}
-    options["facts"] = {what: fact.count for what, fact in annotated.facts.items()}
+    options["facts"] = {name: check.count for name, check in annotations.counts.items()}
     command = f"svilm prepare {dataset.name} --annotations {shlex.quote(args.annotations.name)} --videos VIDEOS"
     plan = Plan(
         name=args.name or dataset.name,
@@ -139,7 +139,7 @@ def prepare_dataset(dataset: DatasetSpec, args: argparse.Namespace) -> Path | No
         options=options,
         command=command + " --out OUT",
         workers=args.workers,
-        beam=beam_of(args.runner, args.beam_option),
+        beam=parse_beam_options(args.runner, args.beam_option),
         overwrite=args.overwrite,
         max_skipped_fraction=args.max_skipped_fraction,
         vocab=args.vocab,
@@ -147,38 +147,38 @@ def prepare_dataset(dataset: DatasetSpec, args: argparse.Namespace) -> Path | No
         phrases=args.phrases,
         encoding=EncodingOptions(args.short_side, args.fps),
         description=dataset.help,
-        labels=annotated.labels,
-        views=annotated.views,
+        labels=annotations.labels,
+        views=annotations.views,
     )
-    if finished(plan):
+    if is_prepared(plan):
         return plan.folder
     videos = VideoFolder(args.videos)
-    entries = {split: ResolvedEntries(wanted, videos) for split, wanted in annotated.splits.items() if len(wanted)}
-    return prepare(plan, entries, {**annotated.notes, **videos.left_out.notes()})
+    entries = {split: ResolvedEntries(members, videos) for split, members in annotations.splits.items() if len(members)}
+    return prepare(plan, entries, {**annotations.notes, **videos.left_out.notes()})
 
 
-def told_facts(name: str, annotated: Annotations) -> str:
+def format_counts(name: str, annotations: Annotations) -> str:
     """Formats counts with the published ones, and the notes."""
-    lines = [f"{name}: what the annotation files say"]
-    for what, fact in annotated.facts.items():
-        published_spec = "" if fact.published_spec is None else f" (published: {fact.published_spec:,})"
-        differs = "" if fact.published_spec in (None, fact.count) else "  <- differs"
-        lines.append(f"  {what}: {fact.count:,}{published_spec}{differs}")
-    lines += [f"  note, {what}: {text}" for what, text in annotated.notes.items()]
+    lines = [f"{name}: content of the annotation files"]
+    for counted, check in annotations.counts.items():
+        published = "" if check.published is None else f" (published: {check.published:,})"
+        differs = "" if check.published in (None, check.count) else "  <- differs"
+        lines.append(f"  {counted}: {check.count:,}{published}{differs}")
+    lines += [f"  note, {kind}: {text}" for kind, text in annotations.notes.items()]
     return "\n".join(lines)
 
 
-def check_facts(name: str, annotated: Annotations, allowed: bool) -> None:
+def check_counts(name: str, annotations: Annotations, allowed: bool) -> None:
     """Raises PreparationError if a count differs from the published one, unless that is allowed."""
     wrong = [
-        f"{what} {fact.count:,} instead of {fact.published_spec:,}"
-        for what, fact in annotated.facts.items()
-        if fact.published_spec is not None and fact.count != fact.published_spec
+        f"{counted} {check.count:,} instead of {check.published:,}"
+        for counted, check in annotations.counts.items()
+        if check.published is not None and check.count != check.published
     ]
     if wrong and not allowed:
         raise PreparationError(
-            f"{name}: {'; '.join(wrong)}: these are not the whole official files. Download them again, or give "
-            "--allow-other-counts to prepare a part of the dataset"
+            f"{name}: {'; '.join(wrong)}: the official files are incomplete or of another version. Download them "
+            "again, or give --allow-other-counts to prepare a part of the dataset"
         )
 
 
@@ -202,9 +202,9 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, dataset: DatasetSpec)
         dataset.add_arguments(parser)
 
 
-def facts(counts: Mapping[str, int], published_spec: Mapping[str, int]) -> dict[str, CountCheck]:
-    """Combines counts with the published values of the same names."""
-    return {what: CountCheck(count, published_spec.get(what)) for what, count in counts.items()}
+def count_checks(counts: Mapping[str, int], published: Mapping[str, int]) -> dict[str, CountCheck]:
+    """Pairs counts with the published values of the same names."""
+    return {name: CountCheck(count, published.get(name)) for name, count in counts.items()}
 
 
 def field(row: Mapping[str, Any], name: str, kind: type | tuple[type, ...], where: str) -> Any:
@@ -216,7 +216,7 @@ def field(row: Mapping[str, Any], name: str, kind: type | tuple[type, ...], wher
     kinds = kind if isinstance(kind, tuple) else (kind,)
     expected = " or ".join(k.__name__ for k in kinds)
     if not isinstance(row, Mapping) or name not in row:
-        raise PreparationError(f"{where}, field {name!r}: is missing; expected {expected}")
+        raise PreparationError(f"{where}, field {name!r}: missing; expected {expected}")
     value = row[name]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise PreparationError(f"{where}, field {name!r}: expected {expected}, got {value!r}")

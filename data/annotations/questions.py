@@ -1,4 +1,4 @@
-"""Questions about videos: readers of the file formats of MSRVTT-QA and MSVD-QA, and what all QA datasets share.
+"""Questions about videos: readers of the formats of MSRVTT-QA and MSVD-QA, and records of all such datasets.
 
 Each format has one question per row:
 
@@ -17,25 +17,25 @@ from typing import Any
 
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
 from svilm_data.annotations.official_rows import csv_rows, entries_of, json_lines
-from svilm_data.annotations.published_dataset import Annotations, CountCheck, VideoAnnotation, field
+from svilm_data.annotations.published_dataset import Annotations, CountCheck, VideoAnnotation, count_checks, field
 from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.input.schema import Question, Record
 
-SPLITS = {"train": "train", "validation": "val", "test": "test"}  # as stored -> as files are named
-WORDS = ("what", "who", "how", "when", "where")  # the types by which results are published
+SPLITS = {"train": "train", "validation": "val", "test": "test"}  # split -> its name in file names
+QUESTION_TYPES = ("what", "who", "how", "when", "where")  # the types by which results are published
 OTHER = "other"
 
 
 @dataclasses.dataclass(frozen=True)
-class VideoQuestions:
+class QuestionRow:
     """One row of a file.
 
     Attributes:
       where: location for errors.
-      video: its record id.
+      video: record id of the video.
       question: question and answer with normalized whitespace; one of them may be empty.
-      number: its id in the file; "" if it has none.
+      number: id of the question in the file; "" if it has none.
     """
 
     where: str
@@ -44,23 +44,24 @@ class VideoQuestions:
     number: str = ""
 
 
-def kind_of(question: str) -> str:
-    """Returns the question type: its first word if it is one of `WORDS`, as officially reported; else "other"."""
+def question_type(question: str) -> str:
+    """Returns the question type: its first word if that is in `QUESTION_TYPES`, else "other"."""
     first = question.lower().split(" ", 1)[0].rstrip("?")
-    return first if first in WORDS else OTHER
+    return first if first in QUESTION_TYPES else OTHER
 
 
-def tidy(text: str) -> str:
+def normalize_whitespace(text: str) -> str:
     """Normalizes whitespace to single blanks, with none at the ends."""
     return " ".join(text.split())
 
 
-def read_word_questions(
+def read_question_files(
     files: OfficialFiles, record_id: Callable[[Any, str], str]
-) -> tuple[dict[str, list[VideoQuestions]], dict[str, str]]:
+) -> tuple[dict[str, list[QuestionRow]], dict[str, str]]:
     """Reads the questions of all splits with a file, in any of the formats above.
 
     Args:
+      files: all annotation files.
       record_id: (video as named by the file, where) -> record id; raises PreparationError for an invalid name.
 
     Returns:
@@ -69,54 +70,55 @@ def read_word_questions(
     Raises:
       PreparationError: no file of any split, or one in another format.
     """
-    asked: dict[str, list[VideoQuestions]] = {}
+    questions: dict[str, list[QuestionRow]] = {}
     notes = {}
     restored = 0
     for split, short in SPLITS.items():
-        file = files.optional(*_forms(short))
+        file = files.find_optional(*_forms(short))
         if file is None:
             notes[f"{split} questions"] = f"not found (expected {_forms(short)[0]}): prepared without this split"
             continue
         others = [other.name for other in files.find(*_forms(short)) if other != file]
         if others:
-            notes[f"{split} questions"] = f"read from {file.name}; also there and not read: {', '.join(others)}"
-        asked[split] = []
+            notes[f"{split} questions"] = f"read from {file.name}; not read: {', '.join(others)}"
+        questions[split] = []
         for item in _rows(file, record_id):
             text = item.question.question
             if text and not text.endswith("?"):
                 restored += 1
                 item = dataclasses.replace(item, question=dataclasses.replace(item.question, question=text + "?"))
-            asked[split].append(item)
-    if not asked:
+            questions[split].append(item)
+    if not questions:
         names = ", ".join(_forms(short)[0] for short in SPLITS.values())
         raise PreparationError(f"--annotations {files.root}: no questions: expected any of {names}, or .jsonl or .csv")
     if restored:
-        notes["question marks"] = f"{restored:,} questions came without one, which was put back"
-    return asked, notes
+        notes["question marks"] = f"restored in {restored:,} questions"
+    return questions, notes
 
 
-def annotated_questions(
-    asked: Mapping[str, Sequence[VideoQuestions]],
+def question_annotations(
+    questions: Mapping[str, Sequence[QuestionRow]],
     names: Callable[[str], tuple[str, ...]],
-    published_spec: Mapping[str, int],
+    published: Mapping[str, int],
     notes: Mapping[str, str],
 ) -> Annotations:
     """Builds one record per video, with its questions in file order; videos in the order of their first question.
 
     Args:
-      asked: split -> questions.
+      questions: split -> questions.
       names: record id -> names of its video file.
       published: name -> count; "SPLIT questions", "SPLIT videos" and "SPLIT questions: KIND" are counted.
+      notes: further notes.
 
     Raises:
       PreparationError: a duplicate question id in a split, or a video in two splits.
     """
     notes = dict(notes)
-    facts: dict[str, CountCheck] = {}
+    checks: dict[str, CountCheck] = {}
     splits: dict[str, list[VideoAnnotation]] = {}
     owner: dict[str, str] = {}
     empty = repeated = 0
-    for split, items in asked.items():
+    for split, items in questions.items():
         of_video: dict[str, list[Question]] = {}
         numbers: set[str] = set()
         seen: set[tuple[str, str, str]] = set()
@@ -126,30 +128,30 @@ def annotated_questions(
             numbers |= {item.number} - {""}
             if owner.setdefault(item.video, split) != split:
                 raise PreparationError(
-                    f"{item.where}: video {item.video} is asked about in the {split} and in the {owner[item.video]} "
+                    f"{item.where}: video {item.video} has questions in the {split} and in the {owner[item.video]} "
                     "split; expected it in one of them"
                 )
             row = (item.video, item.question.question, item.question.answer)
             repeated += row in seen
             seen.add(row)
-            questions = of_video.setdefault(item.video, [])
+            members = of_video.setdefault(item.video, [])
             if item.question.question and item.question.answer:
-                questions.append(item.question)
+                members.append(item.question)
             else:
                 empty += 1
         counts = {f"{split} questions": len(items), f"{split} videos": len(of_video)}
         kinds = collections.Counter(item.question.kind for item in items)
         counts |= {f"{split} questions: {kind}": count for kind, count in sorted(kinds.items(), key=lambda k: -k[1])}
-        facts |= {what: CountCheck(count, published_spec.get(what)) for what, count in counts.items()}
+        checks |= count_checks(counts, published)
         splits[split] = [
-            VideoAnnotation(Record(id=video, video=b"", questions=tuple(questions)), names(video))
-            for video, questions in of_video.items()
+            VideoAnnotation(Record(id=video, video=b"", questions=tuple(members)), names(video))
+            for video, members in of_video.items()
         ]
     if repeated:
-        notes["repeated questions"] = f"{repeated:,} stand more than once with the same answer, as published; kept"
+        notes["repeated questions"] = f"{repeated:,} occur more than once with the same answer, as published; kept"
     if empty:
         notes["empty questions or answers"] = f"{empty:,} left out"
-    return Annotations(splits=splits, facts=facts, notes=notes)
+    return Annotations(splits=splits, counts=checks, notes=notes)
 
 
 def _forms(short: str) -> tuple[str, ...]:
@@ -161,21 +163,21 @@ def _forms(short: str) -> tuple[str, ...]:
     )
 
 
-def _rows(file: OfficialFile, record_id: Callable[[Any, str], str]) -> Iterator[VideoQuestions]:
+def _rows(file: OfficialFile, record_id: Callable[[Any, str], str]) -> Iterator[QuestionRow]:
     if file.name.lower().endswith(".csv"):
         for where, row in csv_rows(file, ("video", "question", "answer")):
             number = row.get("qid", "")
-            yield _asked(where, record_id(row["video"], f"{where}, field 'video'"), row, number)
+            yield _question_row(where, record_id(row["video"], f"{where}, field 'video'"), row, number)
         return
     for where, entry in (
         json_lines(file) if file.name.lower().endswith(".jsonl") else entries_of(file.json(), file.where)
     ):
         number = str(field(entry, "id", (int, str), where)) if "id" in entry else ""
         video = field(entry, "video_id", (int, str), where)
-        yield _asked(where, record_id(video, f"{where}, field 'video_id'"), entry, number)
+        yield _question_row(where, record_id(video, f"{where}, field 'video_id'"), entry, number)
 
 
-def _asked(where: str, video: str, row: Mapping[str, Any], number: str) -> VideoQuestions:
-    question = tidy(field(row, "question", str, where))
-    answer = tidy(field(row, "answer", str, where))
-    return VideoQuestions(where, video, Question(question, answer, kind_of(question), number), number)
+def _question_row(where: str, video: str, row: Mapping[str, Any], number: str) -> QuestionRow:
+    question = normalize_whitespace(field(row, "question", str, where))
+    answer = normalize_whitespace(field(row, "answer", str, where))
+    return QuestionRow(where, video, Question(question, answer, question_type(question), number), number)

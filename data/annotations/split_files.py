@@ -3,7 +3,7 @@
 Partial downloads are common: missing files are noted, and only a complete absence is an error.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
@@ -11,17 +11,17 @@ from svilm_data.annotations.published_dataset import VideoAnnotation
 from svilm_data.pipeline.errors import PreparationError
 
 MISSING = "not found"
-SHOWN = 5  # names that an error or a note lists
 
 
 def split_files(
-    files: OfficialFiles, patterns: Mapping[str, Sequence[str]], what: str
+    files: OfficialFiles, patterns: Mapping[str, Sequence[str]], description: str
 ) -> tuple[dict[str, OfficialFile], dict[str, str]]:
-    """Returns the files that exist.
+    """Finds the file of each split.
 
     Args:
+      files: all annotation files.
       patterns: split -> possible names of its file.
-      what: description of the files, for errors.
+      description: noun for the files, for errors.
 
     Returns:
       split -> file, in the order of `patterns`, and a note that names the missing files ({} if there are none).
@@ -29,20 +29,22 @@ def split_files(
     Raises:
       PreparationError: no file exists, or several match one name.
     """
-    found = {split: file for split, names in patterns.items() if (file := files.optional(*names)) is not None}
-    if not found:
+    present = {split: file for split, names in patterns.items() if (file := files.find_optional(*names)) is not None}
+    if not present:
         expected = ", ".join(names[0] for names in patterns.values())
         raise PreparationError(
-            f"--annotations {files.root}: no {what}: expected one or more of {expected}, plain, .gz or in an archive"
+            f"--annotations {files.root}: no {description}: expected one or more of {expected}, plain, .gz or "
+            "in an archive"
         )
-    missing = [names[0] for split, names in patterns.items() if split not in found]
-    return found, {MISSING: ", ".join(missing)} if missing else {}
+    missing = [names[0] for split, names in patterns.items() if split not in present]
+    return present, {MISSING: ", ".join(missing)} if missing else {}
 
 
 def json_entries(file: OfficialFile, entries: Any = None, within: str = "") -> Iterator[tuple[str, str, Any]]:
     """Yields (name, where, object) of every entry of a JSON object of objects.
 
     Args:
+      file: the annotation file.
       entries: the object, if it is only a part of the file; None: the whole file.
       within: name of that part, for errors.
 
@@ -57,23 +59,16 @@ def json_entries(file: OfficialFile, entries: Any = None, within: str = "") -> I
         yield name, where, _object(row, where)
 
 
-def in_one_split(splits: Mapping[str, Collection[VideoAnnotation]]) -> None:
-    """Raises PreparationError if a video is in two splits: training would see test videos."""
-    place: dict[str, str] = {}
-    for split, wanted in splits.items():
-        for item in wanted:
-            other = place.setdefault(item.record.id, split)
+def check_disjoint(splits: Mapping[str, Collection[VideoAnnotation]]) -> None:
+    """Raises PreparationError if a video is in two splits, since training would see test videos."""
+    split_of: dict[str, str] = {}
+    for split, videos in splits.items():
+        for video in videos:
+            other = split_of.setdefault(video.record.id, split)
             if other != split:
                 raise PreparationError(
-                    f"video {item.record.id!r} is in split {other} and in split {split}; expected one"
+                    f"video {video.record.id!r} is in split {other} and in split {split}; expected one"
                 )
-
-
-def some(names: Iterable[str]) -> str:
-    """Formats the first few names, and the number of others."""
-    names = list(names)
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def _object(row: Any, where: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ WAVE = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Beam:
+class BeamOptions:
     """The runner, by Beam's name (DirectRunner, DataflowRunner, FlinkRunner, ...), with its options."""
 
     runner: str
@@ -32,10 +32,14 @@ class Beam:
 
 
 class BeamWorkers:
-    """Like `workers.Workers`; each `map` runs a sequence of pipelines."""
+    """Beam counterpart of `workers.Workers`; each `map` runs a sequence of pipelines."""
 
-    def __init__(self, beam: Beam, folder: Path):
-        """Checks the options; `folder`, on storage that all workers mount, receives results and is emptied again.
+    def __init__(self, beam: BeamOptions, folder: Path):
+        """Checks the options.
+
+        Args:
+          beam: runner and its options.
+          folder: temporary folder for results, on storage that all workers mount.
 
         Raises:
           PreparationError: Beam is not installed, or does not know the runner or an option value.
@@ -53,35 +57,35 @@ class BeamWorkers:
             self._options.get_all_options()
         except (ValueError, ImportError, AttributeError) as error:
             raise PreparationError(f"--runner {beam.runner}: {error}") from error
-        except SystemExit as error:  # Beam reads options as a command does, and has said by now what is wrong
-            raise PreparationError(f"--beam-option {' '.join(beam.options)}: Beam does not take it") from error
+        except SystemExit as error:  # raised by Beam's own argument parser, which has printed the reason
+            raise PreparationError(f"--beam-option {' '.join(beam.options)}: not an option of Beam") from error
         self._runner, self._folder = beam.runner, folder
 
     def map(
-        self, function: Callable[[_Item], _Result], items: Iterable[_Item], *, doing: str, chunk: int = 1
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item], *, task: str, chunk: int = 1
     ) -> Iterator[_Result]:
         """Yields `function` of every item, in the order of the items.
 
         Args:
           function: importable by name; its results are JSON values, and tuples are returned as lists.
           items: picklable; the items of one pipeline are held in memory at a time.
-          doing: description of the work, for errors.
-          chunk: ignored, since Beam makes its own.
+          task: description of the work, for errors.
+          chunk: ignored, since Beam determines its own bundles.
 
         Raises:
           PreparationError: a pipeline failed.
         """
         source = iter(items)
         while wave := list(itertools.islice(source, WAVE)):
-            yield from self._run(function, wave, doing)
+            yield from self._run(function, wave, task)
 
     def close(self) -> None:
         """Removes the results folder."""
 
-    def _run(self, function: Callable[[_Item], _Result], wave: Sequence[_Item], doing: str) -> list[_Result]:
+    def _run(self, function: Callable[[_Item], _Result], wave: Sequence[_Item], task: str) -> list[_Result]:
         import apache_beam as beam
 
-        shutil.rmtree(self._folder, ignore_errors=True)  # of a pipeline that was killed
+        shutil.rmtree(self._folder, ignore_errors=True)  # left by a killed pipeline
         self._folder.mkdir(parents=True)
         try:
             with beam.Pipeline(options=self._options) as pipeline:
@@ -89,39 +93,39 @@ class BeamWorkers:
                     pipeline
                     | "items" >> beam.Create(list(enumerate(wave)))
                     | "spread" >> beam.Reshuffle()
-                    | doing >> beam.Map(_numbered, function)
+                    | task >> beam.Map(_numbered, function)
                     | "results" >> beam.io.WriteToText(str(self._folder / "results"))
                 )
             results: dict[int, Any] = {}
             for path in self._folder.glob("results-*"):
                 with path.open(encoding="utf-8") as file:
                     results.update(json.loads(line) for line in file)
-        except Exception as error:  # each runner has its own ones, and all say that the pipeline failed
-            told = str(error).strip().splitlines()[-1:] or [""]
+        except Exception as error:  # runners raise exceptions of their own types
+            reason = str(error).strip().splitlines()[-1:] or [""]
             raise PreparationError(
-                f"{doing}: the pipeline of {self._runner} failed ({type(error).__name__}: {told[0]})"
+                f"{task}: the pipeline of {self._runner} failed ({type(error).__name__}: {reason[0]})"
             ) from error
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
         if len(results) != len(wave):
             raise PreparationError(
-                f"{doing}: {self._runner} left {len(results)} of {len(wave)} results in {self._folder}: --out has to "
-                "lie on storage that all workers mount at this path"
+                f"{task}: {self._runner} left {len(results)} of {len(wave)} results in {self._folder}: --out must "
+                "be on storage that all workers mount at this path"
             )
         return [results[number] for number in range(len(wave))]
 
 
 @contextlib.contextmanager
-def beam_working(beam: Beam, folder: Path) -> Iterator[BeamWorkers]:
-    """`BeamWorkers`, used as `workers.working` is."""
+def open_beam_workers(beam: BeamOptions, folder: Path) -> Iterator[BeamWorkers]:
+    """Creates `BeamWorkers`, as `open_workers` creates local ones."""
     yield BeamWorkers(beam, folder)
 
 
-def beam_of(runner: str, options: Sequence[str]) -> Beam | None:
+def parse_beam_options(runner: str, options: Sequence[str]) -> BeamOptions | None:
     """Parses `--runner` and `--beam-option`; raises PreparationError for options without a runner."""
     if options and not runner:
         raise PreparationError("--beam-option: expected together with --runner")
-    return Beam(runner, tuple(options)) if runner else None
+    return BeamOptions(runner, tuple(options)) if runner else None
 
 
 def _numbered(item: tuple[int, Any], function: Callable[[Any], Any]) -> str:

@@ -5,7 +5,7 @@ import sqlite3
 
 from svilm_jax.errors import UserError
 
-FULL_DISK = "No space left on device. What was checked is kept: make room, and the same command resumes"
+FULL_DISK = "No space left on device. Results so far are kept: free some space and repeat the command to resume"
 
 
 class PreparationError(UserError, ValueError):

@@ -31,9 +31,9 @@ class JobResult(NamedTuple):
     """Result of checking one video.
 
     Attributes:
-      frames: as stated by the header of the record's file, 0 if it does not say.
-      seconds: its duration.
-      bytes: its size.
+      frames: number of frames as stated by the header of the file; 0: unknown.
+      seconds: duration of the video.
+      bytes: size of the file.
       reason: why the video is unusable; "" if it is usable.
     """
 
@@ -44,7 +44,12 @@ class JobResult(NamedTuple):
 
 
 class Journal:
-    """Results of one preparation, each on disk as soon as it is recorded; re-encoded files are in the same folder."""
+    """Results of one preparation, each on disk as soon as it is recorded; re-encoded files are in the same folder.
+
+    Attributes:
+      folder: folder of the journal.
+      encoded: folder of re-encoded files.
+    """
 
     def __init__(self, folder: Path):
         """Opens or creates the journal in `folder`; raises `PreparationError` if it cannot be written."""
@@ -52,19 +57,19 @@ class Journal:
         self.encoded = folder / "encoded"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._table = _opened(folder / "journal.sqlite")
+            self._table = _open(folder / "journal.sqlite")
         except (OSError, sqlite3.OperationalError) as error:
             raise PreparationError(f"{folder}: cannot be written ({error}); give another --out") from error
-        except sqlite3.DatabaseError:  # e.g. after a power failure: all work is repeated
+        except sqlite3.DatabaseError:  # such as after a power failure: all work is repeated
             shutil.rmtree(folder)
             folder.mkdir()
-            self._table = _opened(folder / "journal.sqlite")
+            self._table = _open(folder / "journal.sqlite")
 
     def close(self) -> None:
         """Closes the file; an empty journal is removed."""
-        held = self._table.execute("SELECT EXISTS(SELECT 1 FROM video) OR EXISTS(SELECT 1 FROM phrases)").fetchone()[0]
+        used = self._table.execute("SELECT EXISTS(SELECT 1 FROM video) OR EXISTS(SELECT 1 FROM phrases)").fetchone()[0]
         self._table.close()
-        if not held:
+        if not used:
             self.remove()
 
     def remove(self) -> None:
@@ -72,12 +77,12 @@ class Journal:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def begin(self, splits: dict[str, int]) -> None:
-        """Removes videos of splits, or beyond numbers of videos, that no longer exist."""
+        """Removes results of splits and of video numbers that no longer exist; `splits`: name -> number of videos."""
         known = [row[0] for row in self._table.execute("SELECT DISTINCT split FROM video")]
         for split in known:
             self._table.execute("DELETE FROM video WHERE split = ? AND number >= ?", (split, splits.get(split, 0)))
 
-    def holds(self, split: str) -> bool:
+    def has_split(self, split: str) -> bool:
         """Returns whether any video of a split was checked before."""
         return bool(self._table.execute("SELECT EXISTS(SELECT 1 FROM video WHERE split = ?)", (split,)).fetchone()[0])
 
@@ -88,7 +93,7 @@ class Journal:
         ).fetchone()
         return JobResult(*row[1:]) if row is not None and row[0] == source else None
 
-    def note_checked(self, split: str, number: int, source: bytes, entry_id: str, file: str, result: JobResult) -> None:
+    def record_check(self, split: str, number: int, source: bytes, entry_id: str, file: str, result: JobResult) -> None:
         """Records the result for a video."""
         values = (split, number, source, result.frames, result.seconds, result.bytes, entry_id, file, result.reason)
         self._table.execute("INSERT OR REPLACE INTO video VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
@@ -102,43 +107,43 @@ class Journal:
                 yield dict(zip(("split", "video", "file", "reason"), row, strict=True))
 
     def phrases(self, texts: bytes) -> list[list[str]] | None:
-        """Returns the phrases of texts that were parsed together, by `source_of_texts`; None: unknown."""
+        """Returns the phrases of texts that were parsed together, by `texts_key`; None: unknown."""
         row = self._table.execute("SELECT found FROM phrases WHERE texts = ?", (texts,)).fetchone()
         return None if row is None else json.loads(row[0])
 
-    def note_phrases(self, texts: bytes, found: Sequence[Sequence[str]]) -> None:
+    def record_phrases(self, texts: bytes, found: Sequence[Sequence[str]]) -> None:
         """Records the phrases of texts that were parsed together."""
         values = (texts, json.dumps(found, ensure_ascii=False, separators=(",", ":")))
         self._table.execute("INSERT OR REPLACE INTO phrases VALUES (?, ?)", values)
 
 
 @contextlib.contextmanager
-def journal(folder: Path) -> Iterator[Journal]:
-    """A `Journal` that is closed at the end, and kept unless it was removed."""
-    opened = Journal(folder)
+def open_journal(folder: Path) -> Iterator[Journal]:
+    """Opens a `Journal`, and closes it at the end; it is kept unless it was removed."""
+    journal = Journal(folder)
     try:
-        yield opened
+        yield journal
     finally:
-        opened.close()
+        journal.close()
 
 
-def source_of_video(entry: Entry, encoding: EncodingOptions) -> bytes:
+def video_key(entry: Entry, encoding: EncodingOptions) -> bytes:
     """Returns the key of a video's result: bytes [16]."""
     try:
         stat = entry.video.stat()
         state: tuple[int, ...] = (stat.st_size, stat.st_mtime_ns)
     except OSError:
         state = ()
-    decides = [str(entry.video.absolute()), state, encoding.short_side, encoding.fps, entry.window, _ENCODER]
-    return _digest(decides)
+    inputs = [str(entry.video.absolute()), state, encoding.short_side, encoding.fps, entry.window, _ENCODER]
+    return _digest(inputs)
 
 
-def source_of_texts(texts: Sequence[str], parser: Any) -> bytes:
+def texts_key(texts: Sequence[str], parser: Any) -> bytes:
     """Returns the key of the phrases of texts: bytes [16]; `parser`: JSON values that identify it."""
     return _digest([texts, parser])
 
 
-# FFmpeg comes with PyAV; the number after it changes with our own processing of a video.
+# PyAV includes FFmpeg; the number after its version changes with this package's own processing of a video.
 _ENCODER = importlib.metadata.version("av") + "/2"
 
 
@@ -146,7 +151,7 @@ def _digest(value: Any) -> bytes:
     return hashlib.sha256(json.dumps(value).encode("utf-8")).digest()[:16]
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> sqlite3.Connection:
     table = sqlite3.connect(path, isolation_level=None)
     # Each result survives a kill once its call returns; if the machine fails, all but the last ones survive.
     # Exclusive, because a shared write-ahead log needs shared memory, which network folders do not provide.

@@ -1,17 +1,17 @@
 """Lookup of the video files in a folder by the names in annotation files.
 
-The same dataset is kept under various names: `v_abc.mp4`, `abc.mkv`, `train/abc.webm`, `ApplyEyeMakeup/v_...avi`.
+Copies of one dataset name their files in various ways: `v_abc.mp4`, `abc.mkv`, `train/abc.webm`,
+`ApplyEyeMakeup/v_...avi`.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from svilm_data.pipeline.errors import PreparationError
-from svilm_data.pipeline.videos import path_inside
 
 from svilm_jax.video.folders import SUFFIXES, SkippedVideo, walk_files
 
-__all__ = ["SUFFIXES", "VideoFolder", "listed_files", "without_ending"]
+__all__ = ["SUFFIXES", "VideoFolder", "list_files", "path_inside", "without_ending"]
 
 
 class VideoFolder:
@@ -28,16 +28,16 @@ class VideoFolder:
         if not folder.is_dir():
             raise PreparationError(f"--videos {folder}: no such folder")
         self.folder, self.left_out = folder, SkippedVideo()
-        self._by: dict[str, list[str]] = {}
-        self._by_lower: dict[str, list[str]] = {}  # of names that are not in lower case
-        for path, stem, name, name_stem, video in listed_files(folder, self.left_out):
+        self._by_name: dict[str, list[str]] = {}
+        self._by_lower_name: dict[str, list[str]] = {}  # names that are not in lower case
+        for path, stem, name, name_stem, video in list_files(folder, self.left_out):
             if video:
                 for key in dict.fromkeys((path, stem, name, name_stem)):
-                    self._by.setdefault(key, []).append(path)
+                    self._by_name.setdefault(key, []).append(path)
                     if key.lower() != key:
-                        self._by_lower.setdefault(key.lower(), []).append(path)
+                        self._by_lower_name.setdefault(key.lower(), []).append(path)
 
-    def knows(self, name: str) -> bool:
+    def contains(self, name: str) -> bool:
         """Returns whether a file has a name; checks only the list, not the disk."""
         return bool(self._paths(name))
 
@@ -57,25 +57,25 @@ class VideoFolder:
         names = list(names)
         for name in names:
             path_inside(self.folder, name, where)
-            found = self._paths(name)
-            if len(found) > 1:
+            paths = self._paths(name)
+            if len(paths) > 1:
                 # The same clip in two containers is a common result of conversion; the same name in two folders may be
                 # two different clips.
-                stems = {str(PurePosixPath(path).with_suffix("")) for path in found}
+                stems = {str(PurePosixPath(path).with_suffix("")) for path in paths}
                 if len(stems) > 1:
-                    told = " and ".join(repr(path) for path in found[:2])
-                    raise PreparationError(f"{where}: {name!r} may be {told}: keep one of them below --videos")
-            if found:
-                return path_inside(self.folder, found[0], where)
+                    candidates = " and ".join(repr(path) for path in paths[:2])
+                    raise PreparationError(f"{where}: {name!r} matches {candidates}: keep one of them below --videos")
+            if paths:
+                return path_inside(self.folder, paths[0], where)
         return self.folder / names[0]
 
     def _paths(self, name: str) -> list[str]:
         """Returns all files with a name, sorted; case-insensitively if none matches exactly."""
         low = name.lower()
-        return sorted(set(self._by.get(name) or [*self._by.get(low, ()), *self._by_lower.get(low, ())]))
+        return sorted(set(self._by_name.get(name) or [*self._by_name.get(low, ()), *self._by_lower_name.get(low, ())]))
 
 
-def listed_files(folder: Path, left_out: SkippedVideo | None = None) -> Iterator[tuple[str, str, str, str, int]]:
+def list_files(folder: Path, left_out: SkippedVideo | None = None) -> Iterator[tuple[str, str, str, str, int]]:
     """Yields the relative path and its parts for every file except hidden ones; linked folders are not followed.
 
     Args:
@@ -85,6 +85,32 @@ def listed_files(folder: Path, left_out: SkippedVideo | None = None) -> Iterator
     for file, video in walk_files(folder, SkippedVideo() if left_out is None else left_out, _refuse):
         path, name = file.relative_to(folder).as_posix(), file.name
         yield path, without_ending(path), name, without_ending(name), int(video)
+
+
+def path_inside(folder: Path, name: str, where: str) -> Path:
+    """Returns the path of file `name` of an annotation file below `folder`.
+
+    Args:
+      folder: folder that must contain the file.
+      name: relative path, as written in the annotation file.
+      where: file, line and field of the name, for the error.
+
+    Raises:
+      PreparationError: an absolute path, or one that leaves the folder, by `..` or by a link.
+    """
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if not name.strip() or "\0" in name:
+        raise PreparationError(f"{where}: {name!r} is not a file name")
+    if parts.is_absolute() or ".." in parts.parts or Path(name).drive:
+        raise PreparationError(f"{where}: {name!r} is outside the folder of videos; expected a path inside it")
+    path = folder / parts
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name that the file system does not allow
+        raise PreparationError(f"{where}: {name[:40]!r}...: no file can have that name ({error.strerror})") from error
+    if exists and not path.resolve().is_relative_to(folder.resolve()):
+        raise PreparationError(f"{where}: {name!r} is outside the folder of videos, through a link")
+    return path
 
 
 def _refuse(error: OSError) -> None:

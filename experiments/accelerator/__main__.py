@@ -20,17 +20,17 @@ from experiments.accelerator.table import device_name, format_summary, load
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A part in the order of worth.
+    """A part of the report; parts are listed by priority.
 
     Attributes:
       name: module of `experiments.accelerator`.
-      least: seconds below which it is not started.
-      most: seconds that it may take.
+      min_seconds: remaining time below which it is not started.
+      max_seconds: time limit.
     """
 
     name: str
-    least: float
-    most: float
+    min_seconds: float
+    max_seconds: float
 
 
 PARTS = (
@@ -45,11 +45,11 @@ GRACE = 10.0  # seconds past its limit after which a part is killed
 
 
 def main() -> int:
-    """Returns 0 where every part that ran is right, else 1."""
+    """Runs the parts; returns 0 if all that ran succeeded, else 1."""
     parser = argparse.ArgumentParser(prog="python -m experiments.accelerator", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
-    parser.add_argument("--seconds", type=float, default=540.0, help="for all parts together (default: 540)")
-    parser.add_argument("--smoke", action="store_true", help="every part in miniature, for a CPU")
+    parser.add_argument("--seconds", type=float, default=540.0, help="time limit of all parts together (default: 540)")
+    parser.add_argument("--smoke", action="store_true", help="run every part in miniature, on a CPU")
     parser.add_argument("--only", nargs="*", default=[], choices=[part.name for part in PARTS], metavar="PART")
     args = parser.parse_args()
     end = time.monotonic() + args.seconds
@@ -59,12 +59,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch, (args.out / "log.txt").open("w") as log:
         for number, part in enumerate(chosen):
             left = end - time.monotonic() - GRACE
-            later = sum(other.least for other in chosen[number + 1 :])
-            seconds = min(part.most, max(left - later, part.least))
+            later = sum(other.min_seconds for other in chosen[number + 1 :])
+            seconds = min(part.max_seconds, max(left - later, part.min_seconds))
             if args.smoke:
-                seconds, left = 600.0, 600.0  # a busy machine may take its time; nothing here waits for nothing
-            if left < part.least:
-                statuses.append({"part": part.name, "status": "skipped", "reason": f"{max(left, 0):.0f} s were left"})
+                seconds, left = 600.0, 600.0  # generous, since a busy machine may be slow
+            if left < part.min_seconds:
+                statuses.append({"part": part.name, "status": "skipped", "reason": f"{max(left, 0):.0f} s left"})
             else:
                 statuses.append(_run(part.name, args.out, Path(scratch), min(seconds, left), args.smoke, log))
             _write(args.out, statuses, args.smoke)
@@ -76,10 +76,10 @@ def main() -> int:
 
 
 def _run(name: str, out: Path, scratch: Path, seconds: float, smoke: bool, log: Any) -> dict[str, Any]:
-    """Runs a part; returns its status, with the end of its output where it failed."""
+    """Runs a part; returns its status, with the end of its output if it failed."""
     print(f"{name}: at most {seconds:.0f} s", flush=True)
     file = out / f"{name}.json"
-    file.unlink(missing_ok=True)  # of an earlier run
+    file.unlink(missing_ok=True)  # left by an earlier run
     command = [sys.executable, "-m", f"experiments.accelerator.{name}", f"--out={file}", f"--scratch={scratch}"]
     command += [f"--seconds={seconds}"] + ["--smoke"] * smoke
     started = time.monotonic()
@@ -96,13 +96,13 @@ def _run(name: str, out: Path, scratch: Path, seconds: float, smoke: bool, log: 
         status = "out of time"
     finally:
         _kill(child)
-    reader.join(10.0)  # what outlives the part in a session of its own may hold the pipe open
-    told = {"part": name, "status": status, "seconds": round(time.monotonic() - started, 1)}
-    return told if status == "ok" else told | {"returncode": child.returncode, "output": "".join(tail)}
+    reader.join(10.0)  # a process that outlives the part in its own session may keep the pipe open
+    summary = {"part": name, "status": status, "seconds": round(time.monotonic() - started, 1)}
+    return summary if status == "ok" else summary | {"returncode": child.returncode, "output": "".join(tail)}
 
 
 def _copy(stream: Any, log: Any, tail: collections.deque[str]) -> None:
-    """Copies the output of a part to the log, keeps its end, and shows the rows of its tables."""
+    """Copies the output of a part to the log, keeps its end, and prints the rows of its tables."""
     for line in stream:
         log.write(line)
         log.flush()
@@ -112,7 +112,7 @@ def _copy(stream: Any, log: Any, tail: collections.deque[str]) -> None:
 
 
 def _environment(scratch: Path, smoke: bool) -> dict[str, str]:
-    """Shared compilations; memory as it is needed, so that a peer in another process has room."""
+    """Returns the environment: a shared compilation cache, and memory on demand, to leave room for the peer."""
     added = {
         "JAX_COMPILATION_CACHE_DIR": str(scratch / "compilations"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1",
@@ -127,7 +127,7 @@ def _environment(scratch: Path, smoke: bool) -> dict[str, str]:
 
 
 def _kill(child: subprocess.Popen) -> None:
-    """Ends a child with all that it started."""
+    """Kills a child process and its descendants."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()

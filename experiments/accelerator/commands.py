@@ -10,26 +10,26 @@ from pathlib import Path
 
 
 def svilm(arguments: Sequence[str], seconds: float, **environment: str) -> float:
-    """Runs a command; returns its seconds.
+    """Runs a command; returns its duration in seconds.
 
     Raises:
-      RuntimeError: it failed or took longer than `seconds`; the message holds the end of its output.
+      RuntimeError: it failed or took longer than `seconds`; the message contains the end of its output.
     """
     started = time.monotonic()
     command = [sys.executable, "-m", "svilm_jax.main", *arguments]
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             timeout=max(seconds, 1.0), env={**os.environ, **environment}, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         output = (error.stdout or b"").decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout
         raise RuntimeError(
-            f"svilm {arguments[0]}: not done within {seconds:.0f} s:\n{(output or '')[-3000:]}"
+            f"svilm {arguments[0]}: not finished within {seconds:.0f} s:\n{(output or '')[-3000:]}"
         ) from error
-    print(done.stdout[-2000:])
-    if done.returncode:
-        raise RuntimeError(f"svilm {arguments[0]}: exit status {done.returncode}:\n{done.stdout[-3000:]}")
+    print(result.stdout[-2000:])
+    if result.returncode:
+        raise RuntimeError(f"svilm {arguments[0]}: exit status {result.returncode}:\n{result.stdout[-3000:]}")
     return time.monotonic() - started
 
 
@@ -37,7 +37,7 @@ def svilm_until(arguments: Sequence[str], enough: Callable[[], bool], seconds: f
     """Runs a command until `enough()`, then ends it by SIGTERM; returns its exit status.
 
     Raises:
-      RuntimeError: it ended or the time was up before there was enough; the message holds the end of its output.
+      RuntimeError: it ended, or the time was up, before `enough()`; the message contains the end of its output.
     """
     end = time.monotonic() + seconds
     with log.open("w") as output:

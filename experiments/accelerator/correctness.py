@@ -22,7 +22,7 @@ from svilm_jax.objectives.contrast import Pairing, info_nce, streamed_info_nce
 from svilm_jax.objectives.spatial_grounding import clip_noun_scores, phrase_shares
 from svilm_jax.parallel import Exchange, make_mesh
 
-# Kernels of each platform; `xla` in bfloat16 is the yardstick of the others there.
+# Kernels of each platform; the error of `xla` in bfloat16 scales the bounds of the others.
 KERNELS = {"cpu": ("xla", "rowwise"), "gpu": ("xla", "rowwise", "cudnn"), "tpu": ("xla", "splash")}
 HALF_ONLY = ("cudnn",)
 # (queries, keys): sentences, a grouping block, an odd length, and the video tower of S-ViLM-B.
@@ -33,7 +33,7 @@ STEP_BOUND = {"float32": 1e-3, "bfloat16": 5e-2}  # relative difference of the l
 
 
 def run(part: Part) -> None:
-    """Starts the CPU's losses in another process, checks kernels and contrasts here, then compares the losses."""
+    """Starts the CPU losses in another process, checks kernels and contrastive losses, then compares the losses."""
     platform = jax.default_backend()
     reference = None if platform == "cpu" else _start_losses(part, "cpu", ("float32",))
     attention(part, platform)
@@ -42,7 +42,7 @@ def run(part: Part) -> None:
 
 
 def attention(part: Part, platform: str) -> None:
-    """Value and gradients of every kernel, masked and not."""
+    """Checks value and gradients of every kernel, with and without a mask."""
     sizes = ((7, 13),) if part.smoke else SIZES
     heads, depth = (2, 16) if part.smoke else (12, 64)
     for queries, keys in sizes:
@@ -51,7 +51,7 @@ def attention(part: Part, platform: str) -> None:
             with jax.default_matmul_precision("highest"):
                 expected = _value_and_gradients("xla", arrays, mask, weights)
             for dtype in ("float32", "bfloat16"):
-                yardstick = 0.0
+                xla_error = 0.0
                 for kernel in KERNELS[platform]:
                     if dtype == "float32" and kernel in (*HALF_ONLY, "xla"):
                         continue
@@ -59,11 +59,11 @@ def attention(part: Part, platform: str) -> None:
                     with part.attempt(name):
                         cast = [x.astype(dtype) for x in arrays]
                         with jax.default_matmul_precision("highest" if dtype == "float32" else "default"):
-                            found = _value_and_gradients(kernel, cast, mask, weights)
-                        value, gradient = error(found[:1], expected[:1]), error(found[1:], expected[1:])
+                            actual = _value_and_gradients(kernel, cast, mask, weights)
+                        value, gradient = error(actual[:1], expected[:1]), error(actual[1:], expected[1:])
                         worst = max(value, gradient)
-                        yardstick = worst if kernel == "xla" else yardstick
-                        bound = max(ATTENTION_BOUND[dtype], 2 * yardstick)
+                        xla_error = worst if kernel == "xla" else xla_error
+                        bound = max(ATTENTION_BOUND[dtype], 2 * xla_error)
                         part.add("attention", kernel=name, value=value, gradient=gradient, bound=bound)
                         if not worst <= bound:
                             part.fail(name, f"error {worst:.2g}, bound {bound:.2g}")
@@ -80,7 +80,7 @@ def _inputs(queries: int, keys: int, heads: int, depth: int, masked: bool) -> tu
 
 
 def _value_and_gradients(kernel: str, arrays: list[jax.Array], mask: Any, weights: jax.Array) -> list[np.ndarray]:
-    """Output [B, N, H, d], and the gradients of its weighted sum."""
+    """Returns the output [B, N, H, d] and the gradients of its weighted sum."""
 
     def weighted(*arrays: jax.Array) -> tuple[jax.Array, jax.Array]:
         out = attend(*arrays, mask=mask, implementation=kernel)
@@ -90,17 +90,17 @@ def _value_and_gradients(kernel: str, arrays: list[jax.Array], mask: Any, weight
     return [np.asarray(x, np.float32) for x in (out, *gradients)]
 
 
-def error(found: Any, expected: Any) -> float:
-    """Largest difference over the largest magnitude, array by array; infinite where something is not finite."""
+def error(actual: Any, expected: Any) -> float:
+    """Returns the maximum over arrays of the largest difference over the largest magnitude; inf if not finite."""
     worst = 0.0
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         worst = max(worst, float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30)) if np.isfinite(a).all() else np.inf)
     return worst
 
 
 def contrasts(part: Part) -> None:
-    """Global contrast and grounding, chunked, gathered and in a ring, against all pairs at once."""
+    """Checks the chunked global contrast and spatial grounding, gathered and in a ring, against the dense losses."""
     rows, width = (16, 8) if part.smoke else (256, 256)
     rng = np.random.default_rng(0)
 
@@ -141,7 +141,7 @@ def contrasts(part: Part) -> None:
 
 
 def make_mesh_of_all() -> jax.sharding.Mesh:
-    """Returns a mesh of all attached devices, the batch over all of them."""
+    """Returns a mesh of all attached devices, with the batch sharded over all of them."""
     return make_mesh(MeshConfig())
 
 
@@ -150,24 +150,26 @@ def _contrast(loss: Any, left: Any, right: Any) -> Any:
 
 
 def steps(part: Part, platform: str, reference: subprocess.Popen | None) -> None:
-    """Losses of one step of every config here, against those of a CPU."""
+    """Checks the losses of one step of every config against those on a CPU."""
     dtypes = ("float32",) if part.smoke else ("float32", "bfloat16")
     here = _start_losses(part, platform, dtypes)
-    found = _losses(part, here, platform)
-    # On a CPU the reference is a second process: it shows that the numbers do not depend on the process.
+    losses = _losses(part, here, platform)
+    # On a CPU the reference is a second process, to test that results do not depend on the process.
     reference = reference or _start_losses(part, "cpu", ("float32",), "reference")
     expected = _losses(part, reference, "reference" if platform == "cpu" else "cpu")
     for name in SMOKE_CONFIGS if part.smoke else CONFIGS:
         for dtype in dtypes:
             key = f"{name} {dtype}"
-            if key not in found or f"{name} float32" not in expected:
+            if key not in losses or f"{name} float32" not in expected:
                 part.fail(key, "no loss: see the output above")
                 continue
-            loss, wanted = found[key], expected[f"{name} float32"]
-            difference = abs(loss["loss"] - wanted["loss"]) / max(abs(wanted["loss"]), 1e-6)
-            part.add("steps", config=key, loss=loss["loss"], cpu=wanted["loss"], difference=difference)
+            loss, reference_loss = losses[key], expected[f"{name} float32"]
+            difference = abs(loss["loss"] - reference_loss["loss"]) / max(abs(reference_loss["loss"]), 1e-6)
+            part.add("steps", config=key, loss=loss["loss"], cpu=reference_loss["loss"], difference=difference)
             if not (np.isfinite(loss["loss"]) and np.isfinite(loss["gradient"]) and difference <= STEP_BOUND[dtype]):
-                part.fail(key, f"loss {loss['loss']}, {wanted['loss']} on a CPU, gradient norm {loss['gradient']}")
+                part.fail(
+                    key, f"loss {loss['loss']}, {reference_loss['loss']} on a CPU, gradient norm {loss['gradient']}"
+                )
 
 
 def _start_losses(part: Part, platform: str, dtypes: tuple[str, ...], label: str = "") -> subprocess.Popen:

@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments.accelerator.commands import svilm
 from experiments.accelerator.part import Part, run_part
 
-# Noun phrases that spaCy found in the captions of moving shapes, for machines without spaCy (`wheels.sh` makes it).
+# spaCy's noun phrases of the captions of moving shapes, for machines without spaCy (written by `wheels.sh`).
 PHRASES = Path(__file__).parent / "carried" / "moving_shapes_phrases.json"
 SMOKE_SPLITS = {
     "train": 16,
@@ -46,7 +46,9 @@ def run(part: Part) -> None:
     if PHRASES.is_file():
         prepare.append(f"--phrases={PHRASES}")
     elif importlib.util.find_spec("spacy") is None:
-        raise RuntimeError(f"neither spaCy nor {PHRASES.name}: run experiments/accelerator/wheels.sh where spaCy is")
+        raise RuntimeError(
+            f"neither spaCy nor {PHRASES.name}: run experiments/accelerator/wheels.sh on a machine with spaCy"
+        )
     if part.smoke:
         prepare += [f"--size={name}={count}" for name, count in SMOKE_SPLITS.items()]
     part.note(preparation_seconds=svilm(prepare, part.seconds_left))

@@ -20,12 +20,12 @@ from svilm_jax.training.metric_writers import read_lines
 
 WORKERS = 14
 PREFETCH = 1
-EXIT_STOPPED = 75  # of a training that SIGTERM ended after a save
-INPUT_SECONDS = 12.0  # that the input alone is measured
+EXIT_STOPPED = 75  # exit status of a training stopped by SIGTERM after a save
+INPUT_SECONDS = 12.0  # duration of the measurement of the input alone
 
 
 def run(part: Part) -> None:
-    """Makes films, measures the input alone, then training, for the fastest batch of part 3."""
+    """Generates films, and measures the input alone and training, at the fastest batch size of part 3."""
     cores = os.cpu_count() or 1
     films, form = (12, Form(96, 72, 8, 3.0)) if part.smoke else (96, Form())
     started = time.monotonic()
@@ -45,7 +45,7 @@ def run(part: Part) -> None:
 
 
 def _workers(batch: int, cores: int) -> int:
-    """Returns as many decoding processes as cores and /dev/shm have room for."""
+    """Returns the number of decoding processes that cores and /dev/shm allow."""
     workers = min(WORKERS, max(cores - 2, 1))
     try:
         free = shutil.disk_usage("/dev/shm").free
@@ -72,7 +72,7 @@ def _overrides(part: Part, best: Best, workers: int) -> list[str]:
 
 
 def input_rate(part: Part, overrides: list[str]) -> float:
-    """Returns the clips per second that the input gives when nothing waits for anything else."""
+    """Returns the clips per second of the input pipeline without training."""
     from svilm_jax.parallel import make_mesh
     from svilm_jax.text.tokenizers import load_tokenizer
     from svilm_jax.training.task_input import open_input
@@ -81,7 +81,7 @@ def input_rate(part: Part, overrides: list[str]) -> float:
     tokenizer = load_tokenizer(config.tokenizer.path, config.tokenizer.lowercase, config.input.dataset)
     data = open_input(config, tokenizer, 0, make_mesh(config.mesh))
     try:
-        for _ in range(2 if part.smoke else config.input.workers + 2):  # what was decoded before anybody asked
+        for _ in range(2 if part.smoke else config.input.workers + 2):  # batches decoded ahead
             next(data)
         clips, started = 0, time.perf_counter()
         while time.perf_counter() - started < (1.0 if part.smoke else INPUT_SECONDS):
@@ -92,16 +92,16 @@ def input_rate(part: Part, overrides: list[str]) -> float:
 
 
 def _train(part: Part, best: Best, workers: int, overrides: list[str]) -> None:
-    """Trains until the rate is steady, then ends the run by SIGTERM, as a scheduler would."""
+    """Trains until the rate is steady, then stops the run by SIGTERM, as a scheduler would."""
     workdir = part.scratch / "train"
-    wanted = 6 if part.smoke else 90
+    target = 6 if part.smoke else 90
 
     def lines() -> list[dict[str, float]]:
         return [line for line in read_lines(workdir / "metrics.jsonl") if "clips_per_second" in line]
 
     def enough() -> bool:
         done = lines()
-        return bool(done) and (done[-1]["step"] >= wanted or part.seconds_left < 25)
+        return bool(done) and (done[-1]["step"] >= target or part.seconds_left < 25)
 
     status = svilm_until(
         ["train", f"--config={CONFIG}", f"--workdir={workdir}", *overrides],

@@ -21,7 +21,7 @@ WAYS = {"up": (-1, 0), "down": (1, 0)}
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """Size of a film: pixels, frames per second, and seconds."""
+    """Format of a film: size in pixels, frames per second, and duration in seconds."""
 
     width: int = 340
     height: int = 256
@@ -64,11 +64,11 @@ def _write_film(path: Path, number: int, form: Form) -> str:
         stream.options = {"crf": "23", "preset": "veryfast"}
         stream.time_base = Fraction(1, form.fps)
         for index in range(frames):
-            share = index / max(frames - 1, 1)
-            top, left = (pan[0] + share * (pan[1] - pan[0])).astype(int)
+            progress = index / max(frames - 1, 1)
+            top, left = (pan[0] + progress * (pan[1] - pan[0])).astype(int)
             image = texture[top : top + form.height, left : left + form.width].astype(np.int16)
             image = image + rng.normal(0, 3, (*image.shape[:2], 1)).astype(np.int16)
-            row = int((form.height - side) * (0.5 + 0.5 * WAYS[way][0] * (2 * share - 1)))
+            row = int((form.height - side) * (0.5 + 0.5 * WAYS[way][0] * (2 * progress - 1)))
             column = int((form.width - side) * 0.4)
             image[row : row + side, column : column + side] = COLORS[color]
             frame = av.VideoFrame.from_ndarray(np.clip(image, 0, 255).astype(np.uint8), format="rgb24")
@@ -78,7 +78,7 @@ def _write_film(path: Path, number: int, form: Form) -> str:
 
 
 def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Noise at four scales, uint8 [height, width, 3]."""
+    """Returns noise at four scales, uint8 [height, width, 3]."""
     total = np.zeros((height, width, 3))
     for cell in (64, 32, 16, 4):
         grid = rng.normal(size=(height // cell + 1, width // cell + 1, 3))

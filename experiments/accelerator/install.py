@@ -4,8 +4,8 @@
     export PYTHONPATH=/tmp/site
 
 Wheels of packages that the machine already has, in a version that `requirements/base.in` and `build.in` admit, are
-skipped: the
-machine's CUDA packages stay unchanged.
+skipped, so
+that the machine's CUDA packages stay unchanged.
 """
 
 import argparse
@@ -24,18 +24,18 @@ ROOT = Path(__file__).parents[2]
 
 
 def main() -> None:
-    """Installs what is missing, and says what that is."""
+    """Installs the missing packages, and prints their names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheels", type=Path, help="folder of wheels that wheels.sh collected")
     parser.add_argument("target", type=Path, help="folder for PYTHONPATH")
     args = parser.parse_args()
     wheels = sorted(args.wheels.glob("*.whl"))
     if not wheels:
-        sys.exit(f"{args.wheels}: no wheels; run experiments/accelerator/wheels.sh where there is a network")
+        sys.exit(f"{args.wheels}: no wheels; run experiments/accelerator/wheels.sh on a machine with network access")
     missing = [wheel for wheel in wheels if not _present(wheel)]
     print("installing", *(wheel.name.split("-")[0] for wheel in missing))
     _pip(args.target, *map(str, missing))
-    with tempfile.TemporaryDirectory() as copy:  # a build leaves files beside the sources
+    with tempfile.TemporaryDirectory() as copy:  # a build writes files next to the sources
         for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, copy)
         for name in ("requirements", "svilm_jax", "data", "configs"):
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _present(wheel: Path) -> bool:
-    """Whether the machine has the package of a wheel, in a version that is new enough."""
+    """Returns whether the package of a wheel is installed in an accepted version."""
     name = parse_wheel_filename(wheel.name)[0]
     try:
         version = importlib.metadata.version(name)
@@ -62,7 +62,7 @@ def _pip(target: Path, *arguments: str) -> None:
     if arguments:
         options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--upgrade"]
         command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), *arguments]
-        path = os.pathsep.join(filter(None, (str(target), os.environ.get("PYTHONPATH"))))  # of a newer setuptools
+        path = os.pathsep.join(filter(None, (str(target), os.environ.get("PYTHONPATH"))))  # with a newer setuptools
         subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path})
 
 

@@ -32,7 +32,7 @@ _ATTENTION_KERNEL = re.compile(r"fmha|flash|sdpa|_mha|cudnn_generated", re.IGNOR
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """What the compiled program says of an instruction: its scope, and whether it is or holds a matrix product."""
+    """An instruction of the compiled program: its scope, and whether it is or contains a matrix product."""
 
     scope: str
     matmul: bool
@@ -40,7 +40,7 @@ class Instruction:
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """An interval on a line of a trace, in nanoseconds; `seconds` is without what is nested in it."""
+    """An interval on a line of a trace, in nanoseconds; `seconds` excludes nested intervals."""
 
     name: str
     line: str
@@ -50,7 +50,7 @@ class Event:
 
 
 def run(part: Part) -> None:
-    """Traces the step that part 3 found fastest, its batch transferred each time."""
+    """Traces the fastest step of part 3, transferring its batch each time."""
     best = best_step(part)
     vocab_size = words(part.smoke)
     step = compile_step(step_config(part.smoke, "B", *best), vocab_size)
@@ -65,12 +65,12 @@ def run(part: Part) -> None:
         part.fail("trace", f"the profiler wrote no trace to {folder}")
         return
     program: dict[str, Instruction] = {}
-    with part.attempt("text of the program"):  # without it, kernels are told apart by their names alone
+    with part.attempt("text of the program"):  # without it, kernels are classified by their names only
         program = read_program(step.compiled.as_text())
     events = device_events(files[-1], jax.default_backend())
     part.note(**best._asdict(), steps=STEPS, events=len(events))
     if not events:
-        part.fail("trace", "the trace holds no event of the device")
+        part.fail("trace", "the trace has no event of the device")
         return
     totals, window = shares(events, program)
     part.note(milliseconds_per_step=window / STEPS * 1e3)
@@ -105,7 +105,7 @@ def read_program(text: str) -> dict[str, Instruction]:
     scopes: dict[str, str] = {}
     matmuls: dict[str, bool] = {}
     calls: dict[str, str] = {}
-    holds: dict[str, bool] = collections.defaultdict(bool)
+    contains: dict[str, bool] = collections.defaultdict(bool)
     computation = ""
     for line in text.splitlines():
         if header := _COMPUTATION.match(line):
@@ -116,17 +116,17 @@ def read_program(text: str) -> dict[str, Instruction]:
             scopes[name] = scope.group(1) if scope else ""
             product = opcode in ("dot", "convolution") or bool(target and _MATMUL_KERNEL.search(target.group(1)))
             matmuls[name] = product
-            holds[computation] |= product
+            contains[computation] |= product
             if opcode == "fusion" and (called := _CALLS.search(line)):
                 calls[name] = called.group(1)
-    program = {name: Instruction(scopes[name], matmuls[name] or holds[calls.get(name, "")]) for name in scopes}
+    program = {name: Instruction(scopes[name], matmuls[name] or contains[calls.get(name, "")]) for name in scopes}
     return {_sanitized(name): instruction for name, instruction in program.items()} | program
 
 
 def device_events(file: Path, platform: str) -> list[Event]:
     """Reads the kernels of a trace: lines of streams of a GPU, of operations of a TPU, of the program on a CPU."""
     data = jax.profiler.ProfileData.from_file(str(file))
-    found: list[Event] = []
+    events: list[Event] = []
     for plane in data.planes:
         if platform == "cpu":
             lines = list(plane.lines) if plane.name == "/host:CPU" else []
@@ -144,12 +144,12 @@ def device_events(file: Path, platform: str) -> list[Event]:
                 if str(event.name).startswith("Memcpy"):
                     name = str(event.name) + str(stats.get("memcpy_details", ""))
                 rows.append((name, float(event.start_ns), float(event.start_ns) + float(event.duration_ns)))
-            found += _without_nested(f"{plane.name} {line.name}", rows)
-    return found
+            events += _without_nested(f"{plane.name} {line.name}", rows)
+    return events
 
 
 def _without_nested(line: str, rows: list[tuple[str, float, float]]) -> list[Event]:
-    """Takes from each interval of a line the time of those that lie in it."""
+    """Subtracts from each interval of a line the time of nested intervals."""
     rows = sorted(rows, key=lambda row: (row[1], -row[2]))
     own = [end - start for _, start, end in rows]
     stack: list[int] = []
@@ -197,7 +197,7 @@ def category(name: str, program: Mapping[str, Instruction]) -> str:
 def shares(events: Iterable[Event], program: Mapping[str, Instruction]) -> tuple[dict[str, float], float]:
     """Returns seconds by category, gaps among them, and the seconds from the first to the last kernel.
 
-    Where kernels of several streams or threads overlap, the time counts in equal parts for each.
+    Overlapping kernels of several streams or threads share the time in proportion.
     """
     events = list(events)
     start, end = min(e.start for e in events), max(e.end for e in events)
@@ -219,16 +219,16 @@ def _union(intervals: Iterable[tuple[float, float]]) -> float:
 
 
 def heaviest(events: Iterable[Event], program: Mapping[str, Instruction]) -> list[tuple[str, str, float, str]]:
-    """Returns name, category, seconds and scope of the 15 kernels that take longest together."""
+    """Returns name, category, seconds and scope of the 15 kernels with the largest total time."""
     totals: dict[str, float] = collections.defaultdict(float)
     for event in events:
         totals[event.name] += event.seconds
     top = sorted(totals.items(), key=lambda item: -item[1])[:15]
-    found = []
+    rows = []
     for name, seconds in top:
         instruction = lookup(name, program)
-        found.append((name[:80], category(name, program), seconds, instruction.scope[-120:] if instruction else ""))
-    return found
+        rows.append((name[:80], category(name, program), seconds, instruction.scope[-120:] if instruction else ""))
+    return rows
 
 
 if __name__ == "__main__":

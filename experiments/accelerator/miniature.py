@@ -2,7 +2,7 @@
 
     python -m experiments.accelerator.miniature FILE float32,bfloat16 pretrain/demo.py ...
 
-writes `{"CONFIG DTYPE": {"loss": ..., "gradient": ...}}` to FILE as the losses are found.
+writes `{"CONFIG DTYPE": {"loss": ..., "gradient": ...}}` to FILE as the losses are computed.
 """
 
 import dataclasses
@@ -33,8 +33,8 @@ CONFIGS = (
     "finetune/localization.py",
 )
 SMOKE_CONFIGS = ("pretrain/svilm_b.py",)  # compiling takes most of a miniature run
-VOCAB_SIZE = 64  # room for the letters
-_THREADS = max(2, min(8, (os.cpu_count() or 1) // 2))  # that compile
+VOCAB_SIZE = 64  # enough for the letters
+_THREADS = max(2, min(8, (os.cpu_count() or 1) // 2))  # compilation threads
 
 
 def miniature(config: Config, dtype: str) -> Config:
@@ -86,8 +86,8 @@ def overrides_of(base: Any, changed: Any, path: str = "--config") -> list[str]:
 
 
 def losses(file: Path, configs: Sequence[str], dtypes: Sequence[str]) -> bool:
-    """Writes the losses as they are found; returns whether all of them were."""
-    found: dict[str, dict[str, float]] = {}
+    """Computes and writes the losses; returns whether all configs succeeded."""
+    results: dict[str, dict[str, float]] = {}
     jobs: dict[str, tuple[Config, Future]] = {}
     complete = True
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -108,8 +108,8 @@ def losses(file: Path, configs: Sequence[str], dtypes: Sequence[str]) -> bool:
                 step = job.result()
                 state, batch = step.init_state(VOCAB_SIZE), step.place(random_batch(config, VOCAB_SIZE))
                 _, metrics = step.compiled(state, batch)
-                found[key] = {"loss": float(metrics["loss/total"]), "gradient": float(metrics["norm/gradient"])}
-                file.write_text(json.dumps(found, indent=1) + "\n")
+                results[key] = {"loss": float(metrics["loss/total"]), "gradient": float(metrics["norm/gradient"])}
+                file.write_text(json.dumps(results, indent=1) + "\n")
             except Exception:
                 complete = False
                 print(f"{key}:\n{traceback.format_exc()}", file=sys.stderr)

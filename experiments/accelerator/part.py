@@ -13,12 +13,12 @@ from typing import Any
 
 
 class Part:
-    """Result of a part: what has been measured so far is always on disk.
+    """Result of a part, written to disk after every change.
 
     Attributes:
       smoke: whether to run in miniature.
-      folder: with the results of the parts before.
-      scratch: for data, checkpoints and traces; not kept.
+      folder: folder with the results of earlier parts.
+      scratch: temporary folder for data, checkpoints and traces.
     """
 
     def __init__(self, out: Path, seconds: float, smoke: bool, scratch: Path):
@@ -28,12 +28,12 @@ class Part:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until the part is to be finished."""
+        """Remaining time in seconds."""
         return self._end - time.monotonic()
 
     @property
     def ok(self) -> bool:
-        """Whether nothing has failed."""
+        """Whether no check has failed."""
         return self._document["ok"]
 
     def note(self, **values: Any) -> None:
@@ -45,14 +45,14 @@ class Part:
         """Appends a row to one of the tables of the result, and prints it."""
         self._document.setdefault(table, []).append(row)
         self._write()
-        print("  " + "  ".join(f"{key} {_shown(value)}" for key, value in row.items()), flush=True)
+        print("  " + "  ".join(f"{key} {_format(value)}" for key, value in row.items()), flush=True)
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Returns the rows of a table so far."""
         return self._document.get(table, [])
 
     def value(self, name: str) -> Any:
-        """Returns a value that was noted, or None."""
+        """Returns a value added by `note`, or None."""
         return self._document.get(name)
 
     def fail(self, name: str, reason: str) -> None:
@@ -64,14 +64,14 @@ class Part:
 
     @contextlib.contextmanager
     def attempt(self, name: str) -> Iterator[None]:
-        """Records an exception inside as a failure, with its traceback, and goes on."""
+        """Records an exception inside as a failure, with its traceback, and continues."""
         try:
             yield
         except Exception:
             self.fail(name, traceback.format_exc()[-4000:])
 
     def read(self, part: str) -> dict[str, Any]:
-        """Returns the result of an earlier part; empty where it did not run."""
+        """Returns the result of an earlier part; empty if it did not run."""
         file = self.folder / f"{part}.json"
         return json.loads(file.read_text()) if file.is_file() else {}
 
@@ -82,20 +82,20 @@ class Part:
 
 
 def run_part(run: Callable[[Part], None]) -> None:
-    """Entry point of `python -m experiments.accelerator.NAME`; exit status 1 where something failed."""
+    """Entry point of `python -m experiments.accelerator.NAME`; exit status 1 if a check failed."""
     parser = argparse.ArgumentParser(description=sys.modules[run.__module__].__doc__)
     parser.add_argument("--out", type=Path, required=True, help="JSON file of the result")
-    parser.add_argument("--scratch", type=Path, required=True, help="folder for what is not kept")
-    parser.add_argument("--seconds", type=float, default=600.0, help="that the part may take")
-    parser.add_argument("--smoke", action="store_true", help="in miniature")
+    parser.add_argument("--scratch", type=Path, required=True, help="temporary folder")
+    parser.add_argument("--seconds", type=float, default=600.0, help="time limit")
+    parser.add_argument("--smoke", action="store_true", help="run in miniature")
     args = parser.parse_args()
     part = Part(args.out, args.seconds, args.smoke, args.scratch)
     part.note()
     with part.attempt(args.out.stem):
         run(part)
     sys.stdout.flush()
-    os._exit(0 if part.ok else 1)  # without waiting for compilations that nobody needs any more
+    os._exit(0 if part.ok else 1)  # without waiting for unneeded compilations
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     return f"{value:,.4g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,6 @@
 """PyTorch peer in a separate process, driven by lines of JSON over its standard input and output.
 
-`Peer` is the side of the benchmark; run as a module this file is the other process.
+`Peer` is used by the benchmark; run as a module, this file is the other process.
 """
 
 import dataclasses
@@ -24,15 +24,16 @@ class Peer:
     """The peer process.
 
     Attributes:
-      reason: why there is no peer or no step; empty where there is one.
+      reason: why there is no peer or no step; "" otherwise.
       description: versions and device of PyTorch.
-      compile_seconds, peak_bytes: of the step built last.
+      compile_seconds: compilation time of the latest step.
+      peak_bytes: peak memory of the latest step.
     """
 
     def __init__(self) -> None:
         self.reason = self.description = ""
         self.compile_seconds = self.peak_bytes = 0.0
-        # The peer reads the config through svilm_jax: JAX there must not take memory of the device.
+        # The peer reads the config through svilm_jax, whose JAX must not allocate memory of the device.
         environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
         self._child = subprocess.Popen(
             [sys.executable, "-m", "experiments.accelerator.peer"],
@@ -42,12 +43,12 @@ class Peer:
         threading.Thread(target=self._read, daemon=True).start()
 
     def build(self, config: Config) -> None:
-        """Starts to build a step; `wait` says how that went."""
+        """Starts building a step; `wait` returns the outcome."""
         self.reason = ""
-        self._ask({"build": dataclasses.asdict(config)})
+        self._send({"build": dataclasses.asdict(config)})
 
     def wait(self, seconds: float) -> str:
-        """Waits for the step; returns why there is none, or an empty string."""
+        """Waits for the step; returns the reason if there is none, else ""."""
         answer = self._answer(seconds)
         self.reason = answer.get("error", "")
         if not self.reason:
@@ -61,15 +62,15 @@ class Peer:
         Raises:
           RuntimeError: the peer failed.
         """
-        self._ask({"time": steps})
+        self._send({"time": steps})
         answer = self._answer(300.0)
         if "error" in answer:
             raise RuntimeError(f"PyTorch: {answer['error']}")
         return answer["seconds"]
 
     def release(self) -> None:
-        """Gives the memory of the device back."""
-        self._ask({"release": True})
+        """Releases the memory of the device."""
+        self._send({"release": True})
         self._answer(60.0)
 
     def close(self) -> None:
@@ -77,7 +78,7 @@ class Peer:
         self._child.kill()
         self._child.wait()
 
-    def _ask(self, request: dict[str, Any]) -> None:
+    def _send(self, request: dict[str, Any]) -> None:
         try:
             assert self._child.stdin is not None
             self._child.stdin.write(json.dumps(request) + "\n")
@@ -100,13 +101,13 @@ class Peer:
 
 
 class _Server:
-    """The other side: a step of PyTorch, built and timed as asked."""
+    """Server in the other process: builds and times a PyTorch step on request."""
 
     def __init__(self) -> None:
         self.step: Any = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Does what a request asks."""
+        """Executes a request; returns the answer."""
         import torch
 
         cuda = torch.cuda.is_available()

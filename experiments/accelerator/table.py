@@ -27,47 +27,47 @@ def load(out: Path) -> dict[str, dict[str, Any]]:
 
 
 def device_name(report: Report) -> str:
-    """Returns the device kind that part `environment` found, or an empty string."""
+    """Returns the device kind of part `environment`, or ""."""
     return report["environment"].get("device_kind", "")
 
 
 def format_summary(report: Report) -> str:
-    """Returns the figures of all parts as lines of a table, and what failed."""
+    """Formats the figures of all parts as lines of a table, with the failures."""
     return "\n".join(f"{name:<44} {value}" for name, value in rows(report))
 
 
 def format_markdown(report: Report) -> str:
-    """Returns the same as a Markdown table."""
+    """Formats the figures as a Markdown table."""
     lines = [f"## {device_name(report) or 'unknown device'}", "", "| figure | measured |", "|---|---|"]
     return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows(report))]) + "\n"
 
 
 def rows(report: Report) -> list[tuple[str, str]]:
-    """Returns (figure, value) pairs of what was measured."""
+    """Returns (figure, value) pairs of all measurements."""
     environment, steps = report["environment"], report["train_step"]
-    found = [("device", f"{environment.get('devices', 0)} x {device_name(report) or 'unknown'}")]
-    found += [("miniature", "yes")] if report["summary"].get("smoke") else []
+    pairs = [("device", f"{environment.get('devices', 0)} x {device_name(report) or 'unknown'}")]
+    pairs += [("miniature", "yes")] if report["summary"].get("smoke") else []
     for row in environment.get("matmul", []):
-        found.append((f"matmul {row['dtype']}", f"{row['tflops_per_second']:.3g} TFLOP/s"))
+        pairs.append((f"matmul {row['dtype']}", f"{row['tflops_per_second']:.3g} TFLOP/s"))
     if "memory_bandwidth" in environment:
-        found.append(("memory bandwidth", f"{environment['memory_bandwidth'] / 1e9:.4g} GB/s"))
+        pairs.append(("memory bandwidth", f"{environment['memory_bandwidth'] / 1e9:.4g} GB/s"))
     checks = report["correctness"]
-    found += [(f"checks: {name}", str(len(checks[name]))) for name in _CHECKS if name in checks]
-    found += [_step(row) for row in steps.get("rows", [])]
+    pairs += [(f"checks: {name}", str(len(checks[name]))) for name in _CHECKS if name in checks]
+    pairs += [_step(row) for row in steps.get("rows", [])]
     if ratio := steps.get("ratio"):
-        found.append((f"clips/s over PyTorch, batch {ratio['batch']}", f"{ratio['at_same_batch']:.2f}"))
+        pairs.append((f"clips/s over PyTorch, batch {ratio['batch']}", f"{ratio['at_same_batch']:.2f}"))
         if "best_of_each" in ratio:
-            found.append(("clips/s over PyTorch, best batch of each", f"{ratio['best_of_each']:.2f}"))
+            pairs.append(("clips/s over PyTorch, best batch of each", f"{ratio['best_of_each']:.2f}"))
     for row in report["kernels"].get("categories", []):
-        found.append((f"time in {row['category']}", f"{row['share']:.1%}"))
+        pairs.append((f"time in {row['category']}", f"{row['share']:.1%}"))
     end_to_end = report["end_to_end"]
-    found += [(f"end to end: {name}", _number(end_to_end[name])) for name in _END_TO_END if name in end_to_end]
-    found += [(f"demo: {name}", _number(value)) for name, value in report["demo"].get("figures", {}).items()]
+    pairs += [(f"end to end: {name}", _number(end_to_end[name])) for name in _END_TO_END if name in end_to_end]
+    pairs += [(f"demo: {name}", _number(value)) for name, value in report["demo"].get("figures", {}).items()]
     for status in report["summary"].get("parts", []):
         seconds = f", {status['seconds']} s" if "seconds" in status else f": {status['reason']}"
-        found.append((f"part {status['part']}", status["status"] + seconds))
-        found += [("FAILED", f"{f['name']}: {_last_line(f['reason'])}") for f in _failures(report, status)]
-    return found
+        pairs.append((f"part {status['part']}", status["status"] + seconds))
+        pairs += [("FAILED", f"{f['name']}: {_last_line(f['reason'])}") for f in _failures(report, status)]
+    return pairs
 
 
 def _step(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -97,7 +97,7 @@ def _number(value: Any) -> str:
 
 
 def keep(out: Path, results: Path = RESULTS) -> Path:
-    """Keeps the report of a run under the name of its device, and rewrites the table of all devices."""
+    """Stores the report of a run under the name of its device, and rewrites the table of all devices."""
     report = load(out)
     name = re.sub(r"[^a-z0-9]+", "_", device_name(report).lower()).strip("_")
     if not name:
@@ -106,7 +106,7 @@ def keep(out: Path, results: Path = RESULTS) -> Path:
     file = results / f"{name}.json"
     file.write_text(json.dumps(report, indent=1) + "\n")
     reports = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
-    title = "# Measured accelerators\n\nMade by `python -m experiments.accelerator.table`; do not edit.\n"
+    title = "# Measured accelerators\n\nWritten by `python -m experiments.accelerator.table`; do not edit.\n"
     (results / "README.md").write_text("\n".join([title, *map(format_markdown, reports)]))
     return file
 

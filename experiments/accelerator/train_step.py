@@ -32,22 +32,22 @@ from svilm_jax.config import Config
 from svilm_jax.models.svilm import compute_dtype
 from svilm_jax.profiling.device_specs import matmul_rate
 
-# (batch, remat, layers unrolled, 0 for all) in the order of worth; the first is what the peer takes turns with. A round
-# is compiled together.
+# (batch, remat, unrolled layers, 0 for all) by priority; the first one takes turns with the peer. The candidates of a
+# round are compiled together.
 ROUNDS = (
     ((16, "none", 1), (32, "none", 1), (32, "none", 0), (64, "full", 1)),
     ((64, "none", 1), (64, "none", 0), (64, "dots", 1), (128, "full", 1)),
     ((8, "none", 1), (128, "dots", 1), (256, "full", 1)),
 )
-PEER_BATCHES = (32, 48, 64)  # beside the first; as far as memory goes
-STEPS = 8  # of a turn
+PEER_BATCHES = (32, 48, 64)  # in addition to the first; limited by memory
+STEPS = 8  # per turn
 TURNS = 3
-OTHERS = ("S", "L")  # where time is left
+OTHERS = ("S", "L")  # if time is left
 CONFIG = "configs/pretrain/svilm_b.py"
 
 
 def run(part: Part) -> None:
-    """Compiles in rounds, times what fits, takes turns with the peer, then other sizes."""
+    """Compiles in rounds, times the candidates that fit, in turns with the peer, then other model sizes."""
     rate = _rate(part)
     part.note(matmul_flops=rate, config=CONFIG, steps_per_turn=STEPS, turns=TURNS)
     peer = Peer()
@@ -61,7 +61,9 @@ def run(part: Part) -> None:
 
 
 def _measure(part: Part, peer: Peer, rate: float) -> None:
-    rounds = (((8, "full", 1),),) if part.smoke else ROUNDS  # the miniature of part 2, compiled before
+    rounds = (
+        (((8, "full", 1),),) if part.smoke else ROUNDS
+    )  # the miniature of part 2, which is in the compilation cache
     limit = device_memory()
     for number, candidates in enumerate(rounds):
         if number and part.seconds_left < 1.5 * _compiling(part):
@@ -98,7 +100,7 @@ def words(smoke: bool) -> int:
 
 
 def device_memory() -> float:
-    """Returns the bytes that a process may allocate on the device; infinity where that is not known."""
+    """Returns the bytes that a process may allocate on the device; infinity if unknown."""
     stats = jax.local_devices()[0].memory_stats() or {}
     return stats.get("bytes_limit", float("inf"))
 
@@ -112,7 +114,7 @@ def _rate(part: Part) -> float:
 
 
 def _compile(part: Part, variant: str, candidates: Any) -> list[CompiledStep]:
-    """Compiles the candidates side by side; in their order."""
+    """Compiles the candidates in parallel; returns them in their order."""
     vocab_size = words(part.smoke)
     flops: dict[str, float] = {}
     with ThreadPoolExecutor(len(candidates)) as pool:
@@ -142,7 +144,7 @@ def _compile(part: Part, variant: str, candidates: Any) -> list[CompiledStep]:
 
 
 def _compiling(part: Part) -> float:
-    """Seconds that the slowest compilation took so far."""
+    """Returns the seconds of the slowest compilation so far."""
     return max((row["seconds"] for row in part.rows("compiled")), default=30.0)
 
 
@@ -153,7 +155,7 @@ class _Runner:
         vocab_size = words(smoke)
         self.step, self.state = step, step.init_state(vocab_size)
         self.batch = step.place(random_batch(step.config, vocab_size))
-        self.time(2)  # what is still to be loaded or tuned
+        self.time(2)  # warm-up: loading and autotuning
 
     def time(self, steps: int) -> float:
         self.state, seconds = self.step.time(self.state, self.batch, steps)
@@ -170,7 +172,7 @@ def _alone(part: Part, step: CompiledStep, rate: float) -> None:
 
 
 def _in_turns(part: Part, step: CompiledStep, peer: Peer, rate: float) -> None:
-    """Times both sides in turns; alone where there is no PyTorch."""
+    """Times both sides in turns; only this project without PyTorch."""
     if part.smoke:
         peer.build(step.config)
     reason = peer.wait(part.seconds_left)
@@ -195,7 +197,7 @@ def _in_turns(part: Part, step: CompiledStep, peer: Peer, rate: float) -> None:
 
 
 def _peer_alone(part: Part, peer: Peer, rate: float) -> None:
-    """The peer at larger batches, and the ratio of each side's best."""
+    """Times the peer at larger batches; records the ratio of the best rates of both sides."""
     for batch in PEER_BATCHES:
         if peer.reason or part.seconds_left < 20 + peer.compile_seconds:
             break

@@ -1,7 +1,6 @@
 """Train step of a config, compiled for the devices at hand and run on random data.
 
-Used by `train_step.py` and by `experiments/accelerator`. Imports nothing that decodes videos, reads records or writes
-checkpoints.
+Used by `train_step.py` and by `experiments/accelerator`. Does not import video decoding, record reading or checkpoints.
 """
 
 import dataclasses
@@ -22,8 +21,8 @@ from svilm_jax.profiling.model_flops import task_flops
 from svilm_jax.training.abstract_step import trace_step
 from svilm_jax.training.optimizer import make_optimizer
 
-VOCAB_SIZE = 30_522  # of BERT
-_STEPS = 1000  # of the schedule where a config counts epochs, as `trace_step` assumes
+VOCAB_SIZE = 30_522  # BERT's vocabulary
+_STEPS = 1000  # schedule length if a config counts epochs, as `trace_step` assumes
 
 
 @dataclasses.dataclass
@@ -31,12 +30,12 @@ class CompiledStep:
     """A compiled train step.
 
     Attributes:
-      config: resolved.
-      structure: of its state.
-      mesh: devices that it was compiled for.
+      config: resolved config.
+      structure: structure of the train state.
+      mesh: devices that the step was compiled for.
       compiled: (state, batch) -> (state, metrics); donates the state.
-      compile_seconds: of the compiler alone, without tracing.
-      peak_bytes: what the compiler plans to hold on a device.
+      compile_seconds: time of the compiler, without tracing.
+      peak_bytes: peak memory per device as planned by the compiler.
       hardware_flops: matrix products of a step on all devices, rematerialization included, attention
         counted as XLA computes it.
     """
@@ -51,7 +50,7 @@ class CompiledStep:
 
     @property
     def model_flops(self) -> float:
-        """Matrix products of a step on all devices, counted by hand, without rematerialization."""
+        """FLOPs of the matrix products of a step on all devices, counted analytically, without rematerialization."""
         return task_flops(self.config) * self.config.train.batch_size
 
     def init_state(self, vocab_size: int = VOCAB_SIZE) -> Any:
@@ -135,7 +134,7 @@ def random_batch(config: Config, vocab_size: int = VOCAB_SIZE, seed: int = 0) ->
 
 
 def _segments(rng: np.random.Generator, config: Config) -> dict[str, np.ndarray]:
-    """Targets of a video of 100 s with two random segments."""
+    """Returns the targets of a video of 100 s with two random segments."""
     segments = np.sort(rng.uniform(0, 100, (2, 2)), axis=1)
     labels = rng.integers(0, max(len(config.model.head.classes), 1), 2).astype(np.int32)
     return localization_targets(segments, labels, 100.0, config.model.localization.num_steps)

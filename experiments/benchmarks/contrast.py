@@ -4,11 +4,10 @@
         python experiments/benchmarks/contrast.py --out experiments/results/contrast.json
 
 Value and gradient of the global contrast (C=256) and of spatial grounding (M=32 groups, K=2 phrases), where `dense`
-holds the scores of all pairs, and `gather` and `ring` process them in chunks
-(svilm_jax/parallel/chunked_contrastive.py). Memory is
-the compiler's figure for temporary buffers per device; nothing of that size is run. Times are for batches that fit, the
-median over interleaved repeats. On devices that are forced on one CPU they only reflect the cost of arithmetic: there
-is no network between them.
+materializes the scores of all pairs, and `gather` and `ring` process them in chunks
+(svilm_jax/parallel/chunked_contrastive.py). Memory is the compiler's figure for temporary buffers per device; programs
+of that size are compiled but not run. Times are for batches that fit, the median over interleaved repeats. On devices
+that are forced on one CPU they only reflect the cost of arithmetic: there is no network between them.
 """
 
 import argparse
@@ -33,11 +32,13 @@ FORMS = ("dense", "gather", "ring")
 
 
 def main() -> None:
-    """Prints and writes the table."""
+    """Measures, prints the table and writes it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="also write the rows to this JSON file")
-    parser.add_argument("--batch", type=int, nargs="*", default=[4096, 8192, 16384, 32768], help="for memory")
-    parser.add_argument("--timed", type=int, nargs="*", default=[512, 1024], help="for time: these are run")
+    parser.add_argument(
+        "--batch", type=int, nargs="*", default=[4096, 8192, 16384, 32768], help="batch sizes for memory"
+    )
+    parser.add_argument("--timed", type=int, nargs="*", default=[512, 1024], help="batch sizes for time, which are run")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -48,7 +49,7 @@ def main() -> None:
                 for form in FORMS:
                     used = memory(loss, form, batch, mesh)
                     rows.append({"loss": loss, "form": form, "batch": batch, "temporary_bytes": used})
-                    print(f"{loss:<10} {form:<7} batch {batch:>6}  {used / 2**20:10.1f} MiB a device", flush=True)
+                    print(f"{loss:<10} {form:<7} batch {batch:>6}  {used / 2**20:10.1f} MiB per device", flush=True)
             for batch in args.timed:
                 for form, seconds in times(loss, batch, args.repeats, mesh).items():
                     rows.append({"loss": loss, "form": form, "batch": batch, "seconds": round(seconds, 4)})
@@ -59,27 +60,27 @@ def main() -> None:
 
 
 def memory(loss: str, form: str, batch: int, mesh: jax.sharding.Mesh) -> int:
-    """Temporary bytes a device of the compiled value and gradient."""
+    """Returns the temporary bytes per device of the compiled value and gradient."""
     shapes = [jax.ShapeDtypeStruct(s, jnp.float32, sharding=batch_sharding(mesh)) for s in _shapes(loss, batch)]
     return int(_gradient(loss, form).lower(*shapes).compile().memory_analysis().temp_size_in_bytes)
 
 
 def times(loss: str, batch: int, repeats: int, mesh: jax.sharding.Mesh) -> dict[str, float]:
-    """Form -> median seconds of value and gradient, all forms in turn."""
+    """Returns form -> median seconds of value and gradient; forms take turns."""
     keys = jax.random.split(jax.random.key(0), 2)
     arrays = [
         jax.device_put(jax.random.normal(key, shape) / shape[-1] ** 0.5, batch_sharding(mesh))
         for key, shape in zip(keys, _shapes(loss, batch), strict=True)
     ]
     compiled = {form: _gradient(loss, form).lower(*arrays).compile() for form in FORMS}
-    found: dict[str, list[float]] = {form: [] for form in FORMS}
+    seconds: dict[str, list[float]] = {form: [] for form in FORMS}
     for repeat in range(repeats + 1):
         for form, run in compiled.items():
             start = time.perf_counter()
             jax.block_until_ready(run(*arrays))
             if repeat:  # the first warms up
-                found[form].append(time.perf_counter() - start)
-    return {form: statistics.median(seconds) for form, seconds in found.items()}
+                seconds[form].append(time.perf_counter() - start)
+    return {form: statistics.median(values) for form, values in seconds.items()}
 
 
 def _shapes(loss: str, batch: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -89,7 +90,7 @@ def _shapes(loss: str, batch: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _gradient(loss: str, form: str) -> Any:
-    """Jitted: (clips or groups, captions or phrases) -> the loss and its gradients."""
+    """Returns the jitted function (clips or groups, captions or phrases) -> the loss and its gradients."""
 
     def score(rows: Any, columns: Any) -> jax.Array:
         if loss == "global":

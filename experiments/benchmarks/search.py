@@ -21,12 +21,12 @@ import numpy as np
 
 
 def main() -> None:
-    """Prints and writes the figures."""
+    """Measures, prints the figures and writes them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--top", type=int, default=10)
-    parser.add_argument("--queries", type=int, default=200, help="timed; ten before them warm up")
+    parser.add_argument("--queries", type=int, default=200, help="number of timed queries, after ten for warm-up")
     parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     args = parser.parse_args()
     core = min(os.sched_getaffinity(0))
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def write(path: Path, clips: int, width: int) -> None:
-    """A file of random embeddings."""
+    """Writes a file of random embeddings."""
     from svilm_jax.inference import feature_file
     from svilm_jax.inference.feature_file import IndexOrigin, VideoRows
 
@@ -90,18 +90,18 @@ def write(path: Path, clips: int, width: int) -> None:
 
 
 def unit(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
-    """float32 [rows, width] of length 1."""
+    """Returns random unit vectors, float32 [rows, width]."""
     vectors = rng.normal(size=(rows, width)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def quantiles(values: list[float]) -> dict[str, float]:
-    """The middle and what one query in twenty exceeds."""
+    """Returns the median and the 95th percentile."""
     return {"median": round(float(np.median(values)), 2), "p95": round(float(np.percentile(values, 95)), 2)}
 
 
 def processor() -> str:
-    """As Linux names it."""
+    """Returns the processor model as Linux reports it."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next(
         (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()

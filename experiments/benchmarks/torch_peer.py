@@ -51,7 +51,7 @@ class MLP(nn.Module):
 
 
 class Layer(nn.Module):
-    """Pre-norm (video) or post-norm (text)."""
+    """Transformer block: pre-norm (video) or post-norm (text)."""
 
     def __init__(self, width: int, heads: int, ratio: float, activation: str, pre_norm: bool, epsilon: float):
         super().__init__()
@@ -68,7 +68,7 @@ class Layer(nn.Module):
 
 
 class GroupingBlock(nn.Module):
-    """Groups attend to tokens, tokens are assigned (hard, straight through), groups become the means of theirs."""
+    """Grouping block: cross-attention, hard straight-through assignment, update by the mean of assigned tokens."""
 
     def __init__(self, width: int, heads: int, ratio: float, activation: str, epsilon: float):
         super().__init__()
@@ -92,7 +92,7 @@ class GroupingBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """Layers, then a grouping block or none."""
+    """Layers, followed by an optional grouping block."""
 
     def __init__(self, layers: nn.ModuleList, grouping: GroupingBlock | None):
         super().__init__()
@@ -139,7 +139,7 @@ class Peer(nn.Module):
         self.register_buffer("factor", (1 / torch.tensor(PIXEL_STD)).repeat(t * ph * pw), persistent=False)
 
     def encode_video(self, video: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 [B, T, H, W, 3] -> tokens [B, Nt, Ns, D], groups [B, M, D]."""
+        """Encodes uint8 [B, T, H, W, 3] -> tokens [B, Nt, Ns, D], groups [B, M, D]."""
         times, rows, columns = self.grid
         t, ph, pw = self.tubelet
         x = video.view(-1, times, t, rows, ph, columns, pw, 3).permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4).flatten(2, 3)
@@ -156,7 +156,7 @@ class Peer(nn.Module):
         return self.token_norm(x).unflatten(1, (times, rows * columns)), self.group_norm(groups)
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """int [N, L], 0 being padding -> float32 [N, C], normalized."""
+        """Encodes token ids int [N, L], 0 for padding -> float32 [N, C], normalized."""
         x = self.token_embedding(tokens) + self.position_embedding[: tokens.shape[1]] + self.segment_embedding[0]
         x = self.embedding_norm(x)
         mask = tokens != 0
@@ -166,7 +166,7 @@ class Peer(nn.Module):
         return F.normalize(project(self.text_projection, x[:, 0]), dim=-1)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """The weighted sum of the three losses at weight 1; `splice_mask` tells which time indices are foreground."""
+        """Returns the sum of the three losses; `splice_mask` marks the foreground time indices."""
         tokens, groups = self.encode_video(batch["video"])
         clips = F.normalize(project(self.video_projection, tokens.float().mean(dim=(1, 2))), dim=-1)
         members = F.normalize(project(self.group_projection, groups), dim=-1)  # [B, M, C]
@@ -217,19 +217,19 @@ def make_train_step(
 
 
 def project(layer: nn.Linear, x: Tensor) -> Tensor:
-    """A projection in float32, whatever the rest computes in."""
+    """Projects in float32, regardless of autocast."""
     with torch.autocast(x.device.type, enabled=False):
         return layer(x.float())
 
 
 def info_nce(scores: Tensor) -> Tensor:
-    """Both directions."""
+    """Returns InfoNCE, averaged over both directions."""
     own = torch.arange(len(scores), device=scores.device)
     return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
 
 
 def temporal_grouping(z: Tensor, mask: Tensor, temperature: float = 0.1) -> Tensor:
-    """[B, Nt, D] and bool [B, Nt]: squared distance of a_j from the mask."""
+    """Returns the mean squared distance of a_j from the mask; z [B, Nt, D], mask bool [B, Nt]."""
 
     def similarity(side: Tensor) -> Tensor:
         weights = side.float()[..., None]
@@ -241,7 +241,7 @@ def temporal_grouping(z: Tensor, mask: Tensor, temperature: float = 0.1) -> Tens
 
 
 def copy_parameters(peer: Peer, params: Mapping[str, Any]) -> None:
-    """Fills the peer from the JAX model's nested dict; every parameter of either has to find its place."""
+    """Copies the JAX model's parameters to the peer; every parameter of either must have a counterpart."""
     named = dict(_named(params))
     with torch.no_grad():
         for name, target in peer.named_parameters():
@@ -252,11 +252,11 @@ def copy_parameters(peer: Peer, params: Mapping[str, Any]) -> None:
             target.copy_(torch.from_numpy(np.array(values, order="C")))
     used = {_source(name)[0] for name, _ in peer.named_parameters()}
     if left := named.keys() - used:
-        raise ValueError(f"parameters without a place in the peer: {sorted(left)}")
+        raise ValueError(f"parameters without a counterpart in the peer: {sorted(left)}")
 
 
 def _source(name: str) -> tuple[str, int | None]:
-    """The JAX name of a parameter of the peer, and its place in a stack of layers."""
+    """Returns the JAX name of a parameter of the peer, and its index in a stack of layers."""
     parts = name.split(".")
     video = not parts[0].startswith(("text_", "token_embedding", "position_", "segment_", "embedding_", "log_scale"))
     index = next((int(part) for part in parts if part.isdigit()), None)

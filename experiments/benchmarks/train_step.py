@@ -7,7 +7,7 @@ Both sides do the same work in one process: splicing, both towers, three losses,
 momentum; float32 on CPUs. The peer (torch_peer.py) starts from the same parameters; before anything is timed its loss
 and gradients must equal ours. It runs eagerly and compiled (`torch.compile`), and the faster one is the reference.
 The sides take turns of three steps each, of which the first is not counted: in training, steps follow each other
-without a pause, and the first step after a pause allocates its memory anew (on CPUs without large pages, see the
+without a pause, and the first step after a pause allocates its memory again (on CPUs without large pages, see the
 variable above, that takes as long as half a step). Times are medians over all turns. For GPUs see
 `experiments/accelerator`.
 
@@ -44,7 +44,7 @@ CURVES = {"frames": (4, 8, 16, 32), "size": (64, 96, 128, 160), "batch": (2, 4, 
 
 @dataclasses.dataclass
 class Ours:
-    """Our side of the benchmark: the compiled step, a function that runs it once, and what the peer is checked with."""
+    """This project's side: the compiled step, a function that runs it once, and the values that the peer must match."""
 
     step: CompiledStep
     run: Callable[[], None]
@@ -54,7 +54,7 @@ class Ours:
 
 
 def main() -> None:
-    """Prints and writes the table."""
+    """Measures, prints the table and writes it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variant", default="S", choices=("Ti", "S", "B", "L"))
     parser.add_argument("--frames", type=int, default=16)
@@ -85,7 +85,7 @@ def main() -> None:
     if args.peer:
         best = min((taken, name) for name, taken in seconds.items() if name != "svilm_jax")
         ratio = best[0] / seconds["svilm_jax"]
-        print(f"svilm_jax does {ratio:.2f} times the clips of the fastest peer ({best[1]})")
+        print(f"svilm_jax processes {ratio:.2f} times the clips per second of the fastest peer ({best[1]})")
     points = curve(args.variant, shape, args.set, args.repeats) if args.curve else []
     if args.out:
         document = {
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def build(variant: str, shape: dict[str, int], changes: list[str]) -> Ours:
-    """The paper's config at this size, its step compiled, and one random batch on the device."""
+    """Compiles the step of the paper's config at this size, with one random batch on the device."""
     keys = {"frames": "model.video.num_frames", "size": "model.video.image_size", "batch": "train.batch_size"}
     keys["groups"] = "model.grouping.num_groups"
     fixed = ["model.remat=none", "optimizer.name=sgd", "train.steps=1000", f"splice.block={min(8, shape['batch'])}"]
@@ -124,7 +124,7 @@ def build(variant: str, shape: dict[str, int], changes: list[str]) -> Ours:
         kept[0], _ = step.time(kept[0], placed, 1)
 
     def loss(params: Any, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Of the batch, cut and pasted by `key`; and that batch."""
+        """Returns the loss of the batch, spliced by `key`, and the spliced batch."""
         rows = cut_and_paste(config, {name: jnp.asarray(array) for name, array in batch.items()}, key)
         outputs = encode(config, step.structure, params, rows, key)
         return loss_of(config, objectives, outputs, rows, key)[0], rows
@@ -133,19 +133,19 @@ def build(variant: str, shape: dict[str, int], changes: list[str]) -> Ours:
 
 
 def peers(ours: Ours, eager: bool) -> dict[str, Callable[[], Any]]:
-    """PyTorch's steps, once their loss and gradients have been found to equal ours."""
+    """Returns the PyTorch steps, after checking that loss and gradients equal those of this project."""
     from experiments.benchmarks.torch_peer import Peer, copy_parameters, make_train_step
 
     config = ours.step.config
     peer = Peer(config, VOCAB_SIZE)
     copy_parameters(peer, ours.params)
     check(peer, ours)
-    found = {"torch": make_train_step(peer, config, ours.batch, "cpu", compiled=False)}
-    return found if eager else found | {"torch.compile": make_train_step(peer, config, ours.batch, "cpu", True)}
+    steps = {"torch": make_train_step(peer, config, ours.batch, "cpu", compiled=False)}
+    return steps if eager else steps | {"torch.compile": make_train_step(peer, config, ours.batch, "cpu", True)}
 
 
 def check(peer: Any, ours: Ours) -> None:
-    """Raises AssertionError unless the peer has our loss and our gradients, in float32 on the CPU."""
+    """Raises AssertionError unless the peer has the same loss and gradients, in float32 on the CPU."""
     import torch
 
     key = jax.random.key(3)
@@ -163,10 +163,10 @@ def check(peer: Any, ours: Ours) -> None:
 
 
 def timed(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of a step of each, over `repeats` turns."""
+    """Returns the median seconds per step of each side, over `repeats` turns."""
     found: dict[str, list[float]] = {name: [] for name in sides}
     for run in sides.values():
-        run()  # compiles whatever is left
+        run()  # compiles the remaining functions
     for _ in range(repeats):
         for name, run in sides.items():
             run()
@@ -178,7 +178,7 @@ def timed(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]
 
 
 def row(name: str, seconds: float, ours: Ours, rate: float) -> dict[str, Any]:
-    """One line of the table."""
+    """Returns one row of the table."""
     clips = ours.step.config.train.batch_size
     model = ours.step.model_flops / seconds
     line: dict[str, Any] = {"side": name, "seconds": seconds, "clips_per_second": clips / seconds}
@@ -190,7 +190,7 @@ def row(name: str, seconds: float, ours: Ours, rate: float) -> dict[str, Any]:
 
 
 def curve(variant: str, shape: dict[str, int], changes: list[str], repeats: int) -> list[dict[str, Any]]:
-    """Seconds and memory of our step where one number changes and the others stay."""
+    """Measures time and memory of the step while varying one size at a time."""
     points = []
     for axis, values in CURVES.items():
         for value in values:
@@ -202,7 +202,7 @@ def curve(variant: str, shape: dict[str, int], changes: list[str], repeats: int)
 
 
 def draw(points: list[dict[str, Any]], file: Path) -> None:
-    """Time and memory against each axis."""
+    """Plots time and memory over each size."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(CURVES), figsize=(3.2 * len(CURVES), 3), layout="constrained")
@@ -214,7 +214,7 @@ def draw(points: list[dict[str, Any]], file: Path) -> None:
         memory.plot([p["value"] for p in own], [p["peak_gib"] for p in own], "s--", color="tab:orange")
         memory.set_ylim(0, None)
         if place == 0:
-            axis.set_ylabel("seconds a step", color="tab:blue")
+            axis.set_ylabel("seconds per step", color="tab:blue")
         if place == len(CURVES) - 1:
             memory.set_ylabel("peak GiB", color="tab:orange")
     figure.savefig(file, dpi=110)

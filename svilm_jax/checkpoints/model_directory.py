@@ -77,7 +77,7 @@ def write_model_directory(
       dtype: of `DTYPES`.
 
     Raises:
-      FolderError: `out` is not empty, or cannot be written.
+      ModelDirectoryError: `out` is not empty, or cannot be written.
     """
     if dtype not in DTYPES:
         raise ModelDirectoryError(f"dtype {dtype!r}: expected one of {DTYPES}")
@@ -118,7 +118,7 @@ def write_model_directory(
 
 
 def check_free(out: Path) -> None:
-    """Raises FolderError if the path exists and is not an empty folder, or is the current folder."""
+    """Raises ModelDirectoryError if the path exists and is not an empty folder, or is the current folder."""
     if not out.name:
         raise ModelDirectoryError(f"{out}: expected the name of a new folder; give another --out")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -129,7 +129,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """Reads a JSON object.
 
     Raises:
-      FolderError: another content.
+      ModelDirectoryError: another content.
     """
     try:
         document = read_json_document(file)
@@ -146,7 +146,7 @@ def read_origin(folder: str | Path) -> ModelOrigin:
     """Reads the origin of a folder's model.
 
     Raises:
-      FolderError: config.json has none.
+      ModelDirectoryError: config.json has none.
     """
     document = read_document(folder)
     try:
@@ -161,7 +161,7 @@ def read_document(folder: str | Path) -> dict[str, Any]:
     """Reads config.json of a model folder.
 
     Raises:
-      FolderError: missing, not JSON, or of another format.
+      ModelDirectoryError: missing, not JSON, or of another format.
     """
     file = Path(folder) / _CONFIG
     try:
@@ -186,7 +186,7 @@ def read_model_directory(path: str | Path) -> TrainedModel:
     """Reads the model of a folder that `write_model_directory` wrote, with float32 parameters.
 
     Raises:
-      FolderError: not such a folder, or its parts do not match; the message lists both sides.
+      ModelDirectoryError: not such a folder, or its parts do not match; the message lists both sides.
     """
     folder = Path(path)
     document = read_document(folder)
@@ -221,7 +221,7 @@ def _fingerprint(arrays: Mapping[str, np.ndarray], trained: TrainedModel) -> Fin
 
 
 def _check_fingerprint(folder: Path, document: Mapping[str, Any], trained: TrainedModel) -> None:
-    """Raises FolderError if parameters, model config and tokenizer are not those that were written together."""
+    """Raises ModelDirectoryError if parameters, model config and tokenizer are not those that were written together."""
     if "fingerprint" not in document:
         log.warning(
             "%s: written by an earlier version, without a fingerprint: whether its %s, %s and tokenizer belong "

@@ -20,20 +20,20 @@ log = logging.getLogger(__name__)
 
 
 class EvaluationError(UserError, ValueError):
-    """A task that cannot be evaluated on the given data; the message names the split and what it lacks."""
+    """A task that cannot be evaluated on the given data; the message names the split and the missing content."""
 
 
 class EvaluationClips:
     """Clips of one split, in order, decoded on demand and not kept.
 
     Args:
-      dataset: folder that `svilm prepare` wrote.
-      split: its split.
+      dataset: folder of a prepared dataset.
+      split: split or view of it.
       limit: use the first N records; 0: all.
       video: input size of the model.
 
     Attributes:
-      records: of the split, without the limit; random access.
+      records: records of the split, without the limit, by random access.
       failed: record number -> reason, of the clips that could not be decoded so far.
     """
 
@@ -62,11 +62,11 @@ class EvaluationClips:
 
     def groups(self) -> dict[str, list[int]]:
         """Returns group -> record numbers, in order, of the records that have one; nothing is decoded."""
-        found: dict[str, list[int]] = {}
+        groups: dict[str, list[int]] = {}
         for number in self.numbers:
             if group := self.records[number].group:
-                found.setdefault(group, []).append(number)
-        return found
+                groups.setdefault(group, []).append(number)
+        return groups
 
     def failed_fraction(self, prefix: str) -> tuple[str, float]:
         """Returns `<prefix>/failed_fraction`: the fraction of clips that could not be decoded."""
@@ -75,8 +75,8 @@ class EvaluationClips:
 
 def whole_captions(record: Record) -> list[str]:
     """Returns the captions that describe the whole video; if all are timed, all of them."""
-    whole = [caption.text for caption in record.captions if caption.start < 0]
-    return whole or [caption.text for caption in record.captions]
+    untimed = [caption.text for caption in record.captions if caption.start < 0]
+    return untimed or [caption.text for caption in record.captions]
 
 
 def object_masks(clip: Clip) -> tuple[list[str], np.ndarray] | None:

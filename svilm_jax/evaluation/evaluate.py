@@ -32,14 +32,14 @@ def evaluate(encoder: "Encoder", evaluators: "Mapping[str, Evaluator]") -> Evalu
     failed: dict[str, str] = {}
     for name, evaluator in evaluators.items():
         try:
-            found = dict(evaluator.run(encoder))
-            if twice := sorted(found.keys() & metrics.keys()):
-                raise ValueError(f"metrics {twice} are also reported by another evaluator: set its `prefix`")
-            if bad := sorted(key for key, value in found.items() if not math.isfinite(value)):
+            values = dict(evaluator.run(encoder))
+            if duplicates := sorted(values.keys() & metrics.keys()):
+                raise ValueError(f"metrics {duplicates} are also reported by another evaluator: set its `prefix`")
+            if bad := sorted(key for key, value in values.items() if not math.isfinite(value)):
                 raise ValueError(f"metrics {bad} are not finite")
         except Exception as error:  # any failure of a task: the others and training continue
             log.exception("evaluator %s failed", name)
             failed[name] = f"{type(error).__name__}: {error}"
         else:
-            metrics.update(found)
+            metrics.update(values)
     return Evaluation(metrics, failed)

@@ -26,7 +26,7 @@ class Evaluator(Protocol):
     """Interface of an evaluator: queries an encoder and reports metrics."""
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value); fractions lie between 0 and 1; `table.is_share` tells which metrics are fractions."""
+        """Yields (name, value); `table.is_fraction` distinguishes fractions, between 0 and 1, from other metrics."""
         ...
 
 

@@ -15,7 +15,7 @@ _NPY = b"\x93NUMPY"
 
 
 class ScoreError(UserError, ValueError):
-    """A file that cannot be scored; the message names the file, the entry, what was expected and what was found."""
+    """A file that cannot be scored; the message names the file, the entry, the expected and the actual content."""
 
 
 def read_json(path: str | Path) -> Any:
@@ -57,7 +57,7 @@ def read_array(path: str | Path) -> np.ndarray:
         if isinstance(error, ScoreError):
             raise
         objects = "Object arrays" in str(error)
-        reason = "holds Python objects, which are never unpickled; save an array of numbers" if objects else error
+        reason = "contains Python objects, which are never unpickled; save an array of numbers" if objects else error
         raise ScoreError(f"{path}: {reason if objects else f'damaged NumPy array ({reason})'}") from error
     except (MemoryError, OverflowError) as error:
         raise ScoreError(f"{path}: declares more numbers than fit into memory ({error})") from error
@@ -112,12 +112,12 @@ def number(value: Any, where: str) -> float:
       ScoreError: anything else, including NaN and infinity.
     """
     try:
-        found = math.nan if isinstance(value, bool) else float(value)
+        result = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
-        found = math.nan
-    if not math.isfinite(found):
+        result = math.nan
+    if not math.isfinite(result):
         raise ScoreError(f"{where}: expected a finite number, found {_shown(value)}")
-    return found
+    return result
 
 
 def string(value: Any, where: str) -> str:

@@ -14,7 +14,7 @@ BASELINES: Mapping[str, str] = {
     "ceiling": "ceiling of the patch grid",
     "raw_pixels": "raw pixels",
     "raw_mean_color": "mean color",
-    "raw_small_pictures": "small pictures",
+    "raw_small_pictures": "downsampled frames",
     "all_foreground": "all foreground",
     "constant_span": "one span for all",
     "evenly_spaced": "evenly spaced",
@@ -34,7 +34,7 @@ def with_baselines(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
     return rows
 
 
-def is_share(name: str) -> bool:
+def is_fraction(name: str) -> bool:
     """Returns whether a metric is a fraction between 0 and 1; others are ranks, counts, penalties, steps, seconds."""
     return not (
         name.startswith("train/")
@@ -46,7 +46,7 @@ def is_share(name: str) -> bool:
 
 def format_value(name: str, value: float) -> str:
     """Formats a fraction as a percentage, anything else as a number."""
-    if is_share(name):
+    if is_fraction(name):
         return f"{100 * value:.1f} %"
     if name.endswith("penalty"):
         return f"{value:g}"
@@ -63,8 +63,8 @@ def format_table(metrics: Mapping[str, float]) -> str:
         return "no metrics"
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
     return "\n".join(
-        f"{name:<{widths[0]}}  {value:>{widths[1]}}{'  (' + beside + ')' if beside else ''}"
-        for name, value, beside in rows
+        f"{name:<{widths[0]}}  {value:>{widths[1]}}{'  (' + baselines + ')' if baselines else ''}"
+        for name, value, baselines in rows
     )
 
 

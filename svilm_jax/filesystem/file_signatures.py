@@ -1,8 +1,8 @@
-"""Recognition of placeholder files, by their first bytes, in place of an expected video or weight file.
+"""Recognition, by first bytes, of files that replace an expected video or weight file.
 
 Failed downloads leave the server's error page, an unfetched Git LFS checkout leaves pointers, and archives or encrypted
 files keep the name of their content. The parser of the expected format can only report a syntax error; the first bytes
-say what the file is.
+identify the file.
 """
 
 import codecs
@@ -53,7 +53,7 @@ def describe_placeholder(first_bytes: bytes) -> str | None:
     """Describes a file that is neither a video nor a weight file, as a noun phrase such as "an HTML page".
 
     Args:
-      first_bytes: of the file; `SIGNATURE_BYTES` of them are enough.
+      first_bytes: start of the file; `SIGNATURE_BYTES` are enough.
 
     Returns:
       The description, for "expected a video, found ..."; None if the bytes are inconclusive, which includes every
@@ -88,9 +88,9 @@ def _describe_text(text: str) -> str | None:
     if _JSON.match(text):
         return "a JSON document"
     if not text:
-        return "a file of white space"
-    shown = " ".join(text[:_SHOWN].split())
-    return f"a text file that begins with {shown!r}"
+        return "a file of whitespace"
+    start = " ".join(text[:_SHOWN].split())
+    return f"a text file that begins with {start!r}"
 
 
 def _text(head: bytes) -> str | None:

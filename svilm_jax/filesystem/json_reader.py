@@ -19,13 +19,13 @@ from svilm_jax.errors import UserError
 from svilm_jax.filesystem.file_signatures import SIGNATURE_BYTES, describe_placeholder
 from svilm_jax.filesystem.unicode_repair import Repairs
 
-MAX_DEPTH = 100  # of nesting: usual files have below ten levels, and code that walks a value may recurse
-MAX_BYTES = 1 << 30  # of a document, unpacked: parsed, it takes up to ten times as much memory
-MAX_LINE_BYTES = 64 << 20  # of one line of a file that is read line by line
+MAX_DEPTH = 100  # levels of nesting: usual files have fewer than ten, and code that walks a value may recurse
+MAX_BYTES = 1 << 30  # size of an unpacked document, which takes up to ten times as much memory when parsed
+MAX_LINE_BYTES = 64 << 20  # size of one line of a file that is read line by line
 _GZIP = b"\x1f\x8b"
 _UTF_16_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _LONG_NUMBER = re.compile(r"\d{300}")
-_HALF_ESCAPED = re.compile(r"\\u[dD][89abABcdefCDEF]")  # of any half: pairs are told from halves later
+_HALF_ESCAPED = re.compile(r"\\u[dD][89abABcdefCDEF]")  # any half of a pair: pairs are distinguished later
 _CONVERT = "save the file as UTF-8, or convert it with iconv -f ENCODING -t UTF-8"
 
 
@@ -82,7 +82,7 @@ def document(stream: IO[bytes], where: str, repairs: Repairs | None = None) -> A
     data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise JsonError(
-            where, f"holds more than {MAX_BYTES >> 20} MiB, unpacked; split it, or write it as JSON lines if it can be"
+            where, f"has more than {MAX_BYTES >> 20} MiB, unpacked; split it, or write it as JSON lines if it can be"
         )
     return parse(data, where, repairs=repairs)
 
@@ -133,7 +133,7 @@ def parse(data: bytes | str, where: str, line: bool = False, repairs: Repairs | 
     text = data if isinstance(data, str) else _decoded(data, where)
     integer = _integer if _LONG_NUMBER.search(text) else None
     try:
-        value = json.loads(text, object_pairs_hook=_named_once, parse_int=integer)
+        value = json.loads(text, object_pairs_hook=_unique_names, parse_int=integer)
     except json.JSONDecodeError as error:
         raise _syntax_error(text, where, error, line) from error
     except RecursionError as error:
@@ -187,13 +187,13 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) < 300 else float(digits)
 
 
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    named = dict(pairs)
-    if len(named) != len(pairs):
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
         seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise ValueError(f"the name {twice!r} occurs twice in one object")
-    return named
+        duplicate = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"the name {duplicate!r} occurs twice in one object")
+    return result
 
 
 def _check_depth(value: Any, where: str) -> None:

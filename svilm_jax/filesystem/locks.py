@@ -21,21 +21,21 @@ from svilm_jax.errors import UserError
 
 log = logging.getLogger(__name__)
 
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # of file systems without `flock`
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # errors of file systems without `flock`
 _held: set[int] = set()  # file descriptors of this process
 
 
 class LockError(UserError):
-    """Something that another process is writing to, or that cannot be locked; the message names the holder."""
+    """An output that another process is writing, or that cannot be locked; the message names the holder."""
 
 
 @contextlib.contextmanager
 def locked(file: Path, what: str) -> Iterator[None]:
-    """Holds the lock `file` while the context is open. The folder of the file has to exist.
+    """Holds the lock `file`, whose folder must exist, inside the context.
 
     Args:
       file: the lock file; it is removed at the end.
-      what: what is locked, as the error message shall name it.
+      what: name of the locked output in errors.
 
     Raises:
       LockError: another process holds the lock, or the file cannot be written.
@@ -46,34 +46,34 @@ def locked(file: Path, what: str) -> Iterator[None]:
         yield
     finally:
         _held.discard(descriptor)
-        # Removed before it is unlocked: whoever opened it meanwhile sees that it is gone and makes a new one.
+        # Removed before it is unlocked: a process that opened it meanwhile detects this and creates a new one.
         with contextlib.suppress(OSError):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # explicitly: a forked child may share the open file
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # explicitly, since a forked child may share the open file
         os.close(descriptor)
 
 
 @contextlib.contextmanager
 def locked_output(path: Path) -> Iterator[None]:
-    """Holds the lock of a file or folder that is written as a whole: `.NAME.lock` in the same folder.
+    """Holds the lock of an output file or folder inside the context: `.NAME.lock` in the same folder.
 
     Raises:
-      LockError: another process writes it, or its folder cannot be made or written to.
+      LockError: another process writes it, or its folder cannot be created or written to.
     """
-    whole = path.absolute()
-    with folder_made(whole.parent, str(path)), locked(whole.with_name(f".{whole.name}.lock"), str(path)):
+    output = path.absolute()
+    with created_folder(output.parent, str(path)), locked(output.with_name(f".{output.name}.lock"), str(path)):
         yield
 
 
 @contextlib.contextmanager
-def folder_made(folder: Path, what: str) -> Iterator[None]:
-    """Makes a folder and its parents; those it made are removed at the end where nothing was written into them.
+def created_folder(folder: Path, what: str) -> Iterator[None]:
+    """Creates a folder and its parents; those that it created are removed at the end if they are empty.
 
     Raises:
-      LockError: it cannot be made.
+      LockError: it cannot be created.
     """
-    made = [parent for parent in (folder, *folder.absolute().parents) if not parent.exists()]
+    created = [parent for parent in (folder, *folder.absolute().parents) if not parent.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -81,7 +81,7 @@ def folder_made(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        for parent in made:
+        for parent in created:
             with contextlib.suppress(OSError):  # not empty
                 parent.rmdir()
 
@@ -99,11 +99,11 @@ def _acquire(file: Path, what: str) -> int:
                 holder = _holder(descriptor)
                 os.close(descriptor)
                 raise LockError(f"{what}: in use by {holder}; wait until it ends, or choose another place") from error
-            log.warning("%s: this file system has no locks; nothing else may write there meanwhile", what)
+            log.warning("%s: this file system has no locks; make sure that no other process writes there", what)
         if _is_at(descriptor, file):
             break
-        os.close(descriptor)  # the holder before removed the file after it was opened here
-    _sign(descriptor)
+        os.close(descriptor)  # the previous holder removed the file after it was opened here
+    _write_holder(descriptor)
     return descriptor
 
 
@@ -114,31 +114,31 @@ def _is_at(descriptor: int, file: Path) -> bool:
         return False
 
 
-def _sign(descriptor: int) -> None:
-    """Writes down who holds the lock."""
+def _write_holder(descriptor: int) -> None:
+    """Writes the description of this process into the lock file."""
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     since = dt.datetime.now().astimezone().isoformat(timespec="seconds")
     text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": since})
-    with contextlib.suppress(OSError):  # of a full disk: the lock holds all the same
+    with contextlib.suppress(OSError):  # such as a full disk: the lock is held nevertheless
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{text}\n".encode(errors="replace"), 0)
 
 
 def _holder(descriptor: int) -> str:
-    """Who holds the lock, in words."""
+    """Describes the holder of the lock."""
     try:
-        said = json.loads(os.pread(descriptor, 1 << 16, 0))
-        return f"process {said['pid']} on {said['host']} ({said['command']}) since {said['since']}"
+        holder = json.loads(os.pread(descriptor, 1 << 16, 0))
+        return f"process {holder['pid']} on {holder['host']} ({holder['command']}) since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "another process"  # which has not written its name yet
+        return "another process"  # which has not written its description yet
 
 
-def _forget_in_child() -> None:
-    """A forked child does not keep the locks of its parent alive."""
+def _close_in_child() -> None:
+    """Closes the lock files in a forked child, which must not keep its parent's locks."""
     for descriptor in _held:
         with contextlib.suppress(OSError):
             os.close(descriptor)
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_forget_in_child)
+os.register_at_fork(after_in_child=_close_in_child)

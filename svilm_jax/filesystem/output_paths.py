@@ -11,10 +11,10 @@ class OutputError(UserError, ValueError):
 
 
 def check_output_file(path: Path | None, option: str = "--out") -> None:
-    """Refuses a path at which no file can be written; None passes.
+    """Rejects a path at which no file can be written; None is accepted.
 
     Raises:
-      OutputError: a folder is there, a parent is a file, or the folder or the file system is read-only.
+      OutputError: the path is a folder, a parent is a file, or the folder or the file system is read-only.
     """
     if path is None:
         return
@@ -24,10 +24,10 @@ def check_output_file(path: Path | None, option: str = "--out") -> None:
 
 
 def check_output_folder(path: Path | None, option: str = "--out") -> None:
-    """Refuses a path at which no folder can be made or written to; None passes.
+    """Rejects a path at which no folder can be created or written to; None is accepted.
 
     Raises:
-      OutputError: a file is there, a parent is a file, or the folder or the file system is read-only.
+      OutputError: the path is a file, a parent is a file, or the folder or the file system is read-only.
     """
     if path is None:
         return
@@ -40,7 +40,7 @@ def check_output_folder(path: Path | None, option: str = "--out") -> None:
 
 
 def _check_parents(path: Path, option: str) -> None:
-    """The nearest parent that exists is a folder that can be written to."""
+    """Rejects a path whose nearest existing parent is not a writable folder."""
     parents = path.absolute().parents
     for parent in parents:
         if parent.is_dir():

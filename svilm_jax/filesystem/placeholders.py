@@ -1,4 +1,4 @@
-"""Explanations of why a weight file cannot be read, in terms of what the file actually is."""
+"""Explanations of why a weight file cannot be read, by the actual type of the file."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Repair of malformed Unicode: lone UTF-16 surrogates, which no file, database or tokenizer accepts.
+r"""Repair of malformed Unicode: lone UTF-16 surrogates, which no file, database or tokenizer accepts.
 
-JSON can hold half an emoji ("\\ud83d"), and so can an argument or a file name that is not valid in the terminal's
+JSON can contain half an emoji ("\ud83d"), and so can an argument or a file name that is not valid in the terminal's
 encoding. Python keeps such a surrogate as a character and fails where the string is encoded, far from its source.
 """
 
@@ -11,9 +11,9 @@ from typing import IO, Any
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _HALF = re.compile("[\ud800-\udfff]")
 _FIRST, _SECOND = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-# JSON escapes that are matched as one, to tell a lone surrogate from a pair, and an escape from a backslash.
+# JSON escapes that are matched as one, to distinguish a lone surrogate from a pair, and an escape from a backslash.
 _ESCAPES = re.compile(rb"\\[^u]|" + _FIRST + _SECOND + rb"|(" + _FIRST + rb"|" + _SECOND + rb")")
-_PAIR_BYTES = 12  # of an escaped pair: what has to be seen at once
+_PAIR_BYTES = 12  # length of an escaped pair
 _CHUNK_BYTES = 1 << 16
 
 
@@ -41,7 +41,7 @@ class Repairs:
         self.count, self.first = 0, ""
 
     def note(self) -> str:
-        """Note for the summary of a preparation; "" if nothing was repaired."""
+        """Returns a note for the summary of a preparation; "" if nothing was repaired."""
         if not self.count:
             return ""
         return f"{self.count:,} texts, the broken part replaced by U+FFFD (first: {self.first})"
@@ -50,9 +50,9 @@ class Repairs:
         """Returns a JSON value with all its strings repaired, including names in objects.
 
         Args:
-          value: nested no deeper than `json_reader.MAX_DEPTH`.
+          value: JSON value, nested no deeper than `json_reader.MAX_DEPTH`.
           where: the file, and line if it has lines, for `first`.
-          path: to `value` in the document.
+          path: path to `value` in the document.
         """
         if isinstance(value, str):
             text, halves = repaired(value)
@@ -76,9 +76,9 @@ class RepairedJson(io.RawIOBase):
     """
 
     def __init__(self, stream: IO[bytes], repairs: Repairs, where: str):
-        """`stream` is read on demand; `where` names it in `repairs`."""
+        """Wraps `stream`, which is read on demand; `where` names it in `repairs`."""
         self._stream, self._repairs, self._where = stream, repairs, where
-        self._waiting, self._made, self._ended = b"", b"", False
+        self._waiting, self._output, self._ended = b"", b"", False
 
     def readable(self) -> bool:
         """Returns True."""
@@ -86,18 +86,18 @@ class RepairedJson(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fills a part of `buffer`; returns 0 at the end."""
-        while not self._made and not self._ended:
+        while not self._output and not self._ended:
             read = self._stream.read(_CHUNK_BYTES)
             self._ended = not read
             data = self._waiting + read
             cut = len(data) if self._ended else _whole_escapes(data)
-            self._made, self._waiting = self._mended(data[:cut]), data[cut:]
-        size = min(len(buffer), len(self._made))
-        buffer[:size] = self._made[:size]
-        self._made = self._made[size:]
+            self._output, self._waiting = self._repair(data[:cut]), data[cut:]
+        size = min(len(buffer), len(self._output))
+        buffer[:size] = self._output[:size]
+        self._output = self._output[size:]
         return size
 
-    def _mended(self, data: bytes) -> bytes:
+    def _repair(self, data: bytes) -> bytes:
         if b"\\ud" not in data and b"\\uD" not in data:
             return data
         return _ESCAPES.sub(self._replaced, data)
@@ -117,7 +117,7 @@ def _whole_escapes(data: bytes) -> int:
         return len(data)
     while cut > 0 and data[cut - 1 : cut] == b"\\":
         cut -= 1
-    if re.fullmatch(_FIRST, data[max(0, cut - _PAIR_BYTES // 2) : cut]):  # the first half of a pair that goes on
+    if re.fullmatch(_FIRST, data[max(0, cut - _PAIR_BYTES // 2) : cut]):  # the first half of a pair that continues
         cut -= _PAIR_BYTES // 2
         while cut > 0 and data[cut - 1 : cut] == b"\\":
             cut -= 1

@@ -20,7 +20,8 @@ def random_resized_crop(
     """Draws a box with a random fraction of the area and a random aspect ratio, at a random position.
 
     Args:
-      height, width: pixels of the picture.
+      height: height of the frame in pixels.
+      width: width of the frame in pixels.
       size: side of the output square in pixels.
       scale: smallest and largest fraction of the area.
       ratio: smallest and largest width / height of the box, drawn on a log scale so that wide and tall are equally
@@ -28,7 +29,7 @@ def random_resized_crop(
       rng: consumed by a varying number of draws; give each clip its own.
 
     Returns:
-      The box; the center crop if no such box fits in ten tries (a very long picture).
+      The box; the center crop if no such box fits in ten tries (a very elongated frame).
     """
     if not (0 < scale[0] <= scale[1] <= 1 and 0 < ratio[0] <= ratio[1]):
         raise ValueError(f"random crop: expected 0 < scale <= 1 and 0 < ratio, ascending; got {scale} and {ratio}")

@@ -21,7 +21,7 @@ Batch = dict[str, np.ndarray]
 
 
 class InputError(UserError, RuntimeError):
-    """An input that training cannot continue with; the message says what was found and what to do."""
+    """An input that training cannot continue with; the message names the cause and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ShardOptions:
 
     Attributes:
       batch_size: rows of a global batch.
-      seed: of the order.
+      seed: random seed of the order.
       start_step: number of global batches that a resumed run has already consumed.
       process_index, process_count: process p has rows p*b to (p+1)*b of b * process_count.
     """
@@ -72,7 +72,9 @@ class Stream(Iterator[Batch]):
         Args:
           load: (epoch, record number) -> its row; sent to worker processes unchanged.
           records: number of records.
-          identity: of the data, checked by a resumed run.
+          identity: fingerprint of the data, checked by a resumed run.
+          share: rows of each batch that this process gets.
+          reading: read-ahead options.
           block: consecutive records that stay together in a batch.
 
         Raises:
@@ -109,13 +111,13 @@ class Stream(Iterator[Batch]):
             )
         )
         if reading.workers:
-            if not flags.FLAGS.is_parsed():  # Grain reads a flag here; its default is what a library user means
+            if not flags.FLAGS.is_parsed():  # Grain reads a flag here; for library use, its default is right
                 flags.FLAGS.mark_as_parsed()
             batches = batches.mp_prefetch(
                 grain.MultiprocessingOptions(num_workers=reading.workers, per_worker_buffer_size=reading.prefetch)
             )
-        # In a list that `_close` empties, also where nobody closes and the interpreter ends: worker processes hold
-        # shared memory that has to be given back while there still is somebody to do it.
+        # In a list that `_close` empties, at interpreter exit at the latest: the shared memory of worker processes must
+        # be released while they can still be reached.
         self._running: list[Any] = [iter(batches)]
         self._finalizer = weakref.finalize(self, _close, self._running)
 
@@ -128,11 +130,11 @@ class Stream(Iterator[Batch]):
         try:
             batch = next(self._running[0])
         except RuntimeError as error:
-            if "terminated unexpectedly" not in str(error):  # Grain's words for a worker that is gone
+            if "terminated unexpectedly" not in str(error):  # Grain's message for a dead worker
                 raise
             raise InputError(
-                f"a decoding process ended by itself ({error}) before batch {self._step}; the system kills what takes "
-                "too much memory: lower config.input.workers or config.input.prefetch. The same command goes on from "
+                f"a decoding process died ({error}) before batch {self._step}; the system kills processes that use "
+                "too much memory: lower config.input.workers or config.input.prefetch. The same command resumes from "
                 "the last checkpoint"
             ) from error
         self._step += 1
@@ -159,7 +161,7 @@ class Stream(Iterator[Batch]):
         return self._order.epoch_length / self._share.batch_size
 
     def state(self) -> dict[str, Any]:
-        """State for a checkpoint: the position, and what it depends on. JSON types only."""
+        """State for a checkpoint, as JSON values: the position, and the options that determine the order."""
         return {"step": self._step, **self._meaning()}
 
     def check_state(self, saved: Mapping[str, Any]) -> None:
@@ -187,7 +189,7 @@ class Stream(Iterator[Batch]):
 
 
 class _Positions(Sequence[int]):
-    """Positions of one process's rows in the global stream, from a step on; practically endless."""
+    """Positions of one process's rows in the global stream, from a step on; endless in practice."""
 
     def __init__(self, start_step: int, batch_size: int, first_row: int, rows: int):
         self._start, self._batch, self._first, self._rows = start_step, batch_size, first_row, rows

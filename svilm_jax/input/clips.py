@@ -37,7 +37,7 @@ class Clip:
       indices: int64 [T], number of each frame in the file in presentation order.
       times: float64 [T], seconds at which these frames appear.
       duration: seconds of the whole video; 0 where `error` is set.
-      geometry: the part of the picture that `frames` shows; None where `error` is set.
+      geometry: the box of the decoded picture that `frames` shows; None if `error` is set.
       record: the record of the clip.
       error: why the video could not be used, or None.
     """
@@ -65,6 +65,7 @@ class FrameCache:
         self._lock = threading.Lock()
 
     def get(self, index: int) -> Frames | None:
+        """Returns the cached frames of record `index`, or None."""
         return self._frames.get(index)
 
     def record(self, index: int, records: Sequence[Record]) -> Record:
@@ -81,6 +82,7 @@ class FrameCache:
         return self._used + nbytes <= self._budget
 
     def put(self, index: int, frames: Frames) -> None:
+        """Caches the frames of record `index` if they fit."""
         with self._lock:
             if index not in self._frames and self.admits(frames.images.nbytes):
                 self._used += frames.images.nbytes
@@ -107,11 +109,13 @@ def decode_clip(
     Args:
       record: record with the video.
       video: number of frames and size in pixels.
-      start, end: window in seconds, both -1 for the whole video.
+      start: start of the window in seconds; -1 for the whole video.
+      end: end of the window in seconds; -1 for the whole video.
       rng: jitters the times in training; None in evaluation, which takes the centers.
-      cache: cache of decoded files; `index` is the record's key in it. With `crop`, only files of small pictures are
+      cache: cache of decoded files; `index` is the record's key in it. With `crop`, only files of small frames are
         cached: a few clips of larger ones would fill it, and cropping cached frames costs as much as decoding.
-      crop: function from the height and width of the pictures to the crop, as in training; may draw from `rng`, and is
+      index: key of the record in the cache.
+      crop: function from the height and width of the frames to the crop, as in training; may draw from `rng`, and is
         called once, after the times are drawn.
 
     Returns:
@@ -168,7 +172,8 @@ def load_clip(record: Record, video: VideoConfig, start: float | None = None, en
     Args:
       record: record with the video.
       video: number of frames and size in pixels.
-      start, end: window in seconds; None for the whole video.
+      start: start of the window in seconds; None for the whole video.
+      end: end of the window in seconds; None for the whole video.
 
     Returns:
       The clip; `error` is set if it cannot be decoded.
@@ -218,6 +223,8 @@ def decoded_ahead(
     """Yields `load(*task)` of every task, in order, computed by threads ahead of the consumer.
 
     Args:
+      load: function of a task's arguments.
+      tasks: arguments of each call, consumed lazily.
       threads: at least 1.
       held: maximum number of pending results per thread; bounds memory if the consumer is slower.
     """

@@ -37,10 +37,10 @@ class VideoFeatures:
     """A video of the index.
 
     Attributes:
-      id: of the record.
-      file: name in the folder.
-      duration: seconds.
-      actions: its labeled segments.
+      id: id of the record.
+      file: name of the feature file in the folder.
+      duration: duration in seconds.
+      actions: labeled segments.
     """
 
     id: str
@@ -57,7 +57,7 @@ class FeatureIndex:
       window, stride, offset: seconds; window k is [offset + k · stride, offset + k · stride + window).
       width: D.
       labels: all classes of the dataset in their order; may be empty.
-      videos: in the order of the split.
+      videos: videos in the order of the split.
       origin: what computed them: checkpoint, dataset and split.
     """
 
@@ -130,7 +130,7 @@ def read_features(folder: Path, index: FeatureIndex, video: VideoFeatures) -> np
     if Path(video.file).name != video.file:
         raise FeatureError(f"{folder / INDEX}: file {video.file!r} of {video.id} leads out of the folder")
     try:
-        with path.open("rb") as file:  # not `np.load`, which opens archives too, and has an error of its own for each
+        with path.open("rb") as file:  # not `np.load`, which also opens archives, with different errors for each format
             features = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise FeatureError(f"{path}: cannot be read ({error}); write the features again") from error
@@ -151,15 +151,26 @@ def resized(folder: Path, index: FeatureIndex, video: VideoFeatures, steps: int)
 
 
 class FeatureInput(Stream):
-    """Localization batches: features float32 [b, T, D]; start, end float32 [b, T]; iou float32 [b, T, T];
-    step_class int32 [b, T]; valid bool [b]; index int64 [b]. See `segments.localization_targets`.
+    """Endless batches for temporal localization; targets as in `segments.localization_targets`.
+
+    A batch has features float32 [b, T, D]; start, end float32 [b, T]; iou float32 [b, T, T]; step_class int32 [b, T];
+    valid bool [b]; index int64 [b].
     """
 
     def __init__(self, config: LocalizationConfig, classes: Sequence[str], **share: Any):
-        """`share`: see `ShardOptions`. Raises `FeatureError` if there are no features."""
+        """Reads the index of the features.
+
+        Args:
+          config: folder of features and number of steps T.
+          classes: action classes in their order.
+          **share: fields of `ShardOptions`.
+
+        Raises:
+          FeatureError: there are no features.
+        """
         load = FeatureLoader(Path(config.features), config.num_steps, classes)
-        facts = json.dumps([[v.id for v in load.videos], config.num_steps])
-        identity = hashlib.sha256(facts.encode()).hexdigest()[:16]  # stored in checkpoints
+        content = json.dumps([[v.id for v in load.videos], config.num_steps])
+        identity = hashlib.sha256(content.encode()).hexdigest()[:16]  # stored in checkpoints
         super().__init__(load, len(load.videos), identity, ShardOptions(**share), ReadOptions(threads=1))
 
 

@@ -36,7 +36,12 @@ def load_views(
     """Returns all views of a record, decoded once: uint8 [clips * crops, T, size, size, 3].
 
     Args:
-      start, end: window in seconds, both -1 for the whole video.
+      record: record with the video.
+      video: number of frames and size in pixels.
+      clips: number of temporal views.
+      crops: number of spatial views per temporal view.
+      start: start of the window in seconds; -1 for the whole video.
+      end: end of the window in seconds; -1 for the whole video.
 
     Raises:
       VideoError: see `decoding.decode`.

@@ -1,4 +1,4 @@
-"""Training input pipeline: batches from a prepared dataset, with `rows` as examples and `stream` as their order.
+"""Training input pipeline: examples of a prepared dataset in the order of a resumable stream.
 
 This module checks that the options are consistent; records that cannot be used are counted, logged and limited.
 """
@@ -26,7 +26,7 @@ class TrainInput(Stream):
 
     Each `next` is a flat dict of this process's rows, b = batch_size / process_count:
       video uint8 [b, T, H, W, 3]; text int32 [b, L]; text_mask bool [b, L]; nouns int32 [b, K, L'], L' being
-      `text.noun_length` or else L; noun_mask bool [b, K]; valid bool [b]; index int64 [b], the record number.
+      `text.phrase_length` or else L; noun_mask bool [b, K]; valid bool [b]; index int64 [b], the record number.
     With a task other than video_text there are no nouns, and target int32 [b] is the class label
     (`labels.UNKNOWN` for a label outside the classes); questions are the text, actions have none. With
     `config.sentences` S there are sentences int32 [b, S, L], sentence_mask bool [b, S] and sentence_spans float32
@@ -53,8 +53,10 @@ class TrainInput(Stream):
         task: Task = "video_text",
         classes: Sequence[str] = (),
     ):
-        """`batch_size` is global; `classes` are the labels of a task; `start_step` is the number of global batches
-        that a resumed run has already consumed.
+        """Opens the dataset, and starts reading.
+
+        `batch_size` is global; `classes` are the labels of a task; `start_step` is the number of global batches that a
+        resumed run has already consumed.
 
         Raises:
           ConfigError: inconsistent values.

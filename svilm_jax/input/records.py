@@ -33,7 +33,9 @@ class RecordSource(Sequence[schema.Record]):
 
     Attributes:
       folder: the version folder, which contains dataset_info.json.
-      name, version, split: of the dataset.
+      name: name of the dataset.
+      version: version of the dataset.
+      split: name of the split.
     """
 
     def __init__(self, folder: Path, split: str):
@@ -106,15 +108,15 @@ class RecordSource(Sequence[schema.Record]):
             if self._source is None:
                 try:
                     self._source = _builder(self.folder).as_data_source(split=self.split)
-                    found = len(self._source)
+                    count = len(self._source)
                 except Exception as error:
                     raise DatasetError(
                         f"{self.folder}: split {self.split!r} cannot be opened ({type(error).__name__}: {error}); "
                         "copy or prepare the dataset again"
                     ) from error
-                if found != self._count:
+                if count != self._count:
                     raise DatasetError(
-                        f"{self.folder}: split {self.split!r} holds {found} records and dataset_info.json says "
+                        f"{self.folder}: split {self.split!r} has {count} records, but dataset_info.json states "
                         f"{self._count}; copy or prepare the dataset again"
                     )
             return self._source
@@ -142,8 +144,8 @@ class RecordView(RecordSource):
         for name, number, _ in self._rows:
             if not 0 <= number < counts.get(name, 0):
                 raise DatasetError(
-                    f"{folder / schema.VIEWS}: view {split!r} asks for record {number} of split {name!r}, which is not "
-                    "there; copy or prepare the dataset again"
+                    f"{folder / schema.VIEWS}: view {split!r} refers to record {number} of split {name!r}, which does "
+                    "not exist; copy or prepare the dataset again"
                 )
         stored = dict.fromkeys(row[0] for row in self._rows)
         self._sources = {name: RecordSource(folder, name) for name in stored or list(counts)[:1]}
@@ -179,7 +181,7 @@ class RecordView(RecordSource):
             return record
         if captions and max(captions) >= len(record.captions):
             raise DatasetError(
-                f"{self.folder / schema.VIEWS}: view {self.split!r} asks for caption {max(captions)} of the "
+                f"{self.folder / schema.VIEWS}: view {self.split!r} refers to caption {max(captions)} of the "
                 f"{len(record.captions)} of {record.id}; copy or prepare the dataset again"
             )
         return dataclasses.replace(record, captions=tuple(record.captions[i] for i in captions))
@@ -197,6 +199,7 @@ def open_records(dataset: str | Path, split: str) -> RecordSource:
 
     Args:
       dataset: OUT/NAME, which contains exactly one version folder, or that version folder itself.
+      split: name of a stored split or of a view.
 
     Raises:
       DatasetError: no such folder, not a prepared dataset, no such split, a file missing.
@@ -239,7 +242,7 @@ def _check_shards(shards: Sequence[Path], lengths: Sequence[int], split: str) ->
             reader = _reader(path)
             found = reader.num_records() if reader.ok() else -1
             reader.close()
-        except Exception as error:  # of the C++ library, which knows no other
+        except Exception as error:  # the C++ library raises no other type
             return (str(error).strip().splitlines() or ["its index cannot be read"])[0]
         return "" if found == length else "no index at its end" if found < 0 else f"{found} records, expected {length}"
 
@@ -269,7 +272,7 @@ def _views(folder: Path) -> dict[str, list[Any]]:
     try:
         views = json.loads(path.read_text(encoding="utf-8"))
         if not all(len(row) == 3 for rows in views.values() for row in rows):
-            raise ValueError("a row has not three values")
+            raise ValueError("a row does not have three values")
     except (ValueError, TypeError, AttributeError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}); copy or prepare the dataset again") from error
     return views
@@ -279,12 +282,12 @@ def version_folder(dataset: str | Path) -> Path:
     """Returns the folder that contains dataset_info.json; raises as `open_records` does."""
     if not str(dataset):
         raise DatasetError(
-            "no dataset given: set input.dataset to the folder that `svilm prepare` wrote "
+            "no dataset given: set input.dataset to the folder written by `svilm prepare` "
             "(--config.input.dataset=OUT/NAME)"
         )
     folder = Path(dataset)
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder; expected what `svilm prepare NAME --out OUT` wrote, OUT/NAME")
+        raise DatasetError(f"{folder}: no such folder; expected OUT/NAME as written by `svilm prepare NAME --out OUT`")
     if (folder / "dataset_info.json").is_file():
         return folder
     versions = sorted(path.parent for path in folder.glob("*/dataset_info.json"))
@@ -292,9 +295,9 @@ def version_folder(dataset: str | Path) -> Path:
         return versions[0]
     if versions:
         names = ", ".join(path.name for path in versions)
-        raise DatasetError(f"{folder}: holds {len(versions)} versions ({names}); name one of these folders")
+        raise DatasetError(f"{folder}: has {len(versions)} versions ({names}); give one of these folders")
     deeper = sorted(path.parent.parent for path in folder.glob("*/*/dataset_info.json"))
-    hint = f"; did you mean {deeper[0]}?" if deeper else "; expected a folder that `svilm prepare` wrote"
+    hint = f"; did you mean {deeper[0]}?" if deeper else "; expected a folder written by `svilm prepare`"
     raise DatasetError(f"{folder}: not a prepared dataset, no dataset_info.json in it or one folder below{hint}")
 
 

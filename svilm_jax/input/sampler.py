@@ -2,7 +2,7 @@
 
 The stream is endless: epochs follow each other without a gap, so that a batch may span two epochs and no record is
 dropped to fill a batch. Blocks of `block` consecutive records stay together (look-alikes, which serve as hard negatives
-and splice partners); the blocks are permuted anew in each epoch, and so are the records inside each block. The
+and splice partners); blocks, and records inside each block, are permuted again in each epoch. The
 remainder after the last whole block, fewer than `block` records, is not used.
 """
 
@@ -22,7 +22,7 @@ BLOCKS, INSIDE, CLIP = 0, 1, 2
 
 @dataclasses.dataclass(frozen=True)
 class BlockShuffleSampler:
-    """The order of `records` records.
+    """Block-shuffled order of `records` records.
 
     A long permutation uses Grain's `index_shuffle`, a cipher on the indices: it needs neither memory nor shared state,
     so that every worker can compute the position of any record of any epoch at once (a permutation array would take 8
@@ -30,9 +30,9 @@ class BlockShuffleSampler:
     domain, 3.5 ms per index for a block of 8 against 4 us for a million records; there an array is better.
 
     Attributes:
-      records: in the split.
+      records: number of records in the split.
       block: consecutive records that stay together.
-      seed: of the experiment.
+      seed: random seed of the experiment.
     """
 
     records: int

@@ -73,7 +73,7 @@ class Record:
     Attributes:
       id: unique in its split.
       video: bytes of an encoded video file.
-      captions: in the order of the annotation file; may be empty for unlabeled evaluation videos.
+      captions: captions in the order of the annotation file; may be empty for unlabeled evaluation videos.
       group: records of one group look alike (same source video, or same scene); "" if unknown.
       actions, questions: empty if the dataset has none.
       cuts: seconds at which the scene changes, ascending.

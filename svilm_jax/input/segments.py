@@ -18,9 +18,10 @@ def localization_targets(
     Args:
       segments: float [N, 2], start and end, seconds; N may be 0.
       labels: int [N], class of each.
-      duration: of the video, seconds.
+      duration: duration of the video in seconds.
       steps: T.
-      width, ratio: see `boundary_targets`.
+      width: see `boundary_targets`.
+      ratio: see `boundary_targets`.
 
     Returns:
       `start`, `end` float32 [T], `iou` float32 [T, T], `step_class` int32 [T].
@@ -42,6 +43,8 @@ def boundary_targets(
       segments: float [N, 2], seconds.
       duration: seconds.
       steps: T.
+      width: minimum width of the region in steps.
+      ratio: width of the region relative to the segment.
 
     Returns:
       start, end: float32 [T] in [0, 1], the largest fraction over the segments; 0 without segments.

@@ -19,8 +19,9 @@ def shared_bytes(video: VideoConfig, rows: int, workers: int, prefetch: int) -> 
     Args:
       video: number of frames and size of a clip.
       rows: rows per batch of this process.
-      workers, prefetch: of the config. Grain has two queues of `prefetch` entries per worker, one between the processes
-        and one behind it, and one more batch waits before each.
+      workers: `config.input.workers`, the number of decoding processes.
+      prefetch: `config.input.prefetch`. Grain has two queues of `prefetch` entries per worker, one between
+        the processes and one after them, and one more batch waits before each.
     """
     clip = video.num_frames * video.image_size * video.image_size * 3  # uint8
     return (workers * 2 * (prefetch + 1) + _WITH_TRAINING) * rows * clip

@@ -39,12 +39,12 @@ def window(duration: float, start: float = -1.0, end: float = -1.0) -> tuple[flo
     """Returns the seconds of a video to sample: the annotated window clipped to the video, or all of it.
 
     Annotations contain errors: windows that end after the video are clipped, and one of zero length, or entirely
-      outside,
-    is replaced by the second around its start that lies inside the video (a single moment has no motion).
+    outside, is replaced by the second around its start inside the video (a single moment has no motion).
 
     Args:
-      duration: of the video, seconds.
-      start, end: annotated seconds; both negative if the text describes the whole video.
+      duration: duration of the video in seconds.
+      start: annotated start in seconds; negative if the text describes the whole video.
+      end: annotated end in seconds; likewise.
 
     Returns:
       (start, end) with 0 <= start < end <= duration (for a positive duration).

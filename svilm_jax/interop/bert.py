@@ -40,7 +40,7 @@ def read_bert(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np
     """Reads the text tower of a folder with model.safetensors, config.json and a vocabulary.
 
     Raises:
-      FolderError: an architecture other than BERT's, or arrays that do not match it.
+      ModelDirectoryError: an architecture other than BERT's, or arrays that do not match it.
       TokenizerError: no readable vocabulary.
     """
     kind = document.get("position_embedding_type") or "absolute"
@@ -55,7 +55,7 @@ def read_bert(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np
     if len(segments) < 2:  # the tower has two rows and reads the first
         converted.arrays["segment_embedding"] = np.concatenate([segments, np.zeros_like(segments)])
         converted.invented["segment_embedding"] = "a second row of zeros, which is never read"
-    converted.dropped.update(_behind_the_pooling(folder))
+    converted.dropped.update(_layers_after_pooling(folder))
     return TextSource(
         origin=origin,
         architecture=architecture,
@@ -83,7 +83,7 @@ def _pool(folder: Path) -> str:
     """Returns the sentence pooling stated by sentence-transformers; BERT's [CLS] by default.
 
     Raises:
-      FolderError: a pooling that the text tower does not have, which would give another model than the original.
+      ModelDirectoryError: a pooling that the text tower lacks, which would change the model.
     """
     file = folder / "1_Pooling" / "config.json"
     if not file.is_file():
@@ -95,12 +95,12 @@ def _pool(folder: Path) -> str:
     known |= {"pooling_mode_cls_token": "cls", "pooling_mode_cls": "cls"}
     if len(modes) != 1 or modes[0] not in known:
         raise ModelDirectoryError(
-            f"{file}: a sentence is {', '.join(modes)}: only mean_tokens or cls_token alone are known here"
+            f"{file}: a sentence is {', '.join(modes)}: expected mean_tokens or cls_token, and no other"
         )
     return known[modes[0]]
 
 
-def _behind_the_pooling(folder: Path) -> dict[str, str]:
+def _layers_after_pooling(folder: Path) -> dict[str, str]:
     """Returns layers of sentence-transformers after the pooling, with the reason why they are dropped."""
     return {
         f"{part.name}/": "a layer after the pooling, replaced by the projection into the joint space"

@@ -88,9 +88,10 @@ def read_flax_vit(arrays: Mapping[str, object], origin: str) -> VideoSource:
 
     Args:
       arrays: path of an array, joined by slashes -> the array; values outside the tower may be anything.
+      origin: name of the source in errors.
 
     Raises:
-      FolderError: no such model, or factorized attention; the message lists the arrays.
+      ModelDirectoryError: no such model, or factorized attention; the message lists the arrays.
     """
     factorized = [name for name in arrays if _FACTORISED.search(name)]
     if factorized:
@@ -122,13 +123,13 @@ def read_flax_vit(arrays: Mapping[str, object], origin: str) -> VideoSource:
 
 
 def plane_sinusoids(rows: int, columns: int, width: int) -> np.ndarray:
-    """float32 [rows*columns, width]: the positions of ViTs without a table (arXiv 2205.01580; also MoCo v3).
+    """Returns float32 [rows*columns, width]: the positions of ViTs without a table (arXiv 2205.01580; also MoCo v3).
 
     A quarter of the width each: sine and cosine of the column, sine and cosine of the row, at frequencies from 1 down
     to 1/10,000.
 
     Raises:
-      FolderError: a width that is not divisible into such quarters.
+      ModelDirectoryError: a width that is not divisible into such quarters.
     """
     if width % 4 or width < 8:
         raise ModelDirectoryError(
@@ -161,7 +162,7 @@ def _tower_of(arrays: Mapping[str, object], origin: str) -> tuple[dict[str, np.n
             continue
         parts = [part for part in name.split("/") if part not in _WAY or part == "optimizer"]
         if parts[0] not in _BESIDE:
-            raise ModelDirectoryError(f"{origin}: {name}: beside the tower {start!r}, and not known")
+            raise ModelDirectoryError(f"{origin}: {name}: not part of the tower {start!r}, and unknown")
         beside[name] = _BESIDE[parts[0]]
     numbered = re.compile(f"({'|'.join(_NUMBERS_BEFORE)})(?=/)")
     tower = _unstacked(tower)

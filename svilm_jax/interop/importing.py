@@ -24,12 +24,12 @@ class Imported:
     """Result of an import.
 
     Attributes:
-      trained: the model, to be written by `folder.write_folder`.
+      trained: the model, to be written by `model_directory.write_model_directory`.
       changed: "config.model.text.hidden_size: 0 -> 384" of the fields that the towers determine.
       filled: parameter -> the source arrays in it.
       fresh: names of randomly initialized parameters, including partially filled ones.
       dropped: source array -> why it is not used.
-      invented: parameter -> why it holds values that are not in the source.
+      invented: parameter -> why its values are not from the source.
       pixels: the source's pixel normalization, and where it is stated; its patches are converted to ours. "" without.
     """
 
@@ -56,10 +56,14 @@ def import_towers(
     could not represent.
 
     Args:
-      inflate, class_token: see `fill_video`.
+      config: config of the model.
+      text: source of the text tower; None: initialized randomly.
+      video: source of the video tower; None: initialized randomly.
+      inflate: see `fill_video`.
+      class_token: see `fill_video`.
 
     Raises:
-      FolderError: arrays that do not match; both sides are listed.
+      ModelDirectoryError: arrays that do not match; both sides are listed.
       ConfigError, TokenizerError: the rest of the config is incompatible with such towers.
     """
     before = config
@@ -77,7 +81,7 @@ def import_towers(
     if video is not None:
         table = {} if video.of_images else {"position_table": "joint"}
         config = _with(config, "video", {**video.architecture.fields(), **table})
-    graphdef, abstract = abstract_model(config, tokenizer.vocab_size)  # what the config cannot be is found out here
+    graphdef, abstract = abstract_model(config, tokenizer.vocab_size)  # raises for impossible configs
     filled: dict[str, np.ndarray] = {}
     seen: FilledVideo | None = None
     if text is not None:

@@ -18,11 +18,11 @@ def model_card(
     """Returns Markdown with the metadata block of model hubs.
 
     Args:
-      name: of the folder.
-      config: of the training.
+      name: name of the folder.
+      config: config of the training.
       origin: source, license and data.
       metrics: a table as text, "" if nothing was measured.
-      dtype: of the parameters in the file.
+      dtype: dtype of the parameters in the file.
       notes: sentences on precision and the like.
       fresh: number of untrained parameters.
     """
@@ -76,7 +76,7 @@ model.ground("clip.mp4", "a red square").per_frame()                      # heat
 ```
 
 Without this package: `safetensors.numpy.load_file("model.safetensors")` gives every parameter by its name, and
-`config.json` says what the model takes. {caution}
+`config.json` describes the inputs. {caution}
 """
 
 

@@ -47,14 +47,15 @@ def export_onnx(trained: TrainedModel, out: str | Path) -> dict[str, float]:
     [b, C], group_embedding [b, M, C]; tokens int32 [n, L] and mask bool [n, L] -> embedding [n, C]; all float32.
 
     Args:
+      trained: the model to export.
       out: a folder, created if missing, that contains none of these files.
 
     Returns:
       File -> largest absolute difference between onnxruntime and JAX, on random inputs of two batch sizes.
 
     Raises:
-      FolderError: jax2onnx or onnxruntime is missing; a part of the model that jax2onnx does not support, by name; a
-        difference above `TOLERANCE`; a file exists already or cannot be written; 2 GiB of parameters or more.
+      ModelDirectoryError: jax2onnx or onnxruntime is missing; a part of the model that jax2onnx does not support, by
+        name; a difference above `TOLERANCE`; a file exists already or cannot be written; 2 GiB of parameters or more.
     """
     jax2onnx, runtime = _libraries()
     check_size(trained, "float32", "ONNX file", "export StableHLO in bfloat16")
@@ -70,16 +71,16 @@ def export_onnx(trained: TrainedModel, out: str | Path) -> dict[str, float]:
             )
         contents[f"{name}.onnx"], differences[f"{name}.onnx"] = content, difference
     files = contents | trained.tokenizer.files()
-    there = sorted(name for name in files if (out / name).exists())
-    if there:
-        raise ModelDirectoryError(f"{out}: holds {', '.join(there)} already; give another folder, or remove them")
+    existing = sorted(name for name in files if (out / name).exists())
+    if existing:
+        raise ModelDirectoryError(f"{out}: {', '.join(existing)} already exist; give another folder, or remove them")
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (out / name).write_bytes(content)
     except OSError as error:
         raise ModelDirectoryError(
-            f"{out}: cannot be written ({error.strerror}); make room or give another folder"
+            f"{out}: cannot be written ({error.strerror}); free some space or give another folder"
         ) from error
     return differences
 
@@ -108,7 +109,7 @@ def _convert(jax2onnx: Any, program: Program) -> bytes:
                 input_names=[given.name for given in program.inputs],
                 output_names=names,
             )
-        except Exception as error:  # of any kind: what it does not know, it stumbles over
+        except Exception as error:  # jax2onnx raises exceptions of any type for unsupported operations
             raise ModelDirectoryError(
                 f"{program.name}: jax2onnx {version('jax2onnx')} cannot convert it with JAX {jax.__version__} "
                 f"({type(error).__name__}: {error}); use StableHLO, which takes every model"

@@ -21,10 +21,10 @@ class Pixels:
 
     mean: Channels
     std: Channels
-    told_by: str
+    stated_by: str
 
     def __str__(self) -> str:
-        return f"mean {self.mean}, std {self.std}, as {self.told_by} says"
+        return f"mean {self.mean}, std {self.std}, as stated by {self.stated_by}"
 
 
 def imagenet(kind: str) -> Pixels:
@@ -41,10 +41,10 @@ def pixels_of(folder: Path, default: Pixels) -> Pixels:
     """Reads preprocessor_config.json of a Hugging Face folder, else returns the default of the kind.
 
     `image_mean` and `image_std` apply, and `offset` does not: ViViT's processor can apply both, one after the other,
-    and its weights were trained on values in [-1, 1], which either of the two gives alone.
+    and its weights were trained on values in [-1, 1], which either of the two does by itself.
 
     Raises:
-      FolderError: an unreadable file, or values that are not means and deviations of three channels.
+      ModelDirectoryError: an unreadable file, or values that are not means and deviations of three channels.
     """
     file = folder / _FILE
     if not file.is_file():
@@ -53,27 +53,26 @@ def pixels_of(folder: Path, default: Pixels) -> Pixels:
         document = read_document(file)
         if not document.get("do_normalize", True):
             # [-1, 1] where zero is moved to the middle, else [0, 1] as they are
-            return dataclasses.replace(halves(""), told_by=_FILE) if document.get("offset") else Pixels(*_AS_THEY_ARE)
+            return dataclasses.replace(halves(""), stated_by=_FILE) if document.get("offset") else Pixels(*_AS_THEY_ARE)
         if any(document.get(field) is None for field in _FIELDS):
             return default
         mean, std = (_channels(document[field]) for field in _FIELDS)
         if min(std) <= 0:
             raise ValueError(f"image_std {std}")
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ModelDirectoryError(
-            f"{file}: says nothing that can be read of image_mean and image_std ({error})"
-        ) from error
+        raise ModelDirectoryError(f"{file}: expected readable values of image_mean and image_std ({error})") from error
     return Pixels(mean, std, _FILE)
 
 
-def take_our_pixels(kernel: np.ndarray, bias: np.ndarray, pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
-    """Converts an embedding to our pixel normalization, so that it gives the same tokens.
+def convert_normalization(kernel: np.ndarray, bias: np.ndarray, pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
+    """Converts a patch embedding to this project's pixel normalization, so that it gives the same tokens.
 
     With n = (x - m) / s ours and (x - m') / s' theirs, (x - m') / s' = n s / s' + (m - m') / s'.
 
     Args:
       kernel: [t, p, p, 3, D].
       bias: [D].
+      pixels: normalization of the source.
 
     Returns:
       (kernel, bias), float32 of the same shapes.

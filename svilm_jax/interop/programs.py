@@ -1,6 +1,6 @@
 """Functions that are exported as programs: both towers, and both together with the similarity of all pairs.
 
-The exported forms (StableHLO, ONNX, SavedModel) differ only in file format: all take the same inputs under the same
+The exported formats (StableHLO, ONNX, SavedModel) differ only in file format: all take the same inputs under the same
 names and give the same outputs.
 """
 
@@ -31,7 +31,7 @@ class ProgramInput:
     """An argument of a program.
 
     Attributes:
-      name: its name, in formats that have names.
+      name: name of the argument, in formats that have names.
       shape: numbers, and for the batch axis its name, `VIDEOS` or `TEXTS`.
       dtype: NumPy name.
     """
@@ -46,7 +46,7 @@ class Program:
     """A function of arrays with embedded parameters.
 
     Attributes:
-      name: of the file, without its ending.
+      name: name of the file, without ending.
       function: positional arrays, in the order of `inputs` -> name -> array float32, names in alphabetical order.
       inputs: see `ProgramInput`.
     """
@@ -64,17 +64,18 @@ def programs(trained: TrainedModel, dtype: str = "float32", scanned: bool = True
     ranking does not need it, and probabilities over the sentences of a clip are softmax(similarity * logit_scale).
 
     Args:
-      dtype: of `DTYPES`: of the stored parameters and of the computation.
+      trained: the model to export.
+      dtype: one of `DTYPES`, for the stored parameters and the computation.
       scanned: False unrolls all layers, for formats without loops.
 
     Raises:
-      FolderError: another dtype; a model without towers.
+      ModelDirectoryError: another dtype; a model without towers.
     """
     if dtype not in DTYPES:
         raise ModelDirectoryError(f"dtype {dtype!r}: expected one of {DTYPES}")
     if trained.config.task == "localization":
         raise ModelDirectoryError(
-            f"a model of task {trained.config.task!r} has no towers to make programs of: export the model that its "
+            f"a model of task {trained.config.task!r} has no towers to export: export the model that its "
             "features came from"
         )
     config = dataclasses.replace(
@@ -86,7 +87,7 @@ def programs(trained: TrainedModel, dtype: str = "float32", scanned: bool = True
     kept = jax.tree.map(lambda x: np.asarray(x, jnp.dtype(dtype if x.ndim else "float32")), parameters(trained.model))
 
     def model() -> SVILM:
-        # float32 inside the program: it keeps few bytes, and computes what a model read from such a folder does.
+        # float32 inside the program, which stays small and computes the same as a model read from such a folder.
         built = bind(graphdef, abstract, jax.tree.map(lambda x: jnp.asarray(x).astype(jnp.float32), kept))
         return built if scanned else _written_out(built)
 
@@ -119,15 +120,19 @@ def check_size(trained: TrainedModel, dtype: str, kind: str, way: str, copies: i
     """Rejects models that exceed the size limit of a file format, before minutes of work.
 
     Args:
+      trained: the model.
+      dtype: dtype of the stored parameters.
+      kind: name of the file format, for the error.
+      way: alternative that the error suggests.
       copies: number of copies of all parameters in the file.
 
     Raises:
-      FolderError: parameters beyond `LIMIT`; `way` names an alternative.
+      ModelDirectoryError: parameters beyond `LIMIT`; `way` names an alternative.
     """
     size = copies * count(parameters(trained.model)) * jnp.dtype(dtype).itemsize
     if size > LIMIT:
         raise ModelDirectoryError(
-            f"{size / 2**30:.2f} GiB of {dtype} parameters: one {kind} holds less than {LIMIT / 2**30:.2f}; {way}"
+            f"{size / 2**30:.2f} GiB of {dtype} parameters: one {kind} must have less than {LIMIT / 2**30:.2f}; {way}"
         )
 
 
@@ -159,7 +164,7 @@ def largest_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> fl
     """Returns the largest absolute difference between a program's outputs and those of another runtime.
 
     Raises:
-      FolderError: other names or shapes.
+      ModelDirectoryError: other names or shapes.
     """
     shapes = [{name: np.shape(array) for name, array in outputs.items()} for outputs in (ours, theirs)]
     if shapes[0] != shapes[1]:
@@ -183,7 +188,7 @@ def _inputs(config: ModelConfig) -> tuple[tuple[ProgramInput, ...], tuple[Progra
     return (clips,), (ProgramInput("tokens", (TEXTS, length), "int32"), ProgramInput("mask", (TEXTS, length), "bool"))
 
 
-class _WrittenOut(nnx.Module):
+class _UnrolledStack(nnx.Module):
     """The layers of a `TransformerStack` unrolled, without a scan."""
 
     def __init__(self, layers: TransformerStack):
@@ -203,5 +208,5 @@ class _WrittenOut(nnx.Module):
 def _written_out(model: SVILM) -> SVILM:
     holders: tuple[Any, ...] = (model.text_tower, *model.video_tower.stages.values())
     for holder in holders:
-        holder.layers = _WrittenOut(holder.layers)
+        holder.layers = _UnrolledStack(holder.layers)
     return model

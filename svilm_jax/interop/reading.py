@@ -33,7 +33,7 @@ def read_text_source(path: str | Path) -> TextSource:
     """Reads a text tower: a Hugging Face folder with a BERT.
 
     Raises:
-      FolderError: see `read_arrays`; or another kind of model.
+      ModelDirectoryError: see `read_arrays`; or another kind of model.
     """
     folder, document, arrays = _hugging_face(Path(path))
     kind = document.get("model_type")
@@ -50,7 +50,7 @@ def read_video_source(path: str | Path) -> VideoSource:
         a *.npz of big_vision or vision_transformer; or else a checkpoint of scenic, which is msgpack under any name.
 
     Raises:
-      FolderError: see `read_arrays`; or another kind of model.
+      ModelDirectoryError: see `read_arrays`; or another kind of model.
     """
     path = Path(path)
     if path.is_dir() or path.suffix == ".safetensors":
@@ -67,14 +67,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Reads all arrays of a weight file, or of the shards of a folder.
 
     Raises:
-      FolderError: no known format, or damaged. Pickled weights (pytorch_model.bin) are never read.
+      ModelDirectoryError: no known format, or damaged. Pickled weights (pytorch_model.bin) are never read.
     """
     if path.is_dir():
         shards = sorted(path.glob("model*.safetensors"))
         if not shards:
             others = sorted(file.name for file in path.iterdir())[:8]
             raise ModelDirectoryError(
-                f"{path}: holds no model.safetensors, only {', '.join(others) or 'nothing'}. {_NO_PICKLES}"
+                f"{path}: no model.safetensors, only {', '.join(others) or 'nothing'}. {_NO_PICKLES}"
             )
         arrays: dict[str, np.ndarray] = {}
         for shard in shards:

@@ -1,7 +1,7 @@
 """Rules that map the arrays of a source checkpoint to parameters of this project's towers.
 
 Every source array must be used or explicitly dropped by a rule, and every target must be filled; an array that no rule
-matches stops the import. Targets are those of one tower with its layers apart (`layers.3.mlp.up.kernel`); `towers.py`
+matches stops the import. Targets are those of one tower with separate layers (`layers.3.mlp.up.kernel`); `towers.py`
 stacks them.
 """
 
@@ -42,7 +42,7 @@ def flat(x: np.ndarray) -> np.ndarray:
 
 
 def squeezed(x: np.ndarray) -> np.ndarray:
-    """[1, n, D] -> [n, D]."""
+    """Removes the first axis, [1, n, D] -> [n, D]."""
     return x.reshape(x.shape[-2:])
 
 
@@ -61,9 +61,9 @@ class Rule:
     """One source array, or one per layer if the names contain {i}.
 
     Attributes:
-      source: its name.
-      targets: (name, change) of the arrays made of it; () drops it.
-      reason: why it is dropped.
+      source: name of the source array.
+      targets: (name, change) of the arrays computed from it; () drops it.
+      reason: why the array is dropped.
     """
 
     source: str
@@ -113,36 +113,37 @@ def convert(arrays: Mapping[str, np.ndarray], rules: Sequence[Rule], layers: int
 
     Args:
       arrays: name -> source array; shapes are checked against the model later.
+      rules: rules for all arrays of the source.
       layers: number of layers {i}.
       origin: names the source in errors.
 
     Raises:
-      FolderError: arrays without a rule, or rules whose array is missing; both sides are listed.
+      ModelDirectoryError: arrays without a rule, or rules whose array is missing; both sides are listed.
     """
     exact = {
-        one.source.replace("{i}", str(i)): (one, i)
-        for one in rules
-        if not one.source.endswith("*")
-        for i in range(layers if "{i}" in one.source else 1)
+        rule_.source.replace("{i}", str(i)): (rule_, i)
+        for rule_ in rules
+        if not rule_.source.endswith("*")
+        for i in range(layers if "{i}" in rule_.source else 1)
     }
-    starts = [(one.source[:-1], one) for one in rules if one.source.endswith("*")]
+    starts = [(rule_.source[:-1], rule_) for rule_ in rules if rule_.source.endswith("*")]
     made: dict[str, np.ndarray] = {}
     used: dict[str, str] = {}
     left_out: dict[str, str] = {}
     unknown = []
     for name, array in arrays.items():
-        found = exact.get(name) or next(((one, 0) for start, one in starts if name.startswith(start)), None)
-        if found is None:
+        match = exact.get(name) or next(((rule_, 0) for start, rule_ in starts if name.startswith(start)), None)
+        if match is None:
             unknown.append(f"{name} {array.shape}")
             continue
-        one, i = found
-        if not one.targets:
-            left_out[name] = one.reason
+        rule_, i = match
+        if not rule_.targets:
+            left_out[name] = rule_.reason
             continue
-        used[name] = ", ".join(target.replace("{i}", str(i)) for target, _ in one.targets)
-        for target, change in one.targets:
+        used[name] = ", ".join(target.replace("{i}", str(i)) for target, _ in rule_.targets)
+        for target, change in rule_.targets:
             made[target.replace("{i}", str(i))] = np.asarray(change(array), np.float32)
-    missing = [name for name, (one, _) in exact.items() if one.targets and name not in arrays]
+    missing = [name for name, (rule_, _) in exact.items() if rule_.targets and name not in arrays]
     if unknown or missing:
         raise ModelDirectoryError(
             f"{origin}: not the arrays of such a model. No rule for {_some(unknown)}; missing {_some(missing)}"
@@ -151,7 +152,7 @@ def convert(arrays: Mapping[str, np.ndarray], rules: Sequence[Rule], layers: int
 
 
 def layers_in(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
-    """Returns the number of layers: one more than the largest number that `pattern` matches by its (\\d+)."""
+    r"""Returns the number of layers: one more than the largest number that `pattern` matches by its (\d+)."""
     numbers = [int(match[1]) for name in arrays if (match := re.match(pattern, name))]
     return max(numbers, default=-1) + 1
 
@@ -160,7 +161,7 @@ def without_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, n
     """Removes the prefix of an enclosing model from names that have it.
 
     Raises:
-      FolderError: as `renamed`.
+      ModelDirectoryError: as `renamed`.
     """
     return renamed(arrays, lambda name: name.removeprefix(prefix))
 
@@ -169,7 +170,7 @@ def renamed(arrays: Mapping[str, np.ndarray], new: Callable[[str], str]) -> dict
     """Renames the arrays.
 
     Raises:
-      FolderError: two arrays would get the same name, and one of them would be lost.
+      ModelDirectoryError: two arrays would get the same name, and one of them would be lost.
     """
     made: dict[str, np.ndarray] = {}
     for name, array in arrays.items():

@@ -30,14 +30,15 @@ def export_saved_model(trained: TrainedModel, out: str | Path) -> dict[str, floa
     Names, shapes and dtypes of inputs and outputs are those of `svilm_jax.interop.programs`, all batch axes free.
 
     Args:
+      trained: the model to export.
       out: the folder; must not exist, or be empty.
 
     Returns:
       Signature -> largest absolute difference between TensorFlow, reading the folder, and JAX, on random inputs.
 
     Raises:
-      FolderError: TensorFlow is missing, or too old for JAX's output; a difference above `TOLERANCE`; `out` is not
-        empty or cannot be written; 2 GiB of parameters or more.
+      ModelDirectoryError: TensorFlow is missing, or too old for JAX's output; a difference above `TOLERANCE`; `out` is
+        not empty or cannot be written; 2 GiB of parameters or more.
     """
     try:
         import tensorflow as tf
@@ -46,7 +47,7 @@ def export_saved_model(trained: TrainedModel, out: str | Path) -> dict[str, floa
         raise ModelDirectoryError(
             f"a SavedModel needs TensorFlow ({error}): pip install tensorflow-cpu, or use StableHLO, which does not"
         ) from error
-    # `both` contains both towers once more: three programs in one file.
+    # `both` repeats both towers: three programs in one file.
     check_size(trained, "float32", "SavedModel", "export StableHLO in bfloat16", copies=2)
     out, made = Path(out), programs(trained)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -61,7 +62,9 @@ def export_saved_model(trained: TrainedModel, out: str | Path) -> dict[str, floa
         for name, content in trained.tokenizer.files().items():
             (assets / name).write_bytes(content)
     except (OSError, tf.errors.OpError) as error:
-        raise ModelDirectoryError(f"{out}: cannot be written ({error}); make room or give another folder") from error
+        raise ModelDirectoryError(
+            f"{out}: cannot be written ({error}); free some space or give another folder"
+        ) from error
     try:
         read = tf.saved_model.load(str(out)).signatures
         differences = {name: _difference(tf, read[name], program, trained) for name, program in made.items()}
@@ -69,7 +72,7 @@ def export_saved_model(trained: TrainedModel, out: str | Path) -> dict[str, floa
         shutil.rmtree(out)
         raise ModelDirectoryError(
             f"{out}: TensorFlow {tf.__version__} does not run what JAX {jax.__version__} writes; nothing is left; "
-            f"use a newer TensorFlow, an older JAX, or StableHLO. It said: {error.message[:300]}"
+            f"use a newer TensorFlow, an older JAX, or StableHLO. Its message: {error.message[:300]}"
         ) from error
     worst = max(differences, key=differences.__getitem__)
     if not differences[worst] <= TOLERANCE:

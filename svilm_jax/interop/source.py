@@ -43,7 +43,7 @@ class TextSource:
     """A text tower.
 
     Attributes:
-      converted: arrays of `TextTower` with its layers apart.
+      converted: arrays of `TextTower` with separate layers.
       positions: rows of the position table.
       pool: sentence pooling, as `TextConfig.pool`.
       tokenizer: tokenizer that the tower was trained with.
@@ -94,7 +94,7 @@ def split_class_token(converted: Converted) -> None:
     """Moves the first row of `positions` [1+n, D], which is the class token's, to `class_token` [D]; in place.
 
     Raises:
-      FolderError: their widths differ.
+      ModelDirectoryError: their widths differ.
     """
     arrays = converted.arrays
     token, positions = arrays["class_token"].shape, arrays["positions"].shape
@@ -114,7 +114,7 @@ def architecture_of(document: Mapping[str, Any], origin: str) -> Architecture:
     """Reads the architecture from a Hugging Face config.json.
 
     Raises:
-      FolderError: a missing field, or a value that the towers here do not support.
+      ModelDirectoryError: a missing field, or a value that the towers here do not support.
     """
     try:
         activation = document.get("hidden_act", "gelu")

@@ -29,9 +29,10 @@ _DOCUMENT, _RUNNER, _ENDING = "programs.json", "run_stablehlo.py", ".stablehlo"
 def export_stablehlo(trained: TrainedModel, out: str | Path, dtype: str = "float32") -> list[Path]:
     """Writes the programs, their description and the script that runs them.
 
-    `both` contains the parameters of both towers once more: applications of a single tower use the smaller file.
+    `both` repeats the parameters of both towers, so that applications of a single tower need only the smaller file.
 
     Args:
+      trained: the model to export.
       out: a folder, created if missing, that contains none of these files.
       dtype: `float32` or `bfloat16`, of parameters and computation; inputs and outputs are the same for both.
 
@@ -39,8 +40,8 @@ def export_stablehlo(trained: TrainedModel, out: str | Path, dtype: str = "float
       The files, programs first.
 
     Raises:
-      FolderError: a file exists already or cannot be written; 2 GiB of parameters or more; flatbuffers is missing; a
-        model without towers.
+      ModelDirectoryError: a file exists already or cannot be written; 2 GiB of parameters or more; flatbuffers is
+        missing; a model without towers.
     """
     try:
         import flatbuffers  # noqa: F401
@@ -51,9 +52,9 @@ def export_stablehlo(trained: TrainedModel, out: str | Path, dtype: str = "float
     check_size(trained, dtype, "StableHLO file", way)
     tokenizer = trained.tokenizer.files()
     files = [out / name for name in (*(name + _ENDING for name in made), _DOCUMENT, _RUNNER, *sorted(tokenizer))]
-    there = [file.name for file in files if file.exists()]
-    if there:
-        raise ModelDirectoryError(f"{out}: holds {', '.join(there)} already; give another folder, or remove them")
+    existing = [file.name for file in files if file.exists()]
+    if existing:
+        raise ModelDirectoryError(f"{out}: {', '.join(existing)} already exist; give another folder, or remove them")
     described = {}
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def export_stablehlo(trained: TrainedModel, out: str | Path, dtype: str = "float
         (out / _DOCUMENT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise ModelDirectoryError(
-            f"{out}: cannot be written ({error.strerror}); make room or give another folder"
+            f"{out}: cannot be written ({error.strerror}); free some space or give another folder"
         ) from error
     return files
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.config import GroupingConfig, ModelConfig, VideoConfig, nearest
-from svilm_jax.interop.pixels import take_our_pixels
+from svilm_jax.interop.pixels import convert_normalization
 from svilm_jax.interop.source import TextSource, VideoSource
 from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.models.positions import resample_positions
@@ -29,7 +29,7 @@ class FilledVideo:
       class_token: [D], the first row of the group tokens; None if all of them are randomly initialized.
       lacking: names of parameters that the source does not have.
       dropped: source array -> why it is not used.
-      invented: name -> why it holds values that are not in the source.
+      invented: name -> why its values are not from the source.
     """
 
     arrays: Arrays
@@ -51,13 +51,14 @@ def fill_video(
     """Returns the parameters of the video tower.
 
     Args:
-      config: of the model, which has the architecture of the source.
-      inflate: how the patches of images become tubelets: `center`, which see the middle frame alone, or `mean`, which
+      source: source tower.
+      config: config of the model, with the architecture of the source.
+      inflate: how the patches of images become tubelets: `center`, which see only the middle frame, or `mean`, which
         see the mean of all frames. For equal frames, both give the token that the image gives.
       class_token: `dropped`, or `group`: the first group token.
 
     Raises:
-      FolderError: other patches, positions or tokens than the config has; both sides are listed.
+      ModelDirectoryError: other patches, positions or tokens than the config has; both sides are listed.
     """
     _check_choice("inflate", inflate, INFLATIONS)
     _check_choice("class_token", class_token, CLASS_TOKENS)
@@ -65,7 +66,7 @@ def fill_video(
     arrays = source.converted.arrays
     stages = stage_layers(config.grouping, source.architecture.num_layers)
     positions, notes = _positions(source, config.video)
-    kernel, bias = take_our_pixels(arrays["patch.kernel"], arrays["patch.bias"], source.pixels)
+    kernel, bias = convert_normalization(arrays["patch.kernel"], arrays["patch.bias"], source.pixels)
     kernel = _inflated(kernel, config.video.tubelet_size[0], inflate)
     made = {
         "patch_embedding.linear.kernel": kernel.reshape(-1, kernel.shape[-1]),  # [t*p*p*3, D]
@@ -100,7 +101,7 @@ def stacked(arrays: Mapping[str, np.ndarray], layers: Iterable[int], prefix: str
     """Stacks `layers.{i}.NAME` of some layers as `PREFIXlayers.stacked.NAME` [count, ...]; other arrays are unchanged.
 
     Raises:
-      FolderError: layers of different shapes.
+      ModelDirectoryError: layers of different shapes.
     """
     made = {name: array for name, array in arrays.items() if not name.startswith("layers.")}
     numbers = list(layers)
@@ -118,7 +119,7 @@ def stacked(arrays: Mapping[str, np.ndarray], layers: Iterable[int], prefix: str
 
 def check_filled(
     filled: Mapping[str, np.ndarray],
-    wanted: Mapping[str, tuple[int, ...]],
+    expected: Mapping[str, tuple[int, ...]],
     towers: Iterable[str],
     lacking: Iterable[str] = (),
 ) -> None:
@@ -126,27 +127,27 @@ def check_filled(
 
     Args:
       filled: name -> array from the sources.
-      wanted: name -> shape of every parameter of the model.
+      expected: name -> shape of every parameter of the model.
       towers: name prefixes that must be filled completely, except for parameters that are `is_fresh`.
       lacking: names that the sources do not have.
 
     Raises:
-      FolderError: names or shapes that differ; both sides are listed.
+      ModelDirectoryError: names or shapes that differ; both sides are listed.
     """
-    wrong = [f"{name} {filled[name].shape}: not in the model" for name in sorted(filled.keys() - wanted.keys())]
+    wrong = [f"{name} {filled[name].shape}: not in the model" for name in sorted(filled.keys() - expected.keys())]
     wrong += [
         f"{name}: {filled[name].shape} in the source, {shape} in the model"
-        for name, shape in wanted.items()
+        for name, shape in expected.items()
         if name in filled and filled[name].shape != shape
     ]
     wrong += [
         f"{name} {shape}: not in the source"
-        for name, shape in wanted.items()
+        for name, shape in expected.items()
         if name not in filled and name.startswith(tuple(towers)) and not is_fresh(name) and name not in lacking
     ]
     if wrong:
-        told = "; ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
-        raise ModelDirectoryError(f"the source does not fit the model: {told}")
+        differences = "; ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
+        raise ModelDirectoryError(f"the source does not match the model: {differences}")
 
 
 def is_fresh(name: str) -> bool:
@@ -222,16 +223,18 @@ def _source_positions(source: VideoSource, grid: tuple[int, int, int]) -> tuple[
     note = source.converted.invented.get("positions", "")
     before = source.grid
     if before is None:
-        before = _guessed_grid(len(table), source, grid)
-        note = f"the file does not say the grid of its {len(table)} positions: taken as {_times(before)}"
+        before = _default_grid(len(table), source, grid)
+        note = f"the file does not state the grid of its {len(table)} positions: assumed to be {_times(before)}"
     if len(table) != np.prod(before):
         raise ModelDirectoryError(f"{source.origin}: {len(table)} positions, but a grid of {_times(before)} tokens")
     return table, before, note
 
 
-def _guessed_grid(positions: int, source: VideoSource, grid: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Returns the grid of a table that does not state it: the config's if the number fits, else that of 224x224 pixels,
-    which the public ViViTs were trained with.
+def _default_grid(positions: int, source: VideoSource, grid: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Returns the grid of a table that does not state it.
+
+    It is the config's if the number of positions fits, else that of 224x224 pixels, on which the public ViViTs were
+    trained.
     """
     if np.prod(grid) == positions:
         return grid
@@ -239,9 +242,9 @@ def _guessed_grid(positions: int, source: VideoSource, grid: tuple[int, int, int
     rows, columns = 224 // height, 224 // width
     if rows * columns == 0 or positions % (rows * columns):
         raise ModelDirectoryError(
-            f"{source.origin}: does not say the grid of its {positions} positions, which are neither the "
+            f"{source.origin}: does not state the grid of its {positions} positions, which are neither the "
             f"{_times(grid)} tokens of config.model.video nor those of clips of 224x224 pixels; set "
-            "config.model.video.num_frames and config.model.video.image_size to what it was trained with"
+            "config.model.video.num_frames and config.model.video.image_size to the values of its training"
         )
     return positions // (rows * columns), rows, columns
 
@@ -280,8 +283,8 @@ def _notes_of_layers(source: VideoSource, stages: Mapping[str, range]) -> dict[s
 
 def _notes(name: str, *notes: str) -> dict[str, str]:
     """Returns one note, or none if it is empty."""
-    told = "; ".join(filter(None, notes))
-    return {name: told} if told else {}
+    text = "; ".join(filter(None, notes))
+    return {name: text} if text else {}
 
 
 def _times(numbers: Iterable[int]) -> str:

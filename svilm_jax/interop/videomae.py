@@ -53,11 +53,11 @@ def read_videomae(
 ) -> VideoSource:
     """Reads the video tower of a folder with a VideoMAE's model.safetensors and config.json.
 
-    No form of it has a bias of the keys, and ours is zero. Softmax does not depend on it, so that comparing outputs
+    No format has a key bias, which is set to zero. Softmax does not depend on it, so that comparing outputs
     would never reveal a wrong one: other converters have copied that of the values.
 
     Raises:
-      FolderError: arrays that do not match the config.
+      ModelDirectoryError: arrays that do not match the config.
     """
     document = {**_DEFAULTS, **document}
     architecture = architecture_of(document, origin)
@@ -82,7 +82,7 @@ def read_videomae(
 
 
 def sine_cosine_table(positions: int, width: int) -> np.ndarray:
-    """float32 [positions, width]: sine in even columns and cosine in odd ones (arXiv 1706.03762, section 3.5).
+    """Returns float32 [positions, width]: sine in even columns and cosine in odd ones (arXiv 1706.03762, section 3.5).
 
     A position is the number of a token in the flattened grid. Computed in float64, as the source does: at position
     1,567 a float32 angle would be wrong in its fourth decimal.
@@ -95,7 +95,7 @@ def sine_cosine_table(positions: int, width: int) -> np.ndarray:
 
 def _plain_names(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], bool]:
     """Returns the arrays without the prefix of a larger model, and whether they are in the authors' format."""
-    for prefix in ("encoder.", ""):  # an encoder beside a decoder, or a classifier
+    for prefix in ("encoder.", ""):  # an encoder with a decoder, or a classifier
         if f"{prefix}patch_embed.proj.weight" in arrays:
             return without_prefix(arrays, prefix), True
     # Older versions of transformers store the biases next to the projections.

@@ -70,7 +70,7 @@ def read_vit(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, np.
     """Reads the video tower of a folder with an image ViT's model.safetensors and config.json.
 
     Raises:
-      FolderError: arrays that do not match the config.
+      ModelDirectoryError: arrays that do not match the config.
     """
     document = {**_DEFAULTS, **document}
     height, width = pair(document["image_size"], "image_size", origin)
@@ -89,7 +89,7 @@ def convert_with_class_token(document: Mapping[str, Any], arrays: Mapping[str, n
     """Converts the arrays of a ViT or ViViT to those of `VideoSource.converted`.
 
     Raises:
-      FolderError: names that are not those of such a model.
+      ModelDirectoryError: names that are not those of such a model.
     """
     architecture = architecture_of(document, origin)
     biased = PROJECTIONS if document["qkv_bias"] else ()
@@ -103,7 +103,7 @@ def layer_rules(arrays: Mapping[str, np.ndarray], biased: Sequence[str]) -> list
     """Returns the rules of a layer.
 
     Args:
-      arrays: of the source, whose names show which of the two naming schemes it uses.
+      arrays: arrays of the source, whose names show which of the two naming schemes it uses.
       biased: which of query, key and value have a bias.
     """
     names = _OF_MEMORY if any(name.startswith("layers.") for name in arrays) else _OF_FILES
@@ -133,7 +133,7 @@ def pair(value: Any, field: str, origin: str) -> tuple[int, int]:
     """Returns height and width from one number for both, or from two.
 
     Raises:
-      FolderError: anything else.
+      ModelDirectoryError: anything else.
     """
     try:
         height, width = np.broadcast_to(np.asarray(value, int), (2,)).tolist()

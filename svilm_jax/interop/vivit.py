@@ -27,7 +27,7 @@ def read_vivit(folder: Path, document: Mapping[str, Any], arrays: Mapping[str, n
     """Reads the video tower of a folder with a ViViT's model.safetensors and config.json.
 
     Raises:
-      FolderError: arrays that do not match the config.
+      ModelDirectoryError: arrays that do not match the config.
     """
     document = {**_DEFAULTS, **document}
     height, width = pair(document["image_size"], "image_size", origin)

@@ -45,7 +45,7 @@ class StepPlan:
       flops_per_chip: matrix products of the traced step, including rematerialization, divided evenly.
       model_flops: FLOPs of a step on all chips, counted analytically, without rematerialization.
       collective_bytes: kind -> bytes sent to other chips in a step.
-      compute_seconds, memory_seconds, network_seconds: each alone at published rates. Memory traffic includes only
+      compute_seconds, memory_seconds, network_seconds: lower bounds at published rates. Memory traffic includes only
         what is certain: one read and write of parameters and optimizer state. Traffic between slices is counted like
         traffic between neighbors, although it takes longer.
       estimated_step_seconds: the largest of the three.
@@ -83,7 +83,7 @@ def compile_traced(traced: Any, mesh: Mesh) -> tuple[int, dict[str, float]]:
 
     Args:
       traced: `jax.stages.Traced`.
-      mesh: of devices that need not be attached.
+      mesh: mesh of devices, which need not be attached.
 
     Returns:
       Peak memory per device in bytes; and bytes sent to other devices, by kind of collective, empty if the step does
@@ -109,7 +109,7 @@ def planned_bytes(compiled: jax.stages.Compiled) -> int:
 
 
 def format_plan(plan: StepPlan) -> str:
-    """Formats a forecast as lines of name and figure, per chip unless a line says otherwise."""
+    """Formats a plan as lines of name and figure, per chip unless stated otherwise."""
     mesh = ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items()) or "one device"
     traffic = {kind: f"{sent / 2**20:,.0f} MiB" for kind, sent in plan.collective_bytes.items()}
     room = plan.hbm_bytes - plan.peak_hbm_bytes
@@ -170,13 +170,13 @@ def make_plan(
     """Derives times from published rates, and returns the plan.
 
     Args:
-      config: of the run.
+      config: config of the run.
       topology: name that is reported.
       mesh: target devices.
       chip: specification of one of them.
       sizes: `parameters`, `vocab_size`, `parameter_bytes`, `optimizer_bytes` of `StepPlan`.
       batch_bytes: per device.
-      flops: of a step on all devices, as traced.
+      flops: FLOPs of a step on all devices, as traced.
       peak: planned memory per device in bytes.
       traffic: bytes by kind of collective.
       seconds: duration of the compilation.
@@ -217,7 +217,7 @@ def topology_devices(topology: str, slices: int = 1) -> list[jax.Device]:
       ConfigError: no such topology, or no libtpu.
     """
     try:
-        with _alone():
+        with _without_tpu():
             found = topologies.get_topology_desc(platform="tpu", topology_name=topology, num_slices=slices)
         return list(found.devices)
     except (RuntimeError, ValueError, KeyError, AttributeError, ImportError) as error:
@@ -229,8 +229,8 @@ def topology_devices(topology: str, slices: int = 1) -> list[jax.Device]:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Keeps libtpu from looking for the TPU of this machine and locking it; none is needed here."""
+def _without_tpu() -> Iterator[None]:
+    """Keeps libtpu from looking for a TPU of this machine and locking it."""
     variables = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-4"}
     variables |= {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
     missing = {name: value for name, value in variables.items() if name not in os.environ}

@@ -57,8 +57,8 @@ def draw_batch(
     Args:
       video: uint8 [B, T, H, W, 3], spliced.
       mask: bool [B, T / tubelet_frames], True where a clip's own frames are.
-      batch: of the pipeline, for texts, `valid` and `index`.
-      tokenizer: of the batch.
+      batch: batch of the pipeline, for texts, `valid` and `index`.
+      tokenizer: tokenizer of the texts.
       tubelet_frames: frames per entry of `mask`.
     """
     count, frames, height, width = video.shape[:4]

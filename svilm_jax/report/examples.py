@@ -18,7 +18,7 @@ from svilm_jax.evaluation.registry import build_evaluators
 from svilm_jax.evaluation.retrieval.evaluator import Gallery, HardRetrievalEvaluator, RetrievalEvaluator, encode_gallery
 from svilm_jax.evaluation.retrieval.metrics import pessimistic_ranks
 from svilm_jax.evaluation.temporal_grouping.evaluator import GroupingOptions, TemporalGroupingEvaluator, spliced_clips
-from svilm_jax.evaluation.temporal_grouping.mean_features import common_features
+from svilm_jax.evaluation.temporal_grouping.mean_features import mean_features
 from svilm_jax.evaluation.temporal_grouping.spans import read_span
 from svilm_jax.evaluation.temporal_grouping.splices import Splice
 from svilm_jax.inference.encoder import Encoder
@@ -83,7 +83,7 @@ class SpliceExample:
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Data of all figures; `notes` explains what is missing or different, one sentence each."""
+    """Data of all figures; `notes` explains missing or different content, one sentence each."""
 
     retrieval: list[RetrievalExample]
     grounding: list[GroundingExample]
@@ -96,8 +96,8 @@ class Examples:
 def collect(encoder: Encoder, config: Config, *, clips_each: int = 4, worst: int = 2, top: int = 5) -> Examples:
     """Collects examples from the splits of the config's evaluators, or else from the dataset's own splits.
 
-    If the dataset has no masks, phrases of the captions are shown without outlines; if it has no twins, neighboring
-    clips are spliced. What cannot be shown at all is left out with a note.
+    If the dataset has no masks, phrases of the captions are shown without outlines; if it has no look-alike pairs,
+    neighboring clips are spliced. What cannot be shown at all is left out with a note.
     """
     evaluators = build_evaluators(config)
     notes: list[str] = []
@@ -213,7 +213,7 @@ def _splices(
     clips = task.clips() if task else _default_clips(config)
     options = task.options if task else GroupingOptions(partners="next")
     if options.partners != "twin":
-        notes.append("This dataset has no look-alike twins: clips are spliced with their neighbor in the split.")
+        notes.append("This dataset has no look-alike pairs: clips are spliced with their neighbor in the split.")
     # Only the shown clips are decoded: pairs evenly spaced over the split.
     if options.partners == "twin":
         pairs = [numbers[:2] for numbers in clips.groups().values() if len(numbers) > 1]
@@ -227,7 +227,7 @@ def _splices(
     common = np.zeros(())
     if options.common_clips:
         data = config.input
-        common = common_features(encoder, data.dataset, data.split, options.common_clips)["model"]
+        common = mean_features(encoder, data.dataset, data.split, options.common_clips)["model"]
     readings = encoder.videos([item.frames for item in splices], ("time_tokens",))
     for item, reading in zip(splices, readings, strict=True):
         z = reading["time_tokens"].astype(np.float64) - common

@@ -28,7 +28,7 @@ def png(figure: matplotlib.figure.Figure, dpi: int = 100) -> bytes:
 
 def plot_retrieval(examples: Sequence[RetrievalExample], columns: int = 5) -> matplotlib.figure.Figure:
     """Plots one row per query: its caption, then the most similar clips as three frames; the correct one framed."""
-    pitch, title, strip = 1.68, 0.3, 0.83  # inches: a row, the room above it for its caption, its pictures
+    pitch, title, strip = 1.68, 0.3, 0.83  # inches: row, space for the caption above it, frames
     height = pitch * len(examples)
     figure = matplotlib.figure.Figure(figsize=(_INCHES, height))
     # Manual layout: an automatic one widens columns for long sentences.
@@ -165,7 +165,7 @@ def _label(line: Sequence[Axes], text: str, *, bold: bool = False) -> None:
         va="center",
         fontsize=7.5,
         fontweight="bold" if bold else "normal",
-        parse_math=False,  # captions may hold dollar signs
+        parse_math=False,  # captions may contain dollar signs
     )
 
 

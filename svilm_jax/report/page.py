@@ -13,7 +13,7 @@ import matplotlib.figure
 from svilm_jax.config import Config
 from svilm_jax.errors import UserError
 from svilm_jax.evaluation.metrics_file import read_metrics
-from svilm_jax.evaluation.table import format_value, is_share, with_baselines
+from svilm_jax.evaluation.table import format_value, is_fraction, with_baselines
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.report import curves, figures, metric_labels
 from svilm_jax.report.examples import Examples, collect
@@ -27,10 +27,11 @@ HEADLINES = (
     "grounding/pointing_game",
     "grouping/tubelet_accuracy",
 )
+_MINOR_BASELINES = ("mean color", "downsampled frames")  # the better one is listed as "raw pixels"
 
 
 class ReportError(UserError, ValueError):
-    """A folder for which no report can be made; the message says what to do."""
+    """A folder for which no report can be made; the message names the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +58,9 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
     """Writes WORKDIR/report.html, and its figures as WORKDIR/figures/*.png.
 
     Args:
-      workdir: of a run; metrics.json and metrics.jsonl are read if they exist.
+      workdir: workdir of a run; metrics.json and metrics.jsonl are read if they exist.
       encoder: the model of the run.
-      config: of the run.
+      config: config of the run.
       environment: versions, device, command and other facts for the end of the page.
 
     Returns:
@@ -77,7 +78,7 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
     notes = list(examples.notes)
     if not metrics:
         notes.insert(0, "This run has no metrics.json: it is unfinished, or has not been evaluated (`svilm eval`).")
-    pictures = _pictures(workdir, examples, notes)
+    pictures = _figures(workdir, examples, notes)
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -117,8 +118,7 @@ def headlines(metrics: Mapping[str, float]) -> list[MetricRow]:
     chosen = [found[name] for name in HEADLINES if name in found]
     # The table has both kinds of raw pixels; the better one is enough here.
     return [
-        dataclasses.replace(row, baselines=[b for b in row.baselines if b[0] not in ("mean color", "small pictures")])
-        for row in chosen
+        dataclasses.replace(row, baselines=[b for b in row.baselines if b[0] not in _MINOR_BASELINES]) for row in chosen
     ]
 
 
@@ -127,7 +127,7 @@ def sections(metrics: Mapping[str, float]) -> list[tuple[str, str, list[MetricRo
     by_section: dict[str, list[MetricRow]] = {}
     for row in rows(metrics):
         if "failed_fraction" in row.name and row.share == 0:
-            continue  # nothing was left out: not worth a line in every table
+            continue  # no clip was left out, and the row is of no interest
         by_section.setdefault(metric_labels.section(row.name), []).append(row)
     order = [*(key for key in metric_labels.SECTIONS if key in by_section)]
     order += [key for key in by_section if key not in metric_labels.SECTIONS]
@@ -150,7 +150,7 @@ def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
     return [leaf for name, item in items for leaf in _leaves(item, f"{path}.{name}" if path else str(name))]
 
 
-def _pictures(workdir: Path, examples: Examples, notes: list[str]) -> list[FigureEntry]:
+def _figures(workdir: Path, examples: Examples, notes: list[str]) -> list[FigureEntry]:
     """Draws all figures for which there is data; missing ones are noted."""
     shown: list[tuple[str, str, str, matplotlib.figure.Figure]] = []
     logged = workdir / "metrics.jsonl"
@@ -161,7 +161,7 @@ def _pictures(workdir: Path, examples: Examples, notes: list[str]) -> list[Figur
         text = "Logged in metrics.jsonl; where a resumed run repeated a step, the later value counts."
         shown.append(("curves", "Training", text, curves.plot_curves(found)))
     else:
-        notes.append("There are no training curves: metrics.jsonl is missing or holds no numbers.")
+        notes.append("There are no training curves: metrics.jsonl is missing or empty.")
     if examples.retrieval:
         text = (
             "For each query the most similar clips, best first, with their cosine and their own "
@@ -215,4 +215,4 @@ def _environment() -> jinja2.Environment:
 
 
 def _share(name: str, value: float) -> float | None:
-    return value if is_share(name) and 0 <= value <= 1 else None
+    return value if is_fraction(name) and 0 <= value <= 1 else None

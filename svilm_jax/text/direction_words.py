@@ -13,7 +13,7 @@ _SIDES = ("left", "right", "clockwise")
 _LETTERS = re.compile(r"[A-Za-z]+")
 _CASED = re.compile(r"[A-Z]*[a-z]+|[A-Z]+")  # the words of `turnLeft` and `turnLEFT`
 # Words with the letters of a side and another meaning. Each is taken from the start of a word before the rest of that
-# is searched, so that what is joined to it still counts (`brightleft`). "Upright" and "downright" are read as the
+# is searched, so that joined words count as well (`brightleft`). "Upright" and "downright" are read as the
 # ordinary words that they are, not as two directions.
 _OTHER_WORDS = re.compile(
     r"(?:un|over|ultra|al)?bright(?:s|er|est|en\w*|ly|ness|on|ish)?"
@@ -38,7 +38,7 @@ def _mentions(text: str) -> bool:
         if not any(side in lower for side in _SIDES):  # nearly all texts
             return False
     else:
-        # Letters of other widths and styles become plain ones; marks that nobody sees do not part a word.
+        # Letters of other widths and styles become plain ones; invisible marks do not separate words.
         text = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
     return any(_is_side(word) for run in _LETTERS.findall(text) for word in (run, *_CASED.findall(run)))
 

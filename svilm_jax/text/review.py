@@ -7,9 +7,9 @@ from tokenizers import pre_tokenizers
 from svilm_jax.filesystem.unicode_repair import repaired
 from svilm_jax.text.tokenizers import Tokenizer
 
-_LETTERS_END = 0x590  # of Latin, Greek, Cyrillic and Armenian in Unicode
+_LETTERS_END = 0x590  # end of Latin, Greek, Cyrillic and Armenian in Unicode
 _SHOWN = 5  # unknown words that a note lists
-_SHOWN_CHARACTERS = 30  # of each
+_SHOWN_CHARACTERS = 30  # per named word
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,10 +18,10 @@ class TextReview:
 
     Attributes:
       words: number of distinct words and punctuation marks.
-      unknown: those that the vocabulary does not know (`is_unknown`), in order of first occurrence.
+      unknown: out-of-vocabulary words (`is_unknown`), in order of first occurrence.
       pieces: number of tokens of the text, without special tokens.
       read: number of those that fit; the others are truncated.
-      repaired: number of dropped surrogates (halves of an emoji, say).
+      repaired: number of dropped surrogates (such as half an emoji).
     """
 
     words: int
@@ -48,17 +48,19 @@ class TextReview:
 
     @property
     def _listed(self) -> str:
-        shown = ", ".join(
+        words = ", ".join(
             repr(word if len(word) <= _SHOWN_CHARACTERS else f"{word[:_SHOWN_CHARACTERS]}...")
             for word in self.unknown[:_SHOWN]
         )
-        return shown + (f" and {len(self.unknown) - _SHOWN:,} more" if len(self.unknown) > _SHOWN else "")
+        return words + (f" and {len(self.unknown) - _SHOWN:,} more" if len(self.unknown) > _SHOWN else "")
 
 
 def review_text(tokenizer: Tokenizer, text: str, length: int) -> TextReview:
     """Reviews one text.
 
     Args:
+      tokenizer: tokenizer of the model.
+      text: text to review.
       length: token limit of the model, including special tokens.
     """
     text, halves = repaired(text)

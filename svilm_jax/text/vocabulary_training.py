@@ -92,7 +92,7 @@ def _merges(words: dict[str, int]) -> Iterable[str]:
         for pair in zip(pieces, pieces[1:], strict=False):
             counts[pair] += words[word]
             places[pair].add(word)
-    # The heap holds possibly outdated counts; an outdated entry is pushed back with its current count.
+    # The heap may contain outdated counts; an outdated entry is pushed back with its current count.
     heap = [(-number, pair) for pair, number in counts.items()]
     heapq.heapify(heap)
     while heap:

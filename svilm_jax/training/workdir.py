@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from svilm_jax.filesystem.locks import LockError, folder_made, locked
+from svilm_jax.filesystem.locks import LockError, created_folder, locked
 from svilm_jax.filesystem.output_paths import OutputError, check_output_folder
 from svilm_jax.parallel import is_lead_process
 from svilm_jax.parallel.lost_processes import agree_on
@@ -39,5 +39,5 @@ def held_workdir(workdir: Path) -> Iterator[None]:
 def _locked(workdir: Path) -> Iterator[None]:
     check_output_folder(workdir, "--workdir")
     name = f"--workdir={workdir}"
-    with folder_made(workdir, name), locked(workdir / LOCK, name):
+    with created_folder(workdir, name), locked(workdir / LOCK, name):
         yield

@@ -19,7 +19,7 @@ import pytest
 from svilm_jax import main
 from svilm_jax.cli import error_boundary, score
 from svilm_jax.errors import UserError
-from tests.test_command_line import ROOT
+from tests.cli.test_command_line import ROOT
 
 
 @pytest.mark.parametrize(

@@ -41,15 +41,15 @@ def link(folder: Path, *files: Path) -> Path:
 
 def counts(annotated: Annotations) -> dict[str, int]:
     """The facts without what was published."""
-    return {what: fact.count for what, fact in annotated.facts.items()}
+    return {what: fact.count for what, fact in annotated.counts.items()}
 
 
 def wrong(annotated: Annotations) -> dict[str, tuple[int, int | None]]:
     """The facts that differ from what was published."""
     return {
-        what: (fact.count, fact.published_spec)
-        for what, fact in annotated.facts.items()
-        if fact.published_spec not in (None, fact.count)
+        what: (fact.count, fact.published)
+        for what, fact in annotated.counts.items()
+        if fact.published not in (None, fact.count)
     }
 
 

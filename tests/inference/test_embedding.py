@@ -16,7 +16,7 @@ from svilm_data.pipeline.video_folder import SUFFIXES as PREPARED_SUFFIXES
 from svilm_jax.checkpoints.model_directory import ModelOrigin, read_model_directory, write_model_directory
 from svilm_jax.filesystem.locks import LockError, locked_output
 from svilm_jax.filesystem.output_paths import OutputError
-from svilm_jax.inference import embedding, feature_file, video_files
+from svilm_jax.inference import embedding, embedding_parts, feature_file, video_files
 from svilm_jax.inference.clip_input import read_clip
 from svilm_jax.inference.embedding import EmbeddingError, embed_files, window_spans
 from svilm_jax.inference.feature_file import IndexFileError
@@ -178,7 +178,7 @@ def test_rows_of_other_videos_are_not_removed_unasked(model, folder, tmp_path):
     write_videos(others, 2)
     embed_files(model, "runs/tiny", [folder], out)
     before = out.read_bytes()
-    with pytest.raises(EmbeddingError, match=r"rows of 3 videos that are not among those named: .*00\.mp4.*--prune"):
+    with pytest.raises(EmbeddingError, match=r"rows of 3 videos that are not among the given ones: .*00\.mp4.*--prune"):
         embed_files(model, "runs/tiny", [others], out)
     assert out.read_bytes() == before
     summary = embed_files(model, "runs/tiny", [others, folder], out)
@@ -200,14 +200,14 @@ def test_an_output_has_one_writer(model, folder, tmp_path):
 
 def test_rows_that_something_removed_are_missed(model, folder, tmp_path, monkeypatch):
     out = tmp_path / "features.parquet"
-    flush = embedding._Parts.flush
+    flush = embedding_parts.EmbeddingParts.flush
 
     def lossy(parts):
         flush(parts)
         for file in tmp_path.glob("features.parquet.parts/*.parquet"):
             file.unlink()
 
-    monkeypatch.setattr(embedding._Parts, "flush", lossy)
+    monkeypatch.setattr(embedding_parts.EmbeddingParts, "flush", lossy)
     with pytest.raises(IndexFileError, match="rows of 3 videos are missing"):
         embed_files(model, "runs/tiny", [folder], out)
     assert not out.exists()
@@ -282,7 +282,7 @@ def test_two_models_or_windows_are_not_mixed(model, folder, tmp_path):
     one, two = (fingerprint(parameters(each.model)) for each in (model, other))
     with pytest.raises(IndexFileError, match=f"runs/tiny.*{one}.*runs/other.*{two}"):
         embed_files(other, "runs/other", [folder], out)
-    with pytest.raises(IndexFileError, match="holds whole videos, not windows of 1 s every 0.5 s"):
+    with pytest.raises(IndexFileError, match="has rows of whole videos, not windows of 1 s every 0.5 s"):
         embed_files(model, "runs/tiny", [folder], out, 1.0, 0.5)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from svilm_data.pipeline.writing import write_records
+from svilm_data.pipeline.record_writer import write_records
 
 from svilm_jax.input.schema import Caption, Record, SceneObject
 from tests.video.encoded_videos import encode, numbered_frames

@@ -174,10 +174,10 @@ def test_views_are_among_the_splits_that_are_told(viewed):
         ("{", r"views\.json: cannot be read"),
         ([VIEW], r"views\.json: cannot be read"),
         ({"some": [["train", 1]]}, r"views\.json: cannot be read \(a row has not three values\)"),
-        ({"some": [["trian", 1, None]]}, r"view 'some' asks for record 1 of split 'trian', which is not there"),
-        ({"some": [["train", 24, None]]}, r"view 'some' asks for record 24 of split 'train', which is not there"),
+        ({"some": [["trian", 1, None]]}, r"view 'some' refers to record 1 of split 'trian', which does not exist"),
+        ({"some": [["train", 24, None]]}, r"view 'some' refers to record 24 of split 'train', which does not exist"),
         ({"some": [["train", -1, None]]}, r"record -1 of split 'train'"),
-        ({"some": [["train", 3, [0, 2]]]}, r"view 'some' asks for caption 2 of the 2 of clip3"),
+        ({"some": [["train", 3, [0, 2]]]}, r"view 'some' refers to caption 2 of the 2 of clip3"),
     ],
 )
 def test_a_view_that_does_not_fit_is_named(viewed, views, message):

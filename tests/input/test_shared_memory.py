@@ -53,7 +53,7 @@ def test_the_bound_holds_however_slow_training_is(data):
 def test_a_worker_that_is_killed_is_told(data):
     next(data)
     os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
-    with pytest.raises(InputError, match="a decoding process ended by itself .*exit code -9.*config.input.workers"):
+    with pytest.raises(InputError, match="a decoding process died .*exit code -9.*config.input.workers"):
         collections.deque(itertools.islice(data, 8 * PREFETCH), maxlen=0)
 
 

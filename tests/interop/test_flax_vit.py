@@ -129,7 +129,7 @@ def test_the_grid_is_told_by_the_config_or_is_that_of_224_pixels(tmp_path, vivit
     large["Transformer"]["posembed_input"] = {"pos_embedding": table}
     (tmp_path / "large").write_bytes(serialization.msgpack_serialize(large))
     made_of = imported.import_video(read_video_source(tmp_path / "large"), CLIP)
-    assert "taken as 2x28x28; resampled from 2x28x28 to 2x2x2" in made_of.invented["video_tower.joint_position"]
+    assert "assumed to be 2x28x28; resampled from 2x28x28 to 2x2x2" in made_of.invented["video_tower.joint_position"]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_names_that_no_rule_knows_are_refused(tmp_path, images):
     ):
         read_video_source(tmp_path / "more.npz")
     np.savez(tmp_path / "beside.npz", **flat(made(ViT((4, 4)), images)[0], "params/"), other=np.ones(2))
-    with pytest.raises(ModelDirectoryError, match="other: beside the tower 'params/', and not known"):
+    with pytest.raises(ModelDirectoryError, match="other: not part of the tower 'params/', and unknown"):
         read_video_source(tmp_path / "beside.npz")
     del arrays["Transformer/encoderblock_1/LayerNorm_1/bias"]
     np.savez(tmp_path / "less.npz", **arrays)

@@ -51,7 +51,7 @@ def test_files_give_the_models_numbers(tmp_path):
         embedding, trained.encoder.texts(["a red circle", "a small blue square moves"]), atol=1e-5
     )
 
-    with pytest.raises(ModelDirectoryError, match=r"holds .*video_tower.onnx.* already"):
+    with pytest.raises(ModelDirectoryError, match=r"video_tower.onnx.* already exist"):
         export_onnx(trained, tmp_path)
 
 
@@ -84,5 +84,5 @@ def test_without_the_libraries(tmp_path, monkeypatch):
 def test_more_than_a_file_holds(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_module, "_libraries", lambda: (None, None))
     monkeypatch.setattr(programs_module, "LIMIT", 100_000)
-    with pytest.raises(ModelDirectoryError, match="one ONNX file holds less .*; export StableHLO in bfloat16"):
+    with pytest.raises(ModelDirectoryError, match="one ONNX file must have less .*; export StableHLO in bfloat16"):
         export_onnx(tiny_model(), tmp_path / "out")

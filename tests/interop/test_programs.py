@@ -66,7 +66,7 @@ def test_what_is_refused(monkeypatch):
     with pytest.raises(ModelDirectoryError, match="'localization' has no towers"):
         programs(model)
     monkeypatch.setattr(programs_module, "LIMIT", 100_000)
-    with pytest.raises(ModelDirectoryError, match="GiB of float32 parameters: one box holds less.*; take a bag"):
+    with pytest.raises(ModelDirectoryError, match="GiB of float32 parameters: one box must have less.*; take a bag"):
         check_size(tiny_model(), "float32", "box", "take a bag")
     check_size(tiny_model(), "bfloat16", "box", "take a bag")
     with pytest.raises(ModelDirectoryError, match="bfloat16"):

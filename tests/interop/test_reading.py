@@ -27,7 +27,7 @@ def test_pickled_weights_are_never_read(tmp_path, name, read):
     (tmp_path / name).write_bytes(pickle.dumps({"cls": 1}))
     with pytest.raises(ModelDirectoryError, match="pickled files .* can run code"):
         read(tmp_path / name)
-    with pytest.raises(ModelDirectoryError, match=f"holds no model.safetensors, only {name}. Weights in pickled files"):
+    with pytest.raises(ModelDirectoryError, match=f"no model.safetensors, only {name}. Weights in pickled files"):
         read(tmp_path)
 
 
@@ -103,13 +103,13 @@ def test_shards_are_put_together(vit):
 def test_the_preprocessor_says_what_pixels_are(vit, said, mean, std):
     (vit / "preprocessor_config.json").write_text(json.dumps(said))
     pixels = read_video_source(vit).pixels
-    assert (pixels.mean, pixels.std, pixels.told_by) == (mean, std, "preprocessor_config.json")
+    assert (pixels.mean, pixels.std, pixels.stated_by) == (mean, std, "preprocessor_config.json")
 
 
 @pytest.mark.parametrize("said", [{"image_mean": [0.5, 0.5], "image_std": 1.0}, {"image_mean": 0, "image_std": 0}, []])
 def test_a_preprocessor_that_says_nothing_useful_is_refused(vit, said):
     (vit / "preprocessor_config.json").write_text(json.dumps(said))
-    with pytest.raises(ModelDirectoryError, match=r"preprocessor_config\.json: says nothing that can be read"):
+    with pytest.raises(ModelDirectoryError, match=r"preprocessor_config\.json: expected readable values"):
         read_video_source(vit)
 
 
@@ -123,7 +123,7 @@ def test_the_kind_says_what_pixels_are_otherwise(tmp_path, kind, mean, std):
         if said is not None:
             (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
         pixels = read_video_source(tmp_path).pixels
-        assert (pixels.mean, pixels.std, pixels.told_by) == (mean, std, f"the default of {kind}")
+        assert (pixels.mean, pixels.std, pixels.stated_by) == (mean, std, f"the default of {kind}")
 
 
 @pytest.mark.parametrize(

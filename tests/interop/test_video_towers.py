@@ -11,7 +11,7 @@ import safetensors.numpy
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.config import ConfigError, GroupingConfig
 from svilm_jax.interop.importing import import_towers
-from svilm_jax.interop.pixels import PIXEL_MEAN, PIXEL_STD, Pixels, take_our_pixels
+from svilm_jax.interop.pixels import PIXEL_MEAN, PIXEL_STD, Pixels, convert_normalization
 from svilm_jax.interop.reading import read_text_source, read_video_source
 from svilm_jax.interop.source import mlp_ratio
 from svilm_jax.models.parameters import named, parameters
@@ -89,14 +89,14 @@ def test_pixels_are_folded_into_the_patches():
     theirs = Pixels((0.1, 0.5, 0.9), (0.2, 0.5, 0.7), "a test")
     x = rng.uniform(size=(2, 3, 3, 3))
     before = np.einsum("tijc,tijcd->d", (x - theirs.mean) / theirs.std, kernel) + bias
-    kernel, bias = take_our_pixels(kernel, bias, theirs)
+    kernel, bias = convert_normalization(kernel, bias, theirs)
     after = np.einsum("tijc,tijcd->d", (x - np.array(PIXEL_MEAN)) / np.array(PIXEL_STD), kernel) + bias
     np.testing.assert_allclose(after, before, atol=1e-5)
 
 
 def test_our_own_pixels_change_nothing():
     kernel, bias = np.ones((1, 2, 2, 3, 4), np.float32), np.ones(4, np.float32)
-    same = take_our_pixels(kernel, bias, Pixels(PIXEL_MEAN, PIXEL_STD, "a test"))
+    same = convert_normalization(kernel, bias, Pixels(PIXEL_MEAN, PIXEL_STD, "a test"))
     np.testing.assert_array_equal(same[0], kernel)
     np.testing.assert_array_equal(same[1], bias)
 

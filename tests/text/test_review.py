@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from svilm_data.annotations.entries import Entry
-from svilm_data.pipeline.vocabulary_coverage import unknown_fraction
+from svilm_data.pipeline.vocabulary import coverage_note
 
 from svilm_jax.input.schema import Caption, Record
 from svilm_jax.text.review import TextReview, is_unknown, review_text
@@ -58,11 +58,11 @@ def test_half_characters_are_tokenized(tokenizer):
     assert review_text(tokenizer, "\ud83d", 8) == TextReview(1, (), 0, 0, 1)
 
 
-def test_prepare_counts_what_a_given_vocabulary_does_not_know(tokenizer):
+def test_coverage_note_of_a_given_vocabulary(tokenizer):
     records = [
         Record(str(number), b"", (Caption(text),)) for number, text in enumerate(("a red xyzzy", "a red square"))
     ]
     checked = {"train": [(Entry(record, Path("a.mp4")), Path("a.mp4"), 0) for record in records]}
-    told = unknown_fraction(tokenizer, checked)
-    assert told == "; 1 of 2 captions looked at have a word that it does not know (most often 'xyzzy')"
-    assert unknown_fraction(tokenizer, {"train": checked["train"][1:]}) == ""
+    note = coverage_note(tokenizer, checked)
+    assert note == "; 1 of 2 captions have an out-of-vocabulary word (most often 'xyzzy')"
+    assert coverage_note(tokenizer, {"train": checked["train"][1:]}) == ""

@@ -160,7 +160,7 @@ def test_where_vocabularies_are_looked_for(tmp_path, vocabulary):
     version = dataset / "1.0.0"
     version.mkdir(parents=True)
     (version / "dataset_info.json").write_text("{}")
-    with pytest.raises(TokenizerError, match=r"no vocab\.txt beside the records"):
+    with pytest.raises(TokenizerError, match=r"no vocab\.txt next to the records"):
         load_tokenizer("dataset", dataset=dataset)
     (dataset / "vocab.txt").write_text(VOCABULARY)
     for folder in (dataset, version):

@@ -7,16 +7,16 @@ evaluator computes with them, so that corrected segments would change the number
 import argparse
 import collections
 
-from svilm_data.annotations.moments import SegmentIssues
+from svilm_data.annotations.issues import IssueCounter
 from svilm_data.annotations.official_files import OfficialFiles
-from svilm_data.annotations.published_dataset import Annotations, CountCheck, DatasetSpec, VideoAnnotation
+from svilm_data.annotations.published_dataset import Annotations, CountCheck, DatasetSpec, VideoAnnotation, count_checks
 from svilm_data.datasets.activitynet.file_formats import (
     SUBSETS,
     FileFormat,
     read_bsn,
     read_official,
     read_tsp,
-    wanted_video,
+    video_annotation,
 )
 from svilm_data.pipeline.errors import PreparationError
 
@@ -58,30 +58,30 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
     Raises:
       PreparationError: no file of the release, or invalid content.
     """
-    odd = SegmentIssues()
-    form = _form(files, args.release, odd)
+    issues = IssueCounter()
+    form = _form(files, args.release, issues)
     splits: dict[str, list[VideoAnnotation]] = {split: [] for split in SUBSETS.values()}
     for video in form.videos.values():
         actions = tuple(Action(label, start, end) for label, start, end in video.segments)
         if not actions:
             done = "kept, without action"
-            odd.count(f"{video.split}: videos without a segment", done + " (unpublished)" * (video.split == "test"))
+            issues.add(f"{video.split}: videos without a segment", done + " (unpublished)" * (video.split == "test"))
         if len({action.label for action in actions}) > 1:
-            odd.count(f"{video.split}: videos with segments of several classes", "kept")
-        splits[video.split].append(wanted_video(video.id, actions))
+            issues.add(f"{video.split}: videos with segments of several classes", "kept")
+        splits[video.split].append(video_annotation(video.id, actions))
     labels = form.labels or tuple(sorted({label for video in form.videos.values() for label, _, _ in video.segments}))
-    facts, notes = _facts(form, args.release, len(labels))
-    return Annotations(splits=splits, facts=facts, labels=labels, notes=notes | form.notes | odd.notes())
+    counts, notes = _counts(form, args.release, len(labels))
+    return Annotations(splits=splits, counts=counts, labels=labels, notes=notes | form.notes | issues.notes())
 
 
-def _form(files: OfficialFiles, release: str, odd: SegmentIssues) -> FileFormat:
-    official = files.optional(RELEASES[release])
+def _form(files: OfficialFiles, release: str, issues: IssueCounter) -> FileFormat:
+    official = files.find_optional(RELEASES[release])
     if official is not None:
-        return read_official(official, release, odd)
-    form = (read_tsp(files, odd) or read_bsn(files, odd)) if release == "1.3" else None
+        return read_official(official, release, issues)
+    form = (read_tsp(files, issues) or read_bsn(files, issues)) if release == "1.3" else None
     if form is None:
         others = [other for other, pattern in RELEASES.items() if other != release and files.find(pattern)]
-        hint = "".join(f"; release {other} is there: give --release {other}" for other in others)
+        hint = "".join(f"; release {other} exists: give --release {other}" for other in others)
         raise PreparationError(
             f"--annotations {files.root}: no annotations of ActivityNet {release}: expected {RELEASES[release]}"
             + (", the TSP tables or the BSN files" if release == "1.3" else "")
@@ -90,26 +90,25 @@ def _form(files: OfficialFiles, release: str, odd: SegmentIssues) -> FileFormat:
     return form
 
 
-def _facts(form: FileFormat, release: str, classes: int) -> tuple[dict[str, CountCheck], dict[str, str]]:
+def _counts(form: FileFormat, release: str, classes: int) -> tuple[dict[str, CountCheck], dict[str, str]]:
     """Returns counts with the published ones for this format, and notes on what it omits."""
     videos = collections.Counter(video.split for video in form.videos.values())
     segments = collections.Counter(video.split for video in form.videos.values() for _ in video.segments)
     counts = {f"{split} videos": videos[split] for split in SUBSETS.values()}
     counts |= {f"{split} segments": segments[split] for split in ("train", "validation")} | {"classes": classes}
-    published_spec = PUBLISHED[release]
+    published = PUBLISHED[release]
     notes = {"form": form.name}
     if not form.whole:
-        left = ", ".join(
-            f"{published_spec[f'{split} videos'] - videos[split]:,} of {published_spec[f'{split} videos']:,} {split}"
+        missing = ", ".join(
+            f"{published[f'{split} videos'] - videos[split]:,} of {published[f'{split} videos']:,} {split}"
             for split in SUBSETS.values()
         )
-        notes["videos of the release that this form leaves out, being gone"] = left
+        notes["videos of the release that are missing from this form"] = missing
         # The set of videos still available differs between publishers; BSN's files are fixed.
-        published_spec = PUBLISHED_BSN if form.name == "BSN files" else {"classes": published_spec["classes"]}
+        published = PUBLISHED_BSN if form.name == "BSN files" else {"classes": published["classes"]}
     if form.name == "TSP tables":
-        held = {what: count for what, count in counts.items() if count}  # which tables are missing is a note
-        return {what: CountCheck(count, published_spec.get(what)) for what, count in held.items()}, notes
-    return {what: CountCheck(count, published_spec.get(what)) for what, count in counts.items()}, notes
+        counts = {name: count for name, count in counts.items() if count}  # missing tables are reported in a note
+    return count_checks(counts, published), notes
 
 
 DATASET = DatasetSpec(

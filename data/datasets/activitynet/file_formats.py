@@ -11,10 +11,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from svilm_data.annotations.moments import SegmentIssues, seconds, times
+from svilm_data.annotations.issues import IssueCounter
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
 from svilm_data.annotations.official_rows import csv_rows
 from svilm_data.annotations.published_dataset import VideoAnnotation, field
+from svilm_data.annotations.segment_times import parse_seconds, parse_segment
 from svilm_data.annotations.split_files import json_entries, split_files
 from svilm_data.pipeline.errors import PreparationError
 
@@ -39,8 +40,8 @@ class FileFormat:
     """Content of one format.
 
     Attributes:
-      name: of the format.
-      videos: by id, in file order.
+      name: name of the format.
+      videos: videos by id, in file order.
       labels: classes, sorted; (): the format has no list of its own.
       notes: what is missing.
       whole: whether the format is meant to cover the whole release.
@@ -58,12 +59,12 @@ def video_id(name: str) -> str:
     return name if len(name) == 11 else name.removeprefix("v_")
 
 
-def wanted_video(name: str, actions: tuple[Action, ...] = ()) -> VideoAnnotation:
+def video_annotation(name: str, actions: tuple[Action, ...] = ()) -> VideoAnnotation:
     """Returns the video of an id: its file may be named `v_ID` or `ID`, with any ending."""
     return VideoAnnotation(Record(id=f"v_{name}", video=b"", actions=actions), (f"v_{name}", name))
 
 
-def read_official(file: OfficialFile, release: str, odd: SegmentIssues) -> FileFormat:
+def read_official(file: OfficialFile, release: str, issues: IssueCounter) -> FileFormat:
     """Reads the official JSON document.
 
     Raises:
@@ -80,7 +81,7 @@ def read_official(file: OfficialFile, release: str, odd: SegmentIssues) -> FileF
         if subset not in SUBSETS:
             raise PreparationError(f"{where}, field 'subset': expected {' or '.join(SUBSETS)}, got {subset!r}")
         duration = float(field(row, "duration", (int, float), where))
-        _add(videos, name, SUBSETS[subset], where).segments += _segments(row, where, odd, SUBSETS[subset], duration)
+        _add(videos, name, SUBSETS[subset], where).segments += _segments(row, where, issues, SUBSETS[subset], duration)
     for video in videos.values():
         unknown = {label for label, _, _ in video.segments} - set(labels)
         if labels and unknown:
@@ -90,7 +91,7 @@ def read_official(file: OfficialFile, release: str, odd: SegmentIssues) -> FileF
     return FileFormat("official JSON", videos, labels, whole="missing" not in file.name.lower())
 
 
-def read_tsp(files: OfficialFiles, odd: SegmentIssues) -> FileFormat | None:
+def read_tsp(files: OfficialFiles, issues: IssueCounter) -> FileFormat | None:
     """Reads the tables of the TSP features; None if there are none.
 
     Raises:
@@ -106,7 +107,7 @@ def read_tsp(files: OfficialFiles, odd: SegmentIssues) -> FileFormat | None:
         part, _, kind = what.partition(" ")
         split = TSP_PARTS[part]
         if kind == "segments":
-            _add_tsp_segments(file, split, videos, odd)
+            _add_tsp_segments(file, split, videos, issues)
             continue
         for where, row in csv_rows(file, ("filename", "video-duration")):
             name = row["filename"].rpartition(".")[0] or row["filename"]
@@ -116,7 +117,7 @@ def read_tsp(files: OfficialFiles, odd: SegmentIssues) -> FileFormat | None:
             elif known.split != split:
                 raise PreparationError(f"{where}: {name!r} is in split {known.split} as well; expected one")
     labels: tuple[str, ...] = ()
-    mapping = files.optional("activitynet_v1-3_action_label_mapping.json")
+    mapping = files.find_optional("activitynet_v1-3_action_label_mapping.json")
     if mapping is not None:
         listed = mapping.json()
         if not isinstance(listed, list) or not all(isinstance(label, str) for label in listed):
@@ -125,7 +126,7 @@ def read_tsp(files: OfficialFiles, odd: SegmentIssues) -> FileFormat | None:
     return FileFormat("TSP tables", videos, labels, notes)
 
 
-def read_bsn(files: OfficialFiles, odd: SegmentIssues) -> FileFormat | None:
+def read_bsn(files: OfficialFiles, issues: IssueCounter) -> FileFormat | None:
     """Reads the files of BSN, which BMN and G-TAD use as well; None if there are none.
 
     Raises:
@@ -134,19 +135,21 @@ def read_bsn(files: OfficialFiles, odd: SegmentIssues) -> FileFormat | None:
     if not files.find("anet_anno_action.json", "video_info_new.csv"):
         return None
     subsets: dict[str, str] = {}
-    for where, row in csv_rows(files.one("video_info_new.csv", what="list of subsets"), ("video", "subset")):
+    for where, row in csv_rows(
+        files.find_one("video_info_new.csv", description="list of subsets"), ("video", "subset")
+    ):
         if row["subset"] not in SUBSETS:
             raise PreparationError(f"{where}, subset: expected {' or '.join(SUBSETS)}, got {row['subset']!r}")
         if row["video"] in subsets:
             raise PreparationError(f"{where}: video {row['video']!r} occurs twice in this file")
         subsets[row["video"]] = SUBSETS[row["subset"]]
-    file = files.one("anet_anno_action.json", what="segments")
+    file = files.find_one("anet_anno_action.json", description="segments")
     videos: dict[str, Video] = {}
     for name, where, row in json_entries(file):
         if name not in subsets:
             raise PreparationError(f"{where}: is not in video_info_new.csv, so its subset is unknown")
         duration = float(field(row, "duration_second", (int, float), where))
-        _add(videos, name, subsets[name], where).segments += _segments(row, where, odd, subsets[name], duration)
+        _add(videos, name, subsets[name], where).segments += _segments(row, where, issues, subsets[name], duration)
     if left := [name for name in subsets if video_id(name) not in videos]:
         raise PreparationError(f"{file.where}: no entry {left[0]!r}, which video_info_new.csv lists")
     return FileFormat("BSN files", videos, whole=False)
@@ -162,27 +165,27 @@ def _add(videos: dict[str, Video], name: str, split: str, where: str) -> Video:
 
 
 def _segments(
-    row: Mapping[str, Any], where: str, odd: SegmentIssues, split: str, duration: float
+    row: Mapping[str, Any], where: str, issues: IssueCounter, split: str, duration: float
 ) -> Iterator[tuple[str, float, float]]:
     for number, item in enumerate(field(row, "annotations", list, where), 1):
         place = f"{where}, annotation {number}"
         label, segment = field(item, "label", str, place), field(item, "segment", list, place)
-        yield (label, *times(segment, f"{place}, field 'segment'", odd, split, duration))
+        yield (label, *parse_segment(segment, f"{place}, field 'segment'", issues, split, duration))
 
 
-def _add_tsp_segments(file: OfficialFile, split: str, videos: dict[str, Video], odd: SegmentIssues) -> None:
+def _add_tsp_segments(file: OfficialFile, split: str, videos: dict[str, Video], issues: IssueCounter) -> None:
     for where, row in csv_rows(file, TSP_COLUMNS):
         name, region = row["video-name"], row["temporal-region-label"]
         video = videos.get(video_id(name)) or _add(videos, name, split, where)
         if video.split != split:
             raise PreparationError(f"{where}: {name!r} is in split {video.split} as well; expected one")
-        if region == "No action":  # the gaps between segments, which TSP trains to tell apart
-            odd.count(f"{split}: rows without action", "read, not stored")
+        if region == "No action":  # the gaps between segments, which TSP learns to distinguish
+            issues.add(f"{split}: rows without action", "read, not stored")
             continue
         if region != "Action" or not row["action-label"]:
             raise PreparationError(f"{where}: expected 'Action' with a label or 'No action', got {region!r}")
-        start, end, duration = (seconds(row[key], where, key) for key in ("t-start", "t-end", "video-duration"))
-        video.segments.append((row["action-label"], *times((start, end), where, odd, split, duration)))
+        start, end, duration = (parse_seconds(row[key], where, key) for key in ("t-start", "t-end", "video-duration"))
+        video.segments.append((row["action-label"], *parse_segment((start, end), where, issues, split, duration)))
 
 
 def _leaves(taxonomy: list[Any], where: str) -> tuple[str, ...]:

@@ -7,11 +7,12 @@ before those of `val_2`, and the views `val_1` and `val_2` select each annotator
 
 import argparse
 
-from svilm_data.annotations.moments import SegmentIssues, sentence, times, with_captions
+from svilm_data.annotations.issues import IssueCounter
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
-from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, VideoAnnotation, facts, field
-from svilm_data.annotations.split_files import in_one_split, json_entries, split_files
-from svilm_data.datasets.activitynet.file_formats import video_id, wanted_video
+from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, VideoAnnotation, count_checks, field
+from svilm_data.annotations.segment_times import parse_segment, parse_sentence, with_captions
+from svilm_data.annotations.split_files import check_disjoint, json_entries, split_files
+from svilm_data.datasets.activitynet.file_formats import video_annotation, video_id
 from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.input.schema import Caption
@@ -26,7 +27,7 @@ PUBLISHED = {
     "val_2 sentences": 17_031,
 }
 
-Described = dict[str, tuple[float, list[Caption]]]
+TimedCaptions = dict[str, tuple[float, list[Caption]]]
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
@@ -36,10 +37,10 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
       PreparationError: there is none, or an invalid entry.
     """
     found, notes = split_files(files, FILES, "sentences")
-    odd = SegmentIssues()
-    described = {name: _read(file, name, odd) for name, file in found.items()}
-    splits = {"train": [_wanted(video, captions) for video, (_, captions) in described.get("train", {}).items()]}
-    first, second = described.get("val_1", {}), described.get("val_2", {})
+    issues = IssueCounter()
+    captioned = {name: _read(file, name, issues) for name, file in found.items()}
+    splits = {"train": [_annotation(video, captions) for video, (_, captions) in captioned.get("train", {}).items()]}
+    first, second = captioned.get("val_1", {}), captioned.get("val_2", {})
     both: dict[str, list[Caption]] = {video: list(captions) for video, (_, captions) in first.items()}
     views: dict[str, dict[str, tuple[int, ...] | None]] = {name: {} for name in ("val_1", "val_2") if name in found}
     for video in first:
@@ -49,27 +50,27 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
         views["val_2"][f"v_{video}"] = tuple(range(len(before), len(before) + len(captions)))
         before += captions
         if video in first and first[video][0] != duration:
-            odd.count("videos whose duration differs between val_1 and val_2", "both kept for their own sentences")
-    splits["validation"] = [_wanted(video, captions) for video, captions in both.items()]
-    in_one_split(splits)
+            issues.add("videos whose duration differs between val_1 and val_2", "both kept for their own sentences")
+    splits["validation"] = [_annotation(video, captions) for video, captions in both.items()]
+    check_disjoint(splits)
     if len(views) == 2:
-        odd.count("validation: videos that val_1 alone describes", "in view val_1 alone", len(first.keys() - second))
-        odd.count("validation: videos that val_2 alone describes", "in view val_2 alone", len(second.keys() - first))
+        issues.add("validation: videos only in val_1", "in view val_1 only", count=len(first.keys() - second))
+        issues.add("validation: videos only in val_2", "in view val_2 only", count=len(second.keys() - first))
     counts = {}
-    for name, held in described.items():
-        counts[f"{name} videos"] = len(held)
-        counts[f"{name} sentences"] = sum(len(captions) for _, captions in held.values())
-    return Annotations(splits=splits, facts=facts(counts, PUBLISHED), views=views, notes=notes | odd.notes())
+    for name, videos in captioned.items():
+        counts[f"{name} videos"] = len(videos)
+        counts[f"{name} sentences"] = sum(len(captions) for _, captions in videos.values())
+    return Annotations(splits=splits, counts=count_checks(counts, PUBLISHED), views=views, notes=notes | issues.notes())
 
 
-def _read(file: OfficialFile, name: str, odd: SegmentIssues) -> Described:
-    described: Described = {}
+def _read(file: OfficialFile, name: str, issues: IssueCounter) -> TimedCaptions:
+    captioned: TimedCaptions = {}
     for video, where, row in json_entries(file):
         duration = float(field(row, "duration", (int, float), where))
         spans, texts = field(row, "timestamps", list, where), field(row, "sentences", list, where)
         if len(spans) != len(texts) or not texts:
             raise PreparationError(
-                f"{where}: {len(spans)} timestamps and {len(texts)} sentences: expected as many of one as of the other"
+                f"{where}: {len(spans)} timestamps and {len(texts)} sentences: expected equal numbers"
             )
         captions = []
         for number, (span, text) in enumerate(zip(spans, texts, strict=True), 1):
@@ -78,19 +79,21 @@ def _read(file: OfficialFile, name: str, odd: SegmentIssues) -> Described:
                 raise PreparationError(f"{place}, field 'timestamps': expected [start, end], got {span!r}")
             if not isinstance(text, str):
                 raise PreparationError(f"{place}, field 'sentences': expected text, got {text!r}")
-            captions.append(Caption(sentence(text, place), (), *times(span, place, odd, name, duration)))
+            captions.append(
+                Caption(parse_sentence(text, place), (), *parse_segment(span, place, issues, name, duration))
+            )
         starts = [caption.start for caption in captions]
         if starts != sorted(starts):
-            odd.count(f"{name}: videos whose sentences are not in order of time", "kept in the order of the file")
+            issues.add(f"{name}: videos whose sentences are not in temporal order", "kept in the order of the file")
         key = video_id(video)
-        if key in described:
+        if key in captioned:
             raise PreparationError(f"{where}: this video occurs twice in this file")
-        described[key] = (duration, captions)
-    return described
+        captioned[key] = (duration, captions)
+    return captioned
 
 
-def _wanted(video: str, captions: list[Caption]) -> VideoAnnotation:
-    return with_captions(wanted_video(video), captions)
+def _annotation(video: str, captions: list[Caption]) -> VideoAnnotation:
+    return with_captions(video_annotation(video), captions)
 
 
 DATASET = DatasetSpec(

@@ -11,13 +11,13 @@ import argparse
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
 from svilm_data.annotations.official_rows import entries_of
 from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, field
-from svilm_data.annotations.questions import SPLITS, VideoQuestions, annotated_questions, tidy
+from svilm_data.annotations.questions import SPLITS, QuestionRow, normalize_whitespace, question_annotations
 from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.input.schema import Question
 
 # By number, with the names of the official evaluation; 3 to 8 together are its "free" questions.
-KINDS = (
+TYPES = (
     *("Motion", "Spatial Relationship", "Temporal Relationship", "Yes/No", "Color", "Object", "Location"),
     *("Number", "Other"),
 )
@@ -34,52 +34,52 @@ PUBLISHED = {
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
     """Reads all files; raises PreparationError for invalid content."""
-    asked: dict[str, list[VideoQuestions]] = {}
+    rows: dict[str, list[QuestionRow]] = {}
     notes = {}
     for split, short in SPLITS.items():
-        questions, answers = (files.optional(f"{short}_{part}.json", f"{short}_{part}.*json") for part in "qa")
+        questions, answers = (files.find_optional(f"{short}_{part}.json", f"{short}_{part}.*json") for part in "qa")
         if questions is None and answers is None:
             notes[f"{split} questions"] = f"not found (expected {short}_q.json): prepared without this split"
         elif questions is None or answers is None:
-            there, missing = (answers, "q") if questions is None else (questions, "a")
+            present, missing = (answers, "q") if questions is None else (questions, "a")
             raise PreparationError(
-                f"{there.where if there else files.root}: there is no {short}_{missing}.json: expected both, or neither"
+                f"{present.where if present else files.root}: no {short}_{missing}.json: expected both files or neither"
             )
         else:
-            asked[split] = _joined(questions, answers)
-    if not asked:
+            rows[split] = _join_answers(questions, answers)
+    if not rows:
         raise PreparationError(
             f"--annotations {files.root}: no questions: expected train_q.json and train_a.json, and the same for val "
             "and test; plain, .gz or in an archive"
         )
-    return annotated_questions(asked, _names, PUBLISHED, notes)
+    return question_annotations(rows, _names, PUBLISHED, notes)
 
 
-def _joined(questions: OfficialFile, answers: OfficialFile) -> list[VideoQuestions]:
-    """Returns the questions in their order, each with its answer."""
-    given: dict[str, tuple[str, str]] = {}
+def _join_answers(questions: OfficialFile, answers: OfficialFile) -> list[QuestionRow]:
+    """Returns the questions in file order, each with its answer."""
+    answer_of: dict[str, tuple[str, str]] = {}
     for where, entry in entries_of(answers.json(), answers.where):
         number = field(entry, "question_id", str, where)
-        if number in given:
+        if number in answer_of:
             raise PreparationError(f"{where}, field 'question_id': {number} occurs twice; expected one answer each")
         kind = field(entry, "type", int, where)
-        if not 0 <= kind < len(KINDS):
-            raise PreparationError(f"{where}, field 'type': expected 0 to {len(KINDS) - 1}, got {kind}")
-        given[number] = (tidy(field(entry, "answer", str, where)), KINDS[kind])
-    asked = []
+        if not 0 <= kind < len(TYPES):
+            raise PreparationError(f"{where}, field 'type': expected 0 to {len(TYPES) - 1}, got {kind}")
+        answer_of[number] = (normalize_whitespace(field(entry, "answer", str, where)), TYPES[kind])
+    rows = []
     for where, entry in entries_of(questions.json(), questions.where):
         number = field(entry, "question_id", str, where)
-        if number not in given:
+        if number not in answer_of:
             raise PreparationError(f"{where}, field 'question_id': {number} has no answer in {answers.name}")
-        answer, kind_name = given[number]
+        answer, kind_name = answer_of[number]
         name = field(entry, "video_name", str, where).strip().removeprefix("v_")
         if not name:
             raise PreparationError(f"{where}, field 'video_name': expected the id of a video, got an empty string")
-        question = Question(tidy(field(entry, "question", str, where)), answer, kind_name, number)
-        asked.append(VideoQuestions(where, f"v_{name}", question, number))
-    if unasked := sorted(given.keys() - {item.number for item in asked}):
-        raise PreparationError(f"{answers.where}: question_id {unasked[0]} is no question of {questions.name}")
-    return asked
+        question = Question(normalize_whitespace(field(entry, "question", str, where)), answer, kind_name, number)
+        rows.append(QuestionRow(where, f"v_{name}", question, number))
+    if unasked := sorted(answer_of.keys() - {item.number for item in rows}):
+        raise PreparationError(f"{answers.where}: question_id {unasked[0]} is not a question of {questions.name}")
+    return rows
 
 
 def _names(video: str) -> tuple[str, ...]:
@@ -89,6 +89,6 @@ def _names(video: str) -> tuple[str, ...]:
 DATASET = DatasetSpec(
     name="activitynet_qa",
     help="ActivityNet-QA: 58,000 questions written by people about 5,800 long videos of ActivityNet",
-    files="train_q.json and train_a.json, and the same for val and test, those splits that are wanted",
+    files="train_q.json and train_a.json, and the same for val and test, for the requested splits",
     read=read,
 )

@@ -10,18 +10,17 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from svilm_data.annotations.caption_text import CaptionTexts
+from svilm_data.annotations.caption_text import CaptionCleaner
 from svilm_data.annotations.entries import Entry
 from svilm_data.datasets.captioned_videos import fields
 from svilm_data.datasets.captioned_videos.rows import AnnotationRow
 from svilm_data.pipeline.errors import PreparationError
-from svilm_data.pipeline.video_folder import listed_files, without_ending
-from svilm_data.pipeline.videos import path_inside
+from svilm_data.pipeline.video_folder import list_files, path_inside, without_ending
 
 from svilm_jax.input.schema import Caption, Record
 from svilm_jax.video.folders import SkippedVideo
 
-SHOWN = 5  # names that a note or an error lists
+MAX_LISTED = 5  # names that a note or an error lists
 
 _SCHEMA = """
 CREATE TABLE file (path TEXT PRIMARY KEY, stem TEXT, name TEXT, name_stem TEXT, video INTEGER) WITHOUT ROWID;
@@ -31,8 +30,8 @@ CREATE TABLE caption (number INTEGER PRIMARY KEY, video INTEGER, text TEXT, star
 
 
 @dataclasses.dataclass(frozen=True)
-class SplitCounts:
-    """The videos of one split, in the order of their first row in the annotation file; read anew for each iteration."""
+class CatalogSplit:
+    """The videos of one split, in the order of their first row in the annotation file; queried at each iteration."""
 
     catalog: "Catalog"
     name: str
@@ -52,7 +51,11 @@ class Catalog:
     """Files of a folder, and their captions from an annotation file."""
 
     def __init__(self, folder: Path, database: Path):
-        """Lists the files below `folder`; `database` is a file to create.
+        """Lists the files.
+
+        Args:
+          folder: folder of videos.
+          database: SQLite file to create.
 
         Raises:
           PreparationError: `folder` is not a folder.
@@ -60,11 +63,11 @@ class Catalog:
         if not folder.is_dir():
             raise PreparationError(f"--videos {folder}: no such folder")
         self.folder, self._left_out = folder, SkippedVideo()
-        self._texts = CaptionTexts()
+        self._texts = CaptionCleaner()
         self._table = sqlite3.connect(database, isolation_level=None)
-        # Gone with the folder that it is built in: a crash needs no recovery.
+        # A temporary file: a crash needs no recovery.
         self._table.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {_SCHEMA} BEGIN;")
-        self._table.executemany("INSERT INTO file VALUES (?, ?, ?, ?, ?)", listed_files(folder, self._left_out))
+        self._table.executemany("INSERT INTO file VALUES (?, ?, ?, ?, ?)", list_files(folder, self._left_out))
         self._table.executescript(
             "CREATE INDEX file_stem ON file(stem); CREATE INDEX file_name ON file(name);"
             "CREATE INDEX file_name_stem ON file(name_stem); CREATE INDEX caption_video ON caption(video);"
@@ -79,14 +82,15 @@ class Catalog:
         """Adds the rows of an annotation file.
 
         Args:
+          rows: rows of the file, read as a stream.
           validation_fraction: fraction of videos without a given split that go to validation, chosen by their id.
 
         Raises:
           PreparationError: an invalid row; names file, line and field.
         """
-        found = False
+        empty = True
         for row in rows:
-            found = True
+            empty = False
             name = fields.video_name(row.fields, row.where)
             split = fields.split_name(row.fields, row.where)
             texts = fields.captions(row.fields, row.where, self._texts)
@@ -94,14 +98,16 @@ class Catalog:
             self._table.executemany(
                 "INSERT INTO caption (video, text, start, end) VALUES (?, ?, ?, ?)", [(number, *c) for c in texts]
             )
-        if not found:
-            raise PreparationError("--captions: the annotation file holds no row")
+        if empty:
+            raise PreparationError("--captions: the annotation file has no row")
         self._table.create_function(
-            "chosen", 1, lambda identity: "validation" if _share(identity) < validation_fraction else "train"
+            "assign_split",
+            1,
+            lambda record_id: "validation" if _hash_fraction(record_id) < validation_fraction else "train",
         )
-        self._table.execute("UPDATE video SET split = chosen(id) WHERE split = ''")
+        self._table.execute("UPDATE video SET split = assign_split(id) WHERE split = ''")
 
-    def splits(self) -> dict[str, SplitCounts]:
+    def splits(self) -> dict[str, CatalogSplit]:
         """Returns the splits with their captioned videos, training first."""
         counts = dict(
             self._table.execute(
@@ -109,7 +115,7 @@ class Catalog:
             )
         )
         return {
-            name: SplitCounts(self, name, counts[name]) for name in ("train", "validation", "test") if name in counts
+            name: CatalogSplit(self, name, counts[name]) for name in ("train", "validation", "test") if name in counts
         }
 
     def entries(self, split: str) -> Iterator[Entry]:
@@ -119,15 +125,15 @@ class Catalog:
             "WHERE v.split = ? ORDER BY v.number, c.number",
             (split,),
         )
-        current, identity, path, captions = None, "", "", list[Caption]()
-        for number, new_identity, new_path, text, start, end in cursor:
+        current, record_id, path, captions = None, "", "", list[Caption]()
+        for number, new_record_id, new_path, text, start, end in cursor:
             if number != current:
                 if current is not None:
-                    yield self._entry(identity, path, captions)
-                current, identity, path, captions = number, new_identity, new_path, []
+                    yield self._entry(record_id, path, captions)
+                current, record_id, path, captions = number, new_record_id, new_path, []
             captions.append(Caption(text, (), start, end))
         if current is not None:
-            yield self._entry(identity, path, captions)
+            yield self._entry(record_id, path, captions)
 
     def notes(self) -> dict[str, str]:
         """Returns what was left out, and why, as text."""
@@ -137,26 +143,26 @@ class Catalog:
         )
         count = self._table.execute(f"SELECT COUNT(*) {unnamed}").fetchone()[0]
         if count:
-            names = [row[0] for row in self._table.execute(f"SELECT path {unnamed} ORDER BY path LIMIT {SHOWN}")]
-            notes["videos without a caption"] = f"{count} ({', '.join(names)}{', ...' if count > SHOWN else ''})"
-        return notes | self._texts.tally.notes()
+            names = [row[0] for row in self._table.execute(f"SELECT path {unnamed} ORDER BY path LIMIT {MAX_LISTED}")]
+            notes["videos without a caption"] = f"{count} ({', '.join(names)}{', ...' if count > MAX_LISTED else ''})"
+        return notes | self._texts.issues.notes()
 
-    def _entry(self, identity: str, path: str, captions: list[Caption]) -> Entry:
-        return Entry(Record(id=identity, video=b"", captions=tuple(captions)), self.folder / path)
+    def _entry(self, record_id: str, path: str, captions: list[Caption]) -> Entry:
+        return Entry(Record(id=record_id, video=b"", captions=tuple(captions)), self.folder / path)
 
     def _video(self, name: str, split: str, where: str) -> int:
         """Returns the number of the video that a row names, registering it on first occurrence."""
         path = self._resolve(name, where)
         known = self._table.execute("SELECT number, split, split_where FROM video WHERE path = ?", (path,)).fetchone()
         if known is None:
-            values = (path, self._identity(path), split, where)
+            values = (path, self._record_id(path), split, where)
             cursor = self._table.execute("INSERT INTO video (path, id, split, split_where) VALUES (?, ?, ?, ?)", values)
             return int(cursor.lastrowid or 0)
         number, before, before_where = known
         if split != before:
             raise PreparationError(
                 f"{where}, field 'split': {name!r} is in {split or 'no split'} here and in {before or 'no split'} at "
-                f"{before_where.rpartition(': ')[2]}: a video belongs to one split"
+                f"{before_where.rpartition(': ')[2]}: a video must be in one split"
             )
         return int(number)
 
@@ -164,8 +170,8 @@ class Catalog:
         """Returns the path relative to the folder; as written in the row if there is no such file."""
         where = f"{where}, field of the video"
         path = path_inside(self.folder, name, where).relative_to(self.folder).as_posix()
-        # The most exact reading first: whole path, path without its ending, file name in any sub-folder, and that
-        # without its ending. Without an ending, videos are meant; other files (thumbnails, JSON) only failing these.
+        # The most exact match first: whole path, path without its ending, file name in any subfolder, and that without
+        # its ending. A name without an ending matches videos first, and other files only if there is no video.
         for column, videos_only in (
             ("path", False),
             ("stem", True),
@@ -179,14 +185,14 @@ class Catalog:
                 (path,),
             ).fetchall()
             if len(found) > 1:
-                told = " and ".join(repr(row[0]) for row in found[:2]) + (" and others" if len(found) > 2 else "")
-                raise PreparationError(f"{where}: {name!r} may be {told}: give the path below the folder of videos")
+                matches = " and ".join(repr(row[0]) for row in found[:2]) + (" and others" if len(found) > 2 else "")
+                raise PreparationError(f"{where}: {name!r} matches {matches}: give the path below the folder of videos")
             if found:
                 path_inside(self.folder, found[0][0], where)
                 return str(found[0][0])
         return path
 
-    def _identity(self, path: str) -> str:
+    def _record_id(self, path: str) -> str:
         """Returns the path without its ending, unless another video has the same."""
         stem = without_ending(path)
         others = self._table.execute(
@@ -198,15 +204,15 @@ class Catalog:
 
 
 @contextlib.contextmanager
-def catalog(folder: Path, database: Path) -> Iterator[Catalog]:
+def open_catalog(folder: Path, database: Path) -> Iterator[Catalog]:
     """Creates a `Catalog` that is closed at the end."""
-    opened = Catalog(folder, database)
+    catalog = Catalog(folder, database)
     try:
-        yield opened
+        yield catalog
     finally:
-        opened.close()
+        catalog.close()
 
 
-def _share(identity: str) -> float:
-    """Returns a number in [0, 1) that depends only on the id: adding videos moves no other one to another split."""
-    return int.from_bytes(hashlib.sha256(identity.encode("utf-8")).digest()[:8], "big") / 2**64
+def _hash_fraction(record_id: str) -> float:
+    """Returns a number in [0, 1) that depends only on the id: adding videos moves no others to another split."""
+    return int.from_bytes(hashlib.sha256(record_id.encode("utf-8")).digest()[:8], "big") / 2**64

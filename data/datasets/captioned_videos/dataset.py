@@ -5,11 +5,11 @@ import math
 import shlex
 from pathlib import Path
 
-from svilm_data.datasets.captioned_videos.catalog import catalog
+from svilm_data.datasets.captioned_videos.catalog import open_catalog
 from svilm_data.datasets.captioned_videos.rows import read_rows
-from svilm_data.pipeline.beam import Beam
+from svilm_data.pipeline.beam import BeamOptions
 from svilm_data.pipeline.errors import PreparationError
-from svilm_data.pipeline.preparation import Plan, building, finished
+from svilm_data.pipeline.preparation import Plan, build_directory, is_prepared
 from svilm_data.pipeline.preparation import prepare as prepare_entries
 from svilm_data.pipeline.transcoding import EncodingOptions
 
@@ -33,7 +33,7 @@ def prepare(
     vocab: Path | None = None,
     vocab_size: int = 8000,
     phrases: Path | None = None,
-    beam: Beam | None = None,
+    beam: BeamOptions | None = None,
 ) -> Path:
     """Prepares out_dir/name from a folder of videos.
 
@@ -41,7 +41,7 @@ def prepare(
       videos: folder, searched recursively.
       captions: JSON, JSON lines, CSV or TSV; see data/README.md for the formats.
       out_dir: receives the dataset.
-      name: of the dataset, lower-case letters, digits and underscores.
+      name: name of the dataset, lower-case letters, digits and underscores.
       validation_fraction: fraction of videos without a given split that go to validation, chosen by a hash of their id.
       short_side: pixels to scale the shorter side down to, even; 0: no scaling. Re-encodes.
       fps: maximum frames per second; 0: as the file. Re-encodes.
@@ -65,13 +65,13 @@ def prepare(
         ("--max-skipped-fraction", max_skipped_fraction),
     ):
         if not 0 <= value <= 1:
-            raise PreparationError(f"{option} {value:g}: expected a share from 0 to 1")
+            raise PreparationError(f"{option} {value:g}: expected a fraction from 0 to 1")
     if short_side < 0 or short_side % 2 or 0 < short_side < 16:
         raise PreparationError(f"--short-side {short_side}: expected an even number of pixels, at least 16, or 0")
     if not (math.isfinite(fps) and fps >= 0):
-        raise PreparationError(f"--fps {fps:g}: expected frames a second, or 0 to keep those of the file")
+        raise PreparationError(f"--fps {fps:g}: expected frames per second, or 0 to keep those of the file")
     if vocab is not None and vocab_size != 8000:
-        raise PreparationError("--vocab and --vocab-size: give one of them")
+        raise PreparationError("--vocab and --vocab-size: give only one of them")
     repairs = Repairs()
     rows = read_rows(captions, repairs)
     options = {
@@ -97,19 +97,19 @@ def prepare(
         vocab_size=vocab_size,
         phrases=phrases,
         encoding=EncodingOptions(short_side, fps),
-        description=f"Captioned videos, as {captions.name} lists them.",
+        description=f"Captioned videos of {captions.name}.",
     )
-    if finished(plan):
+    if is_prepared(plan):
         return plan.folder
-    with building(out, f"{name}_catalog") as folder, catalog(videos, folder / "catalog.sqlite") as listed:
-        listed.add(rows, validation_fraction)
-        splits = listed.splits()
-        notes = listed.notes()
+    with build_directory(out, f"{name}_catalog") as folder, open_catalog(videos, folder / "catalog.sqlite") as catalog:
+        catalog.add(rows, validation_fraction)
+        splits = catalog.splits()
+        notes = catalog.notes()
         if repairs.count:
-            notes["text with half a character"] = repairs.note()
+            notes["text with lone surrogates"] = repairs.note()
         if not splits:
-            found = "; ".join(f"{what}: {note}" for what, note in notes.items())
-            raise PreparationError(f"{captions}: no video has a caption that is not empty" + (found and f" ({found})"))
+            reasons = "; ".join(f"{kind}: {note}" for kind, note in notes.items())
+            raise PreparationError(f"{captions}: no video has a nonempty caption" + (reasons and f" ({reasons})"))
         return prepare_entries(plan, splits, notes)
 
 

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from svilm_data.annotations.caption_text import CaptionTexts, is_missing, listed_numbers
+from svilm_data.annotations.caption_text import CaptionCleaner, is_missing, parse_number_list
 from svilm_data.pipeline.errors import PreparationError
 
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """A field and its accepted names, best first: if a row has several of them, the first counts."""
+    """A field and its accepted names, best first; of several names in a row, the first is read."""
 
     title: str
     names: tuple[str, ...]
@@ -41,39 +41,38 @@ SPLITS = {
 }
 
 
-def normal(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Normalizes a field name: lower case, stripped, with _ for blanks and hyphens inside."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
-def first_of(field: Field, row: Mapping[str, Any], where: str) -> str:
+def required_field(field: Field, row: Mapping[str, Any], where: str) -> str:
     """Returns the name under which a row has the field.
 
     Raises:
       PreparationError: it has none.
     """
-    name = present(field, row)
+    name = find_field(field, row)
     if name is None:
         near = [match for key in row for match in difflib.get_close_matches(key, field.names, n=1)]
         raise PreparationError(
             f"{where}: no field for the {field.title}: expected one of {', '.join(field.names)}; "
-            f"there are {', '.join(repr(key) for key in row) or 'none'}"
-            + (f"; did you mean {near[0]!r}?" if near else "")
+            f"got {', '.join(repr(key) for key in row) or 'none'}" + (f"; did you mean {near[0]!r}?" if near else "")
         )
     return name
 
 
-def present(field: Field, row: Mapping[str, Any]) -> str | None:
-    """Like `first_of`, None if the row has none."""
+def find_field(field: Field, row: Mapping[str, Any]) -> str | None:
+    """Returns the name under which a row has the field; None if it has none."""
     return next((name for name in field.names if name in row), None)
 
 
 def video_name(row: Mapping[str, Any], where: str) -> str:
     """Returns the name of the video of a row."""
-    key = first_of(VIDEO, row, where)
+    key = required_field(VIDEO, row, where)
     value = row[key]
     if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
-        raise PreparationError(f"{where}, field {key!r}: {_shown(value)}: expected the name of a video file")
+        raise PreparationError(f"{where}, field {key!r}: {_short(value)}: expected the name of a video file")
     return str(value).strip()
 
 
@@ -83,62 +82,66 @@ def split_name(row: Mapping[str, Any], where: str) -> str:
     Raises:
       PreparationError: another word.
     """
-    key = present(SPLIT, row)
+    key = find_field(SPLIT, row)
     value = "" if key is None or row[key] is None else row[key]
     if value == "":
         return ""
-    split = SPLITS.get(normal(value)) if isinstance(value, str) else None
+    split = SPLITS.get(normalize_name(value)) if isinstance(value, str) else None
     if split is None:
-        raise PreparationError(f"{where}, field {key!r}: {_shown(value)}: expected train, validation or test")
+        raise PreparationError(f"{where}, field {key!r}: {_short(value)}: expected train, validation or test")
     return split
 
 
-def captions(row: Mapping[str, Any], where: str, texts: CaptionTexts | None = None) -> list[tuple[str, float, float]]:
+def captions(
+    row: Mapping[str, Any], where: str, cleaner: CaptionCleaner | None = None
+) -> list[tuple[str, float, float]]:
     """Returns (text, start, end) of the captions of a row; start and end are -1 if a caption has no times.
 
     Args:
-      texts: cleans the captions, and counts those that it omits.
+      row: normalized field names and values.
+      where: location of the row, for errors.
+      cleaner: cleans the captions, and counts those that it omits.
 
     Raises:
       PreparationError: no caption field, a value of another type, invalid times.
     """
-    texts = CaptionTexts() if texts is None else texts
-    key = first_of(CAPTION, row, where)
+    cleaner = CaptionCleaner() if cleaner is None else cleaner
+    key = required_field(CAPTION, row, where)
     where_text = f"{where}, field {key!r}"
     value = row[key]
     if isinstance(value, str):
-        several = texts.members(value, where_text)
+        several = cleaner.split(value, where_text)
         value = several if len(several) > 1 else several[0]
     members = value if isinstance(value, list) else [value]
     times: list[tuple[float, float]]
-    stamps = present(TIMES, row)
+    stamps = find_field(TIMES, row)
     pairs = row[stamps] if stamps is not None else None
     if isinstance(pairs, str):
-        pairs = listed_numbers(pairs)
+        pairs = parse_number_list(pairs)
     if stamps is None or is_missing(pairs):
         times = [_start_end(row, where)] * len(members)
     elif isinstance(value, list):
         if not isinstance(pairs, list) or len(pairs) != len(members):
-            raise PreparationError(f"{where}, field {stamps!r}: expected {len(members)} [start, end], one a caption")
+            raise PreparationError(f"{where}, field {stamps!r}: expected {len(members)} [start, end], one per caption")
         times = [_pair(pair, f"{where}, field {stamps!r}, number {i}") for i, pair in enumerate(pairs, start=1)]
     else:
         times = [_pair(pairs, f"{where}, field {stamps!r}")]
-    found = []
+    result = []
     for number, (member, (start, end)) in enumerate(zip(members, times, strict=True), start=1):
         place = where_text if len(members) == 1 else f"{where_text}, caption {number}"
         if isinstance(member, dict):
-            inner = {normal(name): text for name, text in member.items()}
-            found += captions(inner, place, texts)
+            inner = {normalize_name(name): text for name, text in member.items()}
+            result += captions(inner, place, cleaner)
         elif member is None or isinstance(member, str):
-            text = texts.clean(member or "", place)
-            found += [(text, start, end)] if text is not None else []
+            text = cleaner.clean(member or "", place)
+            result += [(text, start, end)] if text is not None else []
         else:
-            raise PreparationError(f"{place}: {_shown(member)}: expected a sentence")
-    return found
+            raise PreparationError(f"{place}: {_short(member)}: expected a sentence")
+    return result
 
 
 def _start_end(row: Mapping[str, Any], where: str) -> tuple[float, float]:
-    start, end = present(START, row), present(END, row)
+    start, end = find_field(START, row), find_field(END, row)
     values = [None if key is None or is_missing(row[key]) else row[key] for key in (start, end)]
     if values == [None, None]:
         return -1.0, -1.0
@@ -150,7 +153,7 @@ def _start_end(row: Mapping[str, Any], where: str) -> tuple[float, float]:
 
 def _pair(pair: Any, where: str) -> tuple[float, float]:
     if not isinstance(pair, list) or len(pair) != 2:
-        raise PreparationError(f"{where}: {_shown(pair)}: expected [start, end] in seconds")
+        raise PreparationError(f"{where}: {_short(pair)}: expected [start, end] in seconds")
     return _span(pair[0], pair[1], where)
 
 
@@ -162,10 +165,10 @@ def _span(start: Any, end: Any, where: str) -> tuple[float, float]:
     except (TypeError, ValueError):
         first = last = math.nan
     if not (math.isfinite(last) and 0 <= first <= last):
-        raise PreparationError(f"{where}: {_shown(start)} to {_shown(end)}: expected seconds with 0 <= start <= end")
+        raise PreparationError(f"{where}: {_short(start)} to {_short(end)}: expected seconds with 0 <= start <= end")
     return first, last
 
 
-def _shown(value: Any) -> str:
+def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

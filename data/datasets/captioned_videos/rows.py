@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from svilm_data.datasets.captioned_videos.fields import CAPTION, VIDEO, first_of, normal
+from svilm_data.datasets.captioned_videos.fields import CAPTION, VIDEO, normalize_name, required_field
 from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.filesystem import json_reader
@@ -38,6 +38,7 @@ def read_rows(path: Path, repairs: Repairs | None = None) -> Iterator[Annotation
     """Yields the rows of an annotation file, in the format of its file ending; gzipped files are supported.
 
     Args:
+      path: annotation file.
       repairs: counts repaired JSON strings that were not valid Unicode.
 
     Raises:
@@ -68,9 +69,9 @@ def _csv(path: Path) -> Iterator[AnnotationRow]:
     with _opened(path) as stream:
         lines = (text for _, text in json_reader.lines(stream, str(path)))
         first = next(lines, "")
-        found = describe_placeholder(first.encode())
-        if found is not None and not found.startswith("a text file"):
-            raise PreparationError(f"{path}: expected CSV, found {found}")
+        placeholder = describe_placeholder(first.encode())
+        if placeholder is not None and not placeholder.startswith("a text file"):
+            raise PreparationError(f"{path}: expected CSV, got {placeholder}")
         tabs = path.name.lower().removesuffix(".gz").endswith(".tsv")
         delimiter = "\t" if tabs else max(",;\t", key=first.count)
         reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
@@ -90,16 +91,16 @@ def _csv_reason(error: csv.Error) -> str:
 
 
 def _csv_rows(reader: Any, path: Path, delimiter: str) -> Iterator[AnnotationRow]:
-    header = [normal(name) for name in next(reader, [])]
-    twice = {name for name in header if name and header.count(name) > 1}
-    if twice:
-        raise PreparationError(f"{path}: line 1: column {sorted(twice)[0]!r} stands twice in the header")
+    header = [normalize_name(name) for name in next(reader, [])]
+    duplicates = {name for name in header if name and header.count(name) > 1}
+    if duplicates:
+        raise PreparationError(f"{path}: line 1: column {min(duplicates)!r} occurs twice in the header")
     if not any(header):
-        raise PreparationError(f"{path}: line 1: expected a header that names the columns, as video,caption")
+        raise PreparationError(f"{path}: line 1: expected a header with column names, such as video,caption")
     for kind in (VIDEO, CAPTION):
-        first_of(kind, dict.fromkeys(header), f"{path}: line 1 (the header)")
+        required_field(kind, dict.fromkeys(header), f"{path}: line 1 (the header)")
     while True:
-        number = reader.line_num + 1  # a quoted field may run over several lines: the first is named
+        number = reader.line_num + 1  # first line of the row, since a quoted field may span several
         cells = next(reader, None)
         if cells is None:
             return
@@ -107,8 +108,8 @@ def _csv_rows(reader: Any, path: Path, delimiter: str) -> Iterator[AnnotationRow
             continue  # an empty line
         if len(cells) != len(header):
             raise PreparationError(
-                f"{path}: line {number}: {len(cells)} fields, but the header has {len(header)}: a field that holds "
-                f"a {'tab' if delimiter == chr(9) else repr(delimiter)} has to stand in double quotes"
+                f"{path}: line {number}: {len(cells)} fields, but the header has {len(header)}: a field that contains "
+                f"a {'tab' if delimiter == chr(9) else repr(delimiter)} must be in double quotes"
             )
         yield AnnotationRow(f"{path}: line {number}", dict(zip(header, cells, strict=True)))
 
@@ -120,7 +121,7 @@ def _json_lines(path: Path, repairs: Repairs) -> Iterator[AnnotationRow]:
 
 
 def _is_json_lines(path: Path) -> bool:
-    """Whether a .json file holds an object per line, as many do: two lines that are complete objects."""
+    """Returns whether a .json file has one object per line: its first two lines are complete objects."""
     objects = 0
     with _opened(path) as stream:
         try:
@@ -140,7 +141,7 @@ def _json(path: Path, repairs: Repairs) -> Iterator[AnnotationRow]:
 
 
 def _document(document: Any, path: Path) -> Iterator[AnnotationRow]:
-    """Rows of a list of objects, of a mapping from names, of either below one key, or of one object that is a row."""
+    """Yields the rows of a list of objects, a mapping from names, either of them below one key, or a single row."""
     if isinstance(document, list):
         for number, item in enumerate(document, start=1):
             where = f"{path}: item {number}"
@@ -148,12 +149,12 @@ def _document(document: Any, path: Path) -> Iterator[AnnotationRow]:
         return
     if not isinstance(document, dict):
         raise PreparationError(f"{path}: expected a list of objects or a mapping of video names to captions")
-    inside = _wrapped(document)
-    if inside is not None:
-        yield from _document(inside, path)
+    content = _wrapped(document)
+    if content is not None:
+        yield from _document(content, path)
         return
     if _is_row(document):
-        yield AnnotationRow(f"{path}: its one object", _object(document, str(path)))
+        yield AnnotationRow(f"{path}: single object", _object(document, str(path)))
         return
     for name, value in document.items():
         where = f"{path}: video {name!r}"
@@ -164,7 +165,7 @@ def _document(document: Any, path: Path) -> Iterator[AnnotationRow]:
 
 
 def _wrapped(document: dict[str, Any]) -> Any:
-    """What a document of the form {"info": ..., "videos": [...]} or {"captions": {...}} wraps; None where nothing."""
+    """Returns the content of a document like {"info": ..., "videos": [...]} or {"captions": {...}}; None for others."""
     lists = [
         value
         for value in document.values()
@@ -174,20 +175,20 @@ def _wrapped(document: dict[str, Any]) -> Any:
         return lists[0]
     if len(document) == 1:
         [value] = document.values()
-        if isinstance(value, dict) and not any(normal(key) in CAPTION.names for key in value):
+        if isinstance(value, dict) and not any(normalize_name(key) in CAPTION.names for key in value):
             return value
     return None
 
 
 def _is_row(document: Mapping[str, Any]) -> bool:
-    """Whether an object is itself a row, with a video and a caption, and not a mapping from names of videos."""
-    names = {normal(key): value for key, value in document.items()}
+    """Returns whether an object is a single row, with a video and a caption, not a mapping from video names."""
+    names = {normalize_name(key): value for key, value in document.items()}
     video = next((name for name in VIDEO.names if name in names), None)
     return video is not None and isinstance(names[video], (str, int)) and any(name in names for name in CAPTION.names)
 
 
 def _names_video(item: Mapping[str, Any]) -> bool:
-    return any(normal(key) in VIDEO.names for key in item)
+    return any(normalize_name(key) in VIDEO.names for key in item)
 
 
 def _object(item: Any, where: str) -> dict[str, Any]:
@@ -197,8 +198,8 @@ def _object(item: Any, where: str) -> dict[str, Any]:
         )
     fields: dict[str, Any] = {}
     for key, value in item.items():
-        name = normal(key)
+        name = normalize_name(key)
         if name in fields:
-            raise PreparationError(f"{where}: field {name!r} stands twice")
+            raise PreparationError(f"{where}: field {name!r} occurs twice")
         fields[name] = value
     return fields

@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from svilm_data.annotations.issues import format_names
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
-from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, VideoAnnotation, facts
-from svilm_data.annotations.split_files import MISSING, some
+from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, VideoAnnotation, count_checks
+from svilm_data.annotations.split_files import MISSING
 from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.input.schema import Action, Record
@@ -29,34 +30,34 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
     Raises:
       PreparationError: there is none, or an invalid line.
     """
-    found = _found(files)
-    labels = sorted({label for label, _ in found})
-    present = sorted({k for _, k in found})
+    split_lists = _split_files(files)
+    labels = sorted({label for label, _ in split_lists})
+    splits = sorted({k for _, k in split_lists})
     clips: dict[str, VideoAnnotation] = {}
-    views: dict[str, dict[str, None]] = {f"{use}{k}": {} for k in present for use in ("train", "test")}
-    listed: dict[int, set[str]] = {k: set() for k in present}
+    views: dict[str, dict[str, None]] = {f"{use}{k}": {} for k in splits for use in ("train", "test")}
+    listed: dict[int, set[str]] = {k: set() for k in splits}
     for label in labels:
-        for k in present:
-            if (label, k) in found:
-                for where, clip, use in _lines(found[label, k], label, clips):
+        for k in splits:
+            if (label, k) in split_lists:
+                for where, clip, use in _lines(split_lists[label, k], label, clips):
                     if clip in listed[k]:
                         raise PreparationError(f"{where}: {clip!r} occurs twice in split {k}")
                     listed[k].add(clip)
                     if use:
                         views[f"{use}{k}"][clip] = None
-    published_spec = {"classes": CLASSES, "clips": CLIPS}
-    published_spec |= {view: TRAIN if view.startswith("train") else TEST for view in views}
+    published = {"classes": CLASSES, "clips": CLIPS}
+    published |= {view: TRAIN if view.startswith("train") else TEST for view in views}
     counts = {"classes": len(labels), "clips": len(clips)} | {view: len(members) for view, members in views.items()}
     return Annotations(
         splits={"videos": list(clips.values())},
-        facts=facts(counts, published_spec),
+        counts=count_checks(counts, published),
         labels=tuple(labels),
         views=views,
-        notes=_notes(found, labels, clips, views, listed),
+        notes=_notes(split_lists, labels, clips, views, listed),
     )
 
 
-def _found(files: OfficialFiles) -> dict[tuple[str, int], OfficialFile]:
+def _split_files(files: OfficialFiles) -> dict[tuple[str, int], OfficialFile]:
     found = {}
     for file in files.find("*_test_split[123].txt"):
         name = re.fullmatch(r"(.+)_test_split([123])\.txt", file.name)
@@ -71,7 +72,7 @@ def _found(files: OfficialFiles) -> dict[tuple[str, int], OfficialFile]:
 
 
 def _lines(file: OfficialFile, label: str, clips: dict[str, VideoAnnotation]) -> list[tuple[str, str, str | None]]:
-    """Yields (where, clip, train or test or None) of every line; registers the clips."""
+    """Returns (where, clip, "train", "test" or None) of every line, and registers the clips."""
     lines = []
     for where, line in file.lines():
         if not line.strip():
@@ -80,16 +81,16 @@ def _lines(file: OfficialFile, label: str, clips: dict[str, VideoAnnotation]) ->
         name = name.strip()
         if not name or flag not in USES or len(PurePosixPath(name).parts) != 1:
             raise PreparationError(f"{where}: expected 'CLIP.avi FLAG' with flag 0, 1 or 2, got {line!r}")
-        known = clips.setdefault(PurePosixPath(name).stem, _wanted(name, label))
+        known = clips.setdefault(PurePosixPath(name).stem, _annotation(name, label))
         if known.record.actions[0].label != label:
             raise PreparationError(
-                f"{where}: {name!r} is of class {known.record.actions[0].label!r}, too; expected one"
+                f"{where}: {name!r} is also of class {known.record.actions[0].label!r}; expected one"
             )
         lines.append((where, known.record.id, USES[flag]))
     return lines
 
 
-def _wanted(name: str, label: str) -> VideoAnnotation:
+def _annotation(name: str, label: str) -> VideoAnnotation:
     stem = PurePosixPath(name).stem
     # SOURCE_CLASS_body_camera_people_direction_quality_NUMBER: clips with the same source are from the same film.
     source = re.fullmatch(rf"(.+_{re.escape(label)})_[a-z]+_[a-z]+_np\d+_[a-z]+_[a-z]+_\d+", stem)
@@ -98,7 +99,7 @@ def _wanted(name: str, label: str) -> VideoAnnotation:
 
 
 def _notes(
-    found: Mapping[tuple[str, int], OfficialFile],
+    split_lists: Mapping[tuple[str, int], OfficialFile],
     labels: list[str],
     clips: Mapping[str, VideoAnnotation],
     views: Mapping[str, Mapping[str, None]],
@@ -106,11 +107,11 @@ def _notes(
 ) -> dict[str, str]:
     notes = {}
     missing = [f"*_test_split{k}.txt" for k in SPLITS if k not in listed]
-    missing += [f"{label}_test_split{k}.txt" for label in labels for k in listed if (label, k) not in found]
+    missing += [f"{label}_test_split{k}.txt" for label in labels for k in listed if (label, k) not in split_lists]
     if missing:
-        notes[MISSING] = some(missing)
+        notes[MISSING] = format_names(missing, 5)
     if part := [f"{len(clips) - len(names):,} of split {k}" for k, names in listed.items() if len(names) < len(clips)]:
-        notes["clips that other splits list"] = ", ".join(part)
+        notes["clips listed only by other splits"] = ", ".join(part)
     unused = len(clips.keys() - {clip for members in views.values() for clip in members})
     if unused:
         notes["clips that no split uses"] = f"{unused:,}; stored, in no view"

@@ -8,8 +8,9 @@ import argparse
 import math
 from collections.abc import Collection, Iterator
 
-from svilm_data.annotations.caption_table import MICROSECONDS, CaptionTable, SegmentCaptions, SkippedCaptions
-from svilm_data.annotations.caption_text import MAX_CHARACTERS, visible
+from svilm_data.annotations.caption_table import MICROSECONDS, CaptionTable, SegmentCaption
+from svilm_data.annotations.caption_text import MAX_CHARACTERS, has_visible_text
+from svilm_data.annotations.issues import LEFT_OUT, IssueCounter
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
 from svilm_data.annotations.official_rows import csv_rows
 from svilm_data.annotations.published_dataset import Annotations, CountCheck, DatasetSpec
@@ -29,61 +30,63 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
     seconds = args.segment_seconds
     if seconds and not 1 <= seconds <= 3600:
         raise PreparationError(f"--segment-seconds {seconds}: expected 1 to 3600, or 0 for whole videos")
-    chosen = _chosen(files.one(LIST, what="list of videos"), args.category) if args.category else None
-    table, left_out = CaptionTable(), SkippedCaptions()
-    table.add(_captions(files, args.captions, chosen, seconds, left_out))
+    selected = _videos_of(files.find_one(LIST, description="list of videos"), args.category) if args.category else None
+    table, issues = CaptionTable(), IssueCounter()
+    table.add(_captions(files, args.captions, selected, seconds, issues))
     if not len(table):
-        raise PreparationError(f"--annotations {files.root}: no video has a narration that is not empty")
+        raise PreparationError(f"--annotations {files.root}: no video has a nonempty narration")
     counts = {"captions": table.captions, "videos": table.videos}
     if seconds:
-        counts["pieces"] = len(table)
+        counts["segments"] = len(table)
     return Annotations(
-        {"train": table}, {what: CountCheck(count) for what, count in counts.items()}, notes=left_out.notes()
+        {"train": table}, {name: CountCheck(count) for name, count in counts.items()}, notes=issues.notes()
     )
 
 
 def _captions(
-    files: OfficialFiles, source: str, chosen: Collection[str] | None, seconds: int, left_out: SkippedCaptions
-) -> Iterator[SegmentCaptions]:
+    files: OfficialFiles, source: str, selected: Collection[str] | None, seconds: int, issues: IssueCounter
+) -> Iterator[SegmentCaption]:
     for video, where, sentences in read_narrations(files, source):
         if not video or "/" in video or "\\" in video:
             raise PreparationError(f"{where}: expected the id of a video, got {video!r}")
-        if chosen is not None and video not in chosen:
+        if selected is not None and video not in selected:
             continue
         for sentence in sentences:
             text = " ".join(sentence.text.split())
             start = max(0.0, sentence.start)
-            if not visible(text):
-                left_out.add("empty captions", where)
+            if not has_visible_text(text):
+                issues.add("empty captions", LEFT_OUT, where)
             elif len(text) > MAX_CHARACTERS:
-                left_out.add(f"captions of more than {MAX_CHARACTERS:,} characters", where)
+                issues.add(f"captions of more than {MAX_CHARACTERS:,} characters", LEFT_OUT, where)
             elif start >= sentence.end:
-                left_out.add("captions that end before they begin", where)
+                issues.add("captions that end before they start", LEFT_OUT, where)
             elif seconds:
-                yield _in_piece(video, Sentence(start, sentence.end, text), seconds)
+                yield _assign_segment(video, Sentence(start, sentence.end, text), seconds)
             else:
-                yield SegmentCaptions(video, None, text, start, sentence.end)
+                yield SegmentCaption(video, None, text, start, sentence.end)
 
 
-def _in_piece(video: str, said: Sentence, seconds: int) -> SegmentCaptions:
+def _assign_segment(video: str, sentence: Sentence, seconds: int) -> SegmentCaption:
     """Assigns a caption to the segment that contains its midpoint, with times relative to it and clipped to it.
 
-    It is not assigned to every segment that it touches: one second of a sentence does not show its content.
+    It is not assigned to every segment that it touches: one second of a sentence does not depict its content.
     """
-    first = math.floor((said.start + said.end) / 2 / seconds) * seconds
-    part = (first * MICROSECONDS, (first + seconds) * MICROSECONDS)
-    return SegmentCaptions(video, part, said.text, max(0.0, said.start - first), min(float(seconds), said.end - first))
+    first = math.floor((sentence.start + sentence.end) / 2 / seconds) * seconds
+    segment = (first * MICROSECONDS, (first + seconds) * MICROSECONDS)
+    return SegmentCaption(
+        video, segment, sentence.text, max(0.0, sentence.start - first), min(float(seconds), sentence.end - first)
+    )
 
 
-def _chosen(file: OfficialFile, categories: list[str]) -> frozenset[str]:
+def _videos_of(file: OfficialFile, categories: list[str]) -> frozenset[str]:
     """Returns the ids of the videos in first-level categories."""
-    wanted, known, ids = set(categories), set[str](), set[str]()
+    requested, known, ids = set(categories), set[str](), set[str]()
     for _, row in csv_rows(file, ("video_id", CATEGORY)):
         known.add(row[CATEGORY])
-        if row[CATEGORY] in wanted:
+        if row[CATEGORY] in requested:
             ids.add(row["video_id"])
-    if wrong := sorted(wanted - known):
-        raise PreparationError(f"--category {wrong[0]!r}: {file.where} knows {', '.join(sorted(known)) or 'none'}")
+    if wrong := sorted(requested - known):
+        raise PreparationError(f"--category {wrong[0]!r}: {file.where} has {', '.join(sorted(known)) or 'none'}")
     return frozenset(ids)
 
 
@@ -92,15 +95,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--captions",
         choices=tuple(SOURCES),
         default="",
-        help="raw_caption.json, caption.json (stop words taken out) or a CSV file a video (default: the first of these "
-        "that is there)",
+        help="raw_caption.json, caption.json (without stop words) or one CSV file per video (default: the first of "
+        "these that exists)",
     )
     parser.add_argument(
         "--segment-seconds",
         type=int,
         default=0,
         metavar="N",
-        help="cut videos into pieces of N seconds, those in which something is said (default: 0, whole videos)",
+        help="cut videos into segments of N seconds, and keep those with speech (default: 0, whole videos)",
     )
     parser.add_argument(
         "--category",

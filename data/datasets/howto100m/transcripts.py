@@ -17,7 +17,7 @@ from svilm_data.pipeline.errors import PreparationError
 from svilm_jax.filesystem.unicode_repair import RepairedJson
 
 SOURCES = {"raw": "raw_caption.json", "processed": "caption.json", "csv": "<video id>.csv"}
-LISTS = ("howto100m_v1.csv", "task_ids.csv")  # the other CSV files of the download
+NOT_TRANSCRIPTS = ("howto100m_v1.csv", "task_ids.csv")  # the other CSV files of the download
 
 
 class Sentence(NamedTuple):
@@ -28,13 +28,14 @@ class Sentence(NamedTuple):
     text: str
 
 
-Narration = tuple[str, str, list[Sentence]]  # video id, where it stands, what is said
+Narration = tuple[str, str, list[Sentence]]  # video id, location for errors, sentences
 
 
 def read_narrations(files: OfficialFiles, source: str) -> Iterator[Narration]:
     """Yields the transcripts of all videos.
 
     Args:
+      files: all annotation files.
       source: a key of `SOURCES`; "": the first one that exists.
 
     Raises:
@@ -42,13 +43,13 @@ def read_narrations(files: OfficialFiles, source: str) -> Iterator[Narration]:
     """
     for name in [source] if source else SOURCES:
         if name == "csv":
-            found: list[OfficialFile] = [f for f in files.find("*.csv") if f.name.lower() not in LISTS]
+            present: list[OfficialFile] = [f for f in files.find("*.csv") if f.name.lower() not in NOT_TRANSCRIPTS]
             read: Callable[[Iterable[OfficialFile]], Iterator[Narration]] = _from_csv
         else:
-            file = files.optional(SOURCES[name])
-            found, read = [file] if file is not None else [], _from_json
-        if found:
-            return read(found)
+            file = files.find_optional(SOURCES[name])
+            present, read = [file] if file is not None else [], _from_json
+        if present:
+            return read(present)
     expected = SOURCES[source] if source else ", ".join(SOURCES.values())
     raise PreparationError(f"--annotations {files.root}: no narrations: expected {expected}")
 
@@ -58,25 +59,27 @@ def _from_json(files: Iterable[OfficialFile]) -> Iterator[Narration]:
         seen = False
         with file.open() as stream:
             try:
-                for video, said in ijson.kvitems(RepairedJson(stream, file.repairs, file.where), "", use_float=True):
+                for video, transcript in ijson.kvitems(
+                    RepairedJson(stream, file.repairs, file.where), "", use_float=True
+                ):
                     seen = True
                     where = f"{file.where}: video {video!r}"
-                    yield video, where, list(_sentences(said, where))
+                    yield video, where, list(_sentences(transcript, where))
             except (ijson.JSONError, UnicodeDecodeError) as error:
-                told = " ".join(str(error).split())
-                raise PreparationError(f"{file.where}: expected JSON, {SHAPE} ({told})") from error
+                reason = " ".join(str(error).split())
+                raise PreparationError(f"{file.where}: expected JSON, {EXPECTED_FORM} ({reason})") from error
         if not seen:
-            raise PreparationError(f"{file.where}: holds no video; expected {SHAPE}")
+            raise PreparationError(f"{file.where}: no video; expected {EXPECTED_FORM}")
 
 
-SHAPE = '{video id: {"start": [...], "end": [...], "text": [...]}}'
+EXPECTED_FORM = '{video id: {"start": [...], "end": [...], "text": [...]}}'
 
 
-def _sentences(said: Any, where: str) -> Iterator[Sentence]:
-    starts, ends, texts = (field(said, name, list, where) for name in ("start", "end", "text"))
+def _sentences(transcript: Any, where: str) -> Iterator[Sentence]:
+    starts, ends, texts = (field(transcript, name, list, where) for name in ("start", "end", "text"))
     if not len(starts) == len(ends) == len(texts):
         raise PreparationError(
-            f"{where}: {len(starts)} starts, {len(ends)} ends and {len(texts)} texts: expected as many of each"
+            f"{where}: {len(starts)} starts, {len(ends)} ends and {len(texts)} texts: expected equal numbers"
         )
     for number, (start, end, text) in enumerate(zip(starts, ends, texts, strict=True)):
         for name, value in (("start", start), ("end", end)):

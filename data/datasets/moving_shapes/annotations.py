@@ -6,7 +6,7 @@ from typing import Any
 
 from svilm_data.annotations.entries import Entry
 from svilm_data.pipeline.errors import PreparationError
-from svilm_data.pipeline.videos import path_inside
+from svilm_data.pipeline.video_folder import path_inside
 
 from svilm_jax.filesystem.json_reader import read_document
 from svilm_jax.input.schema import Action, Caption, Question, Record, SceneObject
@@ -35,7 +35,7 @@ def _read_split(raw: Path, path: Path) -> list[Entry]:
         try:
             entries.append(_entry(raw, path.stem, video, where))
         except (KeyError, TypeError) as error:
-            raise PreparationError(f"{where}: field {error} is missing or of another kind") from error
+            raise PreparationError(f"{where}: field {error} is missing or of another type") from error
     return entries
 
 

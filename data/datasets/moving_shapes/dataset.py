@@ -6,8 +6,8 @@ from pathlib import Path
 
 from svilm_data.datasets.moving_shapes.annotations import read_annotations
 from svilm_data.datasets.moving_shapes.generator import SPLITS, generate
-from svilm_data.pipeline.beam import Beam
-from svilm_data.pipeline.preparation import Plan, building, finished
+from svilm_data.pipeline.beam import BeamOptions
+from svilm_data.pipeline.preparation import Plan, build_directory, is_prepared
 from svilm_data.pipeline.preparation import prepare as prepare_entries
 
 NAME = "moving_shapes"
@@ -23,7 +23,7 @@ def prepare(
     overwrite: bool = False,
     vocab: Path | None = None,
     phrases: Path | None = None,
-    beam: Beam | None = None,
+    beam: BeamOptions | None = None,
 ) -> Path:
     """Renders, encodes and prepares moving shapes.
 
@@ -41,7 +41,7 @@ def prepare(
       out_dir/moving_shapes, for `config.input.dataset`.
 
     Raises:
-      PreparationError: see `data.preparation.prepare`.
+      PreparationError: see `svilm_data.pipeline.preparation.prepare`.
     """
     sizes = dict(sizes) if sizes is not None else {name: split.clips for name, split in SPLITS.items()}
     options = {"seed": seed, "sizes": sizes}
@@ -59,10 +59,10 @@ def prepare(
         vocab_size=VOCAB_SIZE,
         description="Rendered clips of moving shapes with captions, masks, cuts, actions and questions.",
     )
-    if finished(plan):
+    if is_prepared(plan):
         return plan.folder
     raw = out / f"{NAME}_raw"
-    with building(out, raw.name) as folder:
+    with build_directory(out, raw.name) as folder:
         generate(folder / "raw", seed, sizes, workers)
         shutil.rmtree(raw, ignore_errors=True)
         (folder / "raw").rename(raw)

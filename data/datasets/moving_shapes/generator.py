@@ -18,17 +18,17 @@ from typing import Any
 
 import av
 import numpy as np
-from svilm_data.datasets.moving_shapes.grammar import actions, draw_claim, questions, say
+from svilm_data.datasets.moving_shapes.grammar import actions, draw_description, questions, verbalize
 from svilm_data.datasets.moving_shapes.rendering import CANVAS, flicker, render
-from svilm_data.datasets.moving_shapes.scene import NoSuchScene, Scene, draw_look, draw_scene
-from svilm_data.pipeline.workers import working
+from svilm_data.datasets.moving_shapes.scene import Scene, SceneNotFound, draw_appearance, draw_scene
+from svilm_data.pipeline.workers import open_workers
 from tqdm import tqdm
 
 from svilm_jax.video.rgb_conversion import encodable
 
 FPS = 8
-FRAMES = 16  # of a trimmed clip: two seconds
-MASKED = ("validation", "test")  # kinds whose masks are written
+FRAMES = 16  # per trimmed clip: two seconds
+MASKED = ("validation", "test")  # kinds of splits whose masks are written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +36,9 @@ class SplitSpec:
     """Structure of a split.
 
     Attributes:
-      kind: train, validation or test: determines the combinations that its scenes are drawn from.
-      clips: default number.
-      group: number of adjacent clips that look alike.
+      kind: train, validation or test; determines the combinations that its scenes are drawn from.
+      clips: default number of clips.
+      group: number of adjacent look-alike clips.
       draw: creates the scenes of one group.
     """
 
@@ -48,69 +48,78 @@ class SplitSpec:
     draw: Callable[[np.random.Generator, str, int], list[Scene]]
 
 
-def _family(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
-    look = draw_look(rng)
-    return [draw_scene(rng, look, kind) for _ in range(size)]
+def _same_appearance(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
+    appearance = draw_appearance(rng)
+    return [draw_scene(rng, appearance, kind) for _ in range(size)]
 
 
-def _pair(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
-    """Draws look-alikes for training: twins, pairs that differ only in motion, and unconstrained pairs."""
-    return (_twins, _motions, _family)[rng.integers(3)](rng, kind, size)
+def _training_pair(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
+    """Draws look-alikes for training: twins, pairs that differ only in motion, or unconstrained pairs."""
+    return (_twins, _same_objects, _same_appearance)[rng.integers(3)](rng, kind, size)
 
 
-def _hard_set(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
-    look = draw_look(rng, count=int(rng.integers(1, 3)))
-    return [draw_scene(rng, look, kind) for _ in range(size)]
+def _hard_group(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
+    appearance = draw_appearance(rng, count=int(rng.integers(1, 3)))
+    return [draw_scene(rng, appearance, kind) for _ in range(size)]
 
 
 def _twins(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
-    look = draw_look(rng)
-    first = draw_scene(rng, look, kind)
-    return [first, *(draw_scene(rng, look, kind, unlike=first) for _ in range(size - 1))]
+    appearance = draw_appearance(rng)
+    first = draw_scene(rng, appearance, kind)
+    return [first, *(draw_scene(rng, appearance, kind, unlike=first) for _ in range(size - 1))]
 
 
-def _motions(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
+def _same_objects(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
     """Draws the same one or two objects, each time with another motion: single frames do not distinguish them."""
-    first = draw_scene(rng, look := draw_look(rng, count=int(rng.integers(1, 3))), kind)
-    return [first, *(draw_scene(rng, look, kind, unlike=first, same_shapes=True) for _ in range(size - 1))]
+    first = draw_scene(rng, appearance := draw_appearance(rng, count=int(rng.integers(1, 3))), kind)
+    return [first, *(draw_scene(rng, appearance, kind, unlike=first, same_shapes=True) for _ in range(size - 1))]
 
 
-def _alone(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
+def _single_objects(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
     """Draws single objects, whose motion is the action of the clip."""
-    return [draw_scene(rng, draw_look(rng, count=1), kind) for _ in range(size)]
+    return [draw_scene(rng, draw_appearance(rng, count=1), kind) for _ in range(size)]
 
 
-def _story(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
+def _untrimmed_scenes(rng: np.random.Generator, kind: str, size: int) -> list[Scene]:
     """Draws the scenes of an untrimmed video; about a third of the cuts lead to a look-alike."""
-    look = draw_look(rng, count=int(rng.integers(1, 3)))
-    scenes = [draw_scene(rng, look, kind)]
+    appearance = draw_appearance(rng, count=int(rng.integers(1, 3)))
+    scenes = [draw_scene(rng, appearance, kind)]
     while len(scenes) < size:
         if rng.random() < 1 / 3:
-            with contextlib.suppress(NoSuchScene):
-                scenes.append(draw_scene(rng, look, kind, unlike=scenes[-1]))
+            with contextlib.suppress(SceneNotFound):
+                scenes.append(draw_scene(rng, appearance, kind, unlike=scenes[-1]))
                 continue
-        look = draw_look(rng, count=int(rng.integers(1, 3)))
-        scenes.append(draw_scene(rng, look, kind))
+        appearance = draw_appearance(rng, count=int(rng.integers(1, 3)))
+        scenes.append(draw_scene(rng, appearance, kind))
     return scenes
 
 
 SPLITS: Mapping[str, SplitSpec] = {
-    "train": SplitSpec("train", 4000, 2, _pair),
-    "validation": SplitSpec("validation", 200, 1, _family),
-    "test": SplitSpec("test", 200, 1, _family),
-    "hard_validation": SplitSpec("validation", 200, 8, _hard_set),
-    "hard_test": SplitSpec("test", 200, 8, _hard_set),
+    "train": SplitSpec("train", 4000, 2, _training_pair),
+    "validation": SplitSpec("validation", 200, 1, _same_appearance),
+    "test": SplitSpec("test", 200, 1, _same_appearance),
+    "hard_validation": SplitSpec("validation", 200, 8, _hard_group),
+    "hard_test": SplitSpec("test", 200, 8, _hard_group),
     "twins_validation": SplitSpec("validation", 100, 2, _twins),
     "twins_test": SplitSpec("test", 200, 2, _twins),
-    "untrimmed_train": SplitSpec("train", 60, 1, _story),
-    "untrimmed_test": SplitSpec("test", 40, 1, _story),
-    "actions_train": SplitSpec("train", 2000, 1, _alone),
-    "actions_test": SplitSpec("test", 300, 1, _alone),
+    "untrimmed_train": SplitSpec("train", 60, 1, _untrimmed_scenes),
+    "untrimmed_test": SplitSpec("test", 40, 1, _untrimmed_scenes),
+    "actions_train": SplitSpec("train", 2000, 1, _single_objects),
+    "actions_test": SplitSpec("test", 300, 1, _single_objects),
 }
 
 
 def generate(raw: Path, seed: int = 0, sizes: Mapping[str, int] | None = None, workers: int = 2) -> Path:
-    """Writes all splits below `raw`; `sizes` gives other numbers of clips, a split left out of it is not written.
+    """Renders and writes all splits.
+
+    Args:
+      raw: output folder.
+      seed: determines all content.
+      sizes: number of clips of each split to write; None: all splits with their default numbers.
+      workers: number of processes; the result does not depend on it.
+
+    Returns:
+      `raw`.
 
     Raises:
       ValueError: an unknown split, or a size that is not a multiple of the split's group.
@@ -126,15 +135,15 @@ def generate(raw: Path, seed: int = 0, sizes: Mapping[str, int] | None = None, w
     annotations: dict[str, list[dict[str, Any]]] = {name: [] for name in sizes}
     captions_seen: set[str] = set()
     work = functools.partial(make_group, raw=raw, seed=seed)
-    with working(workers) as pool:
-        groups = pool.map(work, jobs, doing="rendering", chunk=16)
+    with open_workers(workers) as pool:
+        groups = pool.map(work, jobs, task="rendering", chunk=16)
         bar = tqdm(groups, total=len(jobs), desc="rendering", unit="group", disable=None)
         for (name, _), group in zip(jobs, bar, strict=True):
             annotations[name].extend(group)
     (raw / "annotations").mkdir(exist_ok=True)
     for name, videos in annotations.items():
         if name in ("validation", "test"):
-            _check_distinct(name, videos, captions_seen)
+            _make_captions_distinct(name, videos, captions_seen)
         document = {"info": {"name": "moving_shapes", "split": name, "seed": seed, "fps": FPS}, "videos": videos}
         (raw / "annotations" / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
     return raw
@@ -150,11 +159,11 @@ def make_group(job: tuple[str, int], raw: Path, seed: int) -> list[dict[str, Any
     name, number = job
     split = SPLITS[name]
     rng = group_rng(seed, name, number)
-    if split.draw is _story:
-        return [_write_story(raw, name, number, split.draw(rng, split.kind, int(rng.integers(4, 7))), rng)]
-    scenes, told = tell_apart(rng, split)
+    if split.draw is _untrimmed_scenes:
+        return [_write_untrimmed(raw, name, number, split.draw(rng, split.kind, int(rng.integers(4, 7))), rng)]
+    scenes, sentences = draw_distinct_group(rng, split)
     videos = []
-    for place, (scene, texts) in enumerate(zip(scenes, told, strict=True)):
+    for place, (scene, texts) in enumerate(zip(scenes, sentences, strict=True)):
         video_id = f"{name}_{number * split.group + place:06d}"
         images, masks = render(scene, FRAMES)
         _write(raw, name, video_id, flicker(images, rng), masks, split.kind in MASKED)
@@ -175,23 +184,32 @@ def make_group(job: tuple[str, int], raw: Path, seed: int) -> list[dict[str, Any
     return videos
 
 
-def tell_apart(
+def draw_distinct_group(
     rng: np.random.Generator, split: SplitSpec
 ) -> tuple[list[Scene], list[list[tuple[str, dict[int, str]]]]]:
-    """Returns scenes with sentences: two per training clip; one for others, true only of its own clip in the group."""
+    """Draws the scenes of a group and their sentences.
+
+    Returns:
+      The scenes, and per scene its sentences with the phrases of objects: two per training clip; one per other clip,
+      true only of its own clip in the group.
+    """
     while True:
         try:
             scenes = split.draw(rng, split.kind, split.group)
-        except NoSuchScene:
-            continue  # with another look
+        except SceneNotFound:
+            continue  # with another appearance
         if split.kind == "train":
-            return scenes, [[say(rng, draw_claim(rng, s, complete=False)) for _ in range(2)] for s in scenes]
-        claims = [draw_claim(rng, scene, complete=True) for scene in scenes]
-        if all(sum(claim.true_of(scene) for scene in scenes) == 1 for claim in claims):
-            return scenes, [[say(rng, claim)] for claim in claims]
+            return scenes, [
+                [verbalize(rng, draw_description(rng, s, complete=False)) for _ in range(2)] for s in scenes
+            ]
+        descriptions = [draw_description(rng, scene, complete=True) for scene in scenes]
+        if all(sum(description.matches(scene) for scene in scenes) == 1 for description in descriptions):
+            return scenes, [[verbalize(rng, description)] for description in descriptions]
 
 
-def _write_story(raw: Path, name: str, number: int, scenes: list[Scene], rng: np.random.Generator) -> dict[str, Any]:
+def _write_untrimmed(
+    raw: Path, name: str, number: int, scenes: list[Scene], rng: np.random.Generator
+) -> dict[str, Any]:
     """Writes an untrimmed video of several scenes of one to two seconds, with dense captions, cuts and actions."""
     images, masks, start = [], [], 0.0
     video_id = f"{name}_{number:06d}"
@@ -199,22 +217,22 @@ def _write_story(raw: Path, name: str, number: int, scenes: list[Scene], rng: np
     entry |= {"sentences": [], "objects": [], "actions": [], "questions": [], "cuts": []}
     for scene in scenes:
         frames = int(rng.integers(FPS, FRAMES + 1))
-        drawn, where = render(scene, frames)
+        drawn, mask = render(scene, frames)
         images.append(drawn)
-        masks.append(where)
+        masks.append(mask)
         end = start + frames / FPS
-        text, _ = say(rng, draw_claim(rng, scene, complete=True))
+        text, _ = verbalize(rng, draw_description(rng, scene, complete=True))
         entry["sentences"].append({"caption": text, "start": start, "end": end})
         entry["actions"].extend({"label": label, "start": start, "end": end} for label in actions(scene))
         if start > 0:
             entry["cuts"].append(start)
         start = end
     entry["duration"] = start
-    shown = flicker(np.concatenate(images), rng)
+    rendered = flicker(np.concatenate(images), rng)
     for place, scene in (("first", scenes[0]), ("last", scenes[-1])):
         for question, answer, kind in questions(rng, scene):
             entry["questions"].append({"question": f"{place}: {question}", "answer": answer, "type": kind})
-    _write(raw, name, video_id, shown, np.concatenate(masks), SPLITS[name].kind in MASKED)
+    _write(raw, name, video_id, rendered, np.concatenate(masks), SPLITS[name].kind in MASKED)
     return entry
 
 
@@ -237,8 +255,8 @@ def encode(path: Path, images: np.ndarray) -> None:
         container.mux(stream.encode())
 
 
-def _check_distinct(name: str, videos: list[dict[str, Any]], seen: set[str]) -> None:
-    """Ensures that a gallery has no two equal captions: rare, and resolved by adding a word that keeps it true."""
+def _make_captions_distinct(name: str, videos: list[dict[str, Any]], seen: set[str]) -> None:
+    """Prefixes a repeated caption of a gallery with a word that keeps it true, so that all captions differ."""
     for video in videos:
         sentence = video["sentences"][0]
         while sentence["caption"] in seen:

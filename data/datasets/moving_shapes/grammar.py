@@ -1,7 +1,7 @@
 """Grammar of moving shapes: sentences, questions and answers, with truth conditions on scenes.
 
-A sentence is drawn in two steps: a `Claim` (the mentioned objects and attributes), then its wording. Claims can be
-tested against other scenes, which keeps the hard galleries unambiguous.
+A sentence is drawn in two steps: a `SceneDescription` (objects and attributes), then its wording. Descriptions
+can be tested against other scenes, which keeps the hard galleries unambiguous.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ SHAPE_WORDS = {
 }
 SIZE_WORDS = {"small": ("small", "small", "tiny", "little"), "large": ("large", "big", "big", "huge")}
 PLACES = ("floor", "wall", "background", "surface")
-# (after a phrase, after "there is" and "with"). Chosen among many wordings as those whose noun phrases spaCy finds
-# best: "a red square slides" it takes for something called slides, "a red square is sliding" it does not.
+# (after a phrase, after "there is" and "with"). Of many wordings, those whose noun phrases spaCy extracts best: it
+# parses "slides" in "a red square slides" as a noun, but not "is sliding".
 VERBS = {
     "left": (
         ("is sliding left", "going left"),
@@ -55,8 +55,8 @@ ACTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Mention:
-    """One object as mentioned in a claim: None for an omitted attribute."""
+class ObjectDescription:
+    """Object as described by a sentence; an attribute is None if it is omitted."""
 
     index: int
     shape: str
@@ -66,38 +66,44 @@ class Mention:
 
 
 @dataclasses.dataclass(frozen=True)
-class Claim:
-    """Assertion of a sentence about a scene."""
+class SceneDescription:
+    """Content of a sentence about a scene: the described objects, and the texture of the background or None."""
 
-    mentions: tuple[Mention, ...]
+    objects: tuple[ObjectDescription, ...]
     texture: str | None
 
-    def true_of(self, scene: Scene) -> bool:
-        """Returns whether the mentioned objects are in the scene, each once, over the texture."""
+    def matches(self, scene: Scene) -> bool:
+        """Returns whether all described objects are in the scene, each once, over the described texture."""
         if self.texture is not None and self.texture != scene.background.texture:
             return False
         return any(
-            all(_fits(m, t) for m, t in zip(self.mentions, things, strict=True))
-            for things in itertools.permutations(scene.things, len(self.mentions))
+            all(_fits(m, t) for m, t in zip(self.objects, candidates, strict=True))
+            for candidates in itertools.permutations(scene.objects, len(self.objects))
         )
 
 
-def draw_claim(rng: np.random.Generator, scene: Scene, complete: bool) -> Claim:
-    """Draws a claim about a scene. `complete`: every object is mentioned, for galleries; else one may be omitted."""
-    order = list(rng.permutation(len(scene.things)))
+def draw_description(rng: np.random.Generator, scene: Scene, complete: bool) -> SceneDescription:
+    """Draws a description of a scene.
+
+    Args:
+      rng: random stream.
+      scene: scene to describe.
+      complete: whether every object is described, as galleries need; else one may be omitted.
+    """
+    order = list(rng.permutation(len(scene.objects)))
     if not complete and len(order) > 1 and rng.random() < (0.4 if len(order) == 3 else 0.1):
         order = order[:-1]
-    mentions = tuple(_mention(rng, int(i), scene.things[i]) for i in order)
-    return Claim(mentions, scene.background.texture if rng.random() < 0.75 else None)
+    objects = tuple(_describe(rng, int(i), scene.objects[i]) for i in order)
+    return SceneDescription(objects, scene.background.texture if rng.random() < 0.75 else None)
 
 
-def say(rng: np.random.Generator, claim: Claim) -> tuple[str, dict[int, str]]:
-    """Returns the wording of a claim: the sentence, and for each mentioned object (by index) its phrase."""
-    phrases = {m.index: _phrase(rng, m) for m in claim.mentions}
-    verbs = {m.index: VERBS[m.motion][rng.integers(len(VERBS[m.motion]))] for m in claim.mentions}
-    place = _place(rng, claim.texture)
-    finite = [f"{phrases[m.index]} {verbs[m.index][0]}" for m in claim.mentions]
-    running = [f"{phrases[m.index]} {verbs[m.index][1]}" for m in claim.mentions]
+def verbalize(rng: np.random.Generator, description: SceneDescription) -> tuple[str, dict[int, str]]:
+    """Draws the wording of a description: the sentence, and the phrase of each described object by its index."""
+    phrases = {m.index: _phrase(rng, m) for m in description.objects}
+    verbs = {m.index: VERBS[m.motion][rng.integers(len(VERBS[m.motion]))] for m in description.objects}
+    place = _place(rng, description.texture)
+    finite = [f"{phrases[m.index]} {verbs[m.index][0]}" for m in description.objects]
+    running = [f"{phrases[m.index]} {verbs[m.index][1]}" for m in description.objects]
     style = rng.integers(4)
     if style == 0:
         text = _join(rng, finite, ("while", "as", "and"))
@@ -115,44 +121,44 @@ def say(rng: np.random.Generator, claim: Claim) -> tuple[str, dict[int, str]]:
 
 def actions(scene: Scene) -> list[str]:
     """Returns the action label of a single object; with several objects a label would be ambiguous."""
-    return [ACTIONS[scene.things[0].motion]] if len(scene.things) == 1 else []
+    return [ACTIONS[scene.objects[0].motion]] if len(scene.objects) == 1 else []
 
 
 def questions(rng: np.random.Generator, scene: Scene) -> list[tuple[str, str, str]]:
     """Returns (question, answer, kind) triples: how many, what color, what shape, what (motion), and the texture."""
     triples = [
-        ("how many shapes are there?", str(len(scene.things)), "how many"),
+        ("how many shapes are there?", str(len(scene.objects)), "how many"),
         ("what does the background look like?", scene.background.texture, "what"),
     ]
-    for thing in scene.things:
-        if sum(t.shape == thing.shape for t in scene.things) == 1:
-            triples.append((f"what color is the {thing.shape}?", thing.color, "what color"))
-            triples.append((f"what does the {thing.shape} do?", ACTIONS[thing.motion], "what"))
-        if sum(t.color == thing.color for t in scene.things) == 1:
-            triples.append((f"what shape is the {thing.color} thing?", thing.shape, "what shape"))
+    for item in scene.objects:
+        if sum(t.shape == item.shape for t in scene.objects) == 1:
+            triples.append((f"what color is the {item.shape}?", item.color, "what color"))
+            triples.append((f"what does the {item.shape} do?", ACTIONS[item.motion], "what"))
+        if sum(t.color == item.color for t in scene.objects) == 1:
+            triples.append((f"what shape is the {item.color} thing?", item.shape, "what shape"))
     chosen = rng.permutation(len(triples))[:4]
     return [triples[i] for i in sorted(chosen)]
 
 
-def _fits(mention: Mention, thing: ShapeInstance) -> bool:
+def _fits(described: ObjectDescription, item: ShapeInstance) -> bool:
     return (
-        mention.shape == thing.shape
-        and mention.color == thing.color
-        and mention.motion == thing.motion
-        and mention.size in (None, thing.size)
+        described.shape == item.shape
+        and described.color == item.color
+        and described.motion == item.motion
+        and described.size in (None, item.size)
     )
 
 
-def _mention(rng: np.random.Generator, index: int, thing: ShapeInstance) -> Mention:
+def _describe(rng: np.random.Generator, index: int, item: ShapeInstance) -> ObjectDescription:
     # A growing object is small and large in turn: neither word would be true of it.
-    size = thing.size if rng.random() < 0.75 and thing.motion != "grow" else None
-    return Mention(index, thing.shape, thing.color, size, thing.motion)
+    size = item.size if rng.random() < 0.75 and item.motion != "grow" else None
+    return ObjectDescription(index, item.shape, item.color, size, item.motion)
 
 
-def _phrase(rng: np.random.Generator, mention: Mention) -> str:
-    words = [mention.color, str(rng.choice(SHAPE_WORDS[mention.shape]))]
-    if mention.size is not None:
-        words.insert(0, str(rng.choice(SIZE_WORDS[mention.size])))
+def _phrase(rng: np.random.Generator, described: ObjectDescription) -> str:
+    words = [described.color, str(rng.choice(SHAPE_WORDS[described.shape]))]
+    if described.size is not None:
+        words.insert(0, str(rng.choice(SIZE_WORDS[described.size])))
     return f"{_article(words[0])} {' '.join(words)}"
 
 

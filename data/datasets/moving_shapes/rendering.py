@@ -5,9 +5,9 @@ import colorsys
 import numpy as np
 from svilm_data.datasets.moving_shapes.scene import COLORS, RADII, Background, Scene, ShapeInstance, centers
 
-CANVAS = 64  # pixels, both sides; even, as H.264's chroma wants
-MEAN_AREA = 2.4  # of every shape, in squared radii of its size
-# Hue and saturation around which the muted tones of a texture lie: a wooden floor is brown.
+CANVAS = 64  # pixels, both sides; even, as H.264's subsampled chroma requires
+MEAN_AREA = 2.4  # area of every shape, in squared radii of its size
+# Mean hue and saturation of each texture's muted tones.
 TINTS = {
     "striped": (0.07, 0.35),
     "checkered": (0.0, 0.04),
@@ -31,12 +31,14 @@ def render(scene: Scene, frames: int) -> tuple[np.ndarray, np.ndarray]:
     progress = np.linspace(0, 1, frames, dtype=np.float32)
     images = np.repeat(draw_background(scene.background)[None], frames, axis=0)  # [F, h, w, 3]
     masks = np.zeros((frames, CANVAS, CANVAS), np.uint8)
-    for number, thing in enumerate(scene.things, start=1):
-        corners, distance = _distance(thing, progress)  # [F, 2], [F, S, S]
+    for number, item in enumerate(scene.objects, start=1):
+        corners, distance = _distance(item, progress)  # [F, 2], [F, S, S]
         alpha = np.clip(0.5 - distance / EDGE, 0, 1)[..., None]
-        rng = np.random.default_rng(thing.tone)
-        color = np.clip(np.array(COLORS[thing.color]) + rng.uniform(-14, 14, 3), 0, 255).astype(np.float32)
-        rim = np.clip(1 + distance / (2.5 * EDGE), 0, 1)[..., None]  # a darker outline tells it from a like background
+        rng = np.random.default_rng(item.tone)
+        color = np.clip(np.array(COLORS[item.color]) + rng.uniform(-14, 14, 3), 0, 255).astype(np.float32)
+        rim = np.clip(1 + distance / (2.5 * EDGE), 0, 1)[
+            ..., None
+        ]  # a darker outline sets it off from a similar background
         paint = color * (1 - 0.45 * rim)  # [F, S, S, 3]
         for frame, (top, left) in enumerate(corners):
             inside, patch = _overlap(top, left, distance.shape[1])
@@ -85,33 +87,33 @@ def draw_background(background: Background) -> np.ndarray:
         "wavy": lambda: np.clip(3 * np.sin(u + 1.6 * np.sin(v / 2)), -1, 1),
         "grainy": lambda: rng.normal(0, 0.6, (CANVAS, CANVAS)).clip(-1, 1),
     }[background.texture]()
-    share = ((pattern + 1) / 2)[..., None].astype(np.float32)
-    return dark + share * (light - dark)
+    mix = ((pattern + 1) / 2)[..., None].astype(np.float32)
+    return dark + mix * (light - dark)
 
 
-def _distance(thing: ShapeInstance, progress: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _distance(item: ShapeInstance, progress: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Computes the signed distance to the outline on a square patch that follows the object.
 
     Returns:
       int [F, 2] top and left of the patch in pixels (it may extend beyond the canvas), float32 [F, S, S] in canvas
       units.
     """
-    rng = np.random.default_rng(thing.seed + 1)
-    radius = np.full_like(progress, RADII[thing.size] * np.sqrt(MEAN_AREA / _AREAS[thing.shape]))
+    rng = np.random.default_rng(item.seed + 1)
+    radius = np.full_like(progress, RADII[item.size] * np.sqrt(MEAN_AREA / _AREAS[item.shape]))
     size = int(np.ceil(radius[0] * 1.3 * 2 * CANVAS)) + 2
-    if thing.motion == "grow":
+    if item.motion == "grow":
         radius = radius * (0.35 + 0.65 * progress)
     angle = np.full_like(progress, rng.uniform(-0.2, 0.2))
-    if thing.motion == "spin":
+    if item.motion == "spin":
         angle = angle + np.float32((1 if rng.random() < 0.5 else -1) * 1.5 * np.pi) * progress
-    center = centers(thing, progress).astype(np.float32)  # [F, 2], x and y
+    center = centers(item, progress).astype(np.float32)  # [F, 2], x and y
     corners = np.floor(center[:, ::-1] * CANVAS - size / 2).astype(int)  # [F, 2], row and column
     steps = np.arange(size, dtype=np.float32) + 0.5
     dy = ((corners[:, :1] + steps) / CANVAS - center[:, 1:]).astype(np.float32)[:, :, None]  # [F, S, 1]
     dx = ((corners[:, 1:] + steps) / CANVAS - center[:, :1]).astype(np.float32)[:, None, :]  # [F, 1, S]
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
-    distance = _SHAPES[thing.shape](cos * dx + sin * dy, -sin * dx + cos * dy, radius[:, None, None])
-    if thing.motion == "appear":
+    distance = _SHAPES[item.shape](cos * dx + sin * dy, -sin * dx + cos * dy, radius[:, None, None])
+    if item.motion == "appear":
         distance = np.where((progress < 0.4)[:, None, None], np.float32(1), distance)
     return corners, distance
 

@@ -1,4 +1,4 @@
-"""Random scenes of moving shapes, single or as look-alikes of each other."""
+"""Random scenes of moving shapes, independent or look-alikes of each other."""
 
 import dataclasses
 import hashlib
@@ -20,16 +20,16 @@ COLORS = {
     "white": (240, 240, 240),
     "black": (24, 24, 24),
 }
-RADII = {"small": 0.165, "large": 0.265}  # of the canvas; shapes of one size have the same area
+RADII = {"small": 0.165, "large": 0.265}  # fractions of the canvas; shapes of one size have the same area
 MOTIONS = ("left", "right", "up", "down", "spin", "bounce", "appear", "grow", "rest")
 TEXTURES = ("striped", "checkered", "dotted", "plain", "wavy", "grainy")
-_EIGHTHS = tuple(i / 7 for i in range(8))  # moments at which it matters how far objects are apart
-_HOPS = tuple(abs(math.sin(2 * math.pi * share)) for share in _EIGHTHS)
+_EIGHTHS = tuple(i / 7 for i in range(8))  # times at which the distances between objects are tested
+_HOPS = tuple(abs(math.sin(2 * math.pi * time)) for time in _EIGHTHS)
 ROUND = ("circle", "ring")  # a round shape that spins looks like one that rests
 
-ATTEMPTS = 20_000  # at a scene; the rarest that exist take some thousands
+ATTEMPTS = 20_000  # draws per scene; the rarest scenes that exist take some thousands
 
-# Tenths of all (objects, motions, texture) combinations that a kind of split draws from; they are disjoint.
+# Tenths of all (objects, motions, texture) combinations that each kind of split draws from; disjoint.
 BUCKETS = {"train": range(8), "validation": range(8, 9), "test": range(9, 10)}
 
 
@@ -63,13 +63,13 @@ class Scene:
     """Objects in drawing order (later ones in front) over a background."""
 
     background: Background
-    things: tuple[ShapeInstance, ...]
+    objects: tuple[ShapeInstance, ...]
 
     @property
     def key(self) -> str:
         """The combination that no two splits share: the set of objects with their motions, and the texture."""
-        things = sorted(f"{t.shape} {t.color} {t.size} {t.motion}" for t in self.things)
-        return "|".join([self.background.texture, *things])
+        objects = sorted(f"{t.shape} {t.color} {t.size} {t.motion}" for t in self.objects)
+        return "|".join([self.background.texture, *objects])
 
     @property
     def bucket(self) -> int:
@@ -86,12 +86,12 @@ class Appearance:
     tones: tuple[int, ...]
 
 
-class NoSuchScene(LookupError):
-    """No scene satisfies the constraints, or none was found: draw with others."""
+class SceneNotFound(LookupError):
+    """No scene satisfying the constraints was found; draw again with others."""
 
 
-def draw_look(rng: np.random.Generator, count: int | None = None) -> Appearance:
-    """Draws a look with one to three objects, mostly two; a color may occur twice."""
+def draw_appearance(rng: np.random.Generator, count: int | None = None) -> Appearance:
+    """Draws an appearance with one to three objects, mostly two; a color may occur twice."""
     if count is None:
         count = int(rng.choice([1, 2, 3], p=[0.15, 0.65, 0.2]))
     background = Background(str(rng.choice(TEXTURES)), int(rng.integers(1 << 30)))
@@ -101,35 +101,38 @@ def draw_look(rng: np.random.Generator, count: int | None = None) -> Appearance:
 
 
 def draw_scene(
-    rng: np.random.Generator, look: Appearance, kind: str, unlike: Scene | None = None, same_shapes: bool = False
+    rng: np.random.Generator, appearance: Appearance, kind: str, unlike: Scene | None = None, same_shapes: bool = False
 ) -> Scene:
-    """Draws a scene of a look, from the combinations that belong to `kind` (train, validation or test).
+    """Draws a scene of an appearance, from the combinations that belong to `kind` (train, validation or test).
 
     Args:
+      rng: random stream.
+      appearance: background and colors.
+      kind: train, validation or test.
       unlike: every object differs from this scene's in shape and in motion, and has its size and, as far as the motions
         allow, its position (twins): neither an average color nor a position distinguishes them.
       same_shapes: every object has the shape of `unlike`'s instead, so that only the motions distinguish them.
 
     Raises:
-      NoSuchScene: none was found. A single object of one color and size has so few twins that occasionally none of them
+      SceneNotFound: none was found. A single object of one color and size has so few twins that occasionally none
         belongs to `kind`.
     """
     for attempt in range(ATTEMPTS):
-        others = unlike.things if unlike else (None,) * len(look.colors)
-        things = [
-            _draw_thing(rng, color, tone, other, anchored=attempt < 100, same_shape=same_shapes)
-            for color, tone, other in zip(look.colors, look.tones, others, strict=True)
+        others = unlike.objects if unlike else (None,) * len(appearance.colors)
+        objects = [
+            _draw_object(rng, color, tone, other, anchored=attempt < 100, same_shape=same_shapes)
+            for color, tone, other in zip(appearance.colors, appearance.tones, others, strict=True)
         ]
-        if len({(t.shape, t.color) for t in things}) < len(things):
+        if len({(t.shape, t.color) for t in objects}) < len(objects):
             continue
-        scene = Scene(look.background, tuple(things))
+        scene = Scene(appearance.background, tuple(objects))
         # In this order: checking a key is cheaper than placing the objects, and most keys belong to other splits.
-        if scene.bucket in BUCKETS[kind] and _apart(things):
+        if scene.bucket in BUCKETS[kind] and _apart(objects):
             return scene
-    raise NoSuchScene
+    raise SceneNotFound
 
 
-def _draw_thing(
+def _draw_object(
     rng: np.random.Generator, color: str, tone: int, other: ShapeInstance | None, anchored: bool, same_shape: bool
 ) -> ShapeInstance:
     while True:
@@ -156,17 +159,17 @@ def _draw_thing(
     return ShapeInstance(shape, color, size, motion, start, end, tone, int(rng.integers(1 << 30)))
 
 
-def centers(thing: ShapeInstance, progress: np.ndarray) -> np.ndarray:
+def centers(item: ShapeInstance, progress: np.ndarray) -> np.ndarray:
     """Returns the center of an object at `progress` in [0, 1] through the clip: [F, 2]."""
-    start, end = np.array(thing.start), np.array(thing.end)
+    start, end = np.array(item.start), np.array(item.end)
     # A bounce is two hops: |sin| from the ground (start) to the top (end) and back.
-    share = np.abs(np.sin(2 * np.pi * progress)) if thing.motion == "bounce" else progress
-    return start + share[:, None] * (end - start)
+    fraction = np.abs(np.sin(2 * np.pi * progress)) if item.motion == "bounce" else progress
+    return start + fraction[:, None] * (end - start)
 
 
-def _apart(things: list[ShapeInstance]) -> bool:
+def _apart(objects: list[ShapeInstance]) -> bool:
     """Returns whether each object is mostly visible most of the time; objects may cross."""
-    for one, two in itertools.combinations(things, 2):
+    for one, two in itertools.combinations(objects, 2):
         # Plain floats: arrays of so few numbers would take ten times as long, and most candidate scenes end here.
         distances = [math.dist(*places) for places in zip(_places(one), _places(two), strict=True)]
         reach = RADII[one.size] + RADII[two.size]
@@ -175,8 +178,8 @@ def _apart(things: list[ShapeInstance]) -> bool:
     return True
 
 
-def _places(thing: ShapeInstance) -> list[tuple[float, float]]:
+def _places(item: ShapeInstance) -> list[tuple[float, float]]:
     """Returns the centers at eight times, including the first and the last, as `centers` does."""
-    (x, y), (end_x, end_y) = thing.start, thing.end
-    shares = _HOPS if thing.motion == "bounce" else _EIGHTHS
-    return [(x + share * (end_x - x), y + share * (end_y - y)) for share in shares]
+    (x, y), (end_x, end_y) = item.start, item.end
+    fractions = _HOPS if item.motion == "bounce" else _EIGHTHS
+    return [(x + f * (end_x - x), y + f * (end_y - y)) for f in fractions]

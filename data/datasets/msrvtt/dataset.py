@@ -6,7 +6,7 @@
 
 each {"videos": [{"video_id", "split", "url", ...}], "sentences": [{"video_id", "caption", "sen_id"}]}. The videos are
 already cut: "start time" and "end time" refer to the source video on YouTube. Clips of one source video share a group;
-no source video is in two splits. Categories are not kept, since nothing here uses them.
+no source video is in two splits. Categories are not stored, since no task uses them.
 """
 
 import argparse
@@ -14,10 +14,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from svilm_data.annotations.caption_lists import CaptionLists, together
+from svilm_data.annotations.caption_lists import CaptionLists
+from svilm_data.annotations.grouping import group_adjacent
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
 from svilm_data.annotations.official_rows import entries_of
-from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, VideoAnnotation, facts, field
+from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, VideoAnnotation, count_checks, field
 from svilm_data.datasets.msrvtt.names import record_id, video_names
 from svilm_data.datasets.msrvtt.protocols import LISTS, read_protocols
 from svilm_data.pipeline.errors import PreparationError
@@ -32,11 +33,11 @@ SPLITS = {
     "test": "test",
 }
 TRAIN_VALIDATION, TEST, WHOLE = "train_val_videodatainfo.json", "test_videodatainfo.json", "MSRVTT_data.json"
-# Xu et al., CVPR 2016, and the readme beside the annotation; films and captions a split were counted in these files.
+# Xu et al., CVPR 2016, and the readme of the annotations; source videos and captions per split were counted here.
 PUBLISHED = {
     "videos": 10_000,
     "captions": 200_000,
-    "films": 7_180,
+    "sources": 7_180,
     "train videos": 6_513,
     "train captions": 130_260,
     "validation videos": 497,
@@ -51,61 +52,63 @@ class Videos:
     """All videos of the files: record id -> split, and -> source video; and their captions."""
 
     split: dict[str, str] = dataclasses.field(default_factory=dict)
-    film: dict[str, str] = dataclasses.field(default_factory=dict)
+    source: dict[str, str] = dataclasses.field(default_factory=dict)
     captions: CaptionLists = dataclasses.field(default_factory=CaptionLists)
 
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
     """Reads all annotation files; raises PreparationError for invalid content."""
-    found, missing, unread = _chosen(files)
+    chosen, missing, unread = _choose_files(files)
     videos = Videos()
-    for file in found:
+    for file in chosen:
         _read_videos(file, videos)
     splits = {
-        split: together(_wanted(videos, video) for video, of in videos.split.items() if of == split)
+        split: group_adjacent(_annotation(videos, video) for video, of in videos.split.items() if of == split)
         for split in dict.fromkeys(SPLITS.values())
     }
-    splits = {split: wanted for split, wanted in splits.items() if wanted}
+    splits = {split: members for split, members in splits.items() if members}
     counts = {}
     if not missing:
         counts = {"videos": len(videos.split), "captions": videos.captions.rows}
-        if all(videos.film[video] for video in videos.split):
-            counts["films"] = len(set(videos.film.values()))
-    for split, wanted in splits.items():
-        counts[f"{split} videos"] = len(wanted)
-        counts[f"{split} captions"] = videos.captions.count(item.record.id for item in wanted)
+        if all(videos.source[video] for video in videos.split):
+            counts["sources"] = len(set(videos.source.values()))
+    for split, members in splits.items():
+        counts[f"{split} videos"] = len(members)
+        counts[f"{split} captions"] = videos.captions.count(item.record.id for item in members)
     notes = videos.captions.notes(videos.split)
     if missing:
         notes["annotation"] = f"not found: {missing}: prepared without its videos"
     if unread:
-        notes["annotation"] = f"also there and not read: {unread}"
+        notes["annotation"] = f"not read: {unread}"
     protocols = read_protocols(files, videos.split, videos.captions.texts, complete=not missing)
-    # The full split has its own names, too, so that a config can name its protocol.
-    full = {f"{split}_full": {item.record.id: None for item in wanted} for split, wanted in splits.items()}
+    # The full split has view names as well, so that configs can name the protocol.
+    full = {f"{split}_full": {item.record.id: None for item in members} for split, members in splits.items()}
     return Annotations(
         splits=splits,
-        facts=facts(counts, PUBLISHED) | dict(protocols.facts),
+        counts=count_checks(counts, PUBLISHED) | dict(protocols.counts),
         views={**full, **protocols.views},
         notes=notes | dict(protocols.notes),
     )
 
 
-def _chosen(files: OfficialFiles) -> tuple[list[OfficialFile], str, str]:
+def _choose_files(files: OfficialFiles) -> tuple[list[OfficialFile], str, str]:
     """Returns the files to read, the name of the missing one, and of the redundant one."""
-    parts = {name: files.optional(name, f"{name.removesuffix('.json')}.*json") for name in (TRAIN_VALIDATION, TEST)}
-    there = [file for file in parts.values() if file is not None]
+    parts = {
+        name: files.find_optional(name, f"{name.removesuffix('.json')}.*json") for name in (TRAIN_VALIDATION, TEST)
+    }
+    present = [file for file in parts.values() if file is not None]
     missing = [name for name, file in parts.items() if file is None]
-    whole = files.optional(WHOLE)
+    whole = files.find_optional(WHOLE)
     if not missing:
-        return there, "", whole.name if whole else ""
+        return present, "", whole.name if whole else ""
     if whole:
-        return [whole], "", ", ".join(file.name for file in there)
-    if not there:
+        return [whole], "", ", ".join(file.name for file in present)
+    if not present:
         raise PreparationError(
             f"--annotations {files.root}: no annotation: expected {TRAIN_VALIDATION} and {TEST}, or {WHOLE}; plain, "
             ".gz or in an archive"
         )
-    return there, missing[0], ""
+    return present, missing[0], ""
 
 
 def _read_videos(file: OfficialFile, videos: Videos) -> None:
@@ -121,12 +124,12 @@ def _read_videos(file: OfficialFile, videos: Videos) -> None:
         known.add(video)
         videos.split[video] = SPLITS[split]
         url = field(entry, "url", str, where) if "url" in entry else ""
-        videos.film[video] = url.rpartition("?v=")[2].rpartition("/")[2]
+        videos.source[video] = url.rpartition("?v=")[2].rpartition("/")[2]
     numbers: set[int] = set()
     for where, entry in _entries(document, "sentences", file.where):
         video = record_id(field(entry, "video_id", str, where), f"{where}, field 'video_id'")
         if video not in known:
-            raise PreparationError(f"{where}, field 'video_id': {video} is none of the videos of this file")
+            raise PreparationError(f"{where}, field 'video_id': {video} is not a video of this file")
         if "sen_id" in entry:
             number = field(entry, "sen_id", int, where)
             if number in numbers:
@@ -139,8 +142,8 @@ def _entries(document: Any, key: str, where: str) -> Iterator[tuple[str, Mapping
     return entries_of(field(document, key, list, where), f"{where}: {key}")
 
 
-def _wanted(videos: Videos, video: str) -> VideoAnnotation:
-    record = Record(id=video, video=b"", captions=videos.captions.captions(video), group=videos.film[video])
+def _annotation(videos: Videos, video: str) -> VideoAnnotation:
+    record = Record(id=video, video=b"", captions=videos.captions.captions(video), group=videos.source[video])
     return VideoAnnotation(record, video_names(video))
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from svilm_data.annotations.numbered_videos import number_of
+from svilm_data.annotations.numbered_videos import video_number
 
 WORD, LAST = "video", 9999
 
@@ -13,7 +13,7 @@ def record_id(value: Any, where: str) -> str:
     Raises:
       PreparationError: naming `where`, for anything that is not a video of MSR-VTT.
     """
-    return f"{WORD}{number_of(value, WORD, LAST, where)}"
+    return f"{WORD}{video_number(value, WORD, LAST, where)}"
 
 
 def video_names(video: str) -> tuple[str, ...]:

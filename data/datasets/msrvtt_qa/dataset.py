@@ -8,11 +8,11 @@ import argparse
 
 from svilm_data.annotations.official_files import OfficialFiles
 from svilm_data.annotations.published_dataset import Annotations, DatasetSpec
-from svilm_data.annotations.questions import annotated_questions, read_word_questions
+from svilm_data.annotations.questions import question_annotations, read_question_files
 from svilm_data.datasets.msrvtt import record_id, video_names
 
 # Xu et al., ACM MM 2017. Types as counted in the val and test files; those of the training split are not checked,
-# because its file was not at hand when this was written.
+# because its file was not available to count them.
 PUBLISHED = {
     "train questions": 158_581,
     "train videos": 6_513,
@@ -35,13 +35,13 @@ PUBLISHED = {
 
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
     """Reads all files; raises PreparationError for invalid content."""
-    asked, notes = read_word_questions(files, record_id)
-    return annotated_questions(asked, video_names, PUBLISHED, notes)
+    rows, notes = read_question_files(files, record_id)
+    return question_annotations(rows, video_names, PUBLISHED, notes)
 
 
 DATASET = DatasetSpec(
     name="msrvtt_qa",
     help="MSRVTT-QA: 243,680 open-ended questions about the 10,000 clips of MSR-VTT",
-    files="train_qa.json, val_qa.json and test_qa.json (or the same as .jsonl or .csv), those splits that are wanted",
+    files="train_qa.json, val_qa.json and test_qa.json (or the same as .jsonl or .csv), for the requested splits",
     read=read,
 )

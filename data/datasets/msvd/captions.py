@@ -30,54 +30,54 @@ def read_captions(files: OfficialFiles) -> tuple[str, CaptionLists, list[str], d
     """Reads the captions of the first format that exists.
 
     Returns:
-      The format, the captions, the clips that it describes in its order, and notes.
+      The format, the captions, the captioned clips in file order, and notes.
 
     Raises:
       PreparationError: none of the formats exists, or the file is invalid.
     """
-    found = {form: file for form, names in FORMS.items() if (file := files.optional(*names))}
+    found = {form: file for form, names in FORMS.items() if (file := files.find_optional(*names))}
     if not found:
         raise PreparationError(f"--annotations {files.root}: no captions: expected {', '.join(FORMS)}")
     form, file = next(iter(found.items()))
     captions = CaptionLists()
-    described: dict[str, None] = {}
+    captioned: dict[str, None] = {}
     notes = {}
     if form == JSON:
-        _read_json(file, captions, described)
+        _read_json(file, captions, captioned)
     elif form == LINES:
-        _read_lines(file, captions, described)
-    elif foreign := _read_corpus(file, captions, described):
+        _read_lines(file, captions, captioned)
+    elif foreign := _read_corpus(file, captions, captioned):
         notes["other languages"] = f"{foreign:,} descriptions that are not English left out"
     if others := [other.name for other in found.values() if other != file]:
-        notes["captions"] = f"read from {file.name}; also there and not read: {', '.join(others)}"
-    return form, captions, list(described), notes
+        notes["captions"] = f"read from {file.name}; not read: {', '.join(others)}"
+    return form, captions, list(captioned), notes
 
 
-def _read_json(file: OfficialFile, captions: CaptionLists, described: dict[str, None]) -> None:
+def _read_json(file: OfficialFile, captions: CaptionLists, captioned: dict[str, None]) -> None:
     document = file.json()
     if not isinstance(document, dict):
         raise PreparationError(f"{file.where}: expected an object of clips, got {type(document).__name__}")
     for name in document:
         where = f"{file.where}: clip {name!r}"
         clip = clip_name(name, where)
-        described[clip] = None
+        captioned[clip] = None
         for number, text in enumerate(field(document, name, list, file.where)):
             if not isinstance(text, str):
                 raise PreparationError(f"{where}, caption {number}: expected str, got {text!r}")
             captions.add(clip, text)
 
 
-def _read_lines(file: OfficialFile, captions: CaptionLists, described: dict[str, None]) -> None:
+def _read_lines(file: OfficialFile, captions: CaptionLists, captioned: dict[str, None]) -> None:
     for where, line in file.lines():
         if line.startswith("#") or not line.strip():
             continue
         name, _, text = line.strip().partition(" ")
         clip = clip_name(name, where)
-        described[clip] = None
+        captioned[clip] = None
         captions.add(clip, text)
 
 
-def _read_corpus(file: OfficialFile, captions: CaptionLists, described: dict[str, None]) -> int:
+def _read_corpus(file: OfficialFile, captions: CaptionLists, captioned: dict[str, None]) -> int:
     foreign = 0
     for where, row in csv_rows(file, ("videoid", "start", "end", "language", "description")):
         if row["language"].strip().lower() != "english":
@@ -85,7 +85,7 @@ def _read_corpus(file: OfficialFile, captions: CaptionLists, described: dict[str
             continue
         start, end = (_second(row[name], f"{where}, field {name!r}") for name in ("start", "end"))
         clip = clip_name(f"{row['videoid'].strip()}_{start}_{end}", where)
-        described[clip] = None
+        captioned[clip] = None
         captions.add(clip, row["description"])
     return foreign
 

@@ -9,11 +9,12 @@ clips, since the corpus has more.
 import argparse
 from collections.abc import Mapping
 
-from svilm_data.annotations.caption_lists import listed, together
+from svilm_data.annotations.grouping import group_adjacent
+from svilm_data.annotations.issues import format_names
 from svilm_data.annotations.official_files import OfficialFiles
-from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, VideoAnnotation, facts
+from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, VideoAnnotation, count_checks
 from svilm_data.datasets.msvd.captions import JSON, read_captions
-from svilm_data.datasets.msvd.names import MAPPING, clip_name, film_of, read_mapping
+from svilm_data.datasets.msvd.names import MAPPING, clip_name, read_mapping, source_video
 from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.input.schema import Record
@@ -33,28 +34,28 @@ PUBLISHED_CAPTIONS = {
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
     """Reads all annotation files; raises PreparationError for invalid content."""
     mapping = read_mapping(files)
-    form, captions, described, notes = read_captions(files)
+    form, captions, captioned, notes = read_captions(files)
     split_of: dict[str, str] = {}
     clips: dict[str, list[str]] = {}
     for split in LISTS:
         clips[split] = _list(files, split, split_of, notes)
-    if files.optional(LISTS["validation"]) is None:
+    if files.find_optional(LISTS["validation"]) is None:
         clips["validation"] = [
-            clip for clip in described if clip not in split_of and (not mapping.number or clip in mapping.number)
+            clip for clip in captioned if clip not in split_of and (not mapping.number or clip in mapping.number)
         ]
         split_of |= dict.fromkeys(clips["validation"], "validation")
-        notes["validation"] = f"not found: {LISTS['validation']}: taken are the clips that stand in no other list"
-    known = set(described)
+        notes["validation"] = f"not found: {LISTS['validation']}: the clips in no other list are used"
+    known = set(captioned)
     if unknown := [clip for clip in split_of if clip not in known]:
-        notes["clips without a caption"] = f"{len(unknown):,} of the lists ({listed(unknown)}) left out"
-    if unlisted := [clip for clip in described if clip not in split_of]:
-        notes["clips in no list"] = f"{len(unlisted):,} with captions ({listed(unlisted)}) left out"
+        notes["clips without a caption"] = f"{len(unknown):,} listed clips ({format_names(unknown)}) left out"
+    if unlisted := [clip for clip in captioned if clip not in split_of]:
+        notes["clips in no list"] = f"{len(unlisted):,} with captions ({format_names(unlisted)}) left out"
     if not mapping.number:
-        notes["names"] = f"not found: {MAPPING}: videos named vidN are not looked for"
+        notes["names"] = f"not found: {MAPPING}: videos named vidN are not recognized"
     splits = {
-        split: together(
+        split: group_adjacent(
             VideoAnnotation(
-                Record(id=clip, video=b"", captions=captions.captions(clip), group=film_of(clip)),
+                Record(id=clip, video=b"", captions=captions.captions(clip), group=source_video(clip)),
                 (clip, mapping.number[clip]) if clip in mapping.number else (clip,),
             )
             for clip in names
@@ -63,21 +64,21 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
         for split, names in clips.items()
     }
     counts = {"videos": sum(map(len, splits.values()))}
-    counts |= {f"{split} videos": len(wanted) for split, wanted in splits.items()}
+    counts |= {f"{split} videos": len(videos) for split, videos in splits.items()}
     counts["captions"] = captions.count(clip for clip in split_of if clip in known)
     counts |= {f"{split} captions": captions.count(clip for clip in clips[split]) for split in splits}
-    published_spec = PUBLISHED | (PUBLISHED_CAPTIONS if form == JSON else {})
+    published = PUBLISHED | (PUBLISHED_CAPTIONS if form == JSON else {})
     kept = [clip for clip in split_of if clip in known]
     return Annotations(
         splits=splits,
-        facts=facts(counts, published_spec),
-        notes=captions.notes(kept) | notes | _shared_films(splits),
+        counts=count_checks(counts, published),
+        notes=captions.notes(kept) | notes | _shared_sources(splits),
     )
 
 
 def _list(files: OfficialFiles, split: str, split_of: dict[str, str], notes: dict[str, str]) -> list[str]:
     """Reads the clips of a list in its order; [] if it does not exist."""
-    file = files.optional(LISTS[split])
+    file = files.find_optional(LISTS[split])
     if file is None:
         if split != "validation":
             raise PreparationError(f"--annotations {files.root}: no list of the {split} clips: expected {LISTS[split]}")
@@ -88,7 +89,7 @@ def _list(files: OfficialFiles, split: str, split_of: dict[str, str], notes: dic
             continue
         clip = clip_name(line, where)
         if clip in split_of:
-            raise PreparationError(f"{where}: {clip} is in the {split_of[clip]} list already; expected it once")
+            raise PreparationError(f"{where}: {clip} is also in the {split_of[clip]} list; expected it once")
         split_of[clip] = split
         clips.append(clip)
     if not clips:
@@ -96,14 +97,16 @@ def _list(files: OfficialFiles, split: str, split_of: dict[str, str], notes: dic
     return clips
 
 
-def _shared_films(splits: Mapping[str, list[VideoAnnotation]]) -> dict[str, str]:
-    """Returns a note on source videos with clips in several splits: their look is known from training."""
+def _shared_sources(splits: Mapping[str, list[VideoAnnotation]]) -> dict[str, str]:
+    """Returns a note on source videos with clips in several splits: their appearance is known from training."""
     splits_of: dict[str, set[str]] = {}
-    for split, wanted in splits.items():
-        for item in wanted:
+    for split, videos in splits.items():
+        for item in videos:
             splits_of.setdefault(item.record.group, set()).add(split)
-    shared = [film for film, of in splits_of.items() if len(of) > 1]
-    return {"films in several splits": f"{len(shared)} ({listed(shared)}), as published"} if shared else {}
+    shared = [source for source, of in splits_of.items() if len(of) > 1]
+    return (
+        {"source videos in several splits": f"{len(shared)} ({format_names(shared)}), as published"} if shared else {}
+    )
 
 
 DATASET = DatasetSpec(

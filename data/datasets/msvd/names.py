@@ -1,4 +1,4 @@
-"""Names of the MSVD clips: `-4wsuPCjDBc_5_15` (source video, start, end), or `vid1` in the renumbered form.
+"""Clip names of MSVD: `-4wsuPCjDBc_5_15` (source video, start, end), or `vid1` in the renumbered form.
 
 youtube_mapping.txt maps one to the other, one per line: "-4wsuPCjDBc_5_15 vid1". Video files use either name.
 """
@@ -7,7 +7,7 @@ import dataclasses
 import re
 from typing import Any
 
-from svilm_data.annotations.numbered_videos import number_of
+from svilm_data.annotations.numbered_videos import video_number
 from svilm_data.annotations.official_files import OfficialFiles
 from svilm_data.pipeline.errors import PreparationError
 from svilm_data.pipeline.video_folder import without_ending
@@ -32,13 +32,13 @@ def read_mapping(files: OfficialFiles) -> ClipNumbers:
       PreparationError: a line that is not a pair, or a duplicate name.
     """
     mapping = ClipNumbers({}, {})
-    file = files.optional(MAPPING, "youtube_mapping*.txt")
+    file = files.find_optional(MAPPING, "youtube_mapping*.txt")
     for where, line in file.lines() if file is not None else ():
         if not line.strip():
             continue
         pair = line.split()
         if len(pair) != 2:
-            raise PreparationError(f"{where}: expected a clip name and vidN with a blank between them, got {line!r}")
+            raise PreparationError(f"{where}: expected a clip name and vidN separated by a space, got {line!r}")
         clip, number = clip_name(pair[0], where), record_number(pair[1], where)
         for name, others in ((clip, mapping.number), (number, mapping.clip)):
             if name in others:
@@ -49,7 +49,7 @@ def read_mapping(files: OfficialFiles) -> ClipNumbers:
 
 def record_number(value: Any, where: str) -> str:
     """Returns `vid1429` for 1429, "1429", "vid1429" and "vid1429.avi"; raises PreparationError for anything else."""
-    return f"{WORD}{number_of(value, WORD, LAST, where, first=FIRST)}"
+    return f"{WORD}{video_number(value, WORD, LAST, where, first=FIRST)}"
 
 
 def clip_name(value: str, where: str) -> str:
@@ -60,7 +60,7 @@ def clip_name(value: str, where: str) -> str:
     return name
 
 
-def film_of(clip: str) -> str:
-    """Returns the source video of a clip: clips of one source look alike."""
+def source_video(clip: str) -> str:
+    """Returns the source video of a clip: the record group, since clips of one source look alike."""
     match = CLIP.fullmatch(clip)
     return match[1] if match else ""

@@ -9,11 +9,11 @@ import argparse
 
 from svilm_data.annotations.official_files import OfficialFiles
 from svilm_data.annotations.published_dataset import Annotations, DatasetSpec
-from svilm_data.annotations.questions import annotated_questions, read_word_questions
+from svilm_data.annotations.questions import question_annotations, read_question_files
 from svilm_data.datasets.msvd import read_mapping, record_number
 
 # Xu et al., ACM MM 2017. The paper counts 1,200, 250 and 520 clips; 39, 5 and 16 of them have no question, so that
-# numbers of clips are counted without a published one beside them.
+# the numbers of clips have no published counterpart.
 PUBLISHED = {
     "train questions": 30_933,
     "train questions: what": 19_485,
@@ -39,20 +39,20 @@ PUBLISHED = {
 def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
     """Reads all files; raises PreparationError for invalid content."""
     mapping = read_mapping(files)
-    asked, notes = read_word_questions(files, record_number)
+    rows, notes = read_question_files(files, record_number)
     if not mapping.clip:
-        notes["names"] = "not found: youtube_mapping.txt: videos named FILM_START_END are not looked for"
+        notes["names"] = "not found: youtube_mapping.txt: videos named FILM_START_END are not recognized"
 
     def names(video: str) -> tuple[str, ...]:
         return (video, mapping.clip[video]) if video in mapping.clip else (video,)
 
-    return annotated_questions(asked, names, PUBLISHED, notes)
+    return question_annotations(rows, names, PUBLISHED, notes)
 
 
 DATASET = DatasetSpec(
     name="msvd_qa",
     help="MSVD-QA: 50,505 open-ended questions about the clips of MSVD",
-    files="train_qa.json, val_qa.json and test_qa.json (or the same as .jsonl or .csv), those splits that are wanted, "
+    files="train_qa.json, val_qa.json and test_qa.json (or the same as .jsonl or .csv), for the requested splits, "
     "and youtube_mapping.txt (for videos named FILM_START_END)",
     read=read,
 )

@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from svilm_data.annotations.moments import SegmentIssues, sentence
+from svilm_data.annotations.grouping import group_adjacent
+from svilm_data.annotations.issues import IssueCounter
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
 from svilm_data.annotations.official_rows import entries_of, json_lines
-from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, facts, field
-from svilm_data.annotations.split_files import in_one_split, split_files
-from svilm_data.annotations.television import by_group, clip
+from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, count_checks, field
+from svilm_data.annotations.segment_times import parse_sentence
+from svilm_data.annotations.split_files import check_disjoint, split_files
+from svilm_data.annotations.tv_clips import tv_clip
 from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.input.schema import Question
@@ -62,43 +64,45 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
       PreparationError: there is none, or an invalid question.
     """
     found, notes = split_files(files, FILES_PLUS if args.plus else FILES, "questions" + " of TVQA+" * args.plus)
-    odd = SegmentIssues()
+    issues = IssueCounter()
     splits, counts = {}, {}
     for split, file in found.items():
-        asked: dict[str, list[Question]] = {}
-        for video, question in _questions(file, split, odd):
-            asked.setdefault(video, []).append(question)
-        splits[split] = by_group(clip(video, "_seg", tuple(questions)) for video, questions in asked.items())
-        counts[f"{split} videos"] = len(asked)
-        counts[f"{split} questions"] = sum(map(len, asked.values()))
-    in_one_split(splits)
-    published_spec = PUBLISHED_PLUS if args.plus else PUBLISHED
-    return Annotations(splits=splits, facts=facts(counts, published_spec), notes=notes | odd.notes())
+        questions_of: dict[str, list[Question]] = {}
+        for video, question in _questions(file, split, issues):
+            questions_of.setdefault(video, []).append(question)
+        splits[split] = group_adjacent(
+            tv_clip(video, "_seg", tuple(questions)) for video, questions in questions_of.items()
+        )
+        counts[f"{split} videos"] = len(questions_of)
+        counts[f"{split} questions"] = sum(map(len, questions_of.values()))
+    check_disjoint(splits)
+    published = PUBLISHED_PLUS if args.plus else PUBLISHED
+    return Annotations(splits=splits, counts=count_checks(counts, published), notes=notes | issues.notes())
 
 
-def kind(question: str) -> str:
+def question_type(question: str) -> str:
     """Returns the question type: the first word in lower case, without contractions ("what's")."""
     word = re.search(r"[a-z]+", question.lower())
     return word[0] if word else ""
 
 
-def _questions(file: OfficialFile, split: str, odd: SegmentIssues) -> Iterator[tuple[str, Question]]:
+def _questions(file: OfficialFile, split: str, issues: IssueCounter) -> Iterator[tuple[str, Question]]:
     ids: set[int] = set()
     for where, row in json_lines(file) if file.name.endswith(".jsonl") else entries_of(file.json(), file.where):
         number = field(row, "qid", int, where)
         if number in ids:
             raise PreparationError(f"{where}, field 'qid': {number} occurs twice in this file")
         ids.add(number)
-        text = sentence(field(row, "q", str, where), where)
-        answers = [sentence(field(row, f"a{i}", str, where), f"{where}, field 'a{i}'") for i in range(ANSWERS)]
-        right = _right(row, where)
-        if right is None:
-            odd.count(f"{split}: questions without an answer", "stored with an empty one")
-        answer = "" if right is None else answers[right]
-        yield field(row, "vid_name", str, where), Question(text, answer, kind(text), str(number))
+        text = parse_sentence(field(row, "q", str, where), where)
+        answers = [parse_sentence(field(row, f"a{i}", str, where), f"{where}, field 'a{i}'") for i in range(ANSWERS)]
+        correct = _correct_answer(row, where)
+        if correct is None:
+            issues.add(f"{split}: questions without an answer", "stored with an empty answer")
+        answer = "" if correct is None else answers[correct]
+        yield field(row, "vid_name", str, where), Question(text, answer, question_type(text), str(number))
 
 
-def _right(row: Mapping[str, Any], where: str) -> int | None:
+def _correct_answer(row: Mapping[str, Any], where: str) -> int | None:
     """Returns the index of the correct answer, which TVQA+ writes as text; None in a test file."""
     if "answer_idx" not in row:
         return None

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
-from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, VideoAnnotation, facts
+from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, VideoAnnotation, count_checks
 from svilm_data.annotations.split_files import split_files
 from svilm_data.pipeline.errors import PreparationError
 
@@ -37,7 +37,7 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
     Raises:
       PreparationError: no class list, no list of clips, or an invalid line.
     """
-    classes = read_classes(files.one("classInd.txt", what="list of classes"))
+    classes = read_classes(files.find_one("classInd.txt", description="list of classes"))
     found, notes = split_files(files, LISTS, "list of clips")
     official = {label.lower(): label for label in classes.values()}
     clips: dict[str, VideoAnnotation] = {}
@@ -51,15 +51,17 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
                 if clip in lists[name]:
                     raise PreparationError(f"{where}: {path!r} occurs twice in this list")
                 lists[name][clip] = None
-    _check_apart(lists, found)
-    spelled = sum(f"v_{wanted.record.actions[0].label}_" not in wanted.names[0] for wanted in clips.values())
+    _check_disjoint(lists, found)
+    spelled = sum(f"v_{video.record.actions[0].label}_" not in video.names[0] for video in clips.values())
     if spelled:
-        notes["clips whose file name spells the class otherwise than classInd.txt"] = f"{spelled}; labeled as there"
+        notes["clips whose file name spells the class differently from classInd.txt"] = (
+            f"{spelled}; labeled as in classInd.txt"
+        )
     counts = {"classes": len(classes), "clips": len(clips)} | {name: len(members) for name, members in lists.items()}
-    published_spec = PUBLISHED | ({"clips": PUBLISHED_CLIPS} if len(found) == len(LISTS) else {})
+    published = PUBLISHED | ({"clips": PUBLISHED_CLIPS} if len(found) == len(LISTS) else {})
     return Annotations(
         splits={"videos": list(clips.values())},
-        facts=facts(counts, published_spec),
+        counts=count_checks(counts, published),
         labels=tuple(classes.values()),
         views={name: dict.fromkeys(members) for name, members in lists.items()},
         notes=notes,
@@ -91,7 +93,7 @@ def _clip(line: str, where: str, classes: Mapping[int, str], official: Mapping[s
     parts = PurePosixPath(path).parts
     if len(parts) != 2:
         raise PreparationError(f"{where}: expected 'CLASS/CLIP.avi' and, for training, a number; got {line!r}")
-    # The case of a class's name differs between publications of the lists ("HandStandPushups").
+    # The capitalization of class names differs between publications of the lists ("HandStandPushups").
     label = official.get(parts[0].lower())
     if label is None:
         raise PreparationError(f"{where}: class {parts[0]!r} is not in classInd.txt")
@@ -106,7 +108,9 @@ def _add(clips: dict[str, VideoAnnotation], path: str, label: str, where: str) -
     stem = PurePosixPath(path).stem
     if known := clips.get(stem):
         if known.record.actions[0].label != label:
-            raise PreparationError(f"{where}: {path!r} was {known.names[0]!r} before; expected one class a clip")
+            raise PreparationError(
+                f"{where}: {path!r} occurs before as {known.names[0]!r}; expected one class per clip"
+            )
         return stem
     # Clips with the same number after "_g" are from the same longer video.
     group = re.fullmatch(r"(.+_g\d+)_c\d+", stem)
@@ -115,7 +119,7 @@ def _add(clips: dict[str, VideoAnnotation], path: str, label: str, where: str) -
     return stem
 
 
-def _check_apart(lists: Mapping[str, Mapping[str, None]], found: Mapping[str, OfficialFile]) -> None:
+def _check_disjoint(lists: Mapping[str, Mapping[str, None]], found: Mapping[str, OfficialFile]) -> None:
     for k in SPLITS:
         both = lists.get(f"train{k}", {}).keys() & lists.get(f"test{k}", {}).keys()
         if both:

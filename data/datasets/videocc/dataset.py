@@ -11,8 +11,9 @@ import re
 import urllib.parse
 from collections.abc import Iterator
 
-from svilm_data.annotations.caption_table import CaptionTable, SegmentCaptions, SkippedCaptions
-from svilm_data.annotations.caption_text import MAX_CHARACTERS, visible
+from svilm_data.annotations.caption_table import CaptionTable, SegmentCaption
+from svilm_data.annotations.caption_text import MAX_CHARACTERS, has_visible_text
+from svilm_data.annotations.issues import LEFT_OUT, IssueCounter
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
 from svilm_data.annotations.published_dataset import Annotations, CountCheck, DatasetSpec
 from svilm_data.pipeline.errors import PreparationError
@@ -20,7 +21,9 @@ from svilm_data.pipeline.errors import PreparationError
 FILE = "video_cc_public.csv"
 COLUMNS = ("URL", "start", "end", "caption")
 _ID = re.compile(r"[0-9A-Za-z_-]{11}")
-_USUAL = re.compile(r"https?://(?:www\.)?youtube\.com/watch\?v=([0-9A-Za-z_-]{11})")  # ten times faster than parsing
+_COMMON_URL = re.compile(
+    r"https?://(?:www\.)?youtube\.com/watch\?v=([0-9A-Za-z_-]{11})"
+)  # ten times faster than parsing
 _SITES = ("youtube.com", "youtube-nocookie.com")
 
 
@@ -30,18 +33,18 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
     Raises:
       PreparationError: no such file, or an invalid line; names file, line and field.
     """
-    table, left_out = CaptionTable(cut_names), SkippedCaptions()
-    table.add(captions(files.one(FILE, "video_cc*.csv", "videocc*.csv", what="list of VideoCC"), left_out))
+    table, issues = CaptionTable(cut_names), IssueCounter()
+    table.add(captions(files.find_one(FILE, "video_cc*.csv", "videocc*.csv", description="list of VideoCC"), issues))
     if not len(table):
         raise PreparationError(f"--annotations {files.root}: no caption in {FILE}")
-    facts = {"captions": table.captions, "clips": len(table), "videos": table.videos}
+    counts = {"captions": table.captions, "clips": len(table), "videos": table.videos}
     return Annotations(
-        {"train": table}, {what: CountCheck(count) for what, count in facts.items()}, notes=left_out.notes()
+        {"train": table}, {name: CountCheck(count) for name, count in counts.items()}, notes=issues.notes()
     )
 
 
-def captions(file: OfficialFile, left_out: SkippedCaptions) -> Iterator[SegmentCaptions]:
-    """Yields the captions of the file, read as a stream; `left_out` counts lines without a caption."""
+def captions(file: OfficialFile, issues: IssueCounter) -> Iterator[SegmentCaption]:
+    """Yields the captions of the file, read as a stream; `issues` counts lines without a caption."""
     where = file.where
 
     def lines() -> Iterator[str]:
@@ -59,16 +62,16 @@ def captions(file: OfficialFile, left_out: SkippedCaptions) -> Iterator[SegmentC
         if row is None:
             return
         if row and not (first and _is_header(row)):
-            said = _said(row, where, left_out)
-            if said is not None:
-                yield said
+            caption = _caption(row, where, issues)
+            if caption is not None:
+                yield caption
         first = False
 
 
 def youtube_id(url: str) -> str | None:
     """Returns the video id of a YouTube address; None for any other address."""
-    if usual := _USUAL.fullmatch(url):
-        return usual[1]
+    if common := _COMMON_URL.fullmatch(url):
+        return common[1]
     parts = urllib.parse.urlsplit(url if "//" in url else f"//{url}")
     host, path = (parts.hostname or "").lower(), parts.path.strip("/").split("/")
     name = None
@@ -87,7 +90,7 @@ def cut_names(video: str, start: int, end: int) -> tuple[str, ...]:
     return f"{video}_{start}_{end}", f"{video}_{start // 1000}_{end // 1000}"
 
 
-def _said(row: list[str], where: str, left_out: SkippedCaptions) -> SegmentCaptions | None:
+def _caption(row: list[str], where: str, issues: IssueCounter) -> SegmentCaption | None:
     if len(row) != len(COLUMNS):
         raise PreparationError(f"{where}: {len(row)} columns; expected {len(COLUMNS)}: {', '.join(COLUMNS)}")
     try:
@@ -98,16 +101,16 @@ def _said(row: list[str], where: str, left_out: SkippedCaptions) -> SegmentCapti
         raise PreparationError(f"{where}, field 'URL': expected the address of a YouTube video, got {row[0]!r}")
     start, end = (_microseconds(row[k], COLUMNS[k], where) for k in (1, 2))
     text = " ".join(row[3].split())
-    if not visible(text):
-        left_out.add("empty captions", where)
+    if not has_visible_text(text):
+        issues.add("empty captions", LEFT_OUT, where)
         return None
     if len(text) > MAX_CHARACTERS:
-        left_out.add(f"captions of more than {MAX_CHARACTERS:,} characters", where)
+        issues.add(f"captions of more than {MAX_CHARACTERS:,} characters", LEFT_OUT, where)
         return None
     if start >= end:
-        left_out.add("parts that end before they begin", where)
+        issues.add("segments that end before they start", LEFT_OUT, where)
         return None
-    return SegmentCaptions(name, (start, end), text)
+    return SegmentCaption(name, (start, end), text)
 
 
 def _microseconds(text: str, column: str, where: str) -> int:
@@ -124,7 +127,7 @@ def _is_header(row: list[str]) -> bool:
 
 DATASET = DatasetSpec(
     name="videocc",
-    help="VideoCC: 10 million parts of web videos with captions of similar pictures",
+    help="VideoCC: 10 million segments of web videos with captions of similar images",
     files=FILE,
     read=read,
 )

@@ -9,12 +9,14 @@ import argparse
 import collections
 from collections.abc import Iterator
 
-from svilm_data.annotations.moments import SegmentIssues, sentence
+from svilm_data.annotations.grouping import group_adjacent
+from svilm_data.annotations.issues import IssueCounter
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
 from svilm_data.annotations.official_rows import json_lines
-from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, facts, field
-from svilm_data.annotations.split_files import in_one_split, split_files
-from svilm_data.annotations.television import by_group, clip
+from svilm_data.annotations.published_dataset import Annotations, DatasetSpec, count_checks, field
+from svilm_data.annotations.segment_times import parse_sentence
+from svilm_data.annotations.split_files import check_disjoint, split_files
+from svilm_data.annotations.tv_clips import tv_clip
 from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.input.schema import Question
@@ -36,32 +38,36 @@ def read(files: OfficialFiles, args: argparse.Namespace) -> Annotations:
       PreparationError: there is none, or an invalid statement.
     """
     found, notes = split_files(files, FILES, "statements")
-    odd = SegmentIssues()
+    issues = IssueCounter()
     splits, counts = {}, {}
     for split, file in found.items():
-        said: dict[str, list[Question]] = {}
-        for video, question in _statements(file, split, odd):
-            said.setdefault(video, []).append(question)
-        _count_repeated(said, split, odd)
-        splits[split] = by_group(clip(video, "_clip_", tuple(statements)) for video, statements in said.items())
-        counts[f"{split} videos"] = len(said)
-        counts[f"{split} statements"] = sum(map(len, said.values()))
-        notes[f"{split}: true statements"] = f"{sum(s.answer == 'true' for every in said.values() for s in every):,}"
-    in_one_split(splits)
-    return Annotations(splits=splits, facts=facts(counts, PUBLISHED), notes=notes | odd.notes())
+        statements_of: dict[str, list[Question]] = {}
+        for video, question in _statements(file, split, issues):
+            statements_of.setdefault(video, []).append(question)
+        _count_repeated(statements_of, split, issues)
+        splits[split] = group_adjacent(
+            tv_clip(video, "_clip_", tuple(statements)) for video, statements in statements_of.items()
+        )
+        counts[f"{split} videos"] = len(statements_of)
+        counts[f"{split} statements"] = sum(map(len, statements_of.values()))
+        notes[f"{split}: true statements"] = (
+            f"{sum(s.answer == 'true' for statements in statements_of.values() for s in statements):,}"
+        )
+    check_disjoint(splits)
+    return Annotations(splits=splits, counts=count_checks(counts, PUBLISHED), notes=notes | issues.notes())
 
 
-def _statements(file: OfficialFile, split: str, odd: SegmentIssues) -> Iterator[tuple[str, Question]]:
+def _statements(file: OfficialFile, split: str, issues: IssueCounter) -> Iterator[tuple[str, Question]]:
     ids: set[str] = set()
     for where, row in json_lines(file):
         name = field(row, "paired_id", str, where)
         if name in ids:
             raise PreparationError(f"{where}, field 'paired_id': {name!r} occurs twice in this file")
         ids.add(name)
-        text = sentence(field(row, "statement", str, where), where)
+        text = parse_sentence(field(row, "statement", str, where), where)
         answer = ""
         if "answer" not in row:
-            odd.count(f"{split}: statements without an answer", "stored with an empty one")
+            issues.add(f"{split}: statements without an answer", "stored with an empty answer")
         elif (value := field(row, "answer", int, where)) not in ANSWERS:
             raise PreparationError(f"{where}, field 'answer': expected 0 or 1, got {value!r}")
         else:
@@ -69,15 +75,14 @@ def _statements(file: OfficialFile, split: str, odd: SegmentIssues) -> Iterator[
         yield field(row, "vid_name", str, where), Question(text, answer, KIND)
 
 
-def _count_repeated(said: dict[str, list[Question]], split: str, odd: SegmentIssues) -> None:
-    for statements in said.values():
+def _count_repeated(statements_of: dict[str, list[Question]], split: str, issues: IssueCounter) -> None:
+    for statements in statements_of.values():
         answers = collections.defaultdict(list)
         for statement in statements:
             answers[statement.question].append(statement.answer)
-        for given in answers.values():
-            same = len(set(given)) == 1
-            what = "stated again of the same clip" if same else "called both true and false of the same clip"
-            odd.count(f"{split}: statements {what}", "kept", len(given) - 1)
+        for values in answers.values():
+            kind = "repeated for the same clip" if len(set(values)) == 1 else "both true and false for the same clip"
+            issues.add(f"{split}: statements {kind}", "kept", count=len(values) - 1)
 
 
 DATASET = DatasetSpec(

@@ -20,10 +20,11 @@ class ActionOptions:
     """Options of action recognition.
 
     Attributes:
-      dataset: folder; "": that of the input.
-      split: its split or view, such as `test1`.
+      dataset: folder of a prepared dataset; "": `config.input.dataset`.
+      split: split or view of it, such as `test1`.
       limit: use the first N videos; 0: all.
-      clips, crops: views per video; 4 and 3 are the protocol, 1 and 1 the single view of other evaluators.
+      clips: temporal views per video; 4 in the protocol, 1 for a single view as in other evaluators.
+      crops: spatial views per temporal view; 3 in the protocol.
       prefix: prefix of the metric names.
     """
 
@@ -45,7 +46,7 @@ class ActionRecognitionEvaluator:
                 f"evaluator action_recognition needs config.task='action_recognition', not {config.task!r}"
             )
         self._dataset = options.dataset or config.input.dataset
-        # Once: reading a label means reading its whole record, including the video.
+        # Read once, since reading a label means reading its record, including the video.
         self.labeled = LabeledClips(self._dataset, options.split, options.limit, self._video, self._head.classes)
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
@@ -58,22 +59,22 @@ class ActionRecognitionEvaluator:
         targets = labeled.targets
         ranked = np.full((len(targets), 5), -1)
 
-        kept: list[int] = []
+        decoded: list[int] = []
 
         def frames() -> Iterator[np.ndarray]:
-            for place, seen in labeled.views(options.clips, options.crops):
-                kept.append(place)
-                yield from seen
+            for item, views_of_item in labeled.views(options.clips, options.crops):
+                decoded.append(item)
+                yield from views_of_item
 
         scores = (reading["scores"] for reading in encoder.videos(frames(), ("scores",)))
-        held: list[np.ndarray] = []
+        probabilities: list[np.ndarray] = []
         for score in scores:
-            shifted = np.exp(score - score.max())
-            held.append(shifted / shifted.sum())
-            if len(held) == views:
-                best = np.argsort(-np.mean(held, axis=0), kind="stable")[:5]
-                ranked[kept.pop(0), : len(best)] = best
-                held.clear()
+            exponentials = np.exp(score - score.max())
+            probabilities.append(exponentials / exponentials.sum())
+            if len(probabilities) == views:
+                best = np.argsort(-np.mean(probabilities, axis=0), kind="stable")[:5]
+                ranked[decoded.pop(0), : len(best)] = best
+                probabilities.clear()
         if (ranked[:, 0] < 0).all():
             raise EvaluationError(f"split {options.split!r}: no labeled video that can be decoded")
         yield f"{options.prefix}/top1", float(np.mean(ranked[:, 0] == targets))

@@ -47,10 +47,10 @@ class LabeledClips:
     def views(self, clips: int, crops: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (item index, uint8 [clips * crops, T, H, W, 3]) of those that can be decoded, in order."""
         self.failed = 0
-        seen = evaluation_views(self._records, self._numbers, self._windows, self._video, clips, crops)
-        for place, (record, views) in enumerate(seen):
+        decoded = evaluation_views(self._records, self._numbers, self._windows, self._video, clips, crops)
+        for item, (record, views) in enumerate(decoded):
             if isinstance(views, str):
                 self.failed += 1
                 log.warning("clip %s left out of the evaluation: %s", record.id, views)
             else:
-                yield place, views
+                yield item, views

@@ -23,7 +23,7 @@ from svilm_jax.models.svilm import build_model
 
 PENALTIES = tuple(10.0**power for power in range(-6, 2))
 Views = Annotated[int, Range(1, 1024)]
-HELD_OUT = 5  # every fifth item of each class
+HELD_OUT = 5  # every fifth item of each class is held out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +31,13 @@ class ProbeOptions:
     """Options of the linear probe.
 
     Attributes:
-      dataset: folder; "": that of the input.
-      train, test: pairs of splits or views, such as ("train1", "train2") and ("test1", "test2").
+      dataset: folder of a prepared dataset; "": `config.input.dataset`.
+      train: training splits or views, such as ("train1", "train2").
+      test: the test split or view of each training split.
       limit: use the first N videos of each; 0: all.
       train_clips: shifted clips per training video, each a separate item [C].
-      clips, crops: views of a test video, whose probabilities are averaged.
+      clips: temporal views of a test video, whose probabilities are averaged.
+      crops: spatial views per temporal view.
       pool: features of a clip: `clip`, the mean over its tokens; `time`, the concatenated means of its temporal
         indices, which distinguish a motion from its reverse.
       penalty: weight of the L2 penalty; 0: chosen on held-out items.
@@ -63,7 +65,7 @@ class LinearProbeEvaluator:
         self.options, self._config = options, config
         if len(options.train) != len(options.test):
             pairs = f"{options.train} and {options.test}"
-            raise ConfigError(f"linear_probe: expected as many train as test splits, got {pairs}")
+            raise ConfigError(f"linear_probe: expected equal numbers of train and test splits, got {pairs}")
         self._dataset = options.dataset or config.input.dataset
         self._classes = read_classes(self._dataset, "action_recognition")
         # Once each, for all probed towers: reading a label means reading its whole record, including the video.
@@ -81,25 +83,27 @@ class LinearProbeEvaluator:
         """
         options, towers = self.options, {"": encoder}
         if options.random_baseline:
-            fresh = build_model(self._config, encoder.tokenizer.vocab_size, self._config.train.seed + 1)
-            towers["_random_tower"] = Encoder(fresh, self._config, encoder.tokenizer, encoder.mesh, encoder.batch_size)
+            random_model = build_model(self._config, encoder.tokenizer.vocab_size, self._config.train.seed + 1)
+            towers["_random_tower"] = Encoder(
+                random_model, self._config, encoder.tokenizer, encoder.mesh, encoder.batch_size
+            )
         majority, failed, penalty = [], [], 0.0
         for ending, tower in towers.items():
-            found = []
+            accuracies = []
             for train, test in zip(options.train, options.test, strict=True):
                 features, labels, _ = self._features(tower, train, options.train_clips, 1)
                 views, targets, every = self._features(tower, test, options.clips, options.crops)
                 items = features.reshape(-1, features.shape[-1])
                 probe = fit(items, np.repeat(labels, features.shape[1]), options.penalty)
                 hits = probe.probabilities(views).mean(axis=1).argmax(axis=1) == targets
-                found.append(float(hits.sum() / len(every)))
+                accuracies.append(float(hits.sum() / len(every)))
                 if not ending:
                     penalty = probe.penalty
                     majority.append(float(np.max(np.bincount(every)) / len(every)))
                     failed.append(1 - len(targets) / len(every))
                     if len(options.train) > 1:
-                        yield f"{options.prefix}/top1_{test}", found[-1]
-            yield f"{options.prefix}/top1{ending}", float(np.mean(found))
+                        yield f"{options.prefix}/top1_{test}", accuracies[-1]
+            yield f"{options.prefix}/top1{ending}", float(np.mean(accuracies))
         yield f"{options.prefix}/top1_majority", float(np.mean(majority))
         yield f"{options.prefix}/penalty", penalty
         yield f"{options.prefix}/failed_fraction", float(np.mean(failed))
@@ -128,8 +132,11 @@ class Probe:
     """A fitted classifier.
 
     Attributes:
-      mean, scale: float64 [D], for standardizing the features.
-      weights: float64 [D, C]; bias: float64 [C]; classes: int64 [C], the labels seen in training.
+      mean: float64 [D], subtracted from the features.
+      scale: float64 [D], by which the features are divided.
+      weights: float64 [D, C].
+      bias: float64 [C].
+      classes: int64 [C], the labels that occur in training.
       penalty: weight of the L2 penalty.
     """
 
@@ -141,11 +148,11 @@ class Probe:
     penalty: float
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """[..., D] -> [..., largest label + 1]; labels without training items get 0."""
+        """Returns class probabilities [..., largest label + 1] of features [..., D]; 0 for labels not in training."""
         logits = (features - self.mean) / self.scale @ self.weights + self.bias
-        shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
         out = np.zeros((*features.shape[:-1], int(self.classes.max()) + 1))
-        out[..., self.classes] = shares / shares.sum(axis=-1, keepdims=True)
+        out[..., self.classes] = exponentials / exponentials.sum(axis=-1, keepdims=True)
         return out
 
 
@@ -164,10 +171,13 @@ def fit(features: np.ndarray, labels: np.ndarray, penalty: float = 0.0) -> Probe
     x = (features - mean) / scale
     classes, y = np.unique(labels, return_inverse=True)
     if not penalty:
-        held = _every_fifth(y)
-        if held.any() and len(np.unique(y[~held])) == len(classes):
-            scores = [_accuracy(*_solve(x[~held], y[~held], len(classes), p), x[held], y[held]) for p in PENALTIES]
-            penalty = PENALTIES[int(len(scores) - 1 - np.argmax(scores[::-1]))]  # the strongest among the best
+        validation = _held_out(y)
+        if validation.any() and len(np.unique(y[~validation])) == len(classes):
+            scores = [
+                _accuracy(*_solve(x[~validation], y[~validation], len(classes), p), x[validation], y[validation])
+                for p in PENALTIES
+            ]
+            penalty = PENALTIES[int(len(scores) - 1 - np.argmax(scores[::-1]))]  # the largest of the best
         else:
             penalty = 1e-3
     weights, bias = _solve(x, y, len(classes), penalty)
@@ -177,33 +187,33 @@ def fit(features: np.ndarray, labels: np.ndarray, penalty: float = 0.0) -> Probe
 def _solve(x: np.ndarray, y: np.ndarray, classes: int, penalty: float) -> tuple[np.ndarray, np.ndarray]:
     """Returns the optimum (W [D, C], b [C])."""
     count, width = x.shape
-    right = np.zeros((count, classes))
-    right[np.arange(count), y] = 1
+    one_hot = np.zeros((count, classes))
+    one_hot[np.arange(count), y] = 1
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weights, bias = flat[: width * classes].reshape(width, classes), flat[width * classes :]
         logits = x @ weights + bias
         logits -= logits.max(axis=1, keepdims=True)
         log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        error = (np.exp(log_p) - right) / count  # [N, C]
-        value = -(log_p * right).sum() / count + penalty / 2 * (weights**2).sum()
+        error = (np.exp(log_p) - one_hot) / count  # [N, C]
+        value = -(log_p * one_hot).sum() / count + penalty / 2 * (weights**2).sum()
         gradient = np.concatenate([(x.T @ error + penalty * weights).ravel(), error.sum(axis=0)])
         return float(value), gradient
 
     start = np.zeros((width + 1) * classes)
-    found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
-    return found.x[: width * classes].reshape(width, classes), found.x[width * classes :]
+    result = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    return result.x[: width * classes].reshape(width, classes), result.x[width * classes :]
 
 
 def _accuracy(weights: np.ndarray, bias: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean((x @ weights + bias).argmax(axis=1) == y))
 
 
-def _every_fifth(labels: Sequence[int] | np.ndarray) -> np.ndarray:
+def _held_out(labels: Sequence[int] | np.ndarray) -> np.ndarray:
     """Returns bool [N], True at every fifth item of each class, in their order."""
-    seen: dict[int, int] = {}
-    held = []
+    counts: dict[int, int] = {}
+    selected = []
     for label in np.asarray(labels).tolist():
-        seen[label] = seen.get(label, 0) + 1
-        held.append(seen[label] % HELD_OUT == 0)
-    return np.array(held, bool)
+        counts[label] = counts.get(label, 0) + 1
+        selected.append(counts[label] % HELD_OUT == 0)
+    return np.array(selected, bool)

@@ -25,14 +25,14 @@ class GroundingOptions:
     """Options of phrase grounding.
 
     Attributes:
-      dataset: folder; "": that of the input.
-      split: its split; needs masks.
+      dataset: folder of a prepared dataset; "": `config.input.dataset`.
+      split: split of it, with masks.
       limit: use the first N clips; 0: all.
       readout: see `heat_maps`; auto: the official one of the config's assignment.
       block: the grouping block whose affinities are read, from 1; 0: the last. Tokens mix with every layer: an earlier
         block may localize better.
       block_split: read the block with the most hits on this split instead; never `split`; "": use `block`.
-      temperature: of `similarity_weighted`; the spatial grounding loss's default.
+      temperature: temperature of `similarity_weighted`; default as in the spatial grounding loss.
       prefix: prefix of the metric names.
     """
 
@@ -104,7 +104,7 @@ class GroundingEvaluator:
 
         known = list(dict.fromkeys(item.phrase for n in clips.numbers for item in clips.records[n].objects))
         embedded = dict(zip(known, encoder.phrases(known), strict=True))
-        scores, asked = [(PointingGame(), RegionOverlap()) for _ in blocks], 0
+        scores, clips_scored = [(PointingGame(), RegionOverlap()) for _ in blocks], 0
         for reading in encoder.videos(frames(), self.READ):
             # Outputs arrive a batch after the clips were taken: scenes wait in a queue until they are scored.
             phrases, masks = scenes.pop(0)
@@ -113,7 +113,7 @@ class GroundingEvaluator:
                 heat, mass, matched = heat_maps(reading, queries, self._readout, self.options.temperature, block)
                 game.add(heat, mass, masks, self._video.tubelet_size)
                 overlap.add(reading["assignments"][block].argmax(axis=0), matched, masks, self._video.tubelet_size)
-            asked += 1
-        if not asked:
+            clips_scored += 1
+        if not clips_scored:
             raise EvaluationError(f"split {clips.split!r}: no decodable clip with masks of two objects or more")
         return scores

@@ -35,7 +35,7 @@ class PointingGame:
     reachable: int = 0
 
     def add(self, heat: np.ndarray, mass: np.ndarray, objects: np.ndarray, tubelet: tuple[int, int, int]) -> None:
-        """Plays one clip.
+        """Adds one clip.
 
         Args:
           heat: float [K, Nt, h, w], the heat map of every phrase; its maximum is the point.
@@ -47,17 +47,17 @@ class PointingGame:
           ValueError: shapes that do not match the tubelet, or a heat map that is NaN.
         """
         centers = at_patch_centers(objects, tubelet)  # [K, Nt, h, w]
-        shown = objects[:, middle_frames(objects.shape[1], tubelet[0])]  # [K, Nt, H, W]
+        test_masks = objects[:, middle_frames(objects.shape[1], tubelet[0])]  # [K, Nt, H, W]
         if not heat.shape == mass.shape == centers.shape:
             raise ValueError(
                 f"heat maps {heat.shape}, masses {mass.shape} and masks at patch centers {centers.shape}: expected the "
                 "same"
             )
         if np.isnan(heat).any() or np.isnan(mass).any():
-            raise ValueError("a heat map is NaN: the checkpoint does not hold finite numbers")
-        visible = shown.any(axis=(2, 3))  # [K, Nt]
+            raise ValueError("a heat map is NaN: the checkpoint has non-finite values")
+        visible = test_masks.any(axis=(2, 3))  # [K, Nt]
         peaks = heat == heat.max(axis=(2, 3), keepdims=True)  # [K, Nt, h, w], more than one where tied
-        own, others = _at_points(shown, mass)  # [K, Nt, h, w], were the peak at this patch
+        own, others = _at_points(test_masks, mass)  # [K, Nt, h, w], were the peak at this patch
         hits = ~np.any(peaks & ~own, axis=(2, 3)) & visible  # [K, Nt]
         misses_on_others = ~np.any(peaks & ~others, axis=(2, 3)) & visible & ~hits  # [K, Nt]
         self.points += int(visible.sum())
@@ -73,7 +73,7 @@ class PointingGame:
         - `pointing_game`: hits over points.
         - `pointing_game_chance`: a patch drawn at random, the object's fraction of patch centers.
         - `pointing_game_phrase_blind`: the best pointer that always lies on an object but ignores the phrase. Every
-          visible object is asked for once at each (clip, time), and masks do not overlap, so a pointer with the same
+          visible object is queried once at each (clip, time), and masks do not overlap, so a pointer with the same
           answer to all phrases is right once: situations over points.
         - `pointing_game_ceiling`: objects that contain some patch center, the limit of a pointer without sub-patch
           resolution.
@@ -81,7 +81,7 @@ class PointingGame:
         - `pointing_any_object`: points on any object.
         """
         if not self.points:
-            raise ValueError(f"{prefix}: no object is visible in any clip, there is nothing to point at")
+            raise ValueError(f"{prefix}: no object is visible in any clip, so the pointing game is undefined")
         return {
             f"{prefix}/pointing_game": self.hits / self.points,
             f"{prefix}/pointing_game_chance": self.area / self.points,
@@ -98,9 +98,9 @@ def middle_frames(frames: int, per_tubelet: int) -> np.ndarray:
 
 
 def at_patch_centers(masks: np.ndarray, tubelet: tuple[int, int, int]) -> np.ndarray:
-    """bool [K, T, H, W] -> bool [K, Nt, h, w]: the mask at the center of every patch, in the tubelet's middle frame.
+    """Returns bool [K, Nt, h, w]: masks [K, T, H, W] at the center of every patch, in the tubelet's middle frame.
 
-    The center of an even-sized patch lies between four pixels; the lower right one is used.
+    The center of an even-sized patch is between four pixels; the lower right one is used.
     """
     frames, height, width = masks.shape[1:]
     t, p, q = tubelet
@@ -131,16 +131,16 @@ def centers_of_mass(mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows + down / total, columns + right / total
 
 
-def _at_points(shown: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns whether each patch's point would lie on the phrase's object, and on another: bool [K, Nt, h, w] each.
+def _at_points(test_masks: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns whether each patch's point would be on the phrase's object, and on another: bool [K, Nt, h, w] each.
 
-    `shown`: bool [K, Nt, H, W], the masks in the frames that points are tested on.
+    `test_masks`: bool [K, Nt, H, W], the masks in the frames that points are tested on.
     """
     y, x = centers_of_mass(mass)
-    height, width = (pixels // patches for pixels, patches in zip(shown.shape[2:], mass.shape[2:], strict=True))
-    # Inside the picture, since centers of mass are.
+    height, width = (pixels // patches for pixels, patches in zip(test_masks.shape[2:], mass.shape[2:], strict=True))
+    # Inside the frame, since centers of mass are.
     rows, columns = (y * height).astype(int), (x * width).astype(int)  # [K, Nt, h, w] pixels
     phrase, time = np.ogrid[: len(mass), : mass.shape[1]]
-    own = shown[phrase[..., None, None], time[..., None, None], rows, columns]
-    any_object = np.any(shown, axis=0)[time[..., None, None], rows, columns]
+    own = test_masks[phrase[..., None, None], time[..., None, None], rows, columns]
+    any_object = np.any(test_masks, axis=0)[time[..., None, None], rows, columns]
     return own, any_object & ~own

@@ -58,7 +58,7 @@ class RegionOverlap:
         - `groups_used`: groups that win at least one token, mean over clips (a count, not a fraction).
         """
         if not self.phrases:
-            raise ValueError(f"{prefix}: no object is visible in any clip, there is no region to compare with")
+            raise ValueError(f"{prefix}: no object is visible in any clip, so the region overlap is undefined")
         return {
             f"{prefix}/mean_iou": self.iou / self.phrases,
             f"{prefix}/mean_iou_chance": self.chance / self.phrases,

@@ -127,9 +127,9 @@ class LocalizationEvaluator:
             given = [[(label, weight) for label, weight in named]] * len(segments)
         else:
             assert logits is not None
-            shares = classify(segments, logits, video.duration)[:, :-1]  # [N, C], the rest to 1 is background
-            best = np.argsort(-shares, axis=1, kind="stable")[:, : options.top]
-            given = [[(self._classes[c], float(shares[n, c])) for c in best[n]] for n in range(len(segments))]
+            probabilities = classify(segments, logits, video.duration)[:, :-1]  # [N, C], the rest to 1 is background
+            best = np.argsort(-probabilities, axis=1, kind="stable")[:, : options.top]
+            given = [[(self._classes[c], float(probabilities[n, c])) for c in best[n]] for n in range(len(segments))]
         return [
             (label, float(score) * weight, (float(start), float(end)))
             for (start, end), score, classes in zip(segments, scores, given, strict=True)

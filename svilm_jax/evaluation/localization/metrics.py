@@ -10,7 +10,7 @@ room, this code reproduces the official evaluation, so that numbers are comparab
 - The overlap is 0 / 0 where both segments are points, or one is reversed and as long as the other. That counts as a
   match at every threshold, and ranks above every other segment.
 - Equal scores, and equal overlaps, are ordered by NumPy's default `argsort` read backwards. That sort is not stable, so
-  the order depends on NumPy and the processor; `tied_scores` says for how many predictions it could matter.
+  the order depends on NumPy and the processor; `tied_scores` counts the affected predictions.
 
 All videos of all classes are matched in parallel here, the r-th prediction of each in round r.
 """
@@ -109,8 +109,8 @@ def detection_average_precision(
 
     Args:
       truth: the segments to find, at least one.
-      predictions: with scores; their order breaks ties.
-      thresholds: of overlap, each above 0.
+      predictions: predicted segments with scores; their order breaks ties.
+      thresholds: tIoU thresholds, each above 0.
 
     Raises:
       ValueError: no ground truth, predictions without scores, scores or times that are not finite, a threshold that
@@ -183,9 +183,9 @@ def _match(
 ) -> np.ndarray:
     """Returns bool [T, N]: which predictions, by decreasing score within their class, are true positives."""
     hits = np.zeros((len(thresholds), len(predictions)), bool)
-    for targets, members, asked, place in _cells(truth, truth_class, predictions, predicted_class):
+    for targets, members, queried, place in _cells(truth, truth_class, predictions, predicted_class):
         # K cells (a class in a video) of G targets each, with P predictions in them; place [P] is the cell of each.
-        overlap = temporal_iou(predictions.times[asked][:, None], truth.times[targets[place]])  # [P, G]
+        overlap = temporal_iou(predictions.times[queried][:, None], truth.times[targets[place]])  # [P, G]
         # Row by row this equals sorting one prediction's overlaps alone, including ties and NaN (first, reversed).
         nearest = overlap.argsort(axis=1)[:, ::-1]  # [P, G]
         # Not `>=`: an overlap that is NaN is not below any threshold.
@@ -198,7 +198,7 @@ def _match(
             choice = np.take_along_axis(np.broadcast_to(order, free.shape), free.argmax(axis=2)[..., None], 2)[..., 0]
             row, level = np.nonzero(hit)
             taken[cell[row], level, choice[row, level]] = True
-            hits[:, asked[turn]] = hit.T
+            hits[:, queried[turn]] = hit.T
     return hits
 
 
@@ -207,8 +207,8 @@ def _cells(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Groups cells (a class in a video) with equally many targets: no padding, which a sort would have to skip.
 
-    Yields (targets int [K, G] into the truth, members int [K] cell numbers, asked int [P] into the predictions in their
-    order, place int [P] which of the K cells a prediction is in). Predictions outside all cells are omitted.
+    Yields (targets int [K, G] into the truth, members int [K] cell numbers, queried int [P] into the predictions in
+    their order, place int [P] which of the K cells a prediction is in). Predictions outside all cells are omitted.
     """
     videos, video = np.unique(truth.videos, return_inverse=True)
     cells, cell_of_target = np.unique(truth_class * len(videos) + video, return_inverse=True)
@@ -223,9 +223,9 @@ def _cells(
     for number in np.unique(size):
         members = np.flatnonzero(size == number)
         targets = by_cell[start[members][:, None] + np.arange(number)]  # [K, G]
-        asked = np.flatnonzero((cell >= 0) & (size[cell] == number))
-        if len(asked):
-            yield targets, members, asked, np.searchsorted(members, cell[asked])
+        queried = np.flatnonzero((cell >= 0) & (size[cell] == number))
+        if len(queried):
+            yield targets, members, queried, np.searchsorted(members, cell[queried])
 
 
 def _turns(place: np.ndarray, cells: int) -> Iterator[np.ndarray]:

@@ -18,9 +18,10 @@ def propose(
     the boundaries [A].
 
     Args:
-      start, end: float [T], logits.
+      start: float [T], logits of starts.
+      end: float [T], logits of ends.
       scores: float [2, T (start), T (duration)], logits.
-      duration: of the video, seconds.
+      duration: duration of the video in seconds.
       valid: bool [T, T], anchors that exist; None: those that end inside the video.
 
     Returns:
@@ -57,7 +58,7 @@ def classify(proposals: np.ndarray, class_logits: np.ndarray, duration: float) -
     Args:
       proposals: float [N, 3] or [N, 2], seconds in the first two columns.
       class_logits: float [T, C], of the classification branch.
-      duration: of the video, seconds.
+      duration: duration of the video in seconds.
 
     Returns:
       float64 [N, C], rows that sum to 1.
@@ -78,7 +79,7 @@ def classify(proposals: np.ndarray, class_logits: np.ndarray, duration: float) -
 
 
 def _boundaries(probability: np.ndarray) -> np.ndarray:
-    """bool [T]."""
+    """Returns bool [T]: steps at which a segment may start or end."""
     left = np.concatenate([[-np.inf], probability[:-1]])
     right = np.concatenate([probability[1:], [-np.inf]])
     peak = (probability > left) & (probability > right)
@@ -87,5 +88,5 @@ def _boundaries(probability: np.ndarray) -> np.ndarray:
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)), without overflow."""
+    """Returns 1 / (1 + exp(-x)), without overflow."""
     return np.exp(-np.logaddexp(0, -x))

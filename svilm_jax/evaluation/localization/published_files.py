@@ -89,8 +89,8 @@ def write_submission(
 
     Args:
       path: file to write.
-      results: of every video, also of those without predictions.
-      version: of the dataset.
+      results: predictions of every video, also of those without any.
+      version: version of the dataset.
       external_data: declaration of other data used, required by the challenge: {"used": bool, "details": str}.
 
     Raises:

@@ -8,7 +8,7 @@ segment. `threshold` selects this; the default is that of G-TAD.
 
 import numpy as np
 
-TOP_K = 100  # proposals a video that ActivityNet's metrics are reported with
+TOP_K = 100  # proposals per video, as customary for ActivityNet's metrics
 
 
 def soft_nms(
@@ -64,7 +64,7 @@ def soft_nms(
         waiting[best] = False
         common = np.clip(np.minimum(end, end[best]) - np.maximum(start, start[best]), 0, None)  # [N]
         either = length + length[best] - common
-        # Two points in time have neither intersection nor union: 0 / 0, which is no overlap.
+        # Two points in time have neither intersection nor union: 0 / 0, which counts as no overlap.
         iou = np.divide(common, either, out=np.zeros_like(common), where=either > 0)
         decays = iou > low + (high - low) * length[best] / unit
         scores[decays] *= np.exp(-np.square(iou[decays]) / sigma)

@@ -23,7 +23,7 @@ def read_video_classes(path: str | Path, top: int = TOP) -> dict[str, list[tuple
     Two formats, distinguished by their keys, gzipped or not:
       - `{"results": {id: [score, ...]}, "class": [label, ...]}`, scores of all classes, the shared form of CUHK's
         winning entry of 2017;
-      - `{id: {"class": label, "score": score}}`, the best class alone.
+      - `{id: {"class": label, "score": score}}`, only the best class.
 
     Feature files name a video `v_ID` and ActivityNet names it `ID`; the returned ids have no `v_`. It is removed only
     if all ids of the file start with it and are longer than a YouTube id, since two ids in ActivityNet start with it.

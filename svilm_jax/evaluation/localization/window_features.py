@@ -7,7 +7,7 @@ interrupted run can be resumed.
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from svilm_jax.filesystem.json_reader import read_document
 from svilm_jax.filesystem.locks import locked_output
 from svilm_jax.inference.encoder import FEATURES, Encoder
 from svilm_jax.input.features import FeatureIndex, VideoFeatures, file_name, window_starts, write_index
-from svilm_jax.input.schema import Record
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +49,17 @@ def extract_features(
     origin: str,
     pool: str = "clip",
 ) -> FeatureIndex:
-    """Writes a folder of features (`svilm_jax/input/features.py`).
+    """Writes a folder of features (`svilm_jax/input/features.py`), locked against other processes meanwhile.
 
     Args:
-      dataset, split: a prepared dataset.
-      labels: of its actions, in their order; stored in the index.
+      encoder: encoder with the video tower.
+      dataset: folder of a prepared dataset.
+      split: split or view of it.
+      labels: action classes in their order; stored in the index.
+      windows: sliding windows over each video.
       out: folder, created if missing; features.json is written last.
       origin: source of the parameters, such as a workdir's name and step.
-      pool: feature of a window, see `encoding.FEATURES`.
+      pool: feature of a window, a key of `encoder.FEATURES`.
 
     Returns:
       The index; undecodable videos are named in the log and are not in it.
@@ -67,86 +69,93 @@ def extract_features(
       LockError: another process writes `out`.
     """
     with locked_output(out):
-        return _extract_features(encoder, dataset, split, labels, windows, out, origin, pool)
+        clips = EvaluationClips(dataset, split, 0, encoder.config.model.video)
+        out.mkdir(parents=True, exist_ok=True)
+        source = {
+            "parameters": origin,
+            "dataset": clips.records.identity,
+            "split": split,
+            "windows": [windows.length, windows.stride, windows.offset],
+            "pool": pool,
+        }
+        _check_same_source(out / ".made_from.json", source)
+        videos = _readable_videos(clips)
+        _write_missing(encoder, clips, videos, windows, out, FEATURES[pool])
+        for number in clips.failed:  # named in the log when decoding failed
+            del videos[number]
+        if not videos:
+            raise EvaluationError(f"split {split!r}: no decodable video")
+        width = int(np.load(out / next(iter(videos.values())).file, allow_pickle=False).shape[1])
+        index = FeatureIndex(
+            windows.length, windows.stride, windows.offset, width, labels, tuple(videos.values()), source
+        )
+        write_index(out, index)
+        return index
 
 
-def _extract_features(
-    encoder: Encoder,
-    dataset: str,
-    split: str,
-    labels: tuple[str, ...],
-    windows: Windows,
-    out: Path,
-    origin: str,
-    pool: str,
-) -> FeatureIndex:
-    clips = EvaluationClips(dataset, split, 0, encoder.config.model.video)
-    out.mkdir(parents=True, exist_ok=True)
-    made_from = {
-        "parameters": origin,
-        "dataset": clips.records.identity,
-        "split": split,
-        "windows": [windows.length, windows.stride, windows.offset],
-        "pool": pool,
-    }
-    _check_same(out / ".made_from.json", made_from)
-    todo: list[tuple[int, Record, np.ndarray]] = []
+def _readable_videos(clips: EvaluationClips) -> dict[int, VideoFeatures]:
+    """Returns record number -> entry of the index, of the videos whose duration can be read."""
     videos: dict[int, VideoFeatures] = {}
     for number in clips.numbers:
         record = clips.records[number]
         seconds = video_seconds(record)
         if seconds is None:
-            log.warning("%s: video %s left out: its header cannot be read", split, record.id)
-            continue
-        videos[number] = VideoFeatures(record.id, file_name(record.id), seconds, record.actions)
-        if not (out / file_name(record.id)).is_file():
-            starts = window_starts(seconds, windows.stride, windows.offset)
-            todo.append((number, dataclasses.replace(record, video=b"", masks=None), starts))
-    order = [number for number, _, starts in todo for _ in starts]
-    spans = [(float(s), float(s) + windows.length) for _, _, starts in todo for s in starts]
-    places: list[int] = []
+            log.warning("%s: video %s left out: its header cannot be read", clips.split, record.id)
+        else:
+            videos[number] = VideoFeatures(record.id, file_name(record.id), seconds, record.actions)
+    return videos
+
+
+def _write_missing(
+    encoder: Encoder,
+    clips: EvaluationClips,
+    videos: Mapping[int, VideoFeatures],
+    windows: Windows,
+    out: Path,
+    feature: str,
+) -> None:
+    """Computes and writes the features of the videos that have no file yet, one file per video."""
+    starts = {
+        number: window_starts(video.duration, windows.stride, windows.offset)
+        for number, video in videos.items()
+        if not (out / video.file).is_file()
+    }
+    order = [number for number in starts for _ in starts[number]]
+    spans = [(float(start), float(start) + windows.length) for number in starts for start in starts[number]]
+    decoded: list[int] = []
 
     def frames() -> Iterator[np.ndarray]:
         for position, clip in clips.read(order, spans):
-            places.append(order[position])
+            decoded.append(order[position])
             yield clip.frames
 
-    held: dict[int, list[np.ndarray]] = {}
-    lengths = {number: len(starts) for number, _, starts in todo}
+    rows: dict[int, list[np.ndarray]] = {}
     with tqdm(total=len(order), desc="windows", unit="window", disable=None) as bar:
-        for place, reading in enumerate(encoder.videos(frames(), (FEATURES[pool],))):
-            number = places[place]
-            held.setdefault(number, []).append(reading[FEATURES[pool]])
+        for position, reading in enumerate(encoder.videos(frames(), (feature,))):
+            number = decoded[position]
+            rows.setdefault(number, []).append(reading[feature])
             bar.update()
-            if len(held[number]) == lengths[number]:
-                _write(out / videos[number].file, np.stack(held.pop(number)))
-    for number in clips.failed:  # named in the log where they failed
-        del videos[number]
-    if not videos:
-        raise EvaluationError(f"split {split!r}: no decodable video")
-    width = int(np.load(out / next(iter(videos.values())).file, allow_pickle=False).shape[1])
-    index = FeatureIndex(
-        windows.length, windows.stride, windows.offset, width, labels, tuple(videos.values()), made_from
-    )
-    write_index(out, index)
-    return index
+            if len(rows[number]) == len(starts[number]):
+                _write(out / videos[number].file, np.stack(rows.pop(number)))
 
 
-def _check_same(path: Path, made_from: dict) -> None:
+def _check_same_source(path: Path, source: dict) -> None:
     """Rejects mixing features of two sources in one folder."""
-    now = json.loads(json.dumps(made_from))
+    now = json.loads(json.dumps(source))
     if path.is_file():
         before = read_document(path)
         if before != now:
             changed = [f"{key} was {before.get(key)!r}, is {now[key]!r}" for key in now if before.get(key) != now[key]]
-            raise EvaluationError(f"{path.parent}: holds other features ({'; '.join(changed)}): give another --out")
+            raise EvaluationError(
+                f"{path.parent}: has features of another source ({'; '.join(changed)}); give another --out"
+            )
     else:
         path.write_text(json.dumps(now) + "\n", encoding="utf-8")
 
 
 def _write(path: Path, features: np.ndarray) -> None:
-    """Writes atomically."""
-    beside = path.with_name(f".{path.name}.tmp")
-    with beside.open("wb") as file:
+    """Writes an .npy file atomically."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
         np.save(file, features.astype(np.float32), allow_pickle=False)
-    beside.replace(path)
+    temporary.replace(path)

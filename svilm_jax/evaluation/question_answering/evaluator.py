@@ -1,6 +1,6 @@
 """Video question answering evaluator: open-ended accuracy over the whole split (METHOD 1.7).
 
-Candidate answers are those of the training split. A question whose answer is not among them is still asked and counts
+Candidate answers are those of the training split. A question whose answer is not among them is included and counts
 as wrong, and so do the questions about a video that cannot be decoded.
 """
 
@@ -34,8 +34,8 @@ class QuestionOptions:
     """Options of question answering.
 
     Attributes:
-      dataset: folder; "": that of the input.
-      split: its split.
+      dataset: folder of a prepared dataset; "": `config.input.dataset`.
+      split: split or view of it.
       limit: use the first N videos; 0: all.
       predictions: JSON output file of the answers, for `svilm score qa`; "": none.
       prefix: prefix of the metric names.
@@ -74,32 +74,32 @@ class QuestionAnsweringEvaluator:
         - `out_of_vocabulary_fraction`: fraction of questions whose answer is outside the answer vocabulary.
         """
         clips, prefix, classes = self.clips(), self.options.prefix, self._head.classes
-        asked: dict[int, tuple[str, tuple[Question, ...]]] = {}
+        questions_of: dict[int, tuple[str, tuple[Question, ...]]] = {}
         hidden = 0
         for number in clips.numbers:
             record = clips.records[number]
             known = tuple(question for question in record.questions if question.answer)
             hidden += len(record.questions) - len(known)
             if known:
-                asked[number] = (record.id, known)
+                questions_of[number] = (record.id, known)
         if hidden:
             log.warning("%s: %d questions left out, whose answers are not published", clips.split, hidden)
-        if not asked:
+        if not questions_of:
             raise EvaluationError(f"split {clips.split!r}: no questions; prepare a dataset that has them")
-        order, seen = list(asked), list[int]()
+        order, decoded = list(questions_of), list[int]()
         texts: list[list[str]] = []
 
         def frames() -> Iterator[np.ndarray]:
             for position, clip in clips.read(order):
-                seen.append(order[position])
-                texts.append([q.question for q in asked[order[position]][1]])
+                decoded.append(order[position])
+                texts.append([q.question for q in questions_of[order[position]][1]])
                 yield clip.frames
 
         predicted: dict[int, list[str]] = {}
         for place, scores in enumerate(encoder.answers(frames(), texts)):
-            predicted[seen[place]] = [classes[i] for i in scores.argmax(axis=1)]
+            predicted[decoded[place]] = [classes[i] for i in scores.argmax(axis=1)]
         answers, predictions, kinds, rows = [], list[str | None](), [], []
-        for number, (name, questions) in asked.items():
+        for number, (name, questions) in questions_of.items():
             own = predicted.get(number, [None] * len(questions))  # type: ignore[list-item]
             for place, (question, prediction) in enumerate(zip(questions, own, strict=True)):
                 answers.append(question.answer)
@@ -110,8 +110,8 @@ class QuestionAnsweringEvaluator:
             Path(self.options.predictions).parent.mkdir(parents=True, exist_ok=True)
             Path(self.options.predictions).write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
         yield f"{prefix}/accuracy", accuracy(answers, predictions)
-        for kind, (share, _) in accuracy_by_kind(answers, predictions, kinds).items():
-            yield f"{prefix}/accuracy_{kind.replace(' ', '_').replace('/', '_')}", share
+        for kind, (fraction, _) in accuracy_by_kind(answers, predictions, kinds).items():
+            yield f"{prefix}/accuracy_{kind.replace(' ', '_').replace('/', '_')}", fraction
         yield f"{prefix}/accuracy_majority", accuracy(answers, [classes[0]] * len(answers))
         commonest = {kind: Counter(a for a, k in zip(answers, kinds, strict=True) if k == kind) for kind in set(kinds)}
         blind = [commonest[kind].most_common(1)[0][0] for kind in kinds]

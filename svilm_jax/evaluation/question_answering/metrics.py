@@ -34,8 +34,8 @@ def accuracy_by_kind(
 
     Args:
       answers: the correct ones.
-      predictions: for the same questions; None counts as wrong.
-      kinds: of the same questions.
+      predictions: predicted answers of the same questions; None counts as wrong.
+      kinds: types of the same questions.
 
     Raises:
       ValueError: no questions, or lengths that differ.

@@ -54,15 +54,15 @@ def read_questions(path: str | Path, texts: str | Path | None = None) -> list[Pu
       ScoreError: another format, no rows, a duplicate id, an answer without its question in `texts`.
     """
     entries = _entries(path)
-    asked = {id_: _text(entry, f"{texts}") for id_, entry in _by_id(texts).items()} if texts is not None else {}
+    question_of = {id_: _text(entry, f"{texts}") for id_, entry in _by_id(texts).items()} if texts is not None else {}
     found = []
     for id_, entry in _by_id(path, entries).items():
         where = f"{path}: question {id_!r}"
         answer = string(field(entry, "answer", where), f"{where}: answer")
         if texts is not None:
-            if id_ not in asked:
+            if id_ not in question_of:
                 raise ScoreError(f"{texts}: no question {id_!r}, for which {path} has an answer")
-            kind = question_kind(asked[id_])
+            kind = question_kind(question_of[id_])
         else:
             kind = _kind(entry, where)
         found.append(PublishedQuestion(id_, answer, kind))

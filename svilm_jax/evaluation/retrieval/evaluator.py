@@ -1,7 +1,7 @@
 """Zero-shot text-to-video and video-to-text retrieval evaluators, over a gallery and within look-alike sets.
 
 The gallery is all clips of a split (METHOD 1.7: cosine similarity of the two towers). The hard variant queries within
-each set of clips that share colors and background (`Record.group`), which only shapes, sizes and motions tell apart.
+each set of clips that share colors and background (`Record.group`), which only shapes, sizes and motions distinguish.
 """
 
 import dataclasses
@@ -29,8 +29,8 @@ class RetrievalOptions:
     """Options of retrieval over the whole gallery.
 
     Attributes:
-      dataset: folder; "": that of the input.
-      split: its split.
+      dataset: folder of a prepared dataset; "": `config.input.dataset`.
+      split: split or view of it.
       limit: use the first N clips; 0: all.
       paragraph: none, every caption is a query; sentences, one query per clip, the mean of its captions' embeddings;
         joined, one query per clip, all captions as one text (truncated to the length of the text tower).
@@ -62,7 +62,7 @@ class Gallery:
     """Clips and captions in the joint space.
 
     Attributes:
-      numbers: for every clip, its record number in the split.
+      numbers: record number of every clip in the split.
       records: the clips' records, without video and masks.
       captions: all captions of all clips.
       owner: int [Q], for every caption the index of its clip in `records`.
@@ -79,12 +79,12 @@ class Gallery:
 
     @property
     def similarity(self) -> np.ndarray:
-        """float32 [Q, V], cosine of captions and clips."""
+        """Cosine of captions and clips, float32 [Q, V]."""
         return self.text @ self.video.T
 
     @property
     def positives(self) -> np.ndarray:
-        """bool [Q, V], True where the caption is the clip's."""
+        """True where the caption is the clip's, bool [Q, V]."""
         return self.owner[:, None] == np.arange(len(self.records))
 
 
@@ -92,6 +92,9 @@ def encode_gallery(encoder: Encoder, clips: EvaluationClips, numbers: list[int],
     """Embeds the decodable clips with captions, and their captions or paragraphs.
 
     Args:
+      encoder: encoder of the model.
+      clips: clips of the split.
+      numbers: record numbers of the gallery.
       paragraph: see `RetrievalOptions`.
 
     Raises:
@@ -145,7 +148,7 @@ class RetrievalEvaluator:
         return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
 
     def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value); see `ranking` and `oracles` for their definitions."""
+        """Yields (name, value); see `metrics` and `shortcut_baselines` for their definitions."""
         clips, prefix = self.clips(), self.options.prefix
         gallery = encode_gallery(encoder, clips, clips.numbers, self.options.paragraph)
         rows = [
@@ -182,7 +185,9 @@ class HardRetrievalEvaluator:
         clips, prefix = self.clips(), self.options.prefix
         look_alikes = [numbers for numbers in clips.groups().values() if len(numbers) > 1]
         if not look_alikes:
-            raise EvaluationError(f"split {clips.split!r}: no two clips share a group, so there is no set to rank in")
+            raise EvaluationError(
+                f"split {clips.split!r}: no two clips share a group, so no look-alike set can be ranked"
+            )
         gallery = encode_gallery(encoder, clips, [number for numbers in look_alikes for number in numbers])
         by_group: dict[str, list[int]] = {}
         for index, record in enumerate(gallery.records):
@@ -196,19 +201,19 @@ class HardRetrievalEvaluator:
         t2v, v2t, chance_t2v, chance_v2t = [], [], [], []
         for members in sets:
             queries = np.flatnonzero(np.isin(gallery.owner, members))
-            asked = np.ix_(queries, members)
-            t2v.append(pessimistic_ranks(similarity[asked], positives[asked]))
-            v2t.append(pessimistic_ranks(similarity[asked].T, positives[asked].T))
-            chance_t2v.append(len(queries) * chance_metrics(positives[asked], "x", (1,))["x_R1_chance"])
-            chance_v2t.append(len(members) * chance_metrics(positives[asked].T, "x", (1,))["x_R1_chance"])
+            selected = np.ix_(queries, members)
+            t2v.append(pessimistic_ranks(similarity[selected], positives[selected]))
+            v2t.append(pessimistic_ranks(similarity[selected].T, positives[selected].T))
+            chance_t2v.append(len(queries) * chance_metrics(positives[selected], "x", (1,))["x_R1_chance"])
+            chance_v2t.append(len(members) * chance_metrics(positives[selected].T, "x", (1,))["x_R1_chance"])
         for name, ranks, chance in (("t2v", t2v, chance_t2v), ("v2t", v2t, chance_v2t)):
             pooled = np.concatenate(ranks)
             yield f"{prefix}/{name}_R1", float(np.mean(pooled == 1))
             yield f"{prefix}/{name}_R1_chance", float(sum(chance) / len(pooled))
-        asked_at_all = np.isin(gallery.owner, np.concatenate(sets))
+        in_any_set = np.isin(gallery.owner, np.concatenate(sets))
         yield from oracle_metrics(
-            [caption for caption, use in zip(gallery.captions, asked_at_all, strict=True) if use],
-            gallery.owner[asked_at_all],
+            [caption for caption, use in zip(gallery.captions, in_any_set, strict=True) if use],
+            gallery.owner[in_any_set],
             gallery.records,
             sets,
             f"{prefix}/t2v",

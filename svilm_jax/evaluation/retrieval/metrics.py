@@ -69,14 +69,14 @@ def chance_metrics(positives: np.ndarray, prefix: str, recall_at: Sequence[int] 
     right = positives.sum(axis=1)
     wrong = positives.shape[1] - right
     kinds, counts = np.unique(np.stack([right, wrong], axis=1), axis=0, return_counts=True)
-    share = counts / counts.sum()
+    weights = counts / counts.sum()
 
     def within(k: int) -> float:
-        return float(sum(s * chance_within(k, int(p), int(n)) for s, (p, n) in zip(share, kinds, strict=True)))
+        return float(sum(s * chance_within(k, int(p), int(n)) for s, (p, n) in zip(weights, kinds, strict=True)))
 
     metrics = {f"{prefix}_R{k}_chance": within(k) for k in recall_at}
     ranks = range(1, int(wrong.max()) + 2)
-    # The lower and the upper median differ if half of the mass lies exactly at or below a rank.
+    # The lower and the upper median differ if exactly half of the mass is at or below a rank.
     lower = ranks[bisect.bisect_left(ranks, 0.5 - 1e-12, key=within)]
     upper = ranks[bisect.bisect_right(ranks, 0.5 + 1e-12, key=within)]
     mean = float(np.mean(1 + wrong / (right + 1)))

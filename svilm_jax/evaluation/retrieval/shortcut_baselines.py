@@ -48,8 +48,8 @@ def clip_colors(record: Record, colors: frozenset[str] = COLORS) -> Words:
 def clip_backgrounds(records: Sequence[Record], backgrounds: frozenset[str] = BACKGROUNDS) -> list[frozenset[str]]:
     """Returns the background words of every clip, from its captions and from the answers to its questions.
 
-    Words about one clip apply to all clips of its `group`, which show the same background: an oracle that told
-    look-alikes apart by which captions mention the shared background would read the annotators, not the clips.
+    Words about one clip apply to all clips of its `group`, which show the same background: otherwise the oracle
+    could distinguish look-alikes by which captions happen to mention the shared background.
     """
     own = [
         frozenset[str]().union(
@@ -84,6 +84,8 @@ def oracle_recall_at_1(
       owner: int [Q], for each query the index in `records` of the clip that it describes.
       records: the gallery.
       read_background: whether the oracle sees backgrounds, too.
+      colors: color words.
+      backgrounds: background words.
 
     Returns:
       The mean over queries of (1 / number of clips tied at the best match) where the correct clip is among them.
@@ -92,13 +94,13 @@ def oracle_recall_at_1(
     seen_backgrounds = clip_backgrounds(records, backgrounds)
     credit = []
     for caption, right in zip(captions, owner, strict=True):
-        said_colors = Counter(color_words(caption, colors))
+        caption_colors = Counter(color_words(caption, colors))
         # Color words of the background ("a pale blue wall") are not object colors: ignore those that the correct clip's
         # objects do not have, in the oracle's favor.
-        said_colors &= seen_colors[right]
-        said = background_words(caption, backgrounds) if read_background else frozenset()
+        caption_colors &= seen_colors[right]
+        words = background_words(caption, backgrounds) if read_background else frozenset()
         distances = [
-            (len(said - background), _difference(said_colors, color))
+            (len(words - background), _difference(caption_colors, color))
             for color, background in zip(seen_colors, seen_backgrounds, strict=True)
         ]
         best = min(distances)
@@ -120,7 +122,7 @@ def oracle_metrics(
       owner: int [Q], the clip of each.
       records: all clips.
       sets: galleries as arrays of indices into `records`; every query is ranked within the set of its clip.
-      prefix: for example `retrieval/t2v`.
+      prefix: prefix of the metric names, such as `retrieval/t2v`.
 
     Returns:
       An empty dict if no clip has annotated objects or no caption a color word: on such data the oracles would measure

@@ -12,7 +12,7 @@ class DissimilarityCurve:
 
     Attributes:
       step: seconds between grid points, the duration of a tubelet.
-      length: number of grid points; point i lies at (i + 1)·step seconds, between tubelets i and i + 1.
+      length: number of grid points; point i is at (i + 1)·step seconds, between tubelets i and i + 1.
     """
 
     step: float
@@ -38,7 +38,7 @@ class DissimilarityCurve:
 
 
 def neighbor_dissimilarity(z: np.ndarray) -> np.ndarray:
-    """1 − cos(z_j, z_{j+1}) for z float [Nt, D] -> float64 [Nt - 1]."""
+    """Returns 1 − cos(z_j, z_{j+1}) of neighboring tubelets, float64 [Nt - 1], for z float [Nt, D]."""
     z = np.asarray(z, np.float64)
     z = z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
     return 1.0 - np.sum(z[:-1] * z[1:], axis=-1)
@@ -47,7 +47,7 @@ def neighbor_dissimilarity(z: np.ndarray) -> np.ndarray:
 def candidate_peaks(times: np.ndarray, values: np.ndarray, min_gap: float) -> list[tuple[float, float]]:
     """Returns (time, value) of the peaks that survive non-maximum suppression, the highest first.
 
-    The highest point is taken and everything less than `min_gap` seconds away is dropped, until nothing is left; among
+    The highest point is taken and everything less than `min_gap` seconds away is dropped, until none is left; among
     equal points the earlier is taken first. A point lower than a neighbor on the grid is not a peak.
     """
     padded = np.concatenate([[-np.inf], values, [-np.inf]])
@@ -77,10 +77,11 @@ def matches(predicted: Sequence[float], true: Sequence[float], tolerance: float)
 
 
 def f1(predicted: Sequence[Sequence[float]], true: Sequence[Sequence[float]], tolerance: float) -> float:
-    """Computes F1 = 2·pairs / (predicted + true), pooled over videos; 1 if there is nothing to find and nothing found.
+    """Computes F1 = 2·pairs / (predicted + true), pooled over videos; 1 if there are neither true nor predicted cuts.
 
     Args:
-      predicted, true: for every video, its cuts in seconds.
+      predicted: predicted cuts of every video in seconds.
+      true: true cuts of every video in seconds.
       tolerance: seconds.
     """
     pairs = sum(matches(p, t, tolerance) for p, t in zip(predicted, true, strict=True))
@@ -93,7 +94,7 @@ def best_threshold(
 ) -> float:
     """Returns the threshold on peak values with the highest F1 on held-out videos.
 
-    Thresholds lie halfway between neighboring values, where they generalize best; among equal F1 the highest, which
+    Thresholds are halfway between neighboring values, where they generalize best; among equal F1 the highest, which
     yields the fewest cuts.
     """
     values = np.unique([value for video in peaks for _, value in video])

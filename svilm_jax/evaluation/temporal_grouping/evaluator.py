@@ -17,7 +17,7 @@ from svilm_jax.config.constraints import CountOrZero, LocalPath, Text
 from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
 from svilm_jax.evaluation.temporal_grouping import raw_pixels, spans
-from svilm_jax.evaluation.temporal_grouping.mean_features import common_features
+from svilm_jax.evaluation.temporal_grouping.mean_features import mean_features
 from svilm_jax.evaluation.temporal_grouping.spans import Readout
 from svilm_jax.evaluation.temporal_grouping.splices import Splice, draw_span, splice, weighted_spans
 from svilm_jax.inference.encoder import Encoder
@@ -28,8 +28,8 @@ class GroupingOptions:
     """Options of the temporal grouping evaluator.
 
     Attributes:
-      dataset: folder; "": that of the input.
-      split: its split.
+      dataset: folder of a prepared dataset; "": `config.input.dataset`.
+      split: split or view of it.
       limit: use the first N clips; 0: all.
       partners: twin (clips that share `Record.group`) or next (metrics get the suffix `_ordinary`).
       spans: drawn, one for each splice, or all legal ones, weighted by their probability under the draw: the same
@@ -37,7 +37,7 @@ class GroupingOptions:
       readout: separation (official) or ward.
       common_clips: number of training clips whose mean per temporal index is subtracted first; 0: no subtraction.
         Pixels are read both ways, and the better result counts.
-      seed: of the spans that are drawn.
+      seed: random seed of the spans.
       prefix: prefix of the metric names.
     """
 
@@ -113,7 +113,7 @@ class TemporalGroupingEvaluator:
         clips, options, per_tubelet = self.clips(), self.options, self._video.tubelet_size[0]
         common: dict[str, np.ndarray] = {}
         if options.common_clips:
-            common = common_features(encoder, self._train.dataset, self._train.split, options.common_clips)
+            common = mean_features(encoder, self._train.dataset, self._train.split, options.common_clips)
         waiting: list[tuple[Splice, dict[str, np.ndarray]]] = []
         every = options.spans == "all"
 
@@ -124,16 +124,16 @@ class TemporalGroupingEvaluator:
                 yield spliced.frames
 
         rows: list[dict[str, float]] = []
-        asked: list[Splice] = []
+        splices: list[Splice] = []
         for reading in encoder.videos(frames(), ("time_tokens",)):
             spliced, pixels = waiting.pop(0)
-            asked.append(spliced)
+            splices.append(spliced)
             features = {"model": reading["time_tokens"] - common.get("model", 0), **pixels}
             features |= {f"{name}_centered": pixels[name] - common[name] for name in pixels if name in common}
             rows.append(score_splice(features, spliced.span, options.readout))
         if not rows:
             raise EvaluationError(f"split {clips.split!r}: no pair of decodable clips")
-        weights = [spliced.weight for spliced in asked]
+        weights = [spliced.weight for spliced in splices]
         mean = {name: float(np.average([row[name] for row in rows], weights=weights)) for name in rows[0]}
         for name in raw_pixels.FEATURES:
             for kind in ("accuracy", "exact"):
@@ -147,10 +147,10 @@ class TemporalGroupingEvaluator:
         for name in raw_pixels.FEATURES:
             yield f"{accuracy}_raw_{name}", mean[f"accuracy/{name}"]
         yield f"{accuracy}_all_foreground", mean["accuracy/all_foreground"]
-        truth = [spliced.span for spliced in asked]
-        yield f"{accuracy}_constant_span", spans.constant_accuracy(truth, asked[0].tubelets, weights)
-        failed, share = clips.failed_fraction(options.prefix)
-        yield f"{failed}{'_ordinary' if options.partners == 'next' else ''}", share
+        truth = [spliced.span for spliced in splices]
+        yield f"{accuracy}_constant_span", spans.constant_accuracy(truth, splices[0].tubelets, weights)
+        failed, fraction = clips.failed_fraction(options.prefix)
+        yield f"{failed}{'_ordinary' if options.partners == 'next' else ''}", fraction
 
 
 def score_splice(features: dict[str, np.ndarray], true: tuple[int, int], readout: str) -> dict[str, float]:

@@ -13,10 +13,13 @@ from svilm_jax.evaluation.temporal_grouping import raw_pixels
 from svilm_jax.inference.encoder import Encoder
 
 
-def common_features(encoder: Encoder, dataset: str, split: str, count: int) -> dict[str, np.ndarray]:
+def mean_features(encoder: Encoder, dataset: str, split: str, count: int) -> dict[str, np.ndarray]:
     """Computes the mean of the model's `time_tokens` and of each pixel feature over the first clips of a split.
 
     Args:
+      encoder: encoder of the model.
+      dataset: folder of a prepared dataset.
+      split: split or view of it.
       count: number of clips.
 
     Returns:

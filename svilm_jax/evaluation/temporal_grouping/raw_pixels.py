@@ -6,18 +6,18 @@ CELLS = 16  # side length in pixels that a frame is averaged down to
 
 
 def mean_color(frames: np.ndarray, per_tubelet: int) -> np.ndarray:
-    """uint8 [T, H, W, 3] -> float64 [Nt, 3], the mean color of every tubelet in [0, 1]."""
+    """Returns the mean color of every tubelet in [0, 1], float64 [Nt, 3], of frames uint8 [T, H, W, 3]."""
     return _tubelets(frames, per_tubelet).mean(axis=(1, 2, 3))
 
 
-def small_pictures(frames: np.ndarray, per_tubelet: int, cells: int = CELLS) -> np.ndarray:
-    """uint8 [T, H, W, 3] -> float64 [Nt, cells·cells·3], every tubelet's mean frame, averaged down and flattened."""
+def downsampled_frames(frames: np.ndarray, per_tubelet: int, cells: int = CELLS) -> np.ndarray:
+    """Returns downsampled, flattened mean frames of tubelets, float64 [Nt, cells·cells·3], of uint8 [T, H, W, 3]."""
     frame = _tubelets(frames, per_tubelet).mean(axis=1)  # [Nt, H, W, 3]
     rows = _cell_means(frame, 1, min(cells, frame.shape[1]))
     return _cell_means(rows, 2, min(cells, frame.shape[2])).reshape(len(frame), -1)
 
 
-FEATURES = {"mean_color": mean_color, "small_pictures": small_pictures}
+FEATURES = {"mean_color": mean_color, "small_pictures": downsampled_frames}
 
 
 def _tubelets(frames: np.ndarray, per_tubelet: int) -> np.ndarray:

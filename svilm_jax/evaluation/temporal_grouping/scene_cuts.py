@@ -16,7 +16,7 @@ from svilm_jax.config.constraints import CountOrZero, LocalPath, Positive, Posit
 from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
 from svilm_jax.evaluation.temporal_grouping import cut_detection, raw_pixels
-from svilm_jax.evaluation.temporal_grouping.mean_features import common_features
+from svilm_jax.evaluation.temporal_grouping.mean_features import mean_features
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.input.schema import Record
 
@@ -28,7 +28,7 @@ class SceneCutOptions:
     """Options of scene-cut detection.
 
     Attributes:
-      dataset: folder; "": that of the input.
+      dataset: folder of a prepared dataset; "": `config.input.dataset`.
       split: where F1 is reported.
       threshold_split: where the threshold is chosen; never `split`.
       limit, threshold_limit: use the first N videos of each; 0: all.
@@ -53,13 +53,13 @@ class SceneCutOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Search:
+class SearchResult:
     """Results on the videos of a split.
 
     Attributes:
-      peaks: for every kind of features, for every video, its candidate cuts (seconds, height).
-      true: for every video, the annotated cuts in seconds.
-      seconds: for every video, its duration.
+      peaks: feature name -> candidate cuts (seconds, height) of every video.
+      true: annotated cuts of every video in seconds.
+      seconds: duration of every video.
     """
 
     peaks: dict[str, list[Peaks]]
@@ -111,7 +111,7 @@ class SceneCutEvaluator:
         tolerance = options.tolerance or options.window_seconds / self._tubelets
         common: dict[str, np.ndarray] = {}
         if options.common_clips:
-            common = common_features(encoder, self._train.dataset, self._train.split, options.common_clips)
+            common = mean_features(encoder, self._train.dataset, self._train.split, options.common_clips)
         chosen = self.search(encoder, self.clips(options.threshold_split, options.threshold_limit), common)
         clips = self.clips(options.split, options.limit)
         found = self.search(encoder, clips, common)
@@ -131,13 +131,15 @@ class SceneCutEvaluator:
             f"{prefix}/scene_cut_f1_evenly_spaced",
             cut_detection.evenly_spaced_f1(found.true, found.seconds, tolerance),
         )
-        name, share = clips.failed_fraction(prefix)
-        yield f"{name}_untrimmed", share
+        name, fraction = clips.failed_fraction(prefix)
+        yield f"{name}_untrimmed", fraction
 
-    def search(self, encoder: Encoder, clips: EvaluationClips, common: Mapping[str, np.ndarray]) -> Search:
+    def search(self, encoder: Encoder, clips: EvaluationClips, common: Mapping[str, np.ndarray]) -> SearchResult:
         """Finds candidate cuts in all videos of a split, from the model's tokens and from raw pixels.
 
         Args:
+          encoder: encoder of the model.
+          clips: untrimmed videos of a split.
           common: subtracted from the features of the same name; those of pixels are also kept unchanged, and get the
             suffix `_centered` with it.
 
@@ -190,7 +192,7 @@ class SceneCutEvaluator:
         def peaks(curve: cut_detection.DissimilarityCurve) -> Peaks:
             return cut_detection.candidate_peaks(curve.times, curve.values, self.options.min_gap)
 
-        return Search(
+        return SearchResult(
             peaks={name: [peaks(curves[n][name]) for n in kept] for name in kinds},
             true=[records[number].cuts for number in kept],
             seconds=[seconds[number] for number in kept],

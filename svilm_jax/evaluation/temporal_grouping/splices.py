@@ -49,8 +49,9 @@ def splice(
     """Returns the background's frames with those of tubelets [s, e) replaced by the foreground's at the same times.
 
     Args:
-      foreground, background: uint8 [T, H, W, 3].
-      span: in tubelets.
+      foreground: uint8 [T, H, W, 3], the pasted clip.
+      background: uint8 [T, H, W, 3], the clip it is pasted over.
+      span: foreground span [s, e) in tubelets.
       per_tubelet: frames per tubelet; T must be a multiple, so that no tubelet is split.
       weight: see `Splice`.
     """

@@ -2,7 +2,7 @@
 
 import pytest
 from svilm_data.annotations import caption_text
-from svilm_data.annotations.caption_text import CaptionTexts, listed, listed_numbers
+from svilm_data.annotations.caption_text import CaptionCleaner, parse_list, parse_number_list
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ from svilm_data.annotations.caption_text import CaptionTexts, listed, listed_num
     ],
 )
 def test_lists_that_were_written_as_text(text, expected):
-    assert listed(text) == expected
+    assert parse_list(text) == expected
 
 
 def test_numbers_that_were_written_as_text():
-    assert listed_numbers("[[0, 1.5], (2, 4)]") == [[0, 1.5], [2, 4]]
-    assert listed_numbers("(0.5, 2)") == [0.5, 2]
+    assert parse_number_list("[[0, 1.5], (2, 4)]") == [[0, 1.5], [2, 4]]
+    assert parse_number_list("(0.5, 2)") == [0.5, 2]
     for text in ("soon", "[0, 1", "[" * 10_000):
-        assert listed_numbers(text) == text
+        assert parse_number_list(text) == text
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_numbers_that_were_written_as_text():
         ("\u200b\ufeff \u2060", None, "empty captions"),
         ("", None, "empty captions"),
         ("...", None, "captions without a word"),
-        ("nan", None, "captions that stand for a missing value"),
+        ("nan", None, "captions that represent a missing value"),
         ("\U0001f436", "\U0001f436", None),
         ("\u72d7\u5728\u8dd1", "\u72d7\u5728\u8dd1", None),
         ("a <b>dog</b> runs", "a <b>dog</b> runs", "captions with HTML tags"),
@@ -54,26 +54,26 @@ def test_numbers_that_were_written_as_text():
     ],
 )
 def test_one_caption(text, expected, counted):
-    texts = CaptionTexts()
+    texts = CaptionCleaner()
     assert texts.clean(text, "a/b/c.csv: line 2") == expected
-    assert list(texts.tally.notes()) == ([counted] if counted else [])
+    assert list(texts.issues.notes()) == ([counted] if counted else [])
     if expected is None:
-        assert texts.tally.notes()[counted] == "1, left out (first: c.csv: line 2)"
+        assert texts.issues.notes()[counted] == "1, left out (first: c.csv: line 2)"
 
 
 def test_lists_are_counted():
-    texts = CaptionTexts()
-    assert texts.members("['a', 'b']", "c.csv: line 2") == ["a", "b"]
-    assert texts.members("[['a'], ['b']]", "c.csv: line 3") == ["[['a'], ['b']]"]
-    assert texts.members("plain", "c.csv: line 4") == ["plain"]
-    assert texts.tally.notes() == {
+    texts = CaptionCleaner()
+    assert texts.split("['a', 'b']", "c.csv: line 2") == ["a", "b"]
+    assert texts.split("[['a'], ['b']]", "c.csv: line 3") == ["[['a'], ['b']]"]
+    assert texts.split("plain", "c.csv: line 4") == ["plain"]
+    assert texts.issues.notes() == {
         "lists written as text": "1, read as several captions (first: c.csv: line 2)",
         "captions that look like lists": "1, kept as they are (first: c.csv: line 3)",
     }
 
 
 def test_a_caption_of_a_million_characters_costs_no_time_and_is_left_out():
-    texts = CaptionTexts()
+    texts = CaptionCleaner()
     for text in ("a" * 1_100_000, "['" + "a', '" * 200_000, "&amp;" * 200_000, "<a " * 300_000):
-        assert [texts.clean(member, "c") for member in texts.members(text, "c")] == [None]
+        assert [texts.clean(member, "c") for member in texts.split(text, "c")] == [None]
     assert caption_text.MAX_CHARACTERS == 10_000

@@ -2,11 +2,13 @@
 
 import gzip
 import io
+import json
 import tarfile
 import zipfile
 
 import pytest
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
+from svilm_data.annotations.official_rows import json_lines
 from svilm_data.pipeline.errors import PreparationError
 
 from tests.data.official_cases import write
@@ -65,9 +67,9 @@ def lines(file):
 def test_the_same_however_it_is_packed(tmp_path, form):
     files = OfficialFiles(pack(tmp_path, form))
     for pattern in ("list.txt", "LIST.txt", "l*.txt"):
-        file = files.one(pattern, what="list")
+        file = files.find_one(pattern, description="list")
         assert (file.name, lines(file), lines(file)) == ("list.txt", LINES, LINES)
-    assert files.optional("other.txt") is None
+    assert files.find_optional("other.txt") is None
     with file.open() as content:
         assert content.read(3) == b"fir"  # need not be read to its end
 
@@ -75,13 +77,13 @@ def test_the_same_however_it_is_packed(tmp_path, form):
 @pytest.mark.parametrize("form", ["plain", "gz", "zip"])
 def test_a_single_file_or_archive_will_do(tmp_path, form):
     (path,) = (p for p in pack(tmp_path, form).rglob("*") if p.is_file())
-    assert lines(OfficialFiles(path).one("list.txt", what="list")) == LINES
+    assert lines(OfficialFiles(path).find_one("list.txt", description="list")) == LINES
 
 
 @pytest.mark.parametrize("form", ["plain", "tar.gz"])
 @pytest.mark.parametrize("data", [TEXT.replace("\n", "\r\n"), "\ufeff" + TEXT, TEXT.rstrip()])
 def test_line_ends_and_a_byte_order_mark_make_no_difference(tmp_path, form, data):
-    file = OfficialFiles(pack(tmp_path, form, data.encode())).one("list.txt", what="list")
+    file = OfficialFiles(pack(tmp_path, form, data.encode())).find_one("list.txt", description="list")
     assert lines(file) == LINES
     assert [where.rsplit(": ", 1)[1] for where, _ in file.lines()] == ["line 1", "line 2"]
 
@@ -93,7 +95,7 @@ def test_a_byte_order_mark_before_json(tmp_path):
 
 @pytest.mark.parametrize("form", ["plain", "gz", "zip", "tar.gz"])
 def test_text_that_is_not_utf_8_is_named_with_its_line(tmp_path, form):
-    file = OfficialFiles(pack(tmp_path, form, b"first\ncaf\xe9\n")).one("list.txt", what="list")
+    file = OfficialFiles(pack(tmp_path, form, b"first\ncaf\xe9\n")).find_one("list.txt", description="list")
     with pytest.raises(PreparationError, match=r"list\.txt.*: line 2: expected UTF-8"):
         lines(file)
     with pytest.raises(PreparationError, match=r"list\.txt.*: line 2: expected UTF-8"):
@@ -116,7 +118,7 @@ def test_json_that_does_not_say_one_thing_is_refused(tmp_path, content, message)
 
 def test_the_least_packed_and_then_the_shallowest_is_read(tmp_path):
     def one():
-        return lines(OfficialFiles(tmp_path).one("list.txt", what="list"))
+        return lines(OfficialFiles(tmp_path).find_one("list.txt", description="list"))
 
     zipped(tmp_path / "all.zip", {"deep/list.txt.gz": gzip.compress(b"packed twice")})
     assert one() == ["packed twice"]
@@ -136,10 +138,12 @@ def test_several_files_that_fit_one_pattern_are_an_error(tmp_path):
     zipped(tmp_path / "all.zip", {"train_b.json": b"{}"})
     files = OfficialFiles(tmp_path)
     with pytest.raises(
-        PreparationError, match=r"train_\*\.json fits several files \(.*_a\.json, .*_b\.json\): keep one"
+        PreparationError, match=r"train_\*\.json matches several files \(.*_a\.json, .*_b\.json\): keep one"
     ):
-        files.one("train_*.json", what="list")
-    assert files.one("train_b.json", "train_*.json", what="list").name == "train_b.json"  # the first that fits decides
+        files.find_one("train_*.json", description="list")
+    assert (
+        files.find_one("train_b.json", "train_*.json", description="list").name == "train_b.json"
+    )  # the first that fits decides
     assert [file.name for file in files.find("*")] == ["train_a.json", "train_b.json"]
 
 
@@ -147,7 +151,7 @@ def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(PreparationError, match=r"--annotations .*gone: no such file or folder"):
         OfficialFiles(tmp_path / "gone")
     with pytest.raises(PreparationError, match=r"no list of clips: expected a\.txt or b\*\.txt, plain, \.gz or in an"):
-        OfficialFiles(tmp_path).one("a.txt", "b*.txt", what="list of clips")
+        OfficialFiles(tmp_path).find_one("a.txt", "b*.txt", description="list of clips")
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
@@ -175,7 +179,7 @@ def test_only_files_of_an_archive_are_files(tmp_path):
 @pytest.mark.parametrize("content", [b"no archive", b"", b"\x1f\x8b\x08\x00damaged", b"PK\x03\x04damaged"])
 def test_a_file_that_is_no_archive_is_named(tmp_path, name, content):
     write(tmp_path, name, content)
-    with pytest.raises(PreparationError, match=rf"(?s){name}: no archive that can be read .*; download it again"):
+    with pytest.raises(PreparationError, match=rf"(?s){name}: not a readable archive .*; download it again"):
         OfficialFiles(tmp_path)
 
 
@@ -193,4 +197,48 @@ def test_a_damaged_file_is_named(tmp_path, form, how):
     else:
         path.write_bytes(content[:middle] + bytes(reversed(range(200))) + content[middle + 200 :])
     with pytest.raises(PreparationError, match=rf"(?s){path.name}.*: .*; download it again"):
-        lines(OfficialFiles(tmp_path).one("list.txt", what="list"))
+        lines(OfficialFiles(tmp_path).find_one("list.txt", description="list"))
+
+
+def test_lone_surrogates_are_replaced_and_counted(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"\ud83d": ["x \ude00"], "b": "\U0001f600"}))
+    (tmp_path / "b.jsonl").write_text('{"desc": "a \\ud83d dog"}\n{"desc": "a\u2028b"}\n', encoding="utf-8")
+    files = OfficialFiles(tmp_path)
+    assert files.notes() == {}
+    assert files.find_one("a.json", description="a").json() == {"\ufffd": ["x \ufffd"], "b": "\U0001f600"}
+    assert [row["desc"] for _, row in json_lines(files.find_one("b.jsonl", description="b"))] == [
+        "a \ufffd dog",
+        "a\u2028b",
+    ]
+    assert files.notes()["text with lone surrogates"].startswith(
+        "3 texts, the broken part replaced by U+FFFD (first: a"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "nested deeper than 100 levels"),
+        (b'{"a": ' + b"9" * 5000 + b"", "expected JSON"),
+        (json.dumps([1]).encode("utf-16"), "UTF-16"),
+        (b"<html></html>", "found an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "found a Git LFS pointer"),
+    ],
+)
+def test_invalid_documents_are_one_error_naming_the_file(tmp_path, content, message):
+    for name, data in (("a.json", content), ("b.json.gz", gzip.compress(content))):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(PreparationError, match=f"{name}: .*{message}") as caught:
+            OfficialFiles(tmp_path / name).find("*")[0].json()
+        assert "\n" not in str(caught.value)
+
+
+def test_encrypted_archives_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.json", "[1]")
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(header) + flags] |= 1  # as encryption sets it
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(PreparationError, match=r"a\.zip:a\.json: cannot be unpacked \(.*password.*unpack it by hand"):
+        OfficialFiles(tmp_path).find_one("a.json", description="a").json()

@@ -7,15 +7,16 @@ import types
 from pathlib import Path
 
 import pytest
+from svilm_data.annotations import registry
 from svilm_data.annotations.published_dataset import (
     Annotations,
     CountCheck,
     DatasetSpec,
     ResolvedEntries,
     VideoAnnotation,
-    check_facts,
+    check_counts,
+    count_checks,
     duplicates,
-    facts,
     field,
 )
 from svilm_data.pipeline.errors import PreparationError
@@ -37,14 +38,14 @@ def annotated(count=3):
     """Clips a, b and c, of which the file tells how many are meant."""
     return Annotations(
         splits={"train": [wanted("a", "a dog", "a cat"), wanted("b", "a hat")], "test": [wanted("c", "a car")]},
-        facts=facts({"videos": count, "captions": 4}, {"videos": 3}),
+        counts=count_checks({"videos": count, "captions": 4}, {"videos": 3}),
         views={"small": {"b": None, "a": (1,)}, "both": {"c": None, "a": None, "z": None}},
         notes={"odd": "1 left out"},
     )
 
 
 def read(files, args):
-    return annotated(int("".join(files.one("count.txt", what="count").json())))
+    return annotated(int("".join(files.find_one("count.txt", description="count").json())))
 
 
 DATASET = DatasetSpec("dogs", "clips of dogs", "count.txt", read)
@@ -53,7 +54,7 @@ DATASET = DatasetSpec("dogs", "clips of dogs", "count.txt", read)
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Runs `svilm prepare dogs` over a folder of videos; returns OUT/dogs."""
-    monkeypatch.setattr(command, "PUBLISHED_DATASETS", ("dogs",))
+    monkeypatch.setattr(registry, "PUBLISHED_DATASETS", ("dogs",))
 
     def prepare(*more, count="3", videos=("a", "b", "c"), dataset=DATASET, out=tmp_path / "out"):
         write(tmp_path / "files", "count.txt", json.dumps(count))
@@ -62,7 +63,7 @@ def run(tmp_path, monkeypatch):
             if not (tmp_path / "videos" / f"{name}.mp4").exists():
                 write_video(tmp_path / "videos" / f"{name}.mp4", times=[0, 0.5])
         parser = argparse.ArgumentParser()
-        monkeypatch.setitem(sys.modules, "svilm_data.dogs", types.SimpleNamespace(DATASET=dataset))
+        monkeypatch.setitem(sys.modules, "svilm_data.datasets.dogs", types.SimpleNamespace(DATASET=dataset))
         command.add_arguments(parser)
         given = ["--annotations", str(tmp_path / "files"), "--workers", "1"]
         if out is not None:
@@ -76,7 +77,7 @@ def run(tmp_path, monkeypatch):
 def test_a_dataset_with_its_views(run, capsys):
     folder = run()
     assert capsys.readouterr().out.splitlines() == [
-        "dogs: what the annotation files say",
+        "dogs: content of the annotation files",
         "  videos: 3 (published: 3)",
         "  captions: 4",
         "  note, odd: 1 left out",
@@ -103,7 +104,7 @@ def test_a_view_lacks_the_videos_that_are_missing(run, tmp_path):
 
 def test_too_many_missing_videos(run, tmp_path):
     with pytest.raises(
-        PreparationError, match=r"1 of 3 videos are unusable, more than the share 0\.1 (.|\n)*c: no such file"
+        PreparationError, match=r"1 of 3 videos are unusable, more than the fraction 0\.1 (.|\n)*c: no such file"
     ):
         run(videos=("a", "b"))
     assert not (tmp_path / "out" / "dogs").exists()
@@ -122,10 +123,10 @@ def test_counts_are_checked_one_by_one():
     many = Annotations(
         {}, {"a": CountCheck(1000, 2000), "b": CountCheck(5), "c": CountCheck(6, 6), "d": CountCheck(0, 1)}
     )
-    with pytest.raises(PreparationError, match="x: a 1,000 instead of 2,000; d 0 instead of 1: these"):
-        check_facts("x", many, allowed=False)
-    check_facts("x", many, allowed=True)
-    assert facts({"a": 3, "b": 4}, {"b": 5, "c": 6}) == {"a": CountCheck(3), "b": CountCheck(4, 5)}
+    with pytest.raises(PreparationError, match="x: a 1,000 instead of 2,000; d 0 instead of 1: the official files"):
+        check_counts("x", many, allowed=False)
+    check_counts("x", many, allowed=True)
+    assert count_checks({"a": 3, "b": 4}, {"b": 5, "c": 6}) == {"a": CountCheck(3), "b": CountCheck(4, 5)}
 
 
 def test_a_dry_run_needs_and_writes_nothing(run, tmp_path, capsys):
@@ -135,7 +136,7 @@ def test_a_dry_run_needs_and_writes_nothing(run, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
     with pytest.raises(PreparationError, match="videos 1 instead of 3"):
         run("--dry-run", count="1")
-    with pytest.raises(PreparationError, match="--videos and --out: expected, unless --dry-run is given"):
+    with pytest.raises(PreparationError, match="--videos and --out are required, unless --dry-run is given"):
         run(out=None)
 
 
@@ -162,7 +163,7 @@ def test_questions_and_labels_go_along(run):
             "train": [wanted("a", questions=(Question("why?", "so"),), actions=(Action("sit"),))],
             "test": [wanted("b", questions=(Question("who?", "me"),))],
         },
-        facts={},
+        counts={},
         labels=("run", "sit"),
     )
     folder = run(dataset=DatasetSpec("dogs", "dogs", "none", lambda files, args: made))
@@ -201,14 +202,14 @@ def test_fields_have_to_be_there_and_of_their_kind():
     assert field(row, "c", (int, str), "f") == "x"
     assert field(row, "b", bool, "f") is True
     for name, kind, message in (
-        ("z", int, r"f: line 2, field 'z': is missing; expected int"),
+        ("z", int, r"f: line 2, field 'z': missing; expected int"),
         ("b", int, r"field 'b': expected int, got True"),
         ("a", (str, list), r"field 'a': expected str or list, got 1"),
         ("d", str, r"field 'd': expected str, got None"),
     ):
         with pytest.raises(PreparationError, match=message):
             field(row, name, kind, "f: line 2")
-    with pytest.raises(PreparationError, match=r"f, field 'a': is missing"):
+    with pytest.raises(PreparationError, match=r"f, field 'a': missing"):
         field(["a"], "a", int, "f")
 
 

@@ -4,11 +4,11 @@ import sys
 
 import pytest
 from svilm_data.pipeline import beam as beam_module
-from svilm_data.pipeline.beam import Beam, BeamWorkers, beam_of
+from svilm_data.pipeline.beam import BeamOptions, BeamWorkers, parse_beam_options
 from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.cli.prepare import add_arguments, run
-from tests.data.test_resumption import files_of, go
+from tests.data.pipeline.test_journal import files_of, go
 from tests.data.weird_videos import write_video
 
 
@@ -25,11 +25,11 @@ def test_without_beam(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     monkeypatch.setitem(sys.modules, "apache_beam.options.pipeline_options", None)
     with pytest.raises(PreparationError, match=r"--runner DirectRunner needs Apache Beam .*svilm_jax\[beam\]"):
-        BeamWorkers(Beam("DirectRunner"), tmp_path)
+        BeamWorkers(BeamOptions("DirectRunner"), tmp_path)
     with pytest.raises(PreparationError, match="--beam-option: expected together with --runner"):
-        beam_of("", ["--x=y"])
-    assert beam_of("", []) is None
-    assert beam_of("DirectRunner", ["--x=y"]) == Beam("DirectRunner", ("--x=y",))
+        parse_beam_options("", ["--x=y"])
+    assert parse_beam_options("", []) is None
+    assert parse_beam_options("DirectRunner", ["--x=y"]) == BeamOptions("DirectRunner", ("--x=y",))
 
 
 def test_the_same_bytes_as_a_local_run(apache_beam, tmp_path, monkeypatch):
@@ -38,24 +38,24 @@ def test_the_same_bytes_as_a_local_run(apache_beam, tmp_path, monkeypatch):
     (tmp_path / "raw" / "5.mp4").write_bytes(b"no video")
     monkeypatch.setattr(beam_module, "WAVE", 5)
     one = go(tmp_path / "local", tmp_path / "raw")
-    two = go(tmp_path / "beam", tmp_path / "raw", beam=Beam("DirectRunner"))
+    two = go(tmp_path / "beam", tmp_path / "raw", beam=BeamOptions("DirectRunner"))
     assert files_of(one) == files_of(two)
     assert [p.name for p in (tmp_path / "beam").iterdir()] == ["dogs"]
 
 
 def test_order_and_failure(apache_beam, tmp_path):
-    workers = BeamWorkers(Beam("DirectRunner"), tmp_path / "shared")
-    assert list(workers.map(halve, iter(range(5)), doing="halving")) == [[i, 1 / (i - 7)] for i in range(5)]
+    workers = BeamWorkers(BeamOptions("DirectRunner"), tmp_path / "shared")
+    assert list(workers.map(halve, iter(range(5)), task="halving")) == [[i, 1 / (i - 7)] for i in range(5)]
     with pytest.raises(PreparationError, match="halving: the pipeline of DirectRunner failed .*division by zero"):
-        list(workers.map(halve, range(9), doing="halving"))
+        list(workers.map(halve, range(9), task="halving"))
     assert not (tmp_path / "shared").exists()
 
 
 def test_wrong_options(apache_beam, tmp_path):
     with pytest.raises(PreparationError, match="--runner NoRunner"):
-        BeamWorkers(Beam("NoRunner"), tmp_path)
-    with pytest.raises(PreparationError, match="--beam-option --direct_num_workers=many: Beam does not take it"):
-        BeamWorkers(Beam("DirectRunner", ("--direct_num_workers=many",)), tmp_path)
+        BeamWorkers(BeamOptions("NoRunner"), tmp_path)
+    with pytest.raises(PreparationError, match="--beam-option --direct_num_workers=many: not an option of Beam"):
+        BeamWorkers(BeamOptions("DirectRunner", ("--direct_num_workers=many",)), tmp_path)
 
 
 def test_from_the_command_line(apache_beam, tmp_path):

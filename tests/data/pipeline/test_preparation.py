@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from svilm_data.datasets.moving_shapes import prepare
-from svilm_data.pipeline import checking, preparation, writing
+from svilm_data.pipeline import preparation, record_writer, video_checks
 from svilm_data.pipeline.errors import PreparationError, is_full_disk
 from svilm_data.pipeline.journal import Journal
-from svilm_data.pipeline.preparation import EncodingOptions, Entry, Plan, building, finished
+from svilm_data.pipeline.preparation import EncodingOptions, Entry, Plan, build_directory, is_prepared
 from svilm_data.pipeline.preparation import prepare as prepare_entries
 
 from svilm_jax.cli.prepare import run as run_command
@@ -95,14 +95,14 @@ def test_overwrite_replaces_and_a_strange_folder_is_left_alone(tmp_path):
     assert len(open_records(folder, "train")) == 1
     (tmp_path / "other").mkdir()
     with pytest.raises(PreparationError, match="was not written by `svilm prepare`"):
-        finished(plan(tmp_path, name="other", overwrite=True))
+        is_prepared(plan(tmp_path, name="other", overwrite=True))
     with pytest.raises(PreparationError, match="lower-case letters"):
-        finished(plan(tmp_path, name="Other Dogs"))
+        is_prepared(plan(tmp_path, name="Other Dogs"))
 
 
 def test_many_files_keep_the_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "SHARD_BYTES", 9000)
-    monkeypatch.setattr(writing, "BATCH_RECORDS", 3)
+    monkeypatch.setattr(record_writer, "SHARD_BYTES", 9000)
+    monkeypatch.setattr(record_writer, "BATCH_RECORDS", 3)
     folder = prepare_entries(plan(tmp_path), {"train": entries(tmp_path / "raw", 12)})
     assert len(list(folder.glob("*/*.array_record*"))) > 2
     source = open_records(folder, "train")
@@ -147,12 +147,12 @@ def test_a_stopped_preparation_leaves_nothing_that_looks_finished(tmp_path, how)
     assert left == []
     if how == signal.SIGINT:
         assert list(tmp_path.iterdir()) == [script]
-    with building(tmp_path, "moving_shapes_raw") as folder:  # and the next one is not kept from working
+    with build_directory(tmp_path, "moving_shapes_raw") as folder:  # and the next one is not kept from working
         assert list(folder.iterdir()) == []
 
 
 def test_one_preparation_at_a_time(tmp_path):
-    with building(tmp_path, "dogs"), pytest.raises(PreparationError, match="dogs: in use by process"):
+    with build_directory(tmp_path, "dogs"), pytest.raises(PreparationError, match="dogs: in use by process"):
         prepare_entries(plan(tmp_path), {"train": entries(tmp_path / "raw", 1)})
 
 
@@ -180,7 +180,7 @@ def test_a_full_disk_makes_no_video_unusable(tmp_path, monkeypatch):
     items = {"train": entries(tmp_path / "raw", 2)}
     encoding = EncodingOptions(short_side=32)
     with monkeypatch.context() as patch:
-        patch.setattr(checking, "transcode", transcode)
+        patch.setattr(video_checks, "transcode", transcode)
         with pytest.raises(PreparationError, match=r"\.dogs\.progress.*No space left on device.*is kept.*resumes"):
             prepare_entries(plan(tmp_path, encoding=encoding), items)
     with monkeypatch.context() as patch:
@@ -198,7 +198,7 @@ def full_sqlite(*_):
 @pytest.mark.parametrize("error", [full_disk, full_sqlite])
 def test_the_command_tells_a_full_disk_in_one_line(tmp_path, capsys, error):
     args = argparse.Namespace(out=tmp_path, prepare=error)
-    with pytest.raises(PreparationError, match=r"No space left on device\. What was checked is kept") as told:
+    with pytest.raises(PreparationError, match=r"No space left on device\. Results so far are kept") as told:
         run_command(args)
     assert "\n" not in str(told.value)
 
@@ -221,7 +221,7 @@ def test_vocabularies(tmp_path):
     again = prepare_entries(plan(tmp_path, name="more_dogs", vocab=given), items)
     assert (again / "vocab.txt").read_bytes() == given.read_bytes()
     with pytest.raises(PreparationError, match="already prepared with vocab="):
-        finished(plan(tmp_path, name="more_dogs"))
+        is_prepared(plan(tmp_path, name="more_dogs"))
 
 
 def test_too_many_unusable_videos(tmp_path):
@@ -321,13 +321,13 @@ def test_the_vocabulary_is_learned_from_captions_of_training_or_else_from_questi
     ]
     assert [word for word in words if word in tokens] == ["apple"]  # `untrimmed_train` counts where there is no `train`
     origin = json.loads((folder / "preparation.json").read_text())["vocabulary"]
-    assert origin == f"{len(tokens)} tokens, learned from 1 training captions"
+    assert origin == f"{len(tokens)} tokens, trained on 1 training captions"
     for split in ("train", "untrimmed_train"):
         del labeled[split][-1]
     folder = prepare_entries(plan(tmp_path, name="asked", max_skipped_fraction=0.5), labeled)
     assert "who" in (folder / "vocab.txt").read_text(encoding="utf-8").split()
     origin = json.loads((folder / "preparation.json").read_text())["vocabulary"]
-    assert origin.endswith(" tokens, learned from 4 training questions")
+    assert origin.endswith(" tokens, trained on 4 training questions")
     some = {"train": [told(raw, "j", actions=(Action("run"),))], "test": labeled["test"]}
     bare = prepare_entries(plan(tmp_path, name="bare", max_skipped_fraction=0.5), some)
     assert not (bare / "vocab.txt").exists()
@@ -371,7 +371,7 @@ def test_views_name_what_is_stored_in_their_own_order(tmp_path, labeled):
     }
     assert [record.id for record in open_records(folder, "mixed")] == ["e", "d", "b"]
     assert list(splits(folder)) == [*labeled, *views]
-    assert "view broken_too: 1 clips, 2 more are not there" in preparation.describe(folder)
+    assert "view broken_too: 1 clips, 2 more are missing" in preparation.describe(folder)
     assert "view mixed: 3 clips\n" in preparation.describe(folder)
 
 

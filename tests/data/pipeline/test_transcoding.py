@@ -140,7 +140,7 @@ def test_a_part_of_a_long_video_is_not_decoded_from_its_start(tmp_path, monkeypa
 def test_parts_that_cannot_be_cut(tmp_path, realdata):
     path = write_video(tmp_path / "clip.mp4")
     for start, end, reason in (
-        (2.5, 3, r"its part from 2\.50 to 3\.00 s lies after its end at 2\.00 s"),
+        (2.5, 3, r"its segment from 2\.50 to 3\.00 s is after its end at 2\.00 s"),
         (1, 1, "holds nothing"),
         (-1, 1, "holds nothing"),
     ):
@@ -216,5 +216,5 @@ def test_a_part_beyond_the_end_of_a_truncated_file_is_refused(tmp_path):
     info = probe(path)
     assert info.missing > 0.5
     transcode(path, tmp_path / "part.mp4", EncodingOptions(), info, (0.2, 0.8))
-    with pytest.raises(VideoError, match="truncated: its part lasts from 0.50 to 2.30 s, and its packets end at"):
+    with pytest.raises(VideoError, match="truncated: its segment lasts from 0.50 to 2.30 s, and its packets end at"):
         transcode(path, tmp_path / "part.mp4", EncodingOptions(), info, (0.5, 2.3))

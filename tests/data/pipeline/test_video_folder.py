@@ -4,7 +4,7 @@ import os
 
 import pytest
 from svilm_data.pipeline.errors import PreparationError
-from svilm_data.pipeline.video_folder import VideoFolder, listed_files, without_ending
+from svilm_data.pipeline.video_folder import VideoFolder, list_files, path_inside, without_ending
 
 from tests.data.official_cases import write
 
@@ -36,18 +36,18 @@ def folder(tmp_path, *names):
 def test_a_file_goes_by_several_names(tmp_path, held, names):
     videos = folder(tmp_path, held, "other.mp4")
     assert videos.find(names, "x") == tmp_path / held
-    assert videos.knows(names[-1])
+    assert videos.contains(names[-1])
 
 
 @pytest.mark.parametrize("name", ["train", "mp4", "v_ab", "abc", "est/v_abc", "", "v_abc.webm"])
 def test_parts_of_names_are_no_names(tmp_path, name):
-    assert not folder(tmp_path, "train/v_abc.mp4").knows(name)
+    assert not folder(tmp_path, "train/v_abc.mp4").contains(name)
 
 
 def test_a_missing_file_has_the_path_of_its_first_name(tmp_path):
     videos = folder(tmp_path, "a.mp4")
     assert videos.find(["train/v_abc.mp4", "v_abc"], "x") == tmp_path / "train/v_abc.mp4"
-    assert not videos.knows("v_abc")
+    assert not videos.contains("v_abc")
 
 
 def test_the_first_name_that_any_file_fits_decides(tmp_path):
@@ -83,7 +83,7 @@ def test_case_is_ignored_only_where_no_name_is_exactly_so(tmp_path):
 def test_what_is_no_video_and_what_is_hidden_is_not_found(tmp_path):
     videos = folder(tmp_path, "v_abc.json", "v_abc.jpg", ".v_abc.mp4", ".cache/v_abc.mp4", "v_abc", "._v_abc.mp4")
     for name in ("v_abc", ".v_abc", "._v_abc.mp4"):
-        assert not videos.knows(name)
+        assert not videos.contains(name)
     write(tmp_path, "v_abc.mp4", "")
     assert VideoFolder(tmp_path).find(["v_abc"], "x").name == "v_abc.mp4"
 
@@ -93,7 +93,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
     write(tmp_path, "v_abc.mp4", "")
     videos = folder(tmp_path / "videos", "other.mp4")
     for names in ([name], ["nothing", name]):
-        with pytest.raises(PreparationError, match=r"clip 3: .*(leads out of the folder of videos|is no file name)"):
+        with pytest.raises(PreparationError, match=r"clip 3: .*(is outside the folder of videos|is no file name)"):
             videos.find(names, "clip 3")
 
 
@@ -104,8 +104,8 @@ def test_links_to_files_outside_are_refused_and_linked_folders_not_followed(tmp_
     (videos / "v_abc.mp4").symlink_to(tmp_path / "outside" / "v_abc.mp4")
     (videos / "linked").symlink_to(tmp_path / "outside")
     (videos / "loop").symlink_to(videos)
-    assert [row[0] for row in listed_files(videos)] == ["v_abc.mp4"]
-    with pytest.raises(PreparationError, match="'v_abc.mp4' leads out of the folder of videos over a link"):
+    assert [row[0] for row in list_files(videos)] == ["v_abc.mp4"]
+    with pytest.raises(PreparationError, match="'v_abc.mp4' is outside the folder of videos through a link"):
         VideoFolder(videos).find(["v_abc"], "x")
 
 
@@ -113,7 +113,7 @@ def test_a_name_that_is_no_text_is_passed_over(tmp_path):
     folder(tmp_path, "a.mp4")
     with open(os.fsencode(tmp_path) + b"/caf\xe9.mp4", "w"):  # noqa: PTH123 (a path of bytes)
         pass
-    assert [row[0] for row in listed_files(tmp_path)] == ["a.mp4"]
+    assert [row[0] for row in list_files(tmp_path)] == ["a.mp4"]
 
 
 def test_what_cannot_be_used_is_counted(tmp_path):
@@ -125,7 +125,7 @@ def test_what_cannot_be_used_is_counted(tmp_path):
         with open(os.fsencode(tmp_path) + name, "w"):  # noqa: PTH123 (a path of bytes)
             pass
     videos = VideoFolder(tmp_path)
-    assert [videos.knows(name) for name in ("a", "b", "there", "gone")] == [True, True, True, False]
+    assert [videos.contains(name) for name in ("a", "b", "there", "gone")] == [True, True, True, False]
     assert videos.left_out.notes() == {
         "video files left out, a name that is not UTF-8: rename the file": (
             f"2 ({tmp_path}/caf\\xe9.mp4, {tmp_path}/sub/\\xff.mkv)"
@@ -151,3 +151,24 @@ def test_dots_inside_names_are_no_endings():
         ("a", "a"),
     ):
         assert without_ending(path) == expected
+
+
+def test_paths_stay_inside(tmp_path):
+    folder = tmp_path / "videos"
+    (folder / "sub").mkdir(parents=True)
+    (tmp_path / "secret.mp4").touch()
+    (folder / "link.mp4").symlink_to(tmp_path / "secret.mp4")
+    (folder / "linked").symlink_to(tmp_path)
+    assert path_inside(folder, "sub/a.mp4", "f: line 1") == folder / "sub" / "a.mp4"
+    for name in (
+        "../secret.mp4",
+        "sub/../../secret.mp4",
+        "/etc/passwd",
+        "..\\secret.mp4",
+        "link.mp4",
+        "linked/secret.mp4",
+    ):
+        with pytest.raises(PreparationError, match=r"f: line 1: .* is outside the folder"):
+            path_inside(folder, name, "f: line 1")
+    with pytest.raises(PreparationError, match="not a file name"):
+        path_inside(folder, "a\0.mp4", "f: line 1")

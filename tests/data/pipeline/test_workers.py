@@ -4,7 +4,7 @@ import os
 
 import pytest
 from svilm_data.pipeline.errors import PreparationError
-from svilm_data.pipeline.workers import AHEAD, Workers, working
+from svilm_data.pipeline.workers import QUEUE_FACTOR, Workers, open_workers
 
 
 def double(number: int) -> int:
@@ -19,10 +19,10 @@ def die(number: int) -> int:
 
 def test_order_and_result_do_not_depend_on_the_number_of_processes():
     for count in (1, 2):
-        with working(count) as workers:
-            assert list(workers.map(double, iter(range(100)), doing="test", chunk=3)) == [2 * i for i in range(100)]
-            assert list(workers.map(double, [5], doing="test", chunk=3)) == [10]
-            assert list(workers.map(double, [], doing="test")) == []
+        with open_workers(count) as workers:
+            assert list(workers.map(double, iter(range(100)), task="test", chunk=3)) == [2 * i for i in range(100)]
+            assert list(workers.map(double, [5], task="test", chunk=3)) == [10]
+            assert list(workers.map(double, [], task="test")) == []
 
 
 def test_items_are_asked_for_only_as_work_goes_on():
@@ -33,15 +33,15 @@ def test_items_are_asked_for_only_as_work_goes_on():
             asked.append(i)
             yield i
 
-    with working(2) as workers:
-        results = workers.map(double, items(), doing="test", chunk=2)
+    with open_workers(2) as workers:
+        results = workers.map(double, items(), task="test", chunk=2)
         assert next(results) == 0
-        assert len(asked) <= 2 * (2 * AHEAD + 2)
+        assert len(asked) <= 2 * (2 * QUEUE_FACTOR + 2)
 
 
 def test_a_process_that_dies_is_named_as_such():
-    with working(2) as workers, pytest.raises(PreparationError, match=r"a worker process died.*--workers 1"):
-        list(workers.map(die, range(40), doing="checking videos", chunk=2))
+    with open_workers(2) as workers, pytest.raises(PreparationError, match=r"a worker process died.*--workers 1"):
+        list(workers.map(die, range(40), task="checking videos", chunk=2))
 
 
 def test_at_least_one_process():

@@ -182,7 +182,7 @@ def test_features_of_another_origin_are_not_mixed_in(reader, tmp_path, changes, 
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     reader.seen = 0
     windows = changes.pop("windows", (1.0, 1.0))
-    with pytest.raises(EvaluationError, match=f"holds other features .*{message}.*give another --out"):
+    with pytest.raises(EvaluationError, match=f"has features of another source .*{message}.*give another --out"):
         embed(reader, tmp_path, *windows, **changes)
     assert reader.seen == 0
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -15,7 +15,7 @@ from svilm_jax.evaluation.temporal_grouping.evaluator import (
     score_splice,
     spliced_clips,
 )
-from svilm_jax.evaluation.temporal_grouping.mean_features import common_features
+from svilm_jax.evaluation.temporal_grouping.mean_features import mean_features
 from svilm_jax.evaluation.temporal_grouping.spans import legal_spans, tubelet_accuracy
 from svilm_jax.evaluation.temporal_grouping.splices import weighted_spans
 from svilm_jax.inference.encoder import Encoder
@@ -111,7 +111,7 @@ def test_what_clips_have_in_common_is_taken_off(encoder):
 
 
 def test_the_mean_is_that_of_the_clips_that_decode(encoder):
-    found = common_features(encoder, encoder.config.input.dataset, "test", 3)  # the second of three is broken
+    found = mean_features(encoder, encoder.config.input.dataset, "test", 3)  # the second of three is broken
     clips = TemporalGroupingEvaluator(GroupingOptions(split="test", partners="next"), encoder.config).clips()
     seen = [clip.frames for _, clip in clips.read([0, 2])]
     tokens = np.mean([r["time_tokens"] for r in encoder.videos(seen, ("time_tokens",))], axis=0)

@@ -27,7 +27,7 @@ def test_small_pictures_match_a_loop(height, width):
         ]
         for j in range(2)
     ]
-    np.testing.assert_allclose(raw_pixels.small_pictures(frames, 2, cells=4), expected)
+    np.testing.assert_allclose(raw_pixels.downsampled_frames(frames, 2, cells=4), expected)
 
 
 def test_split_tubelets_are_refused():

@@ -5,7 +5,7 @@ import math
 
 import pytest
 from svilm_data.annotations.official_files import OfficialFiles
-from svilm_data.annotations.published_dataset import check_facts
+from svilm_data.annotations.published_dataset import check_counts
 from svilm_data.datasets.activitynet import DATASET
 from svilm_data.pipeline.errors import PreparationError
 from svilm_data.pipeline.video_folder import VideoFolder
@@ -98,9 +98,9 @@ def test_release_1_3_has_the_published_counts(forms, form):
 def test_bsn_files_leave_out_what_was_gone_and_say_so(forms):
     bsn = forms["bsn"]
     assert wrong(bsn) == {}
-    assert [bsn.facts[f"{split} videos"].count for split in ("train", "validation", "test")] == [9649, 4728, 4851]
-    assert (bsn.facts["train segments"].count, bsn.facts["validation segments"].count) == (14_859, 7293)
-    assert bsn.notes["videos of the release that this form leaves out, being gone"] == (
+    assert [bsn.counts[f"{split} videos"].count for split in ("train", "validation", "test")] == [9649, 4728, 4851]
+    assert (bsn.counts["train segments"].count, bsn.counts["validation segments"].count) == (14_859, 7293)
+    assert bsn.notes["videos of the release that are missing from this form"] == (
         "375 of 10,024 train, 198 of 4,926 validation, 193 of 5,044 test"
     )
 
@@ -144,16 +144,16 @@ def test_release_1_2_without_what_was_gone(realdata):
         "validation segments": 3281,
         "classes": 100,
     }
-    note = held.notes["videos of the release that this form leaves out, being gone"]
+    note = held.notes["videos of the release that are missing from this form"]
     assert note == "378 of 4,819 train, 185 of 2,383 validation, 212 of 2,480 test"
     assert sum((4441, 378, 2198, 185, 2268, 212)) == 9682  # videos of release 1.2
 
 
 def test_a_cut_release_is_no_release(realdata, tmp_path):
     cut = read(link(tmp_path, realdata / "fixtures/activitynet/activity_net.v1-3.head.json"))
-    assert cut.facts["classes"].count == 200
-    with pytest.raises(PreparationError, match=r"not the whole official files\. .*--allow-other-counts"):
-        check_facts("activitynet", cut, allowed=False)
+    assert cut.counts["classes"].count == 200
+    with pytest.raises(PreparationError, match=r"the official files are incomplete\. .*--allow-other-counts"):
+        check_counts("activitynet", cut, allowed=False)
 
 
 def test_a_small_document(tmp_path):
@@ -191,7 +191,7 @@ def test_small_tables_in_the_other_forms(tmp_path):
         "activitynet_v1-3_valid_tsp_groundtruth.csv, activitynet_v1-3_train_metadata"
     )
     assert tsp.notes["train: rows without action"] == "1; read, not stored"
-    assert set(tsp.facts) == {"train videos", "test videos", "train segments", "classes"}
+    assert set(tsp.counts) == {"train videos", "test videos", "train segments", "classes"}
 
 
 @pytest.mark.parametrize("name", ["v_{}.mp4", "{}.mkv", "val/v_{}.webm", "train/{}.MP4"])
@@ -213,7 +213,7 @@ def segment(times, label="Zumba"):
     ("changed", "message"),
     [
         ({"version": "VERSION 1.2"}, r"min\.json, field 'version': expected release 1\.3, got 'VERSION 1\.2'"),
-        ({"taxonomy": [{"nodeName": "x"}]}, r"taxonomy, field 'parentId': is missing"),
+        ({"taxonomy": [{"nodeName": "x"}]}, r"taxonomy, field 'parentId': missing"),
         (entry(subset="train"), r"database: entry 'aaaaaaaaaaa', field 'subset': expected training or validation"),
         (entry(duration="10"), r"entry 'aaaaaaaaaaa', field 'duration': expected int or float, got '10'"),
         (entry(annotations=None), r"field 'annotations': expected list, got None"),
@@ -263,7 +263,7 @@ def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(PreparationError, match=r"no list of subsets: expected video_info_new\.csv"):
         read(tmp_path / "half")
     with pytest.raises(
-        PreparationError, match=r"no annotations of ActivityNet 1\.2: .*1\.3 is there: give --release 1\.3"
+        PreparationError, match=r"no annotations of ActivityNet 1\.2: .*1\.3 exists: give --release 1\.3"
     ):
         read(official_json(tmp_path / "other"), "1.2")
     (tmp_path / "empty").mkdir()

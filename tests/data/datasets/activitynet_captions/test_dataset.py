@@ -55,7 +55,7 @@ def test_official_views_share_the_sentences_between_them(official):
     for wanted in official.splits["validation"]:
         views = [official.views[view].get(wanted.record.id, ()) for view in ("val_1", "val_2")]
         assert [*views[0], *views[1]] == list(range(len(wanted.record.captions)))
-    assert official.notes["validation: videos that val_1 alone describes"] == "32; in view val_1 alone"
+    assert official.notes["validation: videos only in val_1"] == "32; in view val_1 only"
 
 
 def test_odd_official_times_are_told(official):
@@ -90,8 +90,8 @@ def test_small_files(tmp_path):
         "val_1: segments that end after the stated duration": "1; kept as they are",
         "val_2: segments that end before they start": "1; start and end changed places",
         "val_2: segments of zero length": "1; kept",
-        "val_2: videos whose sentences are not in order of time": "1; kept in the order of the file",
-        "validation: videos that val_1 alone describes": "1; in view val_1 alone",
+        "val_2: videos whose sentences are not in temporal order": "1; kept in the order of the file",
+        "validation: videos only in val_1": "1; in view val_1 only",
     }
 
 
@@ -99,7 +99,7 @@ def test_some_files_alone_are_read_and_the_others_named(tmp_path):
     some = read(DATASET, small(tmp_path, train=None, first=None))
     assert some.notes["not found"] == "train.json, val_1.json"
     assert some.views == {"val_2": {"v_bbbbbbbbbbb": (0, 1, 2)}}
-    assert set(some.facts) == {"val_2 videos", "val_2 sentences"}
+    assert set(some.counts) == {"val_2 videos", "val_2 sentences"}
 
 
 def test_a_video_that_val_2_alone_describes_and_other_durations_are_told(tmp_path):
@@ -109,7 +109,7 @@ def test_a_video_that_val_2_alone_describes_and_other_durations_are_told(tmp_pat
     }
     some = read(DATASET, small(tmp_path, second=second))
     assert some.views["val_2"]["v_ddddddddddd"] == (0,)
-    assert some.notes["validation: videos that val_2 alone describes"] == "1; in view val_2 alone"
+    assert some.notes["validation: videos only in val_2"] == "1; in view val_2 only"
     assert some.notes["videos whose duration differs between val_1 and val_2"].startswith("1;")
 
 

@@ -1,7 +1,7 @@
 """Tests of ActivityNet-QA: questions joined with answers and types, and the published counts."""
 
 import pytest
-from svilm_data.annotations.published_dataset import check_facts
+from svilm_data.annotations.published_dataset import check_counts
 from svilm_data.datasets.activitynet_qa import DATASET
 from svilm_data.pipeline.errors import PreparationError
 
@@ -59,7 +59,7 @@ def test_names_with_the_prefix_are_the_same_videos(folder):
             ANSWERS[:2],
             rf"test_q\.json: entry 0, field 'question_id': v_{CLIP}_1 has no answer in test_a",
         ),
-        ("test_q.json", ASKED[:2], rf"test_a\.json: question_id v_{CLIP}_2 is no question of test_q\.json"),
+        ("test_q.json", ASKED[:2], rf"test_a\.json: question_id v_{CLIP}_2 is not a question of test_q\.json"),
         ("test_q.json", [*ASKED, ASKED[0]], rf"entry 3: question id v_{CLIP}_1 occurs twice in the test split"),
         (
             "test_a.json",
@@ -68,7 +68,7 @@ def test_names_with_the_prefix_are_the_same_videos(folder):
         ),
         ("test_a.json", [ANSWERS[0] | {"type": 9}], r"test_a\.json: entry 0, field 'type': expected 0 to 8, got 9"),
         ("test_a.json", [ANSWERS[0] | {"type": "3"}], r"entry 0, field 'type': expected int, got '3'"),
-        ("test_a.json", [{"type": 3, "question_id": "x"}], r"entry 0, field 'answer': is missing; expected str"),
+        ("test_a.json", [{"type": 3, "question_id": "x"}], r"entry 0, field 'answer': missing; expected str"),
         ("test_q.json", [ASKED[0] | {"video_name": " "}], r"entry 0, field 'video_name': expected the id of a video"),
         ("test_q.json", {"a": 1}, r"test_q\.json: expected a list of objects, got dict"),
     ],
@@ -94,7 +94,7 @@ def test_no_questions_at_all(tmp_path):
 def test_the_official_files_hold_what_was_published(realdata):
     made = read(DATASET, realdata / "annotations" / "activitynet_qa")
     assert not wrong(made)
-    check_facts("activitynet_qa", made, allowed=False)
+    check_counts("activitynet_qa", made, allowed=False)
     assert {split: len(wanted) for split, wanted in made.splits.items()} == {"validation": 1800, "test": 800}
     assert all(len(item.record.questions) == 10 for wanted in made.splits.values() for item in wanted)
     # One question each about motion, space and time, and seven free ones.

@@ -1,7 +1,7 @@
 """Tests of the catalog: file names resolved to videos, and captions grouped by video."""
 
 import pytest
-from svilm_data.datasets.captioned_videos.catalog import catalog
+from svilm_data.datasets.captioned_videos.catalog import open_catalog
 from svilm_data.datasets.captioned_videos.rows import AnnotationRow
 from svilm_data.pipeline.errors import PreparationError
 
@@ -31,7 +31,7 @@ def collect(folder, rows, share=0.0):
         AnnotationRow(f"c.csv: line {i}", dict(zip(("video", "caption", "split"), row, strict=False)))
         for i, row in rows
     ]
-    with catalog(folder, folder.parent / f"{len(list(folder.parent.iterdir()))}.sqlite") as listed:
+    with open_catalog(folder, folder.parent / f"{len(list(folder.parent.iterdir()))}.sqlite") as listed:
         listed.add(rows, share)
         found = {
             name: {
@@ -69,7 +69,7 @@ def test_names(folder, name, identity, file):
 
 @pytest.mark.parametrize("name", ["c", "c.mp4", "x"])
 def test_a_name_of_two_files_is_an_error(folder, name):
-    with pytest.raises(PreparationError, match=r"c\.csv: line 2.* may be .* and .*: give the path"):
+    with pytest.raises(PreparationError, match=r"c\.csv: line 2.* matches .* and .*: give the path"):
         collect(folder, numbered((name, "said")))
 
 
@@ -110,9 +110,9 @@ def test_validation_share_depends_on_the_id_alone(tmp_path):
 
 def test_names_that_leave_the_folder_are_refused(folder):
     for name in ("../secret.mp4", "/etc/passwd", "sub/../../secret"):
-        with pytest.raises(PreparationError, match=r"c\.csv: line 2, field of the video: .* leads out of the folder"):
+        with pytest.raises(PreparationError, match=r"c\.csv: line 2, field of the video: .* is outside the folder"):
             collect(folder, numbered((name, "said")))
     (folder.parent / "outside.mp4").touch()
     (folder / "link.mp4").symlink_to(folder.parent / "outside.mp4")
-    with pytest.raises(PreparationError, match="over a link"):
+    with pytest.raises(PreparationError, match="through a link"):
         collect(folder, numbered(("link", "said")))

@@ -78,7 +78,7 @@ def test_mistakes(folder, tmp_path):
         ({"videos": folder / "none"}, r"--videos .*none: no such folder"),
         ({"captions": folder / "none.csv"}, r"--captions .*none\.csv: no such file"),
         ({"name": "My Dogs"}, "lower-case letters"),
-        ({"validation_fraction": 1.5}, "--validation-fraction 1.5: expected a share"),
+        ({"validation_fraction": 1.5}, "--validation-fraction 1.5: expected a fraction"),
         ({"short_side": 33}, "--short-side 33: expected an even number"),
         ({"fps": -1.0}, "--fps -1"),
         ({"max_skipped_fraction": 0.1}, r"4 of 11 videos are unusable(.|\n)*missing.*no such file"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from svilm_data.datasets.captioned_videos import prepare
-from svilm_data.datasets.captioned_videos.catalog import catalog
+from svilm_data.datasets.captioned_videos.catalog import open_catalog
 from svilm_data.datasets.captioned_videos.rows import read_rows
 from svilm_data.pipeline.errors import PreparationError
 from svilm_data.pipeline.preparation import describe
@@ -37,13 +37,13 @@ def test_odd_captions_are_counted_in_the_summary(tmp_path):
     assert [caption.text for caption in record.captions] == texts
     told = describe(made)
     for line in (
-        "text with half a character: 1 texts, the broken part replaced by U+FFFD (first: c.json: [0].caption)",
+        "text with lone surrogates: 1 texts, the broken part replaced by U+FFFD (first: c.json: [0].caption)",
         "lists written as text: 1, read as several captions (first: c.json: item 2, field 'caption')",
         "empty captions: 1, left out (first: c.json: item 3, field 'caption')",
         "captions with HTML entities: 1, decoded (first: c.json: item 4, field 'caption')",
         "captions of more than 10,000 characters: 1, left out (first: c.json: item 5, field 'caption')",
-        "train: times after the end of the video: 1 of 3; kept as they are",
-        "train: times that end after the video: 1 of 3; kept as they are, and shown up to the end (first: caption 6",
+        "train: times after the end of the video: 1 of 3; kept",
+        "train: times that end after the video: 1 of 3; kept, and sampled up to the end (first: caption 6",
     ):
         assert line in told
     assert "milliseconds" not in told  # not most of them
@@ -52,7 +52,7 @@ def test_odd_captions_are_counted_in_the_summary(tmp_path):
 def read(folder, path):
     """Id -> captions, and the notes."""
     repairs = Repairs()
-    with catalog(folder, Path(":memory:")) as listed:
+    with open_catalog(folder, Path(":memory:")) as listed:
         listed.add(read_rows(path, repairs), 0.25)
         found = {e.record.id: e.record.captions for split in listed.splits().values() for e in split}
         return found, listed.notes()
@@ -87,7 +87,7 @@ def test_lists_and_times_as_pandas_writes_them(tmp_path):
         ("three", 4.0, 5.0),
         ("four", -1.0, -1.0),
     ]
-    assert notes["captions that stand for a missing value"].startswith("1, left out (first: c.csv: line 5")
+    assert notes["captions that represent a missing value"].startswith("1, left out (first: c.csv: line 5")
 
 
 SEEDS = {
@@ -150,7 +150,7 @@ def test_200_mutated_files_are_read_or_refused_in_words(tmp_path):
                     assert caption.text.encode("utf-8")
     assert 20 < len(refused) < 180
     for name, told in refused.items():
-        assert name in told or "holds no row" in told
+        assert name in told or "has no row" in told
         assert len(told) < 1000
 
 
@@ -158,7 +158,7 @@ def test_200_mutated_files_are_read_or_refused_in_words(tmp_path):
 def test_a_page_instead_of_the_file_is_named(tmp_path, ending):
     path = tmp_path / f"c{ending}"
     path.write_bytes(b"<!DOCTYPE html><html><body>Sign in</body></html>\n")
-    with pytest.raises(PreparationError, match=r"expected (CSV|JSON), found an HTML page"):
+    with pytest.raises(PreparationError, match=r"expected (CSV|JSON), got an HTML page"):
         read(tmp_path, path)
 
 

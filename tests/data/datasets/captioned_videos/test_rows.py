@@ -70,7 +70,7 @@ def test_a_million_rows_are_read_as_they_come(tmp_path):
 BAD = {
     "names none of the fields.csv": ("key,value\n1,2\n", r"line 1 .*no field for the video"),
     "no caption.csv": ("video,captoin\na,b\n", r"line 1 .*no field for the caption.*did you mean 'caption'"),
-    "twice.csv": ("video,video,caption\na,a,b\n", r"line 1: column 'video' stands twice"),
+    "twice.csv": ("video,video,caption\na,a,b\n", r"line 1: column 'video' occurs twice"),
     "empty.csv": ("", r"line 1: expected a header"),
     "too many.csv": ("video,caption\na,one, two\n", r"line 2: 3 fields, but the header has 2.*double quotes"),
     "old Mac.csv": ("video,caption\ra,b\rc,d\r", r"line 1: .*a carriage return inside a line"),

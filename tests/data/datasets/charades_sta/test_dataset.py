@@ -37,7 +37,7 @@ def test_the_official_files_have_the_published_counts(official):
 
 def test_odd_official_times_are_told(official):
     assert official.notes == {
-        "train: lengths": "not checked; Charades_v1_train.csv is not there",
+        "train: durations": "not checked; Charades_v1_train.csv not found",
         "train: segments that end before they start": "4; start and end changed places",
         "test: segments that end after the stated duration": "562; kept as they are",
     }
@@ -55,7 +55,7 @@ def test_the_head_of_a_file_is_a_part(realdata, tmp_path):
     source = realdata / "fixtures/heads/charades_sta_test.head.txt"
     (link(tmp_path) / "charades_sta_test.txt").symlink_to(source)
     head = read(DATASET, tmp_path)
-    assert head.facts["test sentences"].count == len(source.read_text().splitlines()) == 60
+    assert head.counts["test sentences"].count == len(source.read_text().splitlines()) == 60
     assert head.notes["not found"] == "charades_sta_train.txt"
     assert "test sentences" in wrong(head)
 
@@ -73,7 +73,7 @@ def test_small_files(tmp_path):
         "CCCCC": [("person turn a light on.", 24.3, 30.4)],
     }
     assert some.notes == {
-        "train: lengths": "not checked; Charades_v1_train.csv is not there",
+        "train: durations": "not checked; Charades_v1_train.csv not found",
         "train: segments that end before they start": "1; start and end changed places",
         "train: segments of zero length": "1; kept",
         "test: segments that end after the stated duration": "1; kept as they are",
@@ -82,7 +82,7 @@ def test_small_files(tmp_path):
 
 def test_a_video_without_a_length_is_told(tmp_path):
     some = read(DATASET, small(tmp_path, lengths=LENGTHS.replace("CCCCC", "DDDDD")))
-    assert some.notes["test: videos that Charades_v1_test.csv does not list"] == "1; length not checked"
+    assert some.notes["test: videos that Charades_v1_test.csv does not list"] == "1; duration not checked"
 
 
 @pytest.mark.parametrize(

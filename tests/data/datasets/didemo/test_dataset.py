@@ -2,7 +2,7 @@
 
 import pytest
 from svilm_data.datasets.didemo import DATASET
-from svilm_data.datasets.didemo.dataset import chosen
+from svilm_data.datasets.didemo.dataset import majority_time
 from svilm_data.pipeline.errors import PreparationError
 from svilm_data.pipeline.video_folder import VideoFolder
 
@@ -65,7 +65,7 @@ def test_official_moments_lie_in_the_half_minute_that_people_saw(official):
     ],
 )
 def test_the_time_of_a_description(marked, expected):
-    assert chosen(marked) == expected
+    assert majority_time(marked) == expected
 
 
 def test_one_video_under_several_endings(tmp_path):

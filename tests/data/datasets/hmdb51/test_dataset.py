@@ -72,7 +72,7 @@ def test_clips_that_a_split_leaves_out_are_told(tmp_path):
     write(tmp_path, "wave_test_split2.txt", WAVE.replace("1.avi 2", "1.avi 1").split("other")[0])
     some = read(DATASET, tmp_path)
     assert some.notes["not found"] == "*_test_split3.txt, climb_stairs_test_split2.txt"
-    assert some.notes["clips that other splits list"] == "2 of split 2"
+    assert some.notes["clips listed only by other splits"] == "2 of split 2"
     assert len(some.views["train2"]) == 2
 
 
@@ -86,7 +86,7 @@ def test_clips_that_a_split_leaves_out_are_told(tmp_path):
         ({"wave": "\nfilm_wave.avi\n"}, r"line 2: expected 'CLIP\.avi FLAG'"),
         ({"wave": "wave/film.avi 1\n"}, r"line 1: expected 'CLIP\.avi FLAG'"),
         ({"wave": WAVE + WAVE}, r"line 4: 'film_wave_f_nm_np1_fr_goo_0' occurs twice in split 1"),
-        ({"wave": CLIMB}, r"wave_test_split1\.txt: line 1: 'a#b.*' is of class 'climb_stairs', too"),
+        ({"wave": CLIMB}, r"wave_test_split1\.txt: line 1: 'a#b.*' is also of class 'climb_stairs'"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_file_and_line(tmp_path, changed, message):

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from svilm_data.datasets.moving_shapes.generator import FPS, FRAMES, SPLITS, group_rng, tell_apart
+from svilm_data.datasets.moving_shapes.generator import FPS, FRAMES, SPLITS, draw_distinct_group, group_rng
 from svilm_data.datasets.moving_shapes.rendering import render
 from svilm_data.datasets.moving_shapes.scene import COLORS
 
@@ -81,7 +81,7 @@ def test_cuts_lie_where_the_picture_jumps(moving_shapes):
 
 def test_families_share_their_background_pixel_by_pixel():
     for name in ("train", "hard_test", "twins_test"):
-        scenes, _ = tell_apart(group_rng(0, name, 0), SPLITS[name])
+        scenes, _ = draw_distinct_group(group_rng(0, name, 0), SPLITS[name])
         shown = [render(scene, 4) for scene in scenes]
         for images, masks in shown[1:]:
             free = ~grow((masks > 0) | (shown[0][1] > 0))

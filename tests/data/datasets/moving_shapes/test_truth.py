@@ -7,7 +7,7 @@ import itertools
 import re
 
 import pytest
-from svilm_data.datasets.moving_shapes.generator import SPLITS, group_rng, make_group, tell_apart
+from svilm_data.datasets.moving_shapes.generator import SPLITS, draw_distinct_group, group_rng, make_group
 
 GROUPS = {"train": 40, "validation": 25, "test": 25, "hard_validation": 6, "hard_test": 25, "twins_test": 25}
 STORIES = ("untrimmed_train", "untrimmed_test")
@@ -58,7 +58,7 @@ def is_true(sentence, scene):
             (shape, color, motion) == (t.shape, t.color, t.motion) and size in (None, t.size)
             for (shape, color, size, motion), t in zip(objects, chosen, strict=True)
         )
-        for chosen in itertools.permutations(scene.things, len(objects))
+        for chosen in itertools.permutations(scene.objects, len(objects))
     )
 
 
@@ -66,7 +66,7 @@ def groups(name, count=None):
     """Scenes and sentences of each group, as the generator draws them with seed 0."""
     split = SPLITS[name]
     for number in range(GROUPS[name] if count is None else count):
-        scenes, told = tell_apart(group_rng(0, name, number), split)
+        scenes, told = draw_distinct_group(group_rng(0, name, number), split)
         yield scenes, [[text for text, _ in texts] for texts in told]
 
 
@@ -96,14 +96,14 @@ def test_hard_sets_share_colors_and_background():
     for scenes, _ in groups("hard_test"):
         assert len(scenes) == 8
         assert len({s.background for s in scenes}) == 1
-        assert len({tuple(sorted(t.color for t in s.things)) for s in scenes}) == 1
+        assert len({tuple(sorted(t.color for t in s.objects)) for s in scenes}) == 1
         assert len({s.key for s in scenes}) == 8
 
 
 def test_twins_differ_in_shape_and_motion_alone():
     for (one, two), _ in groups("twins_test"):
         assert one.background == two.background
-        for a, b in zip(one.things, two.things, strict=True):
+        for a, b in zip(one.objects, two.objects, strict=True):
             assert (a.color, a.tone) == (b.color, b.tone)
             assert a.shape != b.shape
             assert a.motion != b.motion
@@ -117,9 +117,9 @@ def test_splits_share_no_combination():
             if name in STORIES:
                 scenes = split.draw(rng, split.kind, int(rng.integers(4, 7)))
             else:
-                scenes, _ = tell_apart(rng, split)
+                scenes, _ = draw_distinct_group(rng, split)
             keys[split.kind] |= {
-                (s.background.texture, frozenset((t.shape, t.color, t.size, t.motion) for t in s.things))
+                (s.background.texture, frozenset((t.shape, t.color, t.size, t.motion) for t in s.objects))
                 for s in scenes
             }
     assert min(len(k) for k in keys.values()) > 40
@@ -138,12 +138,12 @@ def test_stories_of_scenes_that_hardly_exist_come_to_an_end():
 def is_answer(question, answer, scene):
     """Whether that is what the scene says, and the question asks for one thing of it."""
     if question == "how many shapes are there?":
-        return answer == str(len(scene.things))
+        return answer == str(len(scene.objects))
     if question == "what does the background look like?":
         return answer == scene.background.texture
     asked = re.fullmatch(r"what (color is|does|shape is) the (\w+)( do| thing)?\?", question)
     what, name = asked.group(1), asked.group(2)
-    things = [t for t in scene.things if name == (t.color if what == "shape is" else t.shape)]
+    things = [t for t in scene.objects if name == (t.color if what == "shape is" else t.shape)]
     if len(things) != 1:
         return False
     if what == "does":
@@ -152,7 +152,7 @@ def is_answer(question, answer, scene):
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_an_action_of_a_story_is_that_of_a_scene_of_one_thing(name, tmp_path):
+def test_an_action_of_a_untrimmed_scenes_is_that_of_a_scene_of_one_thing(name, tmp_path):
     (tmp_path / "videos" / name).mkdir(parents=True)
     (tmp_path / "masks" / name).mkdir(parents=True)
     several = alone = 0
@@ -173,18 +173,18 @@ def test_look_alikes_of_training_differ_in_motions_alone_now_and_then():
     shapes_alike, motions_alike, pairs = 0, 0, 0
     for (one, two), _ in groups("train", 60):
         assert one.background == two.background
-        assert [t.color for t in one.things] == [t.color for t in two.things]
+        assert [t.color for t in one.objects] == [t.color for t in two.objects]
         pairs += 1
         shapes_alike += all(
-            a.shape == b.shape and a.size == b.size for a, b in zip(one.things, two.things, strict=True)
+            a.shape == b.shape and a.size == b.size for a, b in zip(one.objects, two.objects, strict=True)
         )
-        motions_alike += any(a.motion == b.motion for a, b in zip(one.things, two.things, strict=True))
+        motions_alike += any(a.motion == b.motion for a, b in zip(one.objects, two.objects, strict=True))
     assert 0.2 < shapes_alike / pairs < 0.6
     assert motions_alike / pairs < 0.4
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_questions_of_a_story_name_their_scene_and_are_true_of_it(name, tmp_path):
+def test_questions_of_a_untrimmed_scenes_name_their_scene_and_are_true_of_it(name, tmp_path):
     split = SPLITS[name]
     (tmp_path / "videos" / name).mkdir(parents=True)
     (tmp_path / "masks" / name).mkdir(parents=True)

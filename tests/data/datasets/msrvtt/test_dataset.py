@@ -5,7 +5,7 @@ import json
 import zipfile
 
 import pytest
-from svilm_data.annotations.published_dataset import check_facts
+from svilm_data.annotations.published_dataset import check_counts
 from svilm_data.datasets.msrvtt import DATASET
 from svilm_data.pipeline.errors import PreparationError
 
@@ -45,15 +45,15 @@ def folder(tmp_path):
 
 def test_the_official_files_hold_what_was_published(official):
     assert not wrong(official)
-    assert sum(fact.published_spec is not None for fact in official.facts.values()) == 12
+    assert sum(fact.published is not None for fact in official.counts.values()) == 12
     assert {split: len(wanted) for split, wanted in official.splits.items()} == {
         "train": 6513,
         "validation": 497,
         "test": 2990,
     }
     assert all(len(item.record.captions) == 20 for wanted in official.splits.values() for item in wanted)
-    assert official.notes["white space"] == "stray blanks taken out of 4,533 captions"
-    assert set(official.notes) == {"white space", "1k-A, punctuation", "1k-A, shared sentences"}
+    assert official.notes["whitespace"] == "normalized in 4,533 captions"
+    assert set(official.notes) == {"whitespace", "1k-A, punctuation", "1k-A, shared sentences"}
 
 
 def test_no_film_is_in_two_official_splits_and_its_clips_stand_together(official):
@@ -76,7 +76,7 @@ def test_both_files_become_three_splits(folder):
     assert train["video0"].window is None
     assert counts(made)["test captions"] == 2  # as many rows as papers count, one of them empty
     assert made.notes["empty captions"] == "1 left out"
-    assert made.notes["white space"] == "stray blanks taken out of 1 captions"
+    assert made.notes["whitespace"] == "normalized in 1 captions"
     assert {view: list(members) for view, members in made.views.items()} == {
         f"{split}_full": members for split, members in ids.items()
     }
@@ -108,7 +108,7 @@ def test_the_same_from_archives_gzip_and_one_file(folder, tmp_path, form):
 
 def test_the_one_file_is_not_read_beside_the_two(folder):
     write(folder, "MSRVTT_data.json", "no JSON")
-    assert read(DATASET, folder).notes["annotation"] == "also there and not read: MSRVTT_data.json"
+    assert read(DATASET, folder).notes["annotation"] == "not read: MSRVTT_data.json"
 
 
 def test_without_the_test_file_there_are_facts_for_the_rest(folder):
@@ -122,8 +122,8 @@ def test_without_the_test_file_there_are_facts_for_the_rest(folder):
 def test_a_part_of_the_dataset_is_refused_unless_allowed(folder):
     made = read(DATASET, folder)
     with pytest.raises(PreparationError, match="videos 5 instead of 10,000"):
-        check_facts("msrvtt", made, allowed=False)
-    check_facts("msrvtt", made, allowed=True)
+        check_counts("msrvtt", made, allowed=False)
+    check_counts("msrvtt", made, allowed=True)
 
 
 def test_a_video_without_a_caption_is_noted(folder):
@@ -137,14 +137,14 @@ def test_a_video_without_a_caption_is_noted(folder):
     ("content", "message"),
     [
         ("[1", r"test_videodatainfo.json: expected JSON"),
-        ([], r"test_videodatainfo.json, field 'videos': is missing; expected list"),
+        ([], r"test_videodatainfo.json, field 'videos': missing; expected list"),
         ({"videos": [3], "sentences": []}, r"videos: entry 0: expected an object, got 3"),
-        ({"videos": [{}], "sentences": []}, r"videos: entry 0, field 'video_id': is missing; expected str"),
+        ({"videos": [{}], "sentences": []}, r"videos: entry 0, field 'video_id': missing; expected str"),
         (document([video(7010, "tests")]), r"entry 0, field 'split': expected train, .*, test, got 'tests'"),
         (document([video(10000, "test")]), r"entry 0, field 'video_id': expected a video from video0 to video9999"),
         (document([video(7010, "test")] * 2), r"entry 1, field 'video_id': video7010 occurs twice"),
         (document([video(0, "test")]), r"test_videodatainfo.json: videos: entry 0.*video0 occurs twice"),
-        (document([], ("video0", "a")), r"sentences: entry 0, field 'video_id': video0 is none of the videos of this"),
+        (document([], ("video0", "a")), r"sentences: entry 0, field 'video_id': video0 is not a video of this"),
         (
             document([video(7010, "test")], ("video7010", 5)),
             r"sentences: entry 0, field 'caption': expected str, got 5",

@@ -68,7 +68,9 @@ def test_numbers_are_those_of_the_stored_captions(folder):
 
 def test_a_sentence_of_another_video_is_refused(folder):
     one_k_a(folder, "ret0,msr7010,video7010,a dog runs\nret1,msr7011,video7011,a bird\n")
-    with pytest.raises(PreparationError, match=r"csv: line 3, field 'sentence': 'a bird' is none of the 1 captions"):
+    with pytest.raises(
+        PreparationError, match=r"csv: line 3, field 'sentence': 'a bird' matches none of the 1 captions"
+    ):
         read(DATASET, folder)
 
 
@@ -82,12 +84,12 @@ def test_a_sentence_that_fits_several_captions_is_refused(folder):
 
 
 def test_sentences_that_several_videos_share_are_noted(folder):
-    assert read(DATASET, folder).notes["1k-A, shared sentences"] == "1 stand for several videos: 1 are distinct"
+    assert read(DATASET, folder).notes["1k-A, shared sentences"] == "1 belong to several videos: 1 are distinct"
 
 
 def test_a_video_may_not_be_trained_and_tested_on(folder):
     write(folder, "MSRVTT_train.9k.csv", "video_id\nvideo0\nvideo7010\n")
-    with pytest.raises(PreparationError, match=r"video7010 is in a training list, too \(.*9k\.csv: line 3\)"):
+    with pytest.raises(PreparationError, match=r"video7010 is also in a training list \(.*9k\.csv: line 3\)"):
         read(DATASET, folder)
 
 
@@ -97,7 +99,7 @@ def test_lists_that_are_not_there_make_no_view(folder):
     made = read(DATASET, folder)
     assert set(made.views) == {"train_full", "validation_full", "test_full", "train_9k"}
     assert made.notes["train_7k"] == "not found: MSRVTT_train.7k.csv: prepared without this view"
-    assert "test_1ka videos" not in made.facts
+    assert "test_1ka videos" not in made.counts
 
 
 def test_videos_of_no_annotation_file_are_counted(folder):
@@ -154,7 +156,7 @@ def test_an_empty_sentence_is_refused(folder):
 def test_every_official_row_names_the_sentence_that_it_quotes(realdata, official):
     """1k-A has 995 distinct sentences in 1,000 rows; 965 stand in the annotation as they are."""
     folder, made = realdata / "annotations" / "msrvtt", official
-    assert made.notes["1k-A, shared sentences"] == "4 stand for several videos: 995 are distinct"
+    assert made.notes["1k-A, shared sentences"] == "4 belong to several videos: 995 are distinct"
     assert made.notes["1k-A, punctuation"].startswith("12 sentences lack the punctuation")
     with zipfile.ZipFile(folder / "test_videodatainfo.json.zip") as archive:
         sentences = json.loads(archive.read(TEST))["sentences"]

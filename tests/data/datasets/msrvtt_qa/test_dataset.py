@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from svilm_data.annotations.published_dataset import check_facts
+from svilm_data.annotations.published_dataset import check_counts
 from svilm_data.datasets.msrvtt_qa import DATASET
 from svilm_data.pipeline.errors import PreparationError
 
@@ -62,8 +62,8 @@ def test_other_forms_say_the_same(tmp_path, name):
         ]
     made = read(DATASET, write(tmp_path / "other", name, content).parent)
     assert made.splits == official.splits
-    assert made.facts == official.facts
-    restored = {"question marks": "4 questions came without one, which was put back"}
+    assert made.counts == official.counts
+    restored = {"question marks": "restored in 4 questions"}
     assert {k: v for k, v in made.notes.items() if k == "question marks"} == (restored if "csv" in name else {})
 
 
@@ -73,7 +73,7 @@ def test_one_form_of_a_split_is_read_and_the_others_named(tmp_path):
     write(tmp_path, "hqga_test.csv", "no csv")
     write(tmp_path, "MSRVTT_JSFUSION_test.csv", "key,vid_key,video_id,sentence\n")  # of another dataset
     notes = read(DATASET, tmp_path).notes
-    assert notes["test questions"] == "read from test_qa.json; also there and not read: hqga_test.csv, test.jsonl"
+    assert notes["test questions"] == "read from test_qa.json; not read: hqga_test.csv, test.jsonl"
 
 
 def test_repeated_and_empty_rows_are_counted(tmp_path):
@@ -82,7 +82,7 @@ def test_repeated_and_empty_rows_are_counted(tmp_path):
     made = read(DATASET, tmp_path)
     assert questions(made, "train") == {"video1": (Question("who is it?", "a", "who"),) * 2}
     assert counts(made)["train questions"] == 4
-    assert made.notes["repeated questions"].startswith("1 stand more than once")
+    assert made.notes["repeated questions"].startswith("1 occur more than once")
     assert made.notes["empty questions or answers"] == "2 left out"
 
 
@@ -95,7 +95,7 @@ def test_repeated_and_empty_rows_are_counted(tmp_path):
         ([ROWS[0] | {"video_id": "clip7"}], r"entry 0, field 'video_id': expected a video from video0 to video9999"),
         ([ROWS[0] | {"video_id": True}], r"entry 0, field 'video_id': expected int or str, got True"),
         ([ROWS[0] | {"answer": 2}], r"entry 0, field 'answer': expected str, got 2"),
-        ([{"video_id": 1, "answer": "a"}], r"entry 0, field 'question': is missing; expected str"),
+        ([{"video_id": 1, "answer": "a"}], r"entry 0, field 'question': missing; expected str"),
         ([ROWS[0], ROWS[1] | {"id": 7}], r"entry 1: question id 7 occurs twice in the test split"),
     ],
 )
@@ -108,7 +108,7 @@ def test_what_does_not_fit_is_named(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("test.jsonl", '{"video_id": "video1"}\n', r"test\.jsonl: line 1, field 'question': is missing"),
+        ("test.jsonl", '{"video_id": "video1"}\n', r"test\.jsonl: line 1, field 'question': missing"),
         ("test.jsonl", "[]\n", r"test\.jsonl: line 1: expected a JSON object, got \[\]"),
         ("test.jsonl", "\n{\n", r"test\.jsonl: line 2: expected JSON \("),
         ("test.csv", "video,question\n", r"test\.csv: line 1 \(the header\): expected one column 'answer'"),
@@ -129,7 +129,7 @@ def test_lines_that_do_not_fit_are_named(tmp_path, name, content, message):
 def test_a_video_of_two_splits_is_refused(tmp_path):
     write(tmp_path, "train_qa.json", ROWS[:1])
     write(tmp_path, "test_qa.json", ROWS[:1])
-    with pytest.raises(PreparationError, match=r"entry 0: video video7010 is asked about in the test and in the train"):
+    with pytest.raises(PreparationError, match=r"entry 0: video video7010 has questions in the test and in the train"):
         read(DATASET, tmp_path)
 
 
@@ -141,10 +141,10 @@ def test_no_questions_at_all(tmp_path):
 def test_the_official_files_hold_what_was_published(realdata):
     made = read(DATASET, realdata / "annotations" / "msrvtt_qa")
     assert not wrong(made)
-    check_facts("msrvtt_qa", made, allowed=False)
+    check_counts("msrvtt_qa", made, allowed=False)
     assert (counts(made)["validation questions"], counts(made)["test questions"]) == (12_278, 72_821)
     assert "train" not in made.splits  # its file is not held
-    assert made.notes["question marks"].startswith("72,821 questions")
+    assert made.notes["question marks"].startswith("restored in 72,821 questions")
     every = [q for wanted in made.splits.values() for item in wanted for q in item.record.questions]
     assert len(every) == 12_278 + 72_821
     assert all(q.question.endswith("?") and q.kind in ("what", "who", "how", "when", "where") for q in every)
@@ -156,7 +156,7 @@ def test_the_three_forms_of_the_official_val_file_say_the_same(realdata, tmp_pat
     first, *others = [read(DATASET, link(tmp_path / file.name, file)) for file in files]
     for other in others:
         assert other.splits == first.splits
-        assert other.facts == first.facts
+        assert other.counts == first.counts
 
 
 def test_real_clips_to_records(realdata, tmp_path):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from svilm_data.annotations.published_dataset import check_facts
+from svilm_data.annotations.published_dataset import check_counts
 from svilm_data.datasets.msvd import DATASET
 from svilm_data.pipeline.errors import PreparationError
 
@@ -48,7 +48,7 @@ def test_validation_is_what_stands_in_no_other_list(folder):
     assert (counts(made)["test captions"], counts(made)["captions"]) == (2, 6)
     assert made.notes["empty captions"] == "1 left out"
     assert made.notes["validation"].startswith("not found: val_list.txt")
-    assert made.notes["films in several splits"] == "1 (bQJQGoJF7_k), as published"
+    assert made.notes["source videos in several splits"] == "1 (bQJQGoJF7_k), as published"
 
 
 def test_a_list_of_the_validation_clips_decides(folder):
@@ -72,7 +72,7 @@ def test_a_clip_of_a_list_without_captions_is_counted(folder):
     write(folder, "test_list.txt", "eyhzdC936uk_15_27\nnoCaptions0_1_2\n")
     made = read(DATASET, folder)
     assert ids(made)["test"] == ["eyhzdC936uk_15_27"]
-    assert made.notes["clips without a caption"] == "1 of the lists (noCaptions0_1_2) left out"
+    assert made.notes["clips without a caption"] == "1 listed clips (noCaptions0_1_2) left out"
 
 
 def test_the_corpus_in_all_languages(folder):
@@ -91,8 +91,8 @@ def test_the_corpus_in_all_languages(folder):
     made = read(DATASET, folder)
     assert {split: list(wanted) for split, wanted in made.splits.items()} == dict(official.splits)
     assert made.notes["other languages"] == "1 descriptions that are not English left out"
-    assert made.facts["captions"].published_spec is None  # the published number is that of the other form
-    assert made.facts["videos"].published_spec == 1970
+    assert made.counts["captions"].published is None  # the published number is that of the other form
+    assert made.counts["videos"].published == 1970
 
 
 def test_one_sentence_a_line(folder):
@@ -108,7 +108,7 @@ def test_the_form_of_published_results_is_read_first(folder):
     write(folder, "AllVideoDescriptions.txt", "no clip")
     write(folder, "video_corpus.csv", "no corpus")
     assert read(DATASET, folder).notes["captions"] == (
-        "read from captions_msvd.json; also there and not read: AllVideoDescriptions.txt, video_corpus.csv"
+        "read from captions_msvd.json; not read: AllVideoDescriptions.txt, video_corpus.csv"
     )
 
 
@@ -120,8 +120,8 @@ def test_the_form_of_published_results_is_read_first(folder):
         ("captions_msvd.json", {"a_1_2": "a"}, r"captions_msvd\.json, field 'a_1_2': expected list, got 'a'"),
         ("captions_msvd.json", {"a_1_2": ["a", 3]}, r"clip 'a_1_2', caption 1: expected str, got 3"),
         ("train_list.txt", "video1\n", r"train_list\.txt: line 1: expected a clip as FILM_START_END .*, got 'video1'"),
-        ("train_list.txt", "a_1_2\na_1_2\n", r"train_list\.txt: line 2: a_1_2 is in the train list already"),
-        ("test_list.txt", "bQJQGoJF7_k_1_2\n", r"test_list\.txt: line 1: bQJQGoJF7_k_1_2 is in the train list"),
+        ("train_list.txt", "a_1_2\na_1_2\n", r"train_list\.txt: line 2: a_1_2 is also in the train list"),
+        ("test_list.txt", "bQJQGoJF7_k_1_2\n", r"test_list\.txt: line 1: bQJQGoJF7_k_1_2 is also in the train list"),
         ("youtube_mapping.txt", "a_1_2\n", r"youtube_mapping\.txt: line 1: expected a clip name and vidN"),
         ("youtube_mapping.txt", "a_1_2 vid1971\n", r"line 1: expected a video from vid1 to vid1970"),
         ("youtube_mapping.txt", "a_1_2 vid1\nb_1_2 vid1\n", r"line 2: vid1 occurs before"),
@@ -163,8 +163,8 @@ def test_the_other_lists_have_to_be_there(folder, name):
 def test_the_official_files_hold_what_was_published(realdata, tmp_path):
     made = read(DATASET, realdata / "annotations" / "msvd")
     assert not wrong(made)
-    check_facts("msvd", made, allowed=False)
-    assert all(fact.published_spec for fact in made.facts.values())
+    check_counts("msvd", made, allowed=False)
+    assert all(fact.published for fact in made.counts.values())
     mapping = realdata / "annotations" / "msvd_qa" / "youtube_mapping.txt"
     files = [*(realdata / "annotations" / "msvd").iterdir(), mapping]
     both = read(DATASET, link(tmp_path / "both", *files))
@@ -176,7 +176,7 @@ def test_the_official_files_hold_what_was_published(realdata, tmp_path):
     }
     assert len({name.lower() for item in sum(map(list, both.splits.values()), []) for name in item.names}) == 2 * 1970
     # One film was split: the paper of the split divides clips, not films.
-    assert both.notes["films in several splits"] == "1 (bQJQGoJF7_k), as published"
+    assert both.notes["source videos in several splits"] == "1 (bQJQGoJF7_k), as published"
 
 
 @pytest.mark.parametrize("renumbered", [False, True])

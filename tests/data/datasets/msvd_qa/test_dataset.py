@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from svilm_data.annotations.published_dataset import check_facts
+from svilm_data.annotations.published_dataset import check_counts
 from svilm_data.datasets.msvd import DATASET as CAPTIONS
 from svilm_data.datasets.msvd_qa import DATASET
 from svilm_data.pipeline.errors import PreparationError
@@ -43,7 +43,7 @@ def test_what_is_no_clip_is_named(tmp_path, video):
 def test_the_official_files_hold_what_was_published(realdata):
     made = read(DATASET, realdata / "annotations" / "msvd_qa")
     assert not wrong(made)
-    check_facts("msvd_qa", made, allowed=False)
+    check_counts("msvd_qa", made, allowed=False)
     # The paper splits 1,200, 250 and 520 clips; so many of them have a question.
     assert {split: len(wanted) for split, wanted in made.splits.items()} == {
         "train": 1161,
@@ -56,7 +56,7 @@ def test_the_official_files_hold_what_was_published(realdata):
     assert all(1451 <= n <= 1970 for n in numbers["test"])
     assert not any(kind.endswith(": other") for kind in counts(made))
     assert "question marks" not in made.notes
-    assert made.notes["repeated questions"].startswith("18 stand more than once")
+    assert made.notes["repeated questions"].startswith("18 occur more than once")
     assert all(len(item.names) == 2 for wanted in made.splits.values() for item in wanted)
 
 
@@ -90,4 +90,4 @@ def test_cut_down_files_are_read_with_other_counts(realdata, tmp_path):
     made = read(DATASET, link(tmp_path / "cut", *files))
     assert len(wrong(made)) > 3
     with pytest.raises(PreparationError, match="instead of 30,933"):
-        check_facts("msvd_qa", made, allowed=False)
+        check_counts("msvd_qa", made, allowed=False)

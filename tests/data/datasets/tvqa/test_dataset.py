@@ -6,7 +6,7 @@ import collections
 import pytest
 from svilm_data.annotations.official_files import OfficialFiles
 from svilm_data.datasets.tvqa import DATASET
-from svilm_data.datasets.tvqa.dataset import kind
+from svilm_data.datasets.tvqa.dataset import question_type
 from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.input.records import open_records
@@ -33,7 +33,7 @@ def test_the_official_test_file_has_the_published_counts_and_no_answers(realdata
     assert counts(official) == {"test_public videos": 1089, "test_public questions": 7623}
     assert official.notes == {
         "not found": "tvqa_train.jsonl, tvqa_val.jsonl",
-        "test_public: questions without an answer": "7,623; stored with an empty one",
+        "test_public: questions without an answer": "7,623; stored with an empty answer",
     }
     held = questions(official, "test_public")
     assert {question.answer for question in held} == {""}
@@ -60,7 +60,7 @@ def test_the_official_file_of_tvqa_plus_has_the_published_counts_and_right_answe
     [("What is it?", "what"), ("What's up?", "what"), ("[What/...]", "what"), ("  whose hat?", "whose"), ("42?", "")],
 )
 def test_the_kind_of_a_question(question, expected):
-    assert kind(question) == expected
+    assert question_type(question) == expected
 
 
 def test_small_files_of_both(tmp_path):

@@ -36,8 +36,8 @@ def test_the_official_files_have_the_published_counts(realdata):
     }
     assert official.notes == {
         "not found": "tvr_train_release.jsonl",
-        "validation: what queries are about": "video alone 8,097, subtitles alone 964, video and subtitles 1,834",
-        "test_public: queries without a clip": "5,445; not stored, they name no video",
+        "validation: queries by type": "video only 8,097, subtitles only 964, video and subtitles 1,834",
+        "test_public: queries without a clip": "5,445; not stored, since they name no video",
     }
     groups = [wanted.record.group for wanted in official.splits["validation"]]
     assert all(groups)
@@ -82,10 +82,10 @@ def test_wrong_files_are_refused(tmp_path):
     with pytest.raises(PreparationError, match=r"no queries: expected one or more of tvr_train_release\.jsonl"):
         read(DATASET, tmp_path / "empty")
     write(tmp_path / "test", "tvr_test_public_release.jsonl", [{"desc": "A man.", "desc_id": 1}])
-    with pytest.raises(PreparationError, match=r"queries of test_public alone, which name no video"):
+    with pytest.raises(PreparationError, match=r"only queries of test_public, which name no video"):
         read(DATASET, tmp_path / "test")
     write(tmp_path, "tvr_val_release.jsonl", "{}\nx\n")
-    with pytest.raises(PreparationError, match=r"line 1, field 'desc_id': is missing"):
+    with pytest.raises(PreparationError, match=r"line 1, field 'desc_id': missing"):
         read(DATASET, tmp_path)
-    with pytest.raises(PreparationError, match=r"tvr_video2dur_idx\.json, field 'val': is missing"):
+    with pytest.raises(PreparationError, match=r"tvr_video2dur_idx\.json, field 'val': missing"):
         read(DATASET, small(tmp_path, ROW, lengths={}))

@@ -60,7 +60,7 @@ def test_official_clips_of_a_group_stand_together(official):
 
 def test_the_class_that_file_names_spell_otherwise_is_told_and_found(official, tmp_path):
     # Folder and class list say HandstandPushups, file names say HandStandPushups.
-    assert "128; labeled" in official.notes["clips whose file name spells the class otherwise than classInd.txt"]
+    assert "128; labeled" in official.notes["clips whose file name spells the class differently from classInd.txt"]
     odd = next(w for w in official.splits["videos"] if "HandStand" in w.record.id)
     assert odd.record.actions[0].label == "HandstandPushups"
     for name in ("HandStandPushups/{}.avi", "{}.mp4", "x/{}.avi"):
@@ -93,8 +93,8 @@ def test_some_lists_alone_are_read_and_the_others_named(tmp_path):
         some.notes["not found"] == "trainlist01.txt, trainlist02.txt, testlist02.txt, trainlist03.txt, testlist03.txt"
     )
     assert set(some.views) == {"test1"}
-    assert some.facts["clips"].published_spec is None
-    assert some.facts["test1"].published_spec == 3783
+    assert some.counts["clips"].published is None
+    assert some.counts["test1"].published == 3783
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_some_lists_alone_are_read_and_the_others_named(tmp_path):
         ({"test": TEST + TEST}, r"testlist01\.txt: line 3: .*g01_c01\.avi' occurs twice in this list"),
         ({"test": TEST.replace("g01", "g02")}, r"testlist01\.txt: 'v_Apply.*g02_c01' is in trainlist01\.txt as well"),
         ({"test": TRAIN.replace("Handstand", "ApplyEyeMakeup/../Handstand")}, "expected 'CLASS/CLIP"),
-        ({"test": "HandstandPushups/v_ApplyEyeMakeup_g02_c01.avi"}, "line 1: .* expected one class a clip"),
+        ({"test": "HandstandPushups/v_ApplyEyeMakeup_g02_c01.avi"}, "line 1: .* expected one class per clip"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_file_and_line(tmp_path, changed, message):

@@ -29,7 +29,7 @@ def test_the_official_file_has_the_published_counts(realdata):
     assert official.notes == {
         "not found": "violin_train_release.jsonl, violin_val_release.jsonl",
         "test: true statements": "4,800",
-        "test: statements stated again of the same clip": "15; kept",
+        "test: statements repeated for the same clip": "15; kept",
     }
     for wanted in official.splits["test"]:
         answers = [question.answer for question in wanted.record.questions]
@@ -48,9 +48,9 @@ def test_small_files(tmp_path):
         Question("The man stays.", "false", "statement"),
         Question("The man leaves.", "false", "statement"),
     )
-    assert some.notes["validation: statements called both true and false of the same clip"] == "1; kept"
+    assert some.notes["validation: statements both true and false for the same clip"] == "1; kept"
     assert some.splits["test"][0].record.questions == (Question("The man leaves.", "", "statement"),)
-    assert some.notes["test: statements without an answer"] == "1; stored with an empty one"
+    assert some.notes["test: statements without an answer"] == "1; stored with an empty answer"
 
 
 @pytest.mark.parametrize(

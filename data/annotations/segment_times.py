@@ -1,4 +1,4 @@
-"""Validation of official segment times, and captions grouped by video.
+"""Parsing and validation of official segment times and sentences, and grouping of captions by video.
 
 Official times are kept, since published numbers were measured with them: evaluation and sampling clip a segment that
 ends after its video. Irregular values are counted and reported, never corrected silently.
@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from svilm_data.annotations.caption_text import MAX_CHARACTERS, visible
+from svilm_data.annotations.caption_text import MAX_CHARACTERS, has_visible_text
+from svilm_data.annotations.issues import IssueCounter
 from svilm_data.annotations.published_dataset import VideoAnnotation
 from svilm_data.pipeline.errors import PreparationError
 
@@ -18,36 +19,18 @@ from svilm_jax.input.schema import Caption
 ROUNDING = 1e-3  # tolerance in seconds of a computed end beyond a rounded duration
 
 
-class SegmentIssues:
-    """Counts irregularities, with their treatment."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-        self._done: dict[str, str] = {}
-
-    def count(self, what: str, done: str, times: int = 1) -> None:
-        """Adds `times` of kind `what`; kinds that never occur are not reported."""
-        if times:
-            self._counts[what] = self._counts.get(what, 0) + times
-            self._done[what] = done
-
-    def notes(self) -> dict[str, str]:
-        """Returns kind -> count and treatment."""
-        return {what: f"{count:,}; {self._done[what]}" for what, count in self._counts.items()}
-
-
-def times(
-    span: Sequence[Any], where: str, odd: SegmentIssues, split: str, duration: float | None = None
+def parse_segment(
+    span: Sequence[Any], where: str, issues: IssueCounter, split: str, duration: float | None = None
 ) -> tuple[float, float]:
     """Returns (start, end) in seconds, start <= end.
 
     Args:
       span: [start, end].
       where: location of the segment, for errors.
-      odd: counts segments that end before they start (their times are swapped: both were marked by a person, and the
+      issues: counts segments that end before they start (their times are swapped: both were marked by a person, and the
         span between them is the same), that have zero length, and that end after the video.
-      split: that the counts belong to.
-      duration: of the video, if known.
+      split: split that the counts are attributed to.
+      duration: duration of the video in seconds, if known.
 
     Raises:
       PreparationError: not two finite nonnegative numbers.
@@ -56,19 +39,19 @@ def times(
         raise PreparationError(f"{where}: expected [start, end], got {span!r}")
     for name, value in zip(("start", "end"), span, strict=True):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise PreparationError(f"{where}, {name}: expected seconds from 0 on, got {value!r:.80}")
+            raise PreparationError(f"{where}, {name}: expected seconds, at least 0, got {value!r:.80}")
     start, end = float(span[0]), float(span[1])
     if end < start:
-        odd.count(f"{split}: segments that end before they start", "start and end changed places")
+        issues.add(f"{split}: segments that end before they start", "start and end swapped")
         start, end = end, start
     if end == start:
-        odd.count(f"{split}: segments of zero length", "kept")
+        issues.add(f"{split}: segments of zero length", "kept")
     if duration is not None and end > duration + ROUNDING:
-        odd.count(f"{split}: segments that end after the stated duration", "kept as they are")
+        issues.add(f"{split}: segments that end after the stated duration", "kept")
     return start, end
 
 
-def seconds(text: str, where: str, name: str) -> float:
+def parse_seconds(text: str, where: str, name: str) -> float:
     """Parses a number of a text file; raises PreparationError if it is invalid."""
     try:
         return float(text)
@@ -76,17 +59,17 @@ def seconds(text: str, where: str, name: str) -> float:
         raise PreparationError(f"{where}, {name}: expected seconds, got {text!r}") from error
 
 
-def sentence(text: str, where: str) -> str:
+def parse_sentence(text: str, where: str) -> str:
     """Returns a stripped sentence in one line; raises PreparationError if it is empty or far too long."""
     words = " ".join(text.split())
-    if not visible(words):
+    if not has_visible_text(words):
         raise PreparationError(f"{where}: expected a sentence, got {text!r}")
     if len(words) > MAX_CHARACTERS:
         raise PreparationError(f"{where}: expected a sentence, got {len(words):,} characters")
     return words
 
 
-def captioned(captions: Iterable[tuple[VideoAnnotation, Caption]]) -> list[VideoAnnotation]:
+def group_captions(captions: Iterable[tuple[VideoAnnotation, Caption]]) -> list[VideoAnnotation]:
     """Returns the videos in order of first occurrence, each with its captions in file order.
 
     Args:
@@ -94,12 +77,12 @@ def captioned(captions: Iterable[tuple[VideoAnnotation, Caption]]) -> list[Video
     """
     videos: dict[str, VideoAnnotation] = {}
     texts: dict[str, list[Caption]] = {}
-    for wanted, caption in captions:
-        videos.setdefault(wanted.record.id, wanted)
-        texts.setdefault(wanted.record.id, []).append(caption)
-    return [with_captions(wanted, texts[name]) for name, wanted in videos.items()]
+    for video, caption in captions:
+        videos.setdefault(video.record.id, video)
+        texts.setdefault(video.record.id, []).append(caption)
+    return [with_captions(video, texts[name]) for name, video in videos.items()]
 
 
-def with_captions(wanted: VideoAnnotation, captions: Iterable[Caption]) -> VideoAnnotation:
+def with_captions(video: VideoAnnotation, captions: Iterable[Caption]) -> VideoAnnotation:
     """Returns the same video with these captions."""
-    return dataclasses.replace(wanted, record=dataclasses.replace(wanted.record, captions=tuple(captions)))
+    return dataclasses.replace(video, record=dataclasses.replace(video.record, captions=tuple(captions)))

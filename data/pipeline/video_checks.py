@@ -1,8 +1,9 @@
-"""Video checks of a dataset: decodes each file as training would, and re-encodes it where requested."""
+"""Checks of all videos of a dataset: decodes each file as training would, and re-encodes it if requested."""
 
 import collections
 import dataclasses
 import functools
+import itertools
 import os
 import uuid
 from collections.abc import Collection, Iterator, Mapping
@@ -11,18 +12,18 @@ from typing import Any
 
 import numpy as np
 from svilm_data.annotations.entries import Entry
+from svilm_data.pipeline.decode_check import check_video
 from svilm_data.pipeline.errors import FULL_DISK, PreparationError, is_full_disk
-from svilm_data.pipeline.journal import JobResult, Journal, source_of_video
+from svilm_data.pipeline.journal import JobResult, Journal, video_key
 from svilm_data.pipeline.transcoding import EncodingOptions, Window, transcode
-from svilm_data.pipeline.videos import check_video
 from svilm_data.pipeline.workers import Mapper
 from tqdm import tqdm
 
 from svilm_jax.video.decoding import VideoError, VideoInfo, probe
 
 CHUNK = 16  # files per task of a process
-SHOWN = 10  # number of unusable files listed in an error
-FOLDER_FILES = 1000  # re-encoded files in one folder
+MAX_LISTED = 10  # unusable files named by an error
+FOLDER_FILES = 1000  # re-encoded files per folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +40,13 @@ class CheckJob:
 
 
 @dataclasses.dataclass(frozen=True)
-class Checked:
+class CheckedSplit:
     """One checked split. Arrays have one value per entry, usable or not.
 
     Attributes:
-      entries: in the order of their records on disk.
+      entries: entries in the order of their records on disk.
       usable: bool [N].
-      frames: int32 [N], as stated by the header of the file, 0 if it does not say.
+      frames: int32 [N], number of frames as stated by the header of the file; 0: unknown.
       seconds: float64 [N].
       bytes: int64 [N], of the video as stored in the record.
       encoding: encoding of re-encoded videos.
@@ -75,7 +76,7 @@ class Checked:
             return None
         return self.encoded / f"{number // FOLDER_FILES:06d}" / f"{number % FOLDER_FILES:03d}.mp4"
 
-    def put(self, number: int, result: JobResult) -> None:
+    def set(self, number: int, result: JobResult) -> None:
         """Stores the result for entry `number`."""
         self.usable[number] = not result.reason
         self.frames[number], self.seconds[number], self.bytes[number] = result.frames, result.seconds, result.bytes
@@ -87,15 +88,18 @@ def check_videos(
     journal: Journal,
     workers: Mapper,
     max_skipped_fraction: float,
-) -> dict[str, Checked]:
+) -> dict[str, CheckedSplit]:
     """Checks, and re-encodes, the videos of all splits except those in the journal.
 
     Args:
+      splits: entries of each split.
+      encoding: target encoding; by default bytes are kept.
       journal: receives the results, including the reasons for unusable videos, and re-encoded files.
+      workers: run the checks.
       max_skipped_fraction: maximum fraction of unusable videos.
 
     Returns:
-      The splits with a usable video.
+      The splits that have a usable video.
 
     Raises:
       PreparationError: more videos are unusable than allowed, or all of them.
@@ -110,11 +114,11 @@ def check_videos(
                 checked[split] = state
     skipped = total - sum(len(state) for state in checked.values())
     if not checked or skipped > max_skipped_fraction * total:
-        shown = list(zip(range(SHOWN), journal.skipped(splits), strict=False))
-        listed = "".join(f"\n  {told(item)}" for _, item in shown)
-        more = f"\n  and {skipped - SHOWN} more" if skipped > SHOWN else ""
+        first = itertools.islice(journal.skipped(splits), MAX_LISTED)
+        listed = "".join(f"\n  {format_skipped(item)}" for item in first)
+        more = f"\n  and {skipped - MAX_LISTED} more" if skipped > MAX_LISTED else ""
         allowed = (
-            f", more than the share {max_skipped_fraction:g} that --max-skipped-fraction allows" if checked else ""
+            f", more than the fraction {max_skipped_fraction:g} allowed by --max-skipped-fraction" if checked else ""
         )
         raise PreparationError(f"{skipped} of {total} videos are unusable{allowed}:{listed}{more}")
     return checked
@@ -122,9 +126,9 @@ def check_videos(
 
 def _check_split(
     split: str, entries: Collection[Entry], encoding: EncodingOptions, journal: Journal, workers: Mapper, bar: Any
-) -> Checked:
+) -> CheckedSplit:
     count = len(entries)
-    state = Checked(
+    state = CheckedSplit(
         entries,
         np.zeros(count, np.bool_),
         np.zeros(count, np.int32),
@@ -134,77 +138,79 @@ def _check_split(
         journal.encoded / split,
     )
     done = np.zeros(count, np.bool_)
-    # Known results first, then the others, in separate passes: ordered work cannot wait in memory while a million known
-    # videos pass by.
-    if journal.holds(split):
+    # Known results first, then the others, in separate passes: results are yielded in order, so that in one pass
+    # finished work would wait in memory while a million known videos are skipped.
+    if journal.has_split(split):
         for number, entry in enumerate(entries):
-            result = journal.checked(split, number, source_of_video(entry, encoding))
-            if result is not None and _still_there(state.target(entry, number), result):
-                state.put(number, result)
+            result = journal.checked(split, number, video_key(entry, encoding))
+            if result is not None and _is_complete(state.target(entry, number), result):
+                state.set(number, result)
                 done[number] = True
         bar.update(int(done.sum()))
         if done.any():
-            tqdm.write(f"{split}: {done.sum()} of {count} videos were checked before")
-    asked: collections.deque[tuple[int, bytes, str, str]] = collections.deque()
+            tqdm.write(f"{split}: {done.sum()} of {count} videos were checked earlier")
+    pending: collections.deque[tuple[int, bytes, str, str]] = collections.deque()
 
     def jobs() -> Iterator[CheckJob]:
         for number, entry in enumerate(entries):
             if not done[number]:
                 # State of the file before it is read: a file that changes meanwhile counts as changed.
-                asked.append((number, source_of_video(entry, encoding), entry.record.id, entry.video.name))
+                pending.append((number, video_key(entry, encoding), entry.record.id, entry.video.name))
                 yield CheckJob(entry.video, state.target(entry, number), encoding, entry.window)
 
     whole = not encoding and not any(entry.window for entry, _ in zip(entries, range(1), strict=False))
-    for result in workers.map(check_file, jobs(), doing="checking videos", chunk=CHUNK if whole else 1):
-        number, source, name, file = asked.popleft()
+    for result in workers.map(check_file, jobs(), task="checking videos", chunk=CHUNK if whole else 1):
+        number, source, name, file = pending.popleft()
         result = JobResult(*result)
-        journal.note_checked(split, number, source, name, file, result)
-        state.put(number, result)
+        journal.record_check(split, number, source, name, file, result)
+        state.set(number, result)
         bar.update()
     return state
 
 
-def _still_there(target: Path | None, result: JobResult) -> bool:
+def _is_complete(target: Path | None, result: JobResult) -> bool:
     """Returns whether the re-encoded file of a known result is complete; True if there is none."""
     if target is None or result.reason:
         return True
     return target.is_file() and target.stat().st_size == result.bytes
 
 
-def told(item: Mapping[str, str]) -> str:
+def format_skipped(item: Mapping[str, str]) -> str:
     """Formats a skipped video and the reason."""
     video, file = item["video"], item["file"]
     name = video.rpartition("/")[2]
-    named = video + file.removeprefix(name) if file.startswith(name) else f"{video} ({file})"
-    return f"{named}: {item['reason']}"
+    label = video + file.removeprefix(name) if file.startswith(name) else f"{video} ({file})"
+    return f"{label}: {item['reason']}"
 
 
 def check_file(job: CheckJob) -> JobResult:
-    """Returns the result of checking one file; its re-encoded file gets its name when it is complete and on disk."""
+    """Returns the result of checking one file; a re-encoded file is renamed to its final name when complete."""
     if job.window is None:
         info, reason = check_video(job.source)
         file = job.source
     else:
-        # Checking all of a long file for each of its segments would take longer than reading the segment, which reveals
-        # damage in it.
+        # Checking all of a long file for each of its segments would take too long, and reading a segment reveals its
+        # damage.
         info, reason = _probed(job.source)
     if info is not None and job.target is not None:
         file = job.target
         file.parent.mkdir(parents=True, exist_ok=True)
-        begun = file.with_name(f"{file.stem}.{uuid.uuid4().hex}.part")  # a cluster may run the same job twice at once
+        partial = file.with_name(
+            f"{file.stem}.{uuid.uuid4().hex}.part"
+        )  # a cluster may run one job twice at the same time
         try:
-            transcode(job.source, begun, job.encoding, info, job.window)
-            info, reason = check_video(begun)
+            transcode(job.source, partial, job.encoding, info, job.window)
+            info, reason = check_video(partial)
             if info is not None:
-                with begun.open("rb+") as made:
-                    os.fsync(made.fileno())
-                begun.rename(file)
+                with partial.open("rb+") as written:
+                    os.fsync(written.fileno())
+                partial.rename(file)
         except VideoError as error:
-            if is_full_disk(error.__cause__):  # not a fault of the video: the next preparation tries again
+            if is_full_disk(error.__cause__):  # not a defect of the video: the next preparation tries again
                 raise PreparationError(f"{file.parent}: {FULL_DISK}") from error
             info, reason = None, error.reason
         finally:
-            begun.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
     if info is None:
         return JobResult(0, 0.0, 0, reason)
     return JobResult(info.frames, info.duration, file.stat().st_size, "")
@@ -217,12 +223,12 @@ def _probed(path: Path) -> tuple[VideoInfo | None, str]:
     except OSError:
         return None, "no such file"
     try:
-        return _remembered(path, stat.st_size, stat.st_mtime_ns), ""
+        return _cached_probe(path, stat.st_size, stat.st_mtime_ns), ""
     except VideoError as error:
         return None, error.reason
 
 
 @functools.lru_cache(maxsize=64)
-def _remembered(path: Path, size: int, changed: int) -> VideoInfo:
+def _cached_probe(path: Path, size: int, modified: int) -> VideoInfo:
     """Caches properties per state of a file: its segments come in sequence, and some containers are read as a whole."""
     return probe(path, name=path.name)

@@ -20,10 +20,10 @@ def write_records(
     """Writes a TFDS dataset.
 
     Args:
-      name: of the dataset, a valid TFDS name (lower-case letters, digits and underscores).
+      name: name of the dataset, a valid TFDS name (lower-case letters, digits and underscores).
       splits: records of each split, in their order on disk; read once, and not kept.
       folder: receives `name/<version>/`.
-      description: for dataset_info.json.
+      description: text for dataset_info.json.
       record_bytes: mean size of a record, which determines the number of records per file.
 
     Returns:
@@ -40,41 +40,41 @@ def write_records(
         def serialize_example(self, example: Any) -> bytes:
             return bytes(self.get_tf_example(example).SerializeToString(deterministic=True))
 
-    made = folder / name / schema.SCHEMA_VERSION
-    made.mkdir(parents=True)
+    version_folder = folder / name / schema.SCHEMA_VERSION
+    version_folder.mkdir(parents=True)
     identity = tfds.core.DatasetIdentity(
-        name=name, version=tfds.core.Version(schema.SCHEMA_VERSION), data_dir=str(made), module_name=__name__
+        name=name, version=tfds.core.Version(schema.SCHEMA_VERSION), data_dir=str(version_folder), module_name=__name__
     )
     info = tfds.core.DatasetInfo(
         builder=identity, features=schema.features(), description=description, disable_shuffling=True
     )
-    # Not a builder's `download_and_prepare`: that holds a split in memory up to 1 GB, wants TensorFlow's file layer
-    # beyond, and reads it all back into memory, since keys that keep the order fall into one bucket of its shuffle.
+    # Not a builder's `download_and_prepare`: that buffers a split in memory up to 1 GB, needs TensorFlow's file layer
+    # beyond, and reads everything back into memory, since keys that keep the order fall into one bucket of its shuffle.
     shard = max(1, int(SHARD_BYTES // max(record_bytes, 1.0)))
     writer = tfds.core.SequentialWriter(info, max_examples_per_shard=shard, file_format="array_record")
-    writer._serializer = SameBytes(info.features.get_serialized_info())  # the writer takes none as an argument
+    writer._serializer = SameBytes(info.features.get_serialized_info())  # the writer has no argument for it
     writer.initialize_splits(list(splits))
     try:
         for split, records in splits.items():
             for batch in _batches(records):
                 writer.add_examples({split: batch})
             writer.close_splits([split])
-    except RuntimeError as error:  # all that ArrayRecord raises
+    except RuntimeError as error:  # ArrayRecord raises no other type
         if os.strerror(errno.ENOSPC) in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(made)) from error
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(version_folder)) from error
         raise
-    return made
+    return version_folder
 
 
 def _batches(records: Iterable[schema.Record]) -> Iterator[list[dict[str, Any]]]:
     batch: list[dict[str, Any]] = []
-    held = 0
+    size = 0
     for record in records:
         example = schema.to_example(record)
         batch.append(example)
-        held += len(record.video) + len(example["masks"])
-        if len(batch) == BATCH_RECORDS or held > BATCH_BYTES:
+        size += len(record.video) + len(example["masks"])
+        if len(batch) == BATCH_RECORDS or size > BATCH_BYTES:
             yield batch
-            batch, held = [], 0
+            batch, size = [], 0
     if batch:
         yield batch

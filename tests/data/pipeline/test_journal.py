@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from svilm_data.annotations import phrasing
-from svilm_data.pipeline import checking
+from svilm_data.annotations import phrase_extraction
+from svilm_data.pipeline import video_checks
 from svilm_data.pipeline.journal import JobResult, Journal
 from svilm_data.pipeline.preparation import EncodingOptions, Entry, Plan, prepare
 
@@ -22,12 +22,13 @@ COUNT = 12
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from svilm_data import checking, phrasing, preparation
-from tests.data.test_resumption import go
+from svilm_data.annotations import phrase_extraction
+from svilm_data.pipeline import preparation, video_checks
+from tests.data.pipeline.test_journal import go
 
 out, log, pause = Path(sys.argv[1]), Path(sys.argv[2]).open("a", buffering=1), float(sys.argv[3])
-real_check = checking.check_file
-phrasing.CHUNK = 4
+real_check = video_checks.check_file
+phrase_extraction.CHUNK = 4
 
 def check_file(job):
     time.sleep(pause)
@@ -39,8 +40,8 @@ def phrase_lists(texts):
     log.write(f"{len(texts)} texts\\n")
     return [text.split() for text in texts]  # the parser takes seconds to load
 
-checking.check_file, phrasing.phrase_lists = check_file, phrase_lists
-preparation.parser_versions = phrasing.parser_versions = dict
+video_checks.check_file, phrase_extraction.phrase_lists = check_file, phrase_lists
+preparation.parser_versions = phrase_extraction.parser_versions = dict
 go(out, out.parent / "raw")
 """
 
@@ -110,10 +111,10 @@ def test_goes_on_where_it_was_stopped(tmp_path, raw, how):
 
 
 def test_what_changed_is_done_again_and_the_rest_is_not(tmp_path, raw, monkeypatch):
-    worked, check = [], checking.check_file
-    monkeypatch.setattr(checking, "check_file", lambda job: worked.append(job.source.name) or check(job))
-    phrases = phrasing.phrase_lists
-    monkeypatch.setattr(phrasing, "phrase_lists", lambda texts: 1 / 0)
+    worked, check = [], video_checks.check_file
+    monkeypatch.setattr(video_checks, "check_file", lambda job: worked.append(job.source.name) or check(job))
+    phrases = phrase_extraction.phrase_lists
+    monkeypatch.setattr(phrase_extraction, "phrase_lists", lambda texts: 1 / 0)
 
     def run(**changes):
         worked.clear()
@@ -130,7 +131,7 @@ def test_what_changed_is_done_again_and_the_rest_is_not(tmp_path, raw, monkeypat
     next((tmp_path / "out").rglob("002.mp4")).write_bytes(b"")  # the re-encoded file of clip2
     assert run() == ["2.mp4", "3.mp4", "5.mp4", "7.mp4"]
     assert run(encoding=EncodingOptions(fps=2)) == everything
-    monkeypatch.setattr(phrasing, "phrase_lists", phrases)
+    monkeypatch.setattr(phrase_extraction, "phrase_lists", phrases)
     worked.clear()
     made = go(tmp_path / "out", raw, encoding=EncodingOptions(fps=2))
     assert worked == []
@@ -143,8 +144,8 @@ def test_a_journal_of_another_kind_is_begun_anew(tmp_path):
     (tmp_path / "journal.sqlite").write_bytes(b"x" * 5000)
     journal = Journal(tmp_path)
     assert journal.checked("train", 0, b"1") is None
-    journal.note_checked("train", 0, b"1", "a", "a.mp4", JobResult(1, 2.0, 3, ""))
-    journal.note_checked("train", 1, b"1", "b", "b.mp4", JobResult(0, 0, 0, "is empty"))
+    journal.record_check("train", 0, b"1", "a", "a.mp4", JobResult(1, 2.0, 3, ""))
+    journal.record_check("train", 1, b"1", "b", "b.mp4", JobResult(0, 0, 0, "is empty"))
     journal.close()
     journal = Journal(tmp_path)
     assert journal.checked("train", 0, b"1") == JobResult(1, 2.0, 3, "")

@@ -52,8 +52,8 @@ def test_all_forms_say_the_same(tmp_path, form):
     said = [(c.text, c.start, c.end) for c in one.record.captions]
     assert said == [("take the egg", 0, 1.5), ("break it", 1.25, 2), ("and stir", 2, 3.5)]
     assert [c.text for c in two.record.captions] == ["hello"]
-    assert {what: fact.count for what, fact in annotated.facts.items()} == {"captions": 4, "videos": 2}
-    assert list(annotated.notes) == ["captions that end before they begin"]
+    assert {what: fact.count for what, fact in annotated.counts.items()} == {"captions": 4, "videos": 2}
+    assert list(annotated.notes) == ["captions that end before they start"]
 
 
 def test_unshortened_captions_come_first_and_a_category_chooses(tmp_path):
@@ -62,7 +62,7 @@ def test_unshortened_captions_come_first_and_a_category_chooses(tmp_path):
     assert [w.record.captions[0].text for w in read(tmp_path).splits["train"]] == ["hello you"]
     assert len(read(tmp_path, captions="processed").splits["train"]) == 2
     assert [w.record.id for w in read(tmp_path, "processed", category=["Food"]).splits["train"]] == ["aaaaaaaaaaa"]
-    with pytest.raises(PreparationError, match=r"--category 'Cars': .*HowTo100M_v1\.csv knows Food, Pets"):
+    with pytest.raises(PreparationError, match=r"--category 'Cars': .*HowTo100M_v1\.csv has Food, Pets"):
         read(tmp_path, category=["Cars"])
     with pytest.raises(PreparationError, match="no narrations: expected <video id>.csv"):
         read(tmp_path, captions="csv")
@@ -101,16 +101,16 @@ def test_from_the_command_line(tmp_path):
     ("text", "message"),
     [
         ("", "expected JSON"),
-        ("[1]", "holds no video"),
-        ("{}", "holds no video"),
-        ('{"a": 3}', "video 'a', field 'start': is missing"),
+        ("[1]", "no video; expected"),
+        ("{}", "no video; expected"),
+        ('{"a": 3}', "video 'a', field 'start': missing"),
         ('{"a": {"start": 1, "end": [], "text": []}}', "video 'a', field 'start': expected list, got 1"),
         ('{"a": {"start": [1], "end": [], "text": []}}', "video 'a': 1 starts, 0 ends and 0 texts"),
         ('{"a": {"start": ["1"], "end": [2], "text": [""]}}', "field 'start', item 0: expected seconds, got '1'"),
         ('{"a": {"start": [1], "end": [2], "text": [null]}}', "field 'text', item 0: expected a string"),
         ('{"a/b": {"start": [1], "end": [2], "text": ["x"]}}', "expected the id of a video, got 'a/b'"),
         ('{"a": {"start": [1], "end": [2], "text": ["x"', r"caption\.json: expected JSON"),
-        ('{"a": {"start": [1], "end": [1], "text": ["x"]}}', "no video has a narration that is not empty"),
+        ('{"a": {"start": [1], "end": [1], "text": ["x"]}}', "no video has a nonempty narration"),
     ],
 )
 def test_mistakes_in_json(tmp_path, text, message):
@@ -156,5 +156,5 @@ def test_half_characters_are_replaced_and_counted(tmp_path):
     (wanted,) = DATASET.read(files, args).splits["train"]
     assert [caption.text for caption in wanted.record.captions] == ["x \ufffd y", "\ufffd \U0001f600"]
     assert files.notes() == {
-        "text with half a character": "2 texts, the broken part replaced by U+FFFD (first: caption.json)"
+        "text with lone surrogates": "2 texts, the broken part replaced by U+FFFD (first: caption.json)"
     }

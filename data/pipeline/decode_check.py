@@ -1,16 +1,15 @@
 """Check of a video file before it becomes a record, by decoding it as training would."""
 
 import itertools
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
-from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.video.decoding import VideoError, VideoInfo, decode, opened
 
 CHECKED_FRAMES = 8  # spread over the whole video
-CHECKED_SIDE = 32  # pixels to which they are scaled
-CHECKED_START = 300  # frames from the start, up to which every packet has to decode without exception
+CHECKED_SIDE = 32  # pixels of the shorter side to which they are scaled
+CHECKED_START = 300  # frames from the start in which every packet must decode
 
 
 def check_video(path: Path) -> tuple[VideoInfo | None, str]:
@@ -25,7 +24,7 @@ def check_video(path: Path) -> tuple[VideoInfo | None, str]:
     if not path.is_file():
         return None, "no such file"
     try:
-        info = decode(path, _spread, short_side=CHECKED_SIDE, name=path.name).info
+        info = decode(path, _segment_centers, short_side=CHECKED_SIDE, name=path.name).info
         damage = _damage(path)
     except VideoError as error:
         return None, error.reason
@@ -35,37 +34,13 @@ def check_video(path: Path) -> tuple[VideoInfo | None, str]:
     return (None, damage) if damage else (info, "")
 
 
-def path_inside(folder: Path, name: str, where: str) -> Path:
-    """Returns the path of file `name` of an annotation file below `folder`.
-
-    Args:
-      where: file, line and field that named it, for the error.
-
-    Raises:
-      PreparationError: an absolute path, or one that leaves the folder, by `..` or by a link.
-    """
-    parts = PurePosixPath(name.replace("\\", "/"))
-    if not name.strip() or "\0" in name:
-        raise PreparationError(f"{where}: {name!r} is no file name")
-    if parts.is_absolute() or ".." in parts.parts or Path(name).drive:
-        raise PreparationError(f"{where}: {name!r} leads out of the folder of videos; expected a path inside it")
-    path = folder / parts
-    try:
-        there = path.exists()
-    except OSError as error:  # a name that no file system takes
-        raise PreparationError(f"{where}: {name[:40]!r}...: no file can have that name ({error.strerror})") from error
-    if there and not path.resolve().is_relative_to(folder.resolve()):
-        raise PreparationError(f"{where}: {name!r} leads out of the folder of videos over a link")
-    return path
-
-
-def _spread(info: VideoInfo) -> np.ndarray:
+def _segment_centers(info: VideoInfo) -> np.ndarray:
     """Returns float64 [8] seconds: the centers of equal segments of the video."""
     return (np.arange(CHECKED_FRAMES) + 0.5) / CHECKED_FRAMES * info.duration
 
 
 def _damage(path: Path) -> str:
-    """Returns what is wrong with the first packets of an otherwise decodable file; "" if nothing is."""
+    """Returns the first damage in the first packets of a decodable file; "" if there is none."""
     with opened(path) as reader:
         for _ in itertools.islice(reader.play(), CHECKED_START):
             if reader.damage:

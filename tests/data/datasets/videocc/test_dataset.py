@@ -47,12 +47,12 @@ def test_lines_of_one_part_are_one_record_and_parts_of_one_video_stand_together(
     assert [c.text for c in wanted[1].record.captions] == ["a dog, running", 'a "brown" dog']
     assert (wanted[1].record.captions[0].start, wanted[1].names) == (-1, (A,))
     assert len(annotated.splits["train"]) == 5
-    assert {what: fact.count for what, fact in annotated.facts.items()} == {"captions": 6, "clips": 5, "videos": 3}
+    assert {what: fact.count for what, fact in annotated.counts.items()} == {"captions": 6, "clips": 5, "videos": 3}
     assert {what: note.split(",")[0] for what, note in annotated.notes.items()} == {
         "empty captions": "1",
-        "parts that end before they begin": "1",
+        "segments that end before they start": "1",
     }
-    assert "line 7" in annotated.notes["parts that end before they begin"]
+    assert "line 7" in annotated.notes["segments that end before they start"]
 
 
 def test_from_the_command_line_cut_and_packed(tmp_path):
@@ -87,7 +87,7 @@ def test_from_the_command_line_cut_and_packed(tmp_path):
     assert source[2].video == (tmp_path / "videos" / f"{B}_500_1250.mp4").read_bytes()  # already cut, and kept
     skipped = json.loads((folder / "preparation.json").read_text())["skipped"]
     assert [item["video"].partition("_")[0] for item in skipped] == [A, C]
-    assert skipped[0]["reason"].startswith("its part from 9.00 to 9.50 s lies after its end at 2.0")
+    assert skipped[0]["reason"].startswith("its segment from 9.00 to 9.50 s is after its end at 2.0")
     assert skipped[1]["reason"] == "no such file"
 
 
