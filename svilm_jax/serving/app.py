@@ -86,16 +86,15 @@ def build_app(service: Service, top: int, hosts: Sequence[str]) -> Starlette:
     async def upload(request: Request) -> Response:
         _require_same_origin(request)
         query = PageQuery.read(request.query_params)
-        limited = Request(request.scope, _limited(request, service.max_upload_bytes + _FORM_BYTES))
+        body = _LimitedBody(request.receive, service.max_upload_bytes + _FORM_BYTES)
         try:
-            async with limited.form(max_files=1, max_fields=1) as form:
+            async with Request(request.scope, body.receive).form(max_files=1, max_fields=1) as form:
                 file = form.get("file")
                 if not isinstance(file, UploadFile):
                     raise HTTPException(400, "expected a form with a file")
                 key = await run_in_threadpool(service.add_upload, file.file, file.filename or "")
         except (ServingError, BusyError, _TooLargeError) as error:
-            if isinstance(error, _TooLargeError):
-                await _discard_rest(request)
+            await body.discard_rest()
             status = _STATUS.get(type(error), 400)
             return rendered(request, await run_in_threadpool(build_page, service, top, query, str(error), status))
         return RedirectResponse(query.url(row=None, upload=key), 303)
@@ -172,25 +171,37 @@ class _TooLargeError(Exception):
 _STATUS: dict[type[Exception], int] = {BusyError: 503, _TooLargeError: 413}
 
 
-def _limited(request: Request, max_bytes: int) -> Receive:
-    """Returns a channel of the request's body that raises `_TooLargeError` beyond a size: no more of it is stored."""
-    received = 0
+class _LimitedBody:
+    """The body of a request, up to a size: no more of it is stored.
 
-    async def receive() -> Message:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > max_bytes:
-            raise _TooLargeError(f"This file is larger than {max_bytes >> 20} MB, the limit of this server.")
+    Args:
+      receive: ASGI channel of the request.
+      max_bytes: size limit.
+    """
+
+    def __init__(self, receive: Receive, max_bytes: int):
+        self._receive, self._max_bytes = receive, max_bytes
+        self._received, self._more = 0, True
+
+    async def receive(self) -> Message:
+        """Returns the next message of the request.
+
+        Raises:
+          _TooLargeError: the body is larger than the limit.
+        """
+        message = await self._next()
+        if self._received > self._max_bytes:
+            limit = self._max_bytes >> 20
+            raise _TooLargeError(f"This file is larger than {limit} MB, the limit of this server.")
         return message
 
-    return receive
+    async def discard_rest(self) -> None:
+        """Reads the rest of a rejected body: a browser that is still sending does not show the response."""
+        while self._more and self._received < _DISCARDED_BYTES:
+            await self._next()
 
-
-async def _discard_rest(request: Request) -> None:
-    """Reads the rest of a rejected body: a browser that is still sending does not show the response."""
-    discarded, more = 0, True
-    while more and discarded < _DISCARDED_BYTES:
-        message = await request.receive()
-        discarded += len(message.get("body", b""))
-        more = message.get("more_body", False)
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        self._more = message.get("more_body", False)
+        return message

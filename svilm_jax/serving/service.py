@@ -150,13 +150,14 @@ class Service:
                 probe(clip.path, limits=clip.limits)
                 # The header alone does not show whether the content decodes.
                 read_clip(clip.path, self.model.config.model.video, limits=clip.limits)
+            return self._uploads.add(stored)
         except VideoError as error:
-            stored.path.unlink()
-            raise ServingError(f"This file cannot be read as a video. {_reason(error, clip)}") from error
+            reason = _reason(error, clip)
+            stored.path.unlink(missing_ok=True)
+            raise ServingError(f"This file cannot be read as a video. {reason}") from error
         except BaseException:
-            stored.path.unlink()
+            stored.path.unlink(missing_ok=True)
             raise
-        return self._uploads.add(stored)
 
     def upload(self, key: str) -> ShownClip:
         """Returns an upload by its key.

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
+from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.filesystem.json_reader import read_document
 from svilm_jax.filesystem.locks import locked_output
 from svilm_jax.inference.encoder import FEATURES, Encoder
@@ -145,8 +146,6 @@ def _check_same(path: Path, made_from: dict) -> None:
 
 
 def _write(path: Path, features: np.ndarray) -> None:
-    """Writes atomically."""
-    beside = path.with_name(f".{path.name}.tmp")
-    with beside.open("wb") as file:
+    """Writes a .npy file atomically."""
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.save(file, features.astype(np.float32), allow_pickle=False)
-    beside.replace(path)
