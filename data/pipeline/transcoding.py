@@ -6,11 +6,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-import av
 import av.error
 import numpy as np
 
-from svilm_jax.video import rgb_conversion
+from svilm_jax.video import encoder, rgb_conversion
 from svilm_jax.video.decoding import VideoError, VideoInfo, VideoReader, opened
 from svilm_jax.video.stream_properties import MAX_FPS, UNKNOWN_FPS
 
@@ -71,12 +70,9 @@ def transcode(
     start, end = _segment(window, info, source.name)
     count, written, shown, last = max(1, round((end - start) * rate)), 0, None, 0.0
     try:
-        with opened(source) as reader, av.open(str(target), "w", format="mp4") as container:
-            stream: Any = container.add_stream("libx264", rate=rate)
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.codec_context.gop_size = max(1, math.ceil(rate))  # one key frame per second: seeking stays cheap
-            stream.codec_context.thread_count = 1
-            stream.options = {"preset": "veryfast", "crf": "20"}
+        # One key frame per second: seeking stays cheap.
+        options = encoder.EncoderOptions("veryfast", crf=20, key_interval=max(1, math.ceil(rate)), threads=1)
+        with opened(source) as reader, encoder.Encoder(target, height, width, rate, options) as made:
             # Time stamps may have been rounded to milliseconds: a frame that is late by that much is on time.
             rounding = min(ROUNDING, 0.1 / (info.peak_fps or UNKNOWN_FPS))
             for time, frame in reader.play(start):
@@ -84,7 +80,8 @@ def transcode(
                     _check_damage(reader, start, end, source.name)
                 # At time t the last frame that appears at or before t is on screen.
                 while shown is not None and written < count and start + written / rate < time - rounding:
-                    written = _write(container, stream, shown, info, written)
+                    made.write(_upright(shown, height, width, info), written)
+                    written += 1
                 shown, last = frame, time
                 if window is not None and written == count:
                     break
@@ -95,8 +92,8 @@ def transcode(
                 if written < count:
                     _check_end(last, reader.leaves(last), (start, end), float(rate), source.name)
             while written < count:
-                written = _write(container, stream, shown, info, written)
-            container.mux(stream.encode())
+                made.write(_upright(shown, height, width, info), written)
+                written += 1
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(f"cannot be re-encoded as {width}x{height} H.264 ({error.strerror})", source.name) from error
 
@@ -134,10 +131,6 @@ def _check_damage(reader: VideoReader, start: float, end: float, name: str) -> N
             raise VideoError(f"damaged: a packet at {seconds or start:.2f} s does not decode", name)
 
 
-def _write(container: Any, stream: Any, frame: Any, info: VideoInfo, number: int) -> int:
-    """Encodes a stored frame as picture `number`; returns the next number."""
-    upright = rgb_conversion.whole(frame, stream.height, stream.width, info.rotation, info.mirrored, "AREA")
-    picture = rgb_conversion.encodable(np.ascontiguousarray(upright))  # [height, width, 3]
-    picture.pts, picture.time_base = number, 1 / fractions.Fraction(stream.codec_context.framerate)
-    container.mux(stream.encode(picture))
-    return number + 1
+def _upright(frame: Any, height: int, width: int, info: VideoInfo) -> np.ndarray:
+    """Returns a stored frame as displayed: uint8 [height, width, 3]."""
+    return rgb_conversion.whole(frame, height, width, info.rotation, info.mirrored, "AREA")

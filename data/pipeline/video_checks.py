@@ -4,8 +4,6 @@ import collections
 import dataclasses
 import functools
 import itertools
-import os
-import uuid
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from svilm_data.pipeline.transcoding import EncodingOptions, Window, transcode
 from svilm_data.pipeline.workers import Mapper
 from tqdm import tqdm
 
+from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.video.decoding import VideoError, VideoInfo, probe
 
 CHUNK = 16  # files per task of a process
@@ -195,22 +194,16 @@ def check_file(job: CheckJob) -> JobResult:
     if info is not None and job.target is not None:
         file = job.target
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(
-            f"{file.stem}.{uuid.uuid4().hex}.part"
-        )  # a cluster may run one job twice at the same time
         try:
-            transcode(job.source, partial, job.encoding, info, job.window)
-            info, reason = check_video(partial)
-            if info is not None:
-                with partial.open("rb+") as written:
-                    os.fsync(written.fileno())
-                partial.rename(file)
+            with atomic_write(file, unique=True, sync=True) as made:  # a cluster may run the same job twice at once
+                transcode(job.source, made, job.encoding, info, job.window)
+                info, reason = check_video(made)
+                if info is None:
+                    raise VideoError(reason)
         except VideoError as error:
             if is_full_disk(error.__cause__):  # not a defect of the video: the next preparation tries again
                 raise PreparationError(f"{file.parent}: {FULL_DISK}") from error
             info, reason = None, error.reason
-        finally:
-            partial.unlink(missing_ok=True)
     if info is None:
         return JobResult(0, 0.0, 0, reason)
     return JobResult(info.frames, info.duration, file.stat().st_size, "")

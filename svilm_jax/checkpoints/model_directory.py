@@ -12,7 +12,6 @@
 import dataclasses
 import json
 import logging
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from flax import nnx
 
 from svilm_jax.config import ConfigError, resolve
 from svilm_jax.errors import UserError
+from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.filesystem.json_reader import JsonError
 from svilm_jax.filesystem.json_reader import read_document as read_json_document
 from svilm_jax.filesystem.placeholders import unreadable
@@ -83,38 +83,37 @@ def write_model_directory(
         raise ModelDirectoryError(f"dtype {dtype!r}: expected one of {DTYPES}")
     out = Path(out)
     check_free(out)
-    beside = out.with_name(f".{out.name}.tmp")
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        arrays = {name: np.asarray(array, jnp.dtype(dtype)) for name, array in named(parameters(trained.model)).items()}
-        safetensors.numpy.save_file(arrays, beside / _WEIGHTS, metadata={"format": "svilm_jax"})
-        for name, content in trained.tokenizer.files().items():
-            (beside / name).write_bytes(content)
-        document = {
-            "model_type": "svilm",
-            "format_version": FORMAT_VERSION,
-            "config": dataclasses.asdict(trained.config),
-            "tokenizer": {"files": sorted(trained.tokenizer.files()), "lowercase": trained.tokenizer.lowercase},
-            "vocab_size": trained.tokenizer.vocab_size,
-            "step": trained.step,
-            "grounding_block": trained.grounding_block,
-            "fresh": list(trained.fresh),
-            "dtype": dtype,
-            "fingerprint": dataclasses.asdict(_fingerprint(arrays, trained)),
-            "origin": dataclasses.asdict(origin),
-        }
-        (beside / _CONFIG).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        (beside / _CARD).write_text(card, encoding="utf-8")
-        (beside / _WEIGHTS).chmod((beside / _CONFIG).stat().st_mode)  # safetensors lets the owner alone read it
-        if out.exists():
-            out.rmdir()
-        beside.replace(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(out) as folder:
+            folder.mkdir()
+            _write_files(folder, trained, origin, card, dtype)
     except (OSError, safetensors.SafetensorError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise ModelDirectoryError(f"{out}: cannot be written ({reason}); make room or give another --out") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _write_files(folder: Path, trained: TrainedModel, origin: ModelOrigin, card: str, dtype: str) -> None:
+    arrays = {name: np.asarray(array, jnp.dtype(dtype)) for name, array in named(parameters(trained.model)).items()}
+    safetensors.numpy.save_file(arrays, folder / _WEIGHTS, metadata={"format": "svilm_jax"})
+    for name, content in trained.tokenizer.files().items():
+        (folder / name).write_bytes(content)
+    document = {
+        "model_type": "svilm",
+        "format_version": FORMAT_VERSION,
+        "config": dataclasses.asdict(trained.config),
+        "tokenizer": {"files": sorted(trained.tokenizer.files()), "lowercase": trained.tokenizer.lowercase},
+        "vocab_size": trained.tokenizer.vocab_size,
+        "step": trained.step,
+        "grounding_block": trained.grounding_block,
+        "fresh": list(trained.fresh),
+        "dtype": dtype,
+        "fingerprint": dataclasses.asdict(_fingerprint(arrays, trained)),
+        "origin": dataclasses.asdict(origin),
+    }
+    (folder / _CONFIG).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (folder / _CARD).write_text(card, encoding="utf-8")
+    (folder / _WEIGHTS).chmod((folder / _CONFIG).stat().st_mode)  # safetensors lets the owner alone read it
 
 
 def check_free(out: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 
 from svilm_jax.config import Config, ConfigError
+from svilm_jax.filesystem.atomic_write import atomic_write
 
 EXIT_FAILED = 1  # an evaluator failed (the metrics of the others are written), or a step does not fit
 # Reason for rejecting an override that has no effect.
@@ -54,8 +55,7 @@ def report_failures(failed: Mapping[str, str]) -> int:
 
 
 def write_json(path: Path, document: Mapping[str, object] | Config) -> None:
-    """Writes a JSON file atomically: to a temporary file that is then renamed."""
-    temporary = path.with_suffix(".tmp")
+    """Writes a JSON file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(json.dumps(document, indent=1) + "\n")
-    temporary.replace(path)
+    with atomic_write(path) as file:
+        file.write_text(json.dumps(document, indent=1) + "\n")

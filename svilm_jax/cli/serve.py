@@ -4,20 +4,18 @@ import argparse
 import contextlib
 import importlib.util
 import ipaddress
-import os
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from svilm_jax.config import ConfigError
 from svilm_jax.serving.errors import ServingError
+from svilm_jax.serving.trusted_hosts import trusted_hosts
 
-if TYPE_CHECKING:
-    from svilm_jax.inference.model import TrainedModel
+# Packages of the extra `serve` -> their names when installed.
+_PACKAGES = {"starlette": "starlette", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,75 +42,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace, load: Callable[[str | Path], "TrainedModel"]) -> None:
+def run(args: argparse.Namespace) -> None:
     """Serves until stopped.
 
     Args:
       args: as parsed by `add_arguments`.
-      load: `svilm_jax.load`, passed in since it is in a higher layer than this package.
 
     Raises:
-      ServingError: Gradio is not installed, or the address is not available.
+      ServingError: a package of the extra `serve` is not installed, or the address is not available.
       ConfigError: a number out of range, or an invalid host name.
       IndexFileError: the file cannot be used, or is of another model.
     """
-    require_gradio()
+    require_packages()
     for name, low, high in (("top", 1, 60), ("max_upload_mb", 1, 4096), ("port", 0, 65535)):
         if not low <= getattr(args, name) <= high:
             raise ConfigError(f"--{name.replace('_', '-')}={getattr(args, name)}: expected {low} to {high}")
-    from svilm_jax.inference.index import open_index
-    from svilm_jax.serving.request_filter import allowed_hosts
 
     with listen(args.host, args.port) as listener, tempfile.TemporaryDirectory(prefix="svilm_serve_") as folder:
         host, port = listener.getsockname()[:2]
-        hosts = allowed_hosts(args.host, host, args.allow_host)
+        hosts = trusted_hosts(args.host, host, args.allow_host)
+        from svilm_jax.checkpoints import load
+        from svilm_jax.inference.index import open_index
+
         index, model, _ = open_index(args.index, args.model, load)
         model.embed_text("a first sentence, so that no visitor waits for the compiler")
-        uploads = set_up_gradio(Path(folder))
         import uvicorn
 
         from svilm_jax.serving.app import build_app
         from svilm_jax.serving.service import Service
 
-        made = Path(folder, "playable")
-        made.mkdir()
-        app = build_app(Service(model, index, made, args.max_upload_mb << 20), args.top, uploads, hosts)
+        app = build_app(Service(model, index, Path(folder), args.max_upload_mb << 20), args.top, hosts)
         print(f"http://{f'[{host}]' if ':' in host else host}:{port}   (Ctrl-C stops)", flush=True)
-        if not _is_loopback(host):
+        if not ipaddress.ip_address(host).is_loopback:
             warning = "anyone who can reach this address sees these videos: there is no password"
             if hosts == ["*"]:
                 warning += ", and any Host header is accepted, so other web pages can read it too: give --allow-host"
             print(warning, file=sys.stderr)
         # The server raises the signal that stopped it again; the folder must be removed in that case, too.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        config = uvicorn.Config(
+            app, log_level="warning", lifespan="off", ws="none", server_header=False, timeout_graceful_shutdown=2
+        )
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)).run(
-                sockets=[listener]
-            )
+            uvicorn.Server(config).run(sockets=[listener])
 
 
-def require_gradio() -> None:
-    """Checks that Gradio is installed.
+def require_packages() -> None:
+    """Checks that the packages of the extra `serve` are installed.
 
     Raises:
-      ServingError: Gradio is not installed.
+      ServingError: one is not; says how to install them.
     """
-    if importlib.util.find_spec("gradio") is None:
-        raise ServingError("the page needs Gradio, which is not installed: pip install -e .[serve]")
-
-
-def set_up_gradio(folder: Path) -> Path:
-    """Configures Gradio before its import: no outgoing requests, and uploads in a folder that ends with the server.
-
-    Returns:
-      The folder of uploads, used by this server only.
-    """
-    uploads = folder / "gradio"
-    uploads.mkdir(mode=0o700)
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-    os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "examples")  # which it serves to anyone, too
-    return uploads
+    for module, package in _PACKAGES.items():
+        if importlib.util.find_spec(module) is None:
+            raise ServingError(f"the page needs {package}, which is not installed: pip install -e .[serve]")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -132,7 +115,3 @@ def listen(host: str, port: int) -> socket.socket:
             f"--host={host} --port={port}: cannot be listened on ({error.strerror}): give another --port"
         ) from error
     return listener
-
-
-def _is_loopback(host: str) -> bool:
-    return ipaddress.ip_address(host).is_loopback

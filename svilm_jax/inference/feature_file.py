@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from svilm_jax.errors import UserError
+from svilm_jax.filesystem.atomic_write import atomic_write
 
 FORMAT_VERSION = 1
 _KEY = b"svilm"
@@ -129,18 +130,16 @@ def write(path: Path, batches: Iterable[pa.RecordBatch], origin: IndexOrigin) ->
     Raises:
       IndexFileError: it cannot be written.
     """
-    beside = path.with_name(f".{path.name}.tmp")
     try:
         # Random unit vectors do not compress, and uncompressed data is read at the speed of the disk.
-        with pq.ParquetWriter(beside, schema(origin), compression="none", use_dictionary=["video"]) as writer:
+        with (
+            atomic_write(path) as file,
+            pq.ParquetWriter(file, schema(origin), compression="none", use_dictionary=["video"]) as writer,
+        ):
             for rows in batches:
                 writer.write_batch(rows)
-        beside.replace(path)
     except OSError as error:
         raise IndexFileError(f"{path}: cannot be written ({error}); make room or give another --out") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)  # of an unfinished write
 
 
 def read_origin(path: Path) -> IndexOrigin:

@@ -18,6 +18,7 @@ import numpy as np
 
 from svilm_jax.config import LocalizationConfig
 from svilm_jax.errors import UserError
+from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.filesystem.json_reader import JsonError, read_document
 from svilm_jax.input.batch_stream import Batch, ReadOptions, ShardOptions, Stream
 from svilm_jax.input.labels import numbered
@@ -84,9 +85,8 @@ def window_starts(duration: float, stride: float, offset: float) -> np.ndarray:
 def write_index(folder: Path, index: FeatureIndex) -> None:
     """Writes features.json atomically."""
     document = {"format": FORMAT, **dataclasses.asdict(index)}
-    beside = folder / f".{INDEX}.tmp"
-    beside.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    beside.replace(folder / INDEX)
+    with atomic_write(folder / INDEX) as file:
+        file.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_index(folder: str | Path) -> FeatureIndex:

@@ -14,6 +14,7 @@ from svilm_jax.config import Config
 from svilm_jax.errors import UserError
 from svilm_jax.evaluation.metrics_file import read_metrics
 from svilm_jax.evaluation.table import format_value, is_fraction, with_baselines
+from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.report import curves, figures, metric_labels
 from svilm_jax.report.examples import Examples, collect
@@ -93,9 +94,9 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
         )
     )
     path = workdir / "report.html"
-    # Replaced atomically: a reader never sees an incomplete page.
-    path.with_suffix(".partial").write_text(page, encoding="utf-8")
-    return path.with_suffix(".partial").replace(path)
+    with atomic_write(path) as file:
+        file.write_text(page, encoding="utf-8")
+    return path
 
 
 def rows(metrics: Mapping[str, float]) -> list[MetricRow]:

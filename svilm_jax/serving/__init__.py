@@ -1,1 +1,1 @@
-"""Web page for a trained model: text-to-video search and phrase grounding. Gradio is an optional extra, `serve`."""
+"""Web page for a trained model: text-to-video search and phrase grounding. It needs the optional extra `serve`."""

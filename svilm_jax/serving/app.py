@@ -1,132 +1,207 @@
-"""Web application with an explicit set of routes: the page, indexed videos by row, and uploads by key."""
+"""Starlette application: the page, indexed videos by row, and uploaded videos by key."""
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from importlib.resources import files
+from urllib.parse import urlsplit
 
-import gradio as gr
-from fastapi import FastAPI, HTTPException
-from fastapi.responses import FileResponse, Response
+import jinja2
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.templating import Jinja2Templates
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from svilm_jax.serving import style
-from svilm_jax.serving.errors import BusyError
-from svilm_jax.serving.page import build_page
-from svilm_jax.serving.request_filter import Gate, Message, Receive, Send
+from svilm_jax.serving.errors import BusyError, ServingError
+from svilm_jax.serving.page import Page, PageQuery, build_page
 from svilm_jax.serving.service import Service, ShownClip
-from svilm_jax.video.decoding import VideoError
+from svilm_jax.video import VideoError
 
+_FORM_BYTES = 64 << 10  # of an upload's request, besides the file
+_DISCARDED_BYTES = 4 << 30  # read at most of a request that is rejected
 _OPEN_RANGE = re.compile(rb"bytes=(\d+)-")
-_PIECE_BYTES = 2 << 20  # of a video, sent at once
+_PIECE_BYTES = 2 << 20  # of a video, sent per open-ended range request
+_CACHED = {"Cache-Control": "private, max-age=3600"}
 
-# The browser itself blocks other origins, whatever a version of Gradio would load.
-_POLICY = (
-    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; form-action 'self'; "
-    "base-uri 'self'; object-src 'none'"
-)
+_SECURITY_HEADERS = {
+    # The page has no script, and nothing is loaded from another host.
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",  # with "no-referrer", browsers send "Origin: null" with the page's own forms
+}
 
 
-def build_app(service: Service, top: int, uploads: Path, hosts: Sequence[str]) -> FastAPI:
+def build_app(service: Service, top: int, hosts: Sequence[str]) -> Starlette:
     """Builds the server's application.
 
     Args:
+      service: a model and its index.
       top: number of clips shown for a query.
-      uploads: folder of `command.set_up_gradio`; no other file is accepted from a visitor.
-      hosts: of `gate.allowed_hosts`.
+      hosts: accepted Host names, from `trusted_hosts`.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    loader = jinja2.PackageLoader("svilm_jax.serving", "templates")
+    # Queries, phrases and file names come from visitors and from the index: they are escaped as text.
+    templates = Jinja2Templates(
+        env=jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    )
+    style = files("svilm_jax.serving").joinpath("static", "style.css").read_text(encoding="utf-8")
 
-    @app.get("/clips/{row}")
-    def clip(row: int) -> FileResponse:
+    def rendered(request: Request, page: Page) -> Response:
+        headers = {"Cache-Control": "no-store"} | ({"Retry-After": "5"} if page.status == 503 else {})
+        return templates.TemplateResponse(request, "page.html.j2", page.context, page.status, headers)
+
+    def page(request: Request) -> Response:
+        return rendered(request, build_page(service, top, PageQuery.read(request.query_params)))
+
+    def style_sheet(request: Request) -> Response:
+        return Response(style, media_type="text/css")
+
+    def clip(request: Request) -> Response:
         try:
-            return _file(service, service.clip(row))
+            return _video(service, service.clip(request.path_params["row"]))
         except IndexError as error:
             raise HTTPException(404, "no such clip") from error
 
-    @app.get("/posters/{row}")
-    def poster(row: int) -> Response:
+    def poster(request: Request) -> Response:
         try:
-            return Response(service.poster(service.clip(row)), media_type="image/jpeg")
+            picture = service.poster(service.clip(request.path_params["row"]))
         except (IndexError, VideoError) as error:
             raise HTTPException(404, "no such clip, or it cannot be read") from error
+        return Response(picture, media_type="image/jpeg", headers=_CACHED)
 
-    @app.get("/uploads/{key}")
-    def upload(key: str) -> FileResponse:
+    def uploaded(request: Request) -> Response:
         try:
-            return _file(service, service.upload(key))
+            return _video(service, service.upload(request.path_params["key"]))
         except KeyError as error:
             raise HTTPException(404, "no such upload") from error
 
-    theme = gr.themes.Default(
-        primary_hue="blue", neutral_hue="slate", font=list(style.FONTS), font_mono=list(style.MONOSPACE)
-    )
-    page = build_page(service, top, uploads)
-    # A mounted page counts as not launched yet, and Gradio then treats every file as named by the author.
-    page.has_launched = True
-    gr.mount_gradio_app(
-        app,
-        page,
-        path="/",
-        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
-        allowed_paths=[],  # not even those of the index: they are served by row number only
-        max_file_size=service.max_upload_bytes,
-        show_error=False,
-        footer_links=[],
-        run_history=False,
-        ssr_mode=False,
-        mcp_server=False,
-        pwa=False,
-        theme=theme,
-        css=style.CSS,
-    )
-    # The middleware added last runs first.
-    app.add_middleware(Gate, uploads=uploads)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
-    app.add_middleware(_Answers)
-    return app
+    async def upload(request: Request) -> Response:
+        _require_same_origin(request)
+        query = PageQuery.read(request.query_params)
+        body = _LimitedBody(request.receive, service.max_upload_bytes + _FORM_BYTES)
+        try:
+            async with Request(request.scope, body.receive).form(max_files=1, max_fields=1) as form:
+                file = form.get("file")
+                if not isinstance(file, UploadFile):
+                    raise HTTPException(400, "expected a form with a file")
+                key = await run_in_threadpool(service.add_upload, file.file, file.filename or "")
+        except (ServingError, BusyError, _TooLargeError) as error:
+            await body.discard_rest()
+            status = _STATUS.get(type(error), 400)
+            return rendered(request, await run_in_threadpool(build_page, service, top, query, str(error), status))
+        return RedirectResponse(query.url(row=None, upload=key), 303)
+
+    routes = [
+        Route("/", page),
+        Route("/style.css", style_sheet),
+        Route("/clips/{row:int}", clip),
+        Route("/posters/{row:int}", poster),
+        Route("/uploads/{key}", uploaded),
+        Route("/uploads", upload, methods=["POST"]),
+    ]
+    middleware = [
+        Middleware(SecurityHeaders),
+        Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+    ]
+    return Starlette(routes=routes, middleware=middleware)
 
 
-class _Answers:
-    """Adds the security policy to every response, and serves videos in pieces.
+class SecurityHeaders:
+    """ASGI middleware that adds the security headers to every response."""
 
-    An open-ended range request gets the next piece of the file. A browser has six connections per server, and six
-    videos that it reads at playback speed would occupy all of them, with none left for the next query.
-    """
-
-    def __init__(self, app: Any):
+    def __init__(self, app: ASGIApp):
         self._app = app
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def answer(message: Message) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [
-                    (b"content-security-policy", _POLICY.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"referrer-policy", b"no-referrer"),
-                ]
-                message["headers"] = [*message.get("headers", []), *headers]
+                MutableHeaders(scope=message).update(_SECURITY_HEADERS)
             await send(message)
 
-        if scope["path"].startswith(("/clips/", "/uploads/")):
-            scope = {**scope, "headers": [(name, _piece(name, value)) for name, value in scope["headers"]]}
-        await self._app(scope, receive, answer)
+        await self._app(scope, receive, send_with_headers)
 
 
-def _piece(name: bytes, value: bytes) -> bytes:
-    found = _OPEN_RANGE.fullmatch(value) if name == b"range" else None
+class VideoResponse(FileResponse):
+    """A video file; an open-ended range request gets the next piece of it.
+
+    A browser has six connections per server, and six videos that it reads at playback speed would occupy all of them,
+    with none left for the next query.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name, _piece(value) if name == b"range" else value) for name, value in scope["headers"]]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
+
+def _piece(value: bytes) -> bytes:
+    """Returns a Range header with an end, if it has none."""
+    found = _OPEN_RANGE.fullmatch(value)
     return b"bytes=%d-%d" % (int(found[1]), int(found[1]) + _PIECE_BYTES - 1) if found else value
 
 
-def _file(service: Service, clip: ShownClip) -> FileResponse:
+def _video(service: Service, clip: ShownClip) -> VideoResponse:
     try:
         path, kind = service.playable(clip)
     except VideoError as error:
         raise HTTPException(404, "this video cannot be read") from error
     except BusyError as error:
         raise HTTPException(503, str(error), {"Retry-After": "5"}) from error
-    return FileResponse(path, media_type=kind, content_disposition_type="inline")
+    return VideoResponse(path, media_type=kind, headers=_CACHED)
+
+
+def _require_same_origin(request: Request) -> None:
+    """Rejects forms of other sites' pages, which could fill this disk with uploads without the visitor's knowledge."""
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
+        raise HTTPException(403, "sent by another site's page")
+
+
+class _TooLargeError(Exception):
+    """An upload beyond the size limit; the message is for the visitor."""
+
+
+_STATUS: dict[type[Exception], int] = {BusyError: 503, _TooLargeError: 413}
+
+
+class _LimitedBody:
+    """The body of a request, up to a size: no more of it is stored.
+
+    Args:
+      receive: ASGI channel of the request.
+      max_bytes: size limit.
+    """
+
+    def __init__(self, receive: Receive, max_bytes: int):
+        self._receive, self._max_bytes = receive, max_bytes
+        self._received, self._more = 0, True
+
+    async def receive(self) -> Message:
+        """Returns the next message of the request.
+
+        Raises:
+          _TooLargeError: the body is larger than the limit.
+        """
+        message = await self._next()
+        if self._received > self._max_bytes:
+            limit = self._max_bytes >> 20
+            raise _TooLargeError(f"This file is larger than {limit} MB, the limit of this server.")
+        return message
+
+    async def discard_rest(self) -> None:
+        """Reads the rest of a rejected body: a browser that is still sending does not show the response."""
+        while self._more and self._received < _DISCARDED_BYTES:
+            await self._next()
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        self._more = message.get("more_body", False)
+        return message

@@ -8,17 +8,19 @@ import hashlib
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import av.error
-import numpy as np
 
+from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.serving.errors import BusyError
-from svilm_jax.video import rgb_conversion
-from svilm_jax.video.decoding import VideoError, opened
-from svilm_jax.video.info import DEFAULT_LIMITS, Limits, VideoInfo
+from svilm_jax.video import VideoError, VideoInfo, rgb_conversion
+from svilm_jax.video.decoding import opened
+from svilm_jax.video.encoder import Encoder, EncoderOptions
+from svilm_jax.video.info import DEFAULT_LIMITS, Limits
+from svilm_jax.video.reader import VideoReader
 
 _FORMATS = {"mp4": ("video/mp4", {"h264", "vp9", "av1"}), "webm": ("video/webm", {"vp8", "vp9", "av1"})}
 _PIXELS = frozenset({"yuv420p", "yuvj420p"})
@@ -156,70 +158,65 @@ def transcode(
     Raises:
       VideoError: nothing decodes, or more than `limits` allow, whatever its header states.
     """
-    beside = out.with_name(f".{out.name}.tmp")
     try:
-        with (
-            opened(path, limits=limits) as reader,
-            av.open(beside, "w", format="mp4", options={"movflags": "faststart"}) as made,
-        ):
+        with opened(path, limits=limits) as reader, atomic_write(out) as temporary:
             info = reader.info()
-            rate = _rate(info.peak_fps)
-            target: Any = made.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
-            share = min(1.0, _SHORT_SIDE / min(info.width, info.height))
-            size = tuple(max(2, round(n * share / 2) * 2) for n in (info.width, info.height))
+            scale = min(1.0, _SHORT_SIDE / min(info.width, info.height))
+            width, height = (max(2, round(n * scale / 2) * 2) for n in (info.width, info.height))
             # Browsers rotate pictures as the metadata says; not all of them mirror them.
-            noted = info.rotation if not info.mirrored else 0
-            target.width, target.height = size[::-1] if noted % 180 else size
-            if noted:
-                target.set_display_rotation(noted)
-            target.pix_fmt = "yuv420p"
-            target.codec_context.time_base = fractions.Fraction(1, _TICKS)
-            pending, shown, last = None, -1, None  # the frame at or before `start` is on screen there
-            for count, (seconds, frame) in enumerate(reader.play(start), 1):
-                if count > limits.max_frames or seconds > limits.max_seconds:
-                    raise VideoError(f"more than {limits.max_frames} frames or {limits.max_seconds:.0f} s", path.name)
-                if end is not None and seconds >= end and (shown >= 0 or pending is not None):
-                    break
-                last = frame
-                ticks = round((seconds - start) * _TICKS)
-                if ticks <= 0:
-                    pending = frame
-                    continue
-                if pending is not None:
-                    _write(made, target, pending, 0, info)
-                    pending, shown = None, 0
-                if ticks > shown:
-                    _write(made, target, frame, ticks, info)
-                    shown = ticks
-            if pending is not None:
-                _write(made, target, pending, 0, info)
-                shown = 0
-            if shown < 0:
-                raise VideoError("nothing of it decodes", path.name)
-            # Repeated at the end: MP4 does not store the duration of the last picture.
-            over = info.duration - info.missing
-            ends = round(((over if end is None else min(end, over)) - start - 1 / rate) * _TICKS)
-            if ends > shown + 1.5 * _TICKS / rate:
-                _write(made, target, last, ends, info)
-            made.mux(target.encode(None))
-        beside.replace(out)
+            rotation = info.rotation if not info.mirrored else 0
+            if rotation % 180:
+                height, width = width, height
+            options = EncoderOptions(fast_start=True, ticks_per_second=_TICKS, rotation=rotation)
+            with Encoder(temporary, height, width, _rate(info.peak_fps), options) as encoder:
+                for ticks, frame in _pictures(reader, info, start, end):
+                    encoder.write(_picture(frame, height, width, info), ticks)
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(f"cannot be transcoded ({error})", path.name) from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
-def _write(made: Any, target: Any, frame: Any, ticks: int, info: VideoInfo) -> None:
-    """Encodes a stored frame in square pixels, and in BT.601, the default for small untagged videos."""
+def _pictures(reader: VideoReader, info: VideoInfo, start: float, end: float | None) -> Iterator[tuple[int, Any]]:
+    """Yields (time stamp in ticks from `start`, stored frame) of [start, end) seconds of a video.
+
+    Raises:
+      VideoError: nothing decodes, or more than the reader's limits allow.
+    """
+    limits = reader.limits
+    pending, shown, last = None, -1, None  # the frame at or before `start` is on screen there
+    for count, (seconds, frame) in enumerate(reader.play(start), 1):
+        if count > limits.max_frames or seconds > limits.max_seconds:
+            raise VideoError(f"more than {limits.max_frames} frames or {limits.max_seconds:.0f} s", reader.name)
+        if end is not None and seconds >= end and (shown >= 0 or pending is not None):
+            break
+        last = frame
+        ticks = round((seconds - start) * _TICKS)
+        if ticks <= 0:
+            pending = frame
+            continue
+        if pending is not None:
+            yield 0, pending
+            pending, shown = None, 0
+        if ticks > shown:
+            yield ticks, frame
+            shown = ticks
+    if pending is not None:
+        yield 0, pending
+        shown = 0
+    if shown < 0:
+        raise VideoError("no frame decodes", reader.name)
+    # Repeated at the end: MP4 does not store the duration of the last picture.
+    rate = _rate(info.peak_fps)
+    over = info.duration - info.missing
+    ends = round(((over if end is None else min(end, over)) - start - 1 / rate) * _TICKS)
+    if ends > shown + 1.5 * _TICKS / rate:
+        yield ends, last
+
+
+def _picture(frame: Any, height: int, width: int, info: VideoInfo) -> Any:
+    """Converts a stored frame to square pixels, and to BT.601, the default for small untagged videos."""
     if info.mirrored:
-        image = rgb_conversion.whole(frame, target.height, target.width, info.rotation, mirrored=True)
-        picture = rgb_conversion.encodable(np.ascontiguousarray(image))  # [h, w, 3]
-    else:
-        picture = frame.reformat(
-            target.width, target.height, "yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG", threads=1
-        )
-    picture.pts, picture.time_base = ticks, fractions.Fraction(1, _TICKS)
-    made.mux(target.encode(picture))
+        return rgb_conversion.whole(frame, height, width, info.rotation, mirrored=True)
+    return frame.reformat(width, height, "yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG", threads=1)
 
 
 def _rate(fps: float) -> fractions.Fraction:

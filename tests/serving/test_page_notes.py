@@ -1,19 +1,18 @@
 """Tests of notes on the page about parts of a query that the model did not understand."""
 
-import json
+import html
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from svilm_jax.cli import serve
 from svilm_jax.inference.index import FoundClip
 from svilm_jax.inference.model import TrainedModel
-from svilm_jax.serving.service import PointedPhrase, Service
+from svilm_jax.serving.service import GroundedImage, Service
 from svilm_jax.text.tokenizers import load_tokenizer
 from tests.tiny import tiny_config
 
-pytest.importorskip("gradio", reason="no Gradio: the extra `serve` is not installed")
+testclient = pytest.importorskip("starlette.testclient", reason="the extra `serve` is not installed")
 
 
 class OneRow:
@@ -23,6 +22,9 @@ class OneRow:
 
     def __len__(self):
         return 1
+
+    def clip(self, row):
+        return FoundClip(0, 0.5, "a.mp4", 0.0, 1.0)
 
 
 class OneClip(Service):
@@ -34,37 +36,35 @@ class OneClip(Service):
         self.index = OneRow()
 
     def search(self, sentence, top):
-        return [FoundClip(0, 0.5, "a.mp4", 0.0, 1.0)]
+        return [self.index.clip(0)]
 
     def clip(self, row):
         return None
 
-    def point(self, clip, phrase):
-        return PointedPhrase(np.zeros((4, 4, 3), np.uint8), 0.5)
+    def ground(self, clip, phrase):
+        return GroundedImage(np.zeros((4, 4, 3), np.uint8), 0.5)
 
     def fragment(self, row):
         return ""
 
 
 @pytest.fixture
-def handlers(tmp_path, monkeypatch):
-    """Functions of the page by their name."""
-    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "GRADIO_EXAMPLES_CACHE"):
-        monkeypatch.setenv(name, "")
-    uploads = serve.set_up_gradio(tmp_path)
-    from svilm_jax.serving.page import build_page
+def page():
+    """The text of the page for given parameters."""
+    from svilm_jax.serving.app import build_app
 
-    return {function.fn.__name__: function.fn for function in build_page(OneClip(), 1, uploads).fns.values()}
+    client = testclient.TestClient(build_app(OneClip(), 1, ["*"]))
+    return lambda **parameters: html.unescape(client.get("/", params=parameters).text)
 
 
-def test_unknown_and_cut_words_are_noted(handlers):
-    _, held, said, *_ = handlers["on_search"]("a red square")
-    assert "vocabulary" not in said
-    _, held, said, *_ = handlers["on_search"]("a red <xyzzy> \ud83d" + " red" * 40)
-    assert "Not in the model&#x27;s vocabulary: &#x27;xyzzy&#x27;" in said
-    assert "the model reads the first 26." in said
-    assert json.dumps(held.sentence, ensure_ascii=False).encode("utf-8")
-    chosen, *_ = handlers["choose"](held)
-    *_, told = handlers["on_phrase"](chosen, "a xyzzy \ud83d")
-    assert "Not in the model&#x27;s vocabulary: &#x27;xyzzy&#x27;" in told
-    assert told.encode("utf-8")
+def test_unknown_and_cut_words_of_a_query_are_noted(page):
+    assert "vocabulary" not in page(q="a red square")
+    shown = page(q="a red <xyzzy>" + " red" * 40)
+    assert "Not in the model's vocabulary: 'xyzzy'" in shown
+    assert "the model reads the first 26." in shown
+
+
+def test_unknown_words_of_a_phrase_are_noted(page):
+    shown = page(q="a red square", row=0, phrase="a xyzzy")
+    assert "Not in the model's vocabulary: 'xyzzy'" in shown
+    assert "vocabulary" not in page(q="a red square", row=0, phrase="a square")

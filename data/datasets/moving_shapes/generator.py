@@ -16,19 +16,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from svilm_data.datasets.moving_shapes.grammar import actions, draw_description, questions, verbalize
-from svilm_data.datasets.moving_shapes.rendering import CANVAS, flicker, render
+from svilm_data.datasets.moving_shapes.rendering import flicker, render
 from svilm_data.datasets.moving_shapes.scene import Scene, SceneNotFound, draw_appearance, draw_scene
 from svilm_data.pipeline.workers import open_workers
 from tqdm import tqdm
 
-from svilm_jax.video.rgb_conversion import encodable
+from svilm_jax.video.encoder import EncoderOptions, encode_frames
 
 FPS = 8
 FRAMES = 16  # per trimmed clip: two seconds
 MASKED = ("validation", "test")  # kinds of splits whose masks are written
+# One thread: the bytes must not depend on the number of cores.
+_ENCODING = EncoderOptions(preset="ultrafast", crf=18, key_interval=FRAMES, threads=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,22 +238,9 @@ def _write_untrimmed(
 
 
 def _write(raw: Path, split: str, video_id: str, images: np.ndarray, masks: np.ndarray, masked: bool) -> None:
-    encode(raw / "videos" / split / f"{video_id}.mp4", images)
+    encode_frames(raw / "videos" / split / f"{video_id}.mp4", images, FPS, _ENCODING)
     if masked:
         np.savez_compressed(raw / "masks" / split / f"{video_id}.npz", masks=masks)
-
-
-def encode(path: Path, images: np.ndarray) -> None:
-    """Encodes uint8 [F, h, w, 3] as an H.264 mp4 file."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS)
-        stream.width, stream.height, stream.pix_fmt = CANVAS, CANVAS, "yuv420p"
-        stream.codec_context.gop_size = FRAMES
-        stream.codec_context.thread_count = 1  # the bytes must not depend on the number of cores
-        stream.options = {"preset": "ultrafast", "crf": "18"}
-        for image in images:
-            container.mux(stream.encode(encodable(image)))
-        container.mux(stream.encode())
 
 
 def _make_captions_distinct(name: str, videos: list[dict[str, Any]], seen: set[str]) -> None:

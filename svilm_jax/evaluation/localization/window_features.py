@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
+from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.filesystem.json_reader import read_document
 from svilm_jax.filesystem.locks import locked_output
 from svilm_jax.inference.encoder import FEATURES, Encoder
@@ -154,8 +155,6 @@ def _check_same_source(path: Path, source: dict) -> None:
 
 
 def _write(path: Path, features: np.ndarray) -> None:
-    """Writes an .npy file atomically."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+    """Writes a .npy file atomically."""
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.save(file, features.astype(np.float32), allow_pickle=False)
-    temporary.replace(path)
