@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     captioned.set_defaults(prepare=_captioned_videos)
 
     for module in PUBLISHED_DATASETS:
-        dataset: DatasetSpec = importlib.import_module(f".{module}", __package__).DATASET
+        dataset: DatasetSpec = importlib.import_module(f"svilm_data.datasets.{module}").DATASET
         parser_ = datasets.add_parser(
             dataset.name,
             help=dataset.help,
