@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Rewrites requirements/lock.txt (what `make demo` installs), lock-dev.txt (`make test`) and lock-docs.txt (`make docs`,
-# installed on top of either): exact versions with hashes, one file for Python 3.11 to 3.13 through environment markers, no index address. Versions of the
-# present files are kept where they still fit; for the newest ones, delete the files first. Needs uv.
+# installed on top of either): exact versions with hashes, one file for Python 3.11 to 3.13 through environment markers,
+# no index address. Versions of the present files are kept where they still fit; for the newest ones, delete the files
+# first. Needs uv.
 set -euo pipefail
 cd "$(dirname "$0")"
 compile() {

@@ -2,36 +2,16 @@
 
 import argparse
 import functools
-import importlib
 import sqlite3
 from pathlib import Path
 
-from svilm_data.annotations.published_dataset import DatasetSpec, add_dataset_arguments, prepare_dataset
+from svilm_data.annotations.published_dataset import add_dataset_arguments, prepare_dataset
+from svilm_data.annotations.registry import published_datasets
 from svilm_data.pipeline.beam import beam_of
 from svilm_data.pipeline.errors import FULL_DISK, PreparationError, is_full_disk
 from svilm_data.pipeline.preparation import describe
 
 from svilm_jax.filesystem.output_paths import check_output_folder
-
-# Packages with a published dataset, each of which exports `DATASET`.
-PUBLISHED_DATASETS: tuple[str, ...] = (
-    "msrvtt",
-    "msrvtt_qa",
-    "msvd",
-    "msvd_qa",
-    "activitynet_qa",
-    "ucf101",
-    "hmdb51",
-    "activitynet",
-    "activitynet_captions",
-    "charades_sta",
-    "didemo",
-    "tvr",
-    "tvqa",
-    "violin",
-    "videocc",
-    "howto100m",
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,8 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _common_of_files(captioned, max_skipped_fraction=0.5)
     captioned.set_defaults(prepare=_captioned_videos)
 
-    for module in PUBLISHED_DATASETS:
-        dataset: DatasetSpec = importlib.import_module(f"svilm_data.datasets.{module}").DATASET
+    for dataset in published_datasets():
         parser_ = datasets.add_parser(
             dataset.name,
             help=dataset.help,

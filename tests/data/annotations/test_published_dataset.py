@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 
 import pytest
+from svilm_data.annotations import registry
 from svilm_data.annotations.published_dataset import (
     Annotations,
     CountCheck,
@@ -53,7 +54,7 @@ DATASET = DatasetSpec("dogs", "clips of dogs", "count.txt", read)
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Runs `svilm prepare dogs` over a folder of videos; returns OUT/dogs."""
-    monkeypatch.setattr(command, "PUBLISHED_DATASETS", ("dogs",))
+    monkeypatch.setattr(registry, "PUBLISHED_DATASETS", ("dogs",))
 
     def prepare(*more, count="3", videos=("a", "b", "c"), dataset=DATASET, out=tmp_path / "out"):
         write(tmp_path / "files", "count.txt", json.dumps(count))
@@ -62,7 +63,7 @@ def run(tmp_path, monkeypatch):
             if not (tmp_path / "videos" / f"{name}.mp4").exists():
                 write_video(tmp_path / "videos" / f"{name}.mp4", times=[0, 0.5])
         parser = argparse.ArgumentParser()
-        monkeypatch.setitem(sys.modules, "svilm_data.dogs", types.SimpleNamespace(DATASET=dataset))
+        monkeypatch.setitem(sys.modules, "svilm_data.datasets.dogs", types.SimpleNamespace(DATASET=dataset))
         command.add_arguments(parser)
         given = ["--annotations", str(tmp_path / "files"), "--workers", "1"]
         if out is not None:
