@@ -78,7 +78,7 @@ def probe(dataset: str, checkpoint: Path, out: Path, environment: dict) -> None:
 def embed(dataset: str, checkpoint: Path, workdirs: Path, split: str, tower: str) -> Path:
     """Features of the untrimmed videos of a split."""
     folder = workdirs / "features" / f"{tower}_{split}"
-    command = ["embed", "--model", str(checkpoint), "--dataset", dataset, "--split", f"untrimmed_{split}"]
+    command = ["extract-features", "--model", str(checkpoint), "--dataset", dataset, "--split", f"untrimmed_{split}"]
     svilm([*command, "--out", str(folder), *WINDOWS, *(["--random"] if tower == "random" else [])])
     return folder
 
