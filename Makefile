@@ -8,7 +8,7 @@ WORKERS ?= 2
 REPORT ?= runs/accelerator
 SECONDS ?= 540
 
-.PHONY: accelerator demo test lint parity setup setup-dev lock clean
+.PHONY: accelerator demo test test-services docs lint parity setup setup-dev lock clean
 
 # Large pages for what a step allocates: an eighth faster on two cores (glibc; elsewhere it is not looked at).
 demo: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
@@ -18,7 +18,13 @@ demo: setup  ## Prepare moving_shapes, pre-train, evaluate, write runs/demo/repo
 	$(BIN)/svilm report $(WORKDIR)
 
 test: setup-dev lint  ## Every test, as CI runs them
-	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile -q
+	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile -q -m "not services"
+
+test-services: setup-dev $(VENV)/.installed-docs  ## Tests that build the documentation and run its commands end to end
+	$(BIN)/python -m pytest tests -q -m services
+
+docs: setup $(VENV)/.installed-docs  ## The documentation, with its notebooks executed: docs/_build/html/index.html
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 lint: setup-dev  ## Style, spelling, types and the import contracts
 	$(BIN)/ruff check .
@@ -60,6 +66,14 @@ $(VENV)/.installed-dev: requirements/lock-dev.txt setup.py pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
+# On top of the environment of `make setup` or `make setup-dev`, whose versions the lock repeats.
+$(VENV)/.installed-docs: requirements/lock-docs.txt setup.py pyproject.toml
+	$(PYTHON) requirements/check_python.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/lock-docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
 lock:  ## Resolve the lock files again (needs uv)
 	requirements/lock.sh
 
@@ -69,4 +83,4 @@ accelerator: setup  ## Speed and correctness on the accelerator at hand, in $(SE
 	$(BIN)/python -m experiments.accelerator.table $(REPORT)
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build docs/_build *.egg-info

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS = ("lock.txt", "lock-dev.txt")
+LOCKS = ("lock.txt", "lock-dev.txt", "lock-docs.txt")
 
 
 def locked(name: str) -> set[str]:
@@ -67,8 +67,12 @@ def test_lock_files_are_hashed_and_hold_no_address(name):
 
 
 def test_lock_files_hold_what_is_declared_in_the_same_versions():
-    runtime, development = ({canonicalize_name(line.partition("==")[0]) for line in locked(name)} for name in LOCKS)
+    runtime, development, documents = (
+        {canonicalize_name(line.partition("==")[0]) for line in locked(name)} for name in LOCKS
+    )
     assert declared("base", "spacy", "build") - runtime == set()
     assert declared("base", "spacy", "build", "serve", "dev") - development == set()
+    assert declared("base", "spacy", "build", "docs") - documents == set()
     versions = {name: {line.partition(";")[0].strip() for line in locked(name)} for name in LOCKS}
     assert versions["lock.txt"] - versions["lock-dev.txt"] == set()
+    assert versions["lock.txt"] - versions["lock-docs.txt"] == set()

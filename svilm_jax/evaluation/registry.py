@@ -1,5 +1,6 @@
 """Evaluator registry: a table of kinds, and validation of their options."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,7 +32,7 @@ class Evaluator(Protocol):
 
 
 # kind: (its options, the evaluator made from options and config)
-EVALUATORS: Mapping[str, tuple[type, Any]] = {
+EVALUATORS: dict[str, tuple[type, Any]] = {
     "retrieval": (RetrievalOptions, RetrievalEvaluator),
     "retrieval_hard": (HardRetrievalOptions, HardRetrievalEvaluator),
     "grounding": (GroundingOptions, GroundingEvaluator),
@@ -42,6 +43,26 @@ EVALUATORS: Mapping[str, tuple[type, Any]] = {
     "linear_probe": (ProbeOptions, LinearProbeEvaluator),
     "localization": (LocalizationOptions, LocalizationEvaluator),
 }
+
+
+def register_evaluator(kind: str, options: type, evaluator: Any) -> None:
+    """Adds a kind of evaluator from outside this package, which configs then name in `config.evaluators`.
+
+    Call it in a config file, or in a module that an entry point of the group `svilm_jax.plugins` names.
+
+    Args:
+      kind: value of `config.evaluators.NAME.kind`, and the default of it for an entry of that name.
+      options: frozen dataclass of its options, with defaults.
+      evaluator: class or function that makes an `Evaluator` from (options, config).
+
+    Raises:
+      ValueError: the kind is taken by another evaluator, or `options` is not a dataclass.
+    """
+    if EVALUATORS.get(kind, (options, evaluator)) != (options, evaluator):
+        raise ValueError(f"evaluator {kind!r} is registered already")
+    if not dataclasses.is_dataclass(options):
+        raise ValueError(f"evaluator {kind!r}: expected a dataclass of options, got {options!r}")
+    EVALUATORS[kind] = (options, evaluator)
 
 
 def build_evaluators(config: Config) -> dict[str, Evaluator]:

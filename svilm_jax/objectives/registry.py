@@ -1,9 +1,11 @@
 """Objective registry: construction from the config, and the weighted sum.
 
 An objective is a frozen dataclass: its fields are its options in the config, including `weight`, and calling it returns
-`(loss, metrics)`. To add one, add a file and a line in `OBJECTIVES`.
+`(loss, metrics)`. To add one, add a file and a line in `OBJECTIVES`; from outside this package, call
+`register_objective`.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -65,6 +67,29 @@ NEEDS: dict[str, tuple[tuple[str, Any, str], ...]] = {
     "spatial_grounding": (_CAPTIONS,),
     "temporal_grouping": (_CLIPS, ("splice.enabled", True, "cut and paste: config.splice.enabled=True")),
 }
+
+
+def register_objective(name: str, objective: type) -> None:
+    """Adds an objective from outside this package, which configs then name in `config.objectives`.
+
+    Call it in a config file, or in a module that an entry point of the group `svilm_jax.plugins` names.
+
+    Args:
+      name: key in `config.objectives`, and prefix of its metrics.
+      objective: frozen dataclass that implements `Objective`. Its fields are its options, with defaults; `weight` is
+        required. An attribute `NEEDS`, a tuple of (config key, accepted values, advice), lists what it needs from the
+        config.
+
+    Raises:
+      ValueError: the name is taken by another class, or the class is not a dataclass with a field `weight`.
+    """
+    if OBJECTIVES.get(name, objective) is not objective:
+        raise ValueError(f"objective {name!r} is registered already, as {OBJECTIVES[name].__qualname__}")
+    fields = dataclasses.fields(objective) if dataclasses.is_dataclass(objective) else ()
+    if "weight" not in {field.name for field in fields}:
+        raise ValueError(f"objective {name!r}: expected a dataclass with a field `weight`, got {objective!r}")
+    OBJECTIVES[name] = objective
+    NEEDS[name] = tuple(getattr(objective, "NEEDS", ()))
 
 
 def objective_schema(name: str) -> type:
