@@ -18,7 +18,7 @@ demo: setup  ## Prepare moving_shapes, pre-train, evaluate, write runs/demo/repo
 	$(BIN)/svilm report $(WORKDIR)
 
 test: setup-dev lint  ## Every test, as CI runs them
-	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile -q
+	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -m "not services"
 
 lint: setup-dev  ## Style, spelling, types and the import contracts
 	$(BIN)/ruff check .
