@@ -18,10 +18,10 @@ demo: setup  ## Prepare moving_shapes, pre-train, evaluate, write runs/demo/repo
 	$(BIN)/svilm report $(WORKDIR)
 
 test: setup-dev lint  ## Every test, as CI runs them
-	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile -q -m "not services"
+	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -m "not services"
 
-test-services: setup-dev $(VENV)/.installed-docs  ## Tests that build the documentation and run its commands end to end
-	$(BIN)/python -m pytest tests -q -m services
+test-services: setup-dev $(VENV)/.installed-docs  ## Long end-to-end runs, several processes, servers, browsers and documents
+	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile -q -m services
 
 docs: setup $(VENV)/.installed-docs  ## The documentation, with its notebooks executed: docs/_build/html/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

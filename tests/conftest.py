@@ -17,6 +17,7 @@ if "SVILM_TEST_CACHE" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["SVILM_TEST_CACHE"], ignore_errors=True)
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["SVILM_TEST_CACHE"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+ROOT = Path(__file__).parents[1]
 REALDATA = Path(__file__).parents[2] / "shared" / "realdata"
 # Clips of each split: enough for every evaluator to have something to read, made in about three seconds.
 SIZES = {
@@ -32,7 +33,29 @@ SIZES = {
     "actions_train": 18,
     "actions_test": 9,
 }
+# Files whose processes or compilations take minutes: they start first, so that no worker waits for another at the end.
+LONG = (
+    "tests/parallel/test_presets.py",
+    "tests/test_tasks.py",
+    "tests/training/test_resume.py",
+    "tests/training/test_restore_elsewhere.py",
+    "tests/training/test_initialization.py",
+    "tests/parallel/test_chunked_contrastive.py",
+    "tests/training/test_broken_checkpoints.py",
+    "tests/models",
+)
 _PATIENCE = 1800.0  # seconds for the process that makes the dataset; if it fails, it is known at once
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Moves the tests of `LONG` to the front; the order within a file stays."""
+    rank = {name: place for place, name in enumerate(LONG)}
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(ROOT)
+        return min((rank.get(name.as_posix(), len(LONG)) for name in (path, path.parent)), default=len(LONG))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
