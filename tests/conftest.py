@@ -1,15 +1,22 @@
 """Fixtures shared by all tests: a tiny prepared dataset, created once, and the folder of real files if present."""
 
+import atexit
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-# Before JAX is imported, and for every process that a test starts: nothing goes to the user's cache folder.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
+# Before JAX is imported, and for every process that a test starts: the processes of a test run share compiled programs,
+# and nothing goes to the user's cache folder. Workers inherit the variables of the controller.
+if "SVILM_TEST_CACHE" not in os.environ:
+    os.environ["SVILM_TEST_CACHE"] = tempfile.mkdtemp(prefix="svilm_tests_compiled_")
+    atexit.register(shutil.rmtree, os.environ["SVILM_TEST_CACHE"], ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["SVILM_TEST_CACHE"]
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 REALDATA = Path(__file__).parents[2] / "shared" / "realdata"
 # Clips of each split: enough for every evaluator to have something to read, made in about three seconds.
 SIZES = {

@@ -29,6 +29,8 @@ def svilm(*arguments):
         "compile",
         "eval",
         "embed",
+        "extract-features",
+        "config",
         "search",
         "serve",
         "import",
@@ -69,6 +71,7 @@ def test_a_wrong_config_argument_names_the_known_ones(tmp_path):
     assert "did you mean 'objectives'" in done.stderr
 
 
+@pytest.mark.services
 def test_train_eval_and_report_of_the_demo_shrunk(moving_shapes, tmp_path):
     """The demo's own evaluators and report, on a dataset of a few clips."""
     small = {

@@ -7,6 +7,8 @@ import pytest
 
 from svilm_jax.main import main
 
+pytestmark = pytest.mark.services
+
 pytestmark = pytest.mark.usefixtures("compiled_in_haste")
 
 SHRUNK = {
@@ -132,8 +134,8 @@ def test_action_recognition(prepared, pretrained, work, data, fold):
 def test_localization(prepared, pretrained, work):
     dataset = prepared("activitynet", "activitynet/derived", "activitynet")
     features = work / "features"
-    embed = ["embed", "--model", f"{pretrained}", "--dataset", f"{dataset}", "--split", "train", "--out", f"{features}"]
-    assert main([*embed, "--window", "2", "--stride", "1"]) == 0
+    extract = ["extract-features", "--model", f"{pretrained}", "--dataset", f"{dataset}", "--split", "train"]
+    assert main([*extract, "--out", f"{features}", "--window", "2", "--stride", "1"]) == 0
     changes = {
         "model.localization.features": features,
         "evaluators.localization.features": features,

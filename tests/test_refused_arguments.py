@@ -158,7 +158,7 @@ NUMBERS = [
     ("inspect", "data", "--seed=-1"),
     *(("embed", "a.mp4", "--model=m", "--out=x", f"--window={value}") for value in ("0", "-1", "nan", "inf")),
     ("embed", "a.mp4", "--model=m", "--out=x", "--window=1", "--stride=nan"),
-    ("embed", "--split=test", "--model=m", "--out=x", "--window=1", "--offset=-1"),
+    ("extract-features", "--split=test", "--model=m", "--out=x", "--window=1", "--offset=-1"),
     ("compile", f"--config={TINY}", "--topology=v5e:2x2", "--slices=0"),
     ("search", "a red square", "--index=x.parquet", "--top=0"),
     *(
@@ -204,7 +204,7 @@ PATHS = [
     ("embed", "gs://b/a.mp4", "--model=m", "--out=x.parquet"),
     ("embed", "a.mp4", "--model=gs://b/m", "--out=x.parquet"),
     ("embed", "a.mp4", "--model=m", "--out=gs://b/x.parquet"),
-    ("embed", "--model=m", "--dataset=gs://b/d", "--split=test", "--window=1", "--out=x"),
+    ("extract-features", "--model=m", "--dataset=gs://b/d", "--split=test", "--window=1", "--out=x"),
     ("search", "a red square", "--index=gs://b/x.parquet"),
     ("search", "a red square", "--index=x.parquet", "--model=gs://b/m"),
     ("serve", "--index=gs://b/x.parquet"),

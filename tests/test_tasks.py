@@ -68,7 +68,7 @@ def features(moving_shapes, pretrained, work):
 
 def embed(workdir, split, out, *more):
     windows = ["--window=1", "--stride=0.5"]
-    return main(["embed", "--model", f"{workdir}", "--split", split, "--out", f"{out}", *windows, *more])
+    return main(["extract-features", "--model", f"{workdir}", "--split", split, "--out", f"{out}", *windows, *more])
 
 
 @pytest.fixture

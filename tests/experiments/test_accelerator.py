@@ -17,6 +17,8 @@ from experiments.accelerator.table import format_markdown, keep, load, rows
 from experiments.benchmarks.compiled_step import random_batch
 from svilm_jax.cli.config_file import read_config
 
+pytestmark = pytest.mark.services
+
 ROOT = Path(__file__).parents[2]
 PARTS = [part.name for part in runner.PARTS]
 

@@ -1,7 +1,7 @@
 """Script run with 8 forced CPU devices: loss, gradients and one step of every preset against a single device.
 
 Prints one JSON line per preset and kind of training: differences, magnitudes, and the arrays that are sharded.
-Questions are not stepped: their updates are placed like those of pre-training, and compiling takes long.
+Usage: python -m tests.parallel.eight_devices [KIND ...]
 """
 
 import dataclasses
@@ -97,19 +97,20 @@ def questions():
 
 
 def localization():
-    sizes = {"feature_width": 12, "steps": STEPS, "width": 32, "samples": 4, "context_samples": 2}
+    sizes = {"feature_dim": 12, "num_steps": STEPS, "hidden_size": 32, "num_samples": 4, "num_context_samples": 2}
     fields = {f"model.localization.{name}": size for name, size in sizes.items()}
     config = tiny_config(task="localization", **fields, **{"model.head.classes": ("a", "b", "c")})
     return dataclasses.replace(config, objectives={"localization": {}}), make_features()
 
 
-# kind: (config and batch, presets, whether a step is taken)
+# kind: (config and batch, presets). Each preset costs the compilation of a gradient.
 KINDS = {
-    "pretraining": (pretraining, ("dp", "fsdp", "fsdp_tp", "fsdp_seq", "slices"), True),
-    "gradcache": (gradcache, ("fsdp_seq",), False),
-    "questions": (questions, ("dp", "fsdp", "fsdp_tp"), False),
-    "localization": (localization, ("dp",), True),
+    "pretraining": (pretraining, ("dp", "fsdp", "fsdp_tp", "fsdp_seq", "slices")),
+    "gradcache": (gradcache, ("fsdp_seq",)),
+    "questions": (questions, ("fsdp_tp",)),
+    "localization": (localization, ("dp",)),
 }
+STEPPED = {("pretraining", "one"), ("pretraining", "fsdp_tp")}  # one update per optimizer is enough: compiling is slow
 
 
 def statistics_fraction(mesh_config, devices, name):
@@ -124,10 +125,9 @@ def statistics_fraction(mesh_config, devices, name):
     return sum(map(np.prod, shapes)) / sum(np.prod(leaf.shape) for leaf in leaves)
 
 
-def run(kind, mesh_config, devices):
-    make, _, steps = KINDS[kind]
-    steps &= mesh_config.seq == 1 and not mesh_config.slices  # a step more would not tell more, and takes its time
-    config, batch = make()
+def run(kind, preset):
+    mesh_config, devices = PRESETS[preset]
+    config, batch = KINDS[kind][0]()
     mesh = make_mesh(mesh_config, jax.devices()[:devices])
     optimizer = make_optimizer(config.optimizer, 6)
     with jax.set_mesh(mesh):
@@ -150,7 +150,7 @@ def run(kind, mesh_config, devices):
         numpy = lambda tree: [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]  # noqa: E731
         losses = {name: float(metrics[name]) for name in metrics if name.startswith("loss/")}
         gradients, after = numpy(gradients), []
-        if steps:
+        if (kind, preset) in STEPPED:
             step = make_step(config, structure, objectives, optimizer, make_schedule(config.optimizer, 6))
             schedule_step = dataclasses.replace(state, step=jnp.asarray(3, jnp.int32))  # past the warm-up's zero
             after = numpy(step(schedule_step, batch)[0].params)
@@ -161,7 +161,7 @@ def compare(got, reference):
     """What is printed of a run on 8 devices."""
     losses, gradients, params, share, held = got
     pairs = list(zip(gradients, reference[1], strict=True))
-    moved = [np.abs(a - b).ravel() for a, b in zip(params, reference[2], strict=bool(params))]
+    moved = [np.abs(a - b).ravel() for a, b in zip(params, reference[2], strict=bool(params))] if params else []
     return {
         "losses": losses,
         "loss": max(abs(losses[k] - reference[0][k]) for k in losses),
@@ -174,13 +174,16 @@ def compare(got, reference):
     }
 
 
-def main():
+def main(kinds):
     jax.config.update("jax_disable_most_optimizations", True)  # compiling is what takes the time here
-    for kind, (_, presets, _) in KINDS.items():
-        # GradCache is held against what it stands for.
-        reference = run("pretraining" if kind == "gradcache" else kind, *PRESETS["one"])
-        for name in presets:
-            row = {"kind": kind, "preset": name, **compare(run(kind, *PRESETS[name]), reference)}
+    references = {}
+    for kind in kinds:
+        # GradCache is compared with the whole batch in one pass.
+        basis = "pretraining" if kind == "gradcache" else kind
+        if basis not in references:
+            references[basis] = run(basis, "one")
+        for name in KINDS[kind][1]:
+            row = {"kind": kind, "preset": name, **compare(run(kind, name), references[basis])}
             if kind == "pretraining":
                 shares = {optimizer: statistics_fraction(*PRESETS[name], optimizer) for optimizer in ("adamw", "muon")}
                 row["statistics_fraction"] = shares
@@ -189,4 +192,4 @@ def main():
 
 if __name__ == "__main__":
     assert jax.device_count() == 8, "set XLA_FLAGS=--xla_force_host_platform_device_count=8"
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:] or list(KINDS)))

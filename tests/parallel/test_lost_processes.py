@@ -11,6 +11,8 @@ import pytest
 
 from svilm_jax.parallel.lost_processes import EXIT_LOST_PROCESS, ProcessWatch
 
+pytestmark = pytest.mark.services
+
 ROOT = Path(__file__).parents[2]
 SECONDS = 10  # without a beat: long enough for a machine with other things to do
 

@@ -15,7 +15,7 @@ def presets():
     [
         *(("pretraining", preset) for preset in ("dp", "fsdp", "fsdp_tp", "fsdp_seq", "slices")),
         ("gradcache", "fsdp_seq"),
-        *(("questions", preset) for preset in ("dp", "fsdp", "fsdp_tp")),
+        ("questions", "fsdp_tp"),
         ("localization", "dp"),
     ],
 )

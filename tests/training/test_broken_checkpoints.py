@@ -232,6 +232,7 @@ def train(dataset, workdir, limit=None):
     )
 
 
+@pytest.mark.services
 def test_a_disk_that_takes_no_more_is_told(moving_shapes, tmp_path):
     """Files may not grow beyond some kilobytes: what a full disk and a quota do to a save."""
     done = train(moving_shapes, tmp_path, limit=20_000)

@@ -5,7 +5,6 @@ Four processes of two devices over 50 steps are in experiments/processes.py: on 
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,8 @@ import pytest
 
 from svilm_jax.checkpoints.manager import load
 
+pytestmark = pytest.mark.services
+
 ROOT = Path(__file__).parents[2]
 STEPS = 8
 
@@ -27,10 +28,13 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start(dataset, workdir, processes, devices, *more, environments=None):
-    """`processes` of them, each with `devices` of its own; by flags, or with an environment for each."""
+def start(dataset, workdir, processes, devices, *more, environments=None, stopped_at=0):
+    """`processes` of them, each with `devices` of its own; by flags, or with an environment for each.
+
+    Where `stopped_at` is given, the last one receives SIGTERM before that step.
+    """
     config = f"--config=tests/tiny.py:dataset={dataset},evaluator=retrieval"
-    command = [sys.executable, "-m", "svilm_jax.main", "train", config, f"--workdir={workdir}"]
+    command = ["train", config, f"--workdir={workdir}"]
     command += ["--config.train.batch_size=16", f"--config.train.steps={STEPS}", "--config.mesh.preset=fsdp", *more]
     command += ["--config.mesh.max_replicated_fraction=0.1"]  # widths of 16 over 8 devices
     flags = f"--xla_force_host_platform_device_count={devices}"
@@ -43,15 +47,24 @@ def start(dataset, workdir, processes, devices, *more, environments=None):
     ]
     own = environments or [{}] * processes
     logs = [workdir.parent / f"{workdir.name}.{time.time_ns()}.log" for _ in told]  # a pipe that nobody reads fills up
+    programs = [["svilm_jax.main"]] * processes
+    if stopped_at:
+        programs[-1] = ["tests.training.stopped_at_step", str(stopped_at), "SIGTERM"]
+    commands = [[sys.executable, "-m", *p, *command, *t] for p, t in zip(programs, told, strict=True)]
     return [
-        (subprocess.Popen([*command, *t], cwd=ROOT, env={**shared, **e}, stderr=log.open("w")), log)
-        for t, e, log in zip(told, own, logs, strict=True)
+        (subprocess.Popen(c, cwd=ROOT, env={**shared, **e}, stderr=log.open("w")), log)
+        for c, e, log in zip(commands, own, logs, strict=True)
     ]
 
 
 def finish(running, status=0):
+    """Waits for all processes; the others are killed if one ends with another status, so that nothing hangs."""
     for process, log in running:
-        assert process.wait() == status, log.read_text()[-3000:]
+        found = process.wait()
+        if found != status:
+            for other, _ in running:
+                other.kill()
+        assert found == status, log.read_text()[-3000:]
     return running
 
 
@@ -85,14 +98,8 @@ def test_two_processes_have_the_losses_of_one(moving_shapes, whole, tmp_path):
 
 def test_a_run_that_one_signal_stops_goes_on_with_other_processes(moving_shapes, whole, tmp_path):
     """SIGTERM reaches one of two; both save the same step and end. One with four devices goes on."""
-    running = start(moving_shapes, tmp_path, 2, 2)
-    lines = tmp_path / "metrics.jsonl"
-    while not (lines.is_file() and lines.read_text().count("\n") >= 1):
-        assert all(process.poll() is None for process, _ in running), running[0][1].read_text()[-3000:]
-        time.sleep(0.01)
-    running[1][0].send_signal(signal.SIGTERM)
-    finish(running, status=75)
-    assert 1 <= load(tmp_path).step < STEPS
+    finish(start(moving_shapes, tmp_path, 2, 2, stopped_at=3), status=75)
+    assert 2 <= load(tmp_path).step < STEPS
     finish(start(moving_shapes, tmp_path, 1, 4))
     assert_same(tmp_path, whole)
 

@@ -30,6 +30,7 @@ def test_every_bit_is_the_same_on_another_mesh(restored, saved, mesh):
     assert row["placed"]  # where that mesh wants it, and not where it was
 
 
+@pytest.mark.services
 def test_a_clock_that_goes_back_loses_nothing(moving_shapes, tmp_path, monkeypatch):
     """Between two runs by a day, and by an hour at every look."""
 
