@@ -301,7 +301,12 @@ def positions(finetuning, loaded, time, space, **video):
 
 
 TIME, SIDE, WIDTH = 4, 2, 16  # of the checkpoint
-VIDEOS = [{"num_frames": 16}, {"image_size": 32}, {"num_frames": 4, "image_size": 8}, {"num_frames": 24, "image_size": 24}]
+VIDEOS = [
+    {"num_frames": 16},
+    {"image_size": 32},
+    {"num_frames": 4, "image_size": 8},
+    {"num_frames": 24, "image_size": 24},
+]
 
 
 def test_positions_of_the_same_grid_stay_to_the_bit(finetuning, loaded):
