@@ -38,7 +38,7 @@ OF_NO_USE_TO_EVAL = {
     "model.video.image_size": 32,
     "model.embed_dim": 8,
     "model.attention": "xla",
-    "model.head.max_classes": 9,
+    "model.grouping.num_groups": 2,
     "init.checkpoint": "runs/x",
     "tokenizer.lowercase": "false",
     "tokenizer.path": "vocab.txt",
@@ -95,7 +95,7 @@ def test_compile_refuses_what_no_step_reads(key, capsys):
 
 def test_compile_takes_one_mesh(capsys):
     arguments = ["compile", f"--config={TINY}", "--topology=v5e:2x2", "--mesh=fsdp", "--config.mesh.preset=dp"]
-    assert "config.mesh.preset='dp', it is 'fsdp': --mesh=fsdp counts" in told(arguments, capsys)
+    assert "config.mesh.preset='dp', it is 'fsdp': --mesh=fsdp overrides it" in told(arguments, capsys)
 
 
 @pytest.mark.parametrize("key", ["optimizer.learning_rate", "train.batch_size", "evaluators.retrieval.limit"])
@@ -107,14 +107,14 @@ def test_import_refuses_what_no_model_reads(key, tmp_path, capsys):
 @pytest.mark.parametrize("option", ["--inflate=mean", "--class-token=group"])
 def test_import_refuses_options_of_a_video_tower_without_one(option, tmp_path, capsys):
     message = told(["import", f"--config={TINY}", "--text=nowhere", f"--out={tmp_path / 'out'}", option], capsys)
-    assert f"{option.partition('=')[0]} is about a video tower: give --video" in message
+    assert f"{option.partition('=')[0]} applies to a video tower: give --video" in message
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("model.video.num_frames=16", r"config.model.video.num_frames=16, it is 8"),
-        ("model.text.pool=mean", r"config.model.text.pool='mean', it is 'first'"),
+        ("model.text.pool=mean", r"config.model.text.pool='mean', it is 'cls'"),
         ("tokenizer.lowercase=false", r"config.tokenizer.lowercase=False, it is True"),
     ],
 )
@@ -163,7 +163,7 @@ NUMBERS = [
     ("search", "a red square", "--index=x.parquet", "--top=0"),
     *(
         ("prepare", "captioned_videos", "--videos=v", "--captions=c.csv", "--out=data", f"--{name}={value}")
-        for name in ("validation-share", "max-skipped-share", "fps", "workers", "short-side")
+        for name in ("validation-fraction", "max-skipped-fraction", "fps", "workers", "short-side")
         for value in (["-1"] if name in ("workers", "short-side") else ["-1", "nan"])
     ),
 ]

@@ -31,7 +31,7 @@ VIDEOS = (
     VideoFeatures("short", file_name("short"), 0.5, (Action("run", 0.0, 0.25),)),
 )
 INDEX = FeatureIndex(2.0, 1.0, 0.25, 6, ("run", "sit"), VIDEOS, {"checkpoint": "runs/a", "step": 3})
-CONFIG = {"feature_width": 6, "steps": 8}
+CONFIG = {"feature_dim": 6, "num_steps": 8}
 
 
 @pytest.fixture
