@@ -111,7 +111,9 @@ def build_app(service: Service, top: int, hosts: Sequence[str]) -> Starlette:
         Middleware(SecurityHeaders),
         Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
     ]
-    return Starlette(routes=routes, middleware=middleware)
+    app = Starlette(routes=routes, middleware=middleware)
+    app.router.redirect_slashes = False
+    return app
 
 
 class SecurityHeaders:
