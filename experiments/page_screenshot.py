@@ -22,6 +22,7 @@ WAIT = 600_000  # milliseconds for anything on a busy machine
 
 
 def main() -> None:
+    """Starts a server, takes the screenshot, and stops the server."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path, help="index file written by `svilm embed`")
     parser.add_argument("--query", required=True, help="text query")

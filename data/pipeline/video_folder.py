@@ -11,8 +11,6 @@ from svilm_data.pipeline.videos import path_inside
 
 from svilm_jax.video.folders import SUFFIXES, SkippedVideo, walk_files
 
-__all__ = ["SUFFIXES", "VideoFolder", "listed_files", "without_ending"]
-
 
 class VideoFolder:
     """The video files in a folder, by path, by name and by name without ending.

@@ -57,7 +57,7 @@ from svilm_jax.video.crop_box import CropBox
 from svilm_jax.video.decoding import VideoError
 
 OURS = "svilm_jax"
-SUFFIXES = {".mp4", ".avi", ".webm", ".mkv", ".mov"}
+COMPARED = {".mp4", ".avi", ".webm", ".mkv", ".mov"}  # containers that all compared libraries read
 SAME_FRAMES = 2.0  # levels of 255, on average over a clip
 
 
@@ -106,7 +106,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     forms = load_forms(args.libraries)
-    paths = sorted(path for path in args.videos.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in args.videos.rglob("*") if path.suffix.lower() in COMPARED)
     options = [
         f"--{name.replace('_', '-')} {_words(getattr(args, name))}"
         for name in ("frames", "size", "short_side", "repeats", "seed", "libraries")
