@@ -9,13 +9,14 @@ from typing import Any
 import av.error
 import numpy as np
 
-from svilm_jax.video import encoder, rgb_conversion
-from svilm_jax.video.decoding import VideoError, VideoInfo, VideoReader, opened
+from svilm_jax.video import VideoError, VideoInfo, encoder, rgb_conversion
+from svilm_jax.video.decoding import opened
+from svilm_jax.video.reader import VideoReader
 from svilm_jax.video.stream_properties import MAX_FPS, UNKNOWN_FPS
 
-# Fraction of a segment for which the last frame of a file may stand in.
-MAX_FROZEN_SHARE = 0.25
-ROUNDING = 1e-3  # seconds, of time stamps in Matroska, in FLV and in what was made of them
+# Fraction of a segment for which the last frame of a file may replace missing ones.
+MAX_FROZEN_FRACTION = 0.25
+ROUNDING = 1e-3  # seconds, of time stamps in Matroska and FLV, and in files converted from them
 
 Window = tuple[float, float]
 
@@ -70,7 +71,7 @@ def transcode(
         # One key frame per second: seeking stays cheap.
         options = encoder.EncoderOptions("veryfast", crf=20, key_interval=max(1, math.ceil(rate)), threads=1)
         with opened(source) as reader, encoder.Encoder(target, height, width, rate, options) as made:
-            # Time stamps may have been rounded to milliseconds: a frame that is late by that much is on time.
+            # Time stamps may have been rounded to milliseconds: a frame that is late by this much counts as on time.
             rounding = min(ROUNDING, 0.1 / (info.peak_fps or UNKNOWN_FPS))
             for time, frame in reader.play(start):
                 if window is not None:
@@ -117,7 +118,7 @@ def _part(window: Window | None, info: VideoInfo, name: str) -> Window:
 def _check_end(last: float, leaves: float, part: Window, rate: float, name: str) -> None:
     """Rejects a last frame, from `last` to `leaves` seconds, that would be repeated for too much of the segment."""
     start, end = part
-    if end - leaves > max(MAX_FROZEN_SHARE * (end - start), 2 / rate):
+    if end - leaves > max(MAX_FROZEN_FRACTION * (end - start), 2 / rate):
         raise VideoError(f"decodes up to {last:.2f} s, but its part lasts from {start:.2f} to {end:.2f} s", name)
 
 
