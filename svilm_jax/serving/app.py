@@ -93,7 +93,7 @@ def build_app(service: Service, top: int, hosts: Sequence[str]) -> Starlette:
                 if not isinstance(file, UploadFile):
                     raise HTTPException(400, "expected a form with a file")
                 key = await run_in_threadpool(service.add_upload, file.file, file.filename or "")
-        except (ServingError, BusyError, _TooLargeError) as error:
+        except (ServingError, BusyError) as error:
             await body.discard_rest()
             status = _STATUS.get(type(error), 400)
             return rendered(request, await run_in_threadpool(build_page, service, top, query, str(error), status))
@@ -166,8 +166,8 @@ def _require_same_origin(request: Request) -> None:
         raise HTTPException(403, "sent by another site's page")
 
 
-class _TooLargeError(Exception):
-    """An upload beyond the size limit; the message is for the visitor."""
+class _TooLargeError(ServingError):
+    """An upload beyond the size limit."""
 
 
 _STATUS: dict[type[Exception], int] = {BusyError: 503, _TooLargeError: 413}

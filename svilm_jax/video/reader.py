@@ -138,7 +138,7 @@ class VideoReader:
         if self._table.seekable and self._number_at(wanted.max()) >= _LONG_VIDEO_FRAMES:
             try:
                 return self._read(wanted, render, info, self._walk_needed)
-            except _LostPositionError:  # decode from the start and count frames
+            except _LostPosition:  # decode from the start and count frames
                 self._rewind()
         return self._read(wanted, render, info, lambda _: self._walk())
 
@@ -154,7 +154,7 @@ class VideoReader:
             self._frames = self._stream_frames()
             try:
                 first = self._sync(self._frames, before)
-            except _LostPositionError:  # decode from the start and count frames
+            except _LostPosition:  # decode from the start and count frames
                 self._rewind()
             else:
                 yield from self._timed(itertools.chain([first], self._frames))
@@ -257,14 +257,14 @@ class VideoReader:
                 frame = pending if pending is not None else next(frames, None)
                 pending = None
                 if frame is None or frame.pts is None:
-                    raise _LostPositionError
+                    raise _LostPosition
                 number = bisect.bisect_left(stamps, frame.pts)
                 # A lost packet, unordered time stamps (packed B-frames in AVI), or a container whose seek index
                 # disagrees with its packets.
                 if not at <= number <= index or stamps[number] != frame.pts:
-                    raise _LostPositionError
+                    raise _LostPosition
                 if not self._skipped.issuperset(stamps[at:number]):
-                    raise _LostPositionError
+                    raise _LostPosition
                 at = number + 1
                 if number == index:
                     yield index, (frame.pts - self._origin) * self._base, frame
@@ -282,7 +282,7 @@ class VideoReader:
                 if not frame.key_frame:
                     break
                 return frame
-        raise _LostPositionError
+        raise _LostPosition
 
     def _number_at(self, time: float) -> int:
         """Returns the number of the frame on screen at `time`, by the stamps of the packets."""
@@ -336,5 +336,5 @@ class VideoReader:
         return (packet.pts - first.pts) * float(self.stream.time_base)
 
 
-class _LostPositionError(Exception):
+class _LostPosition(Exception):
     """After a seek, the decoder returned frames that are not in the packet table."""
