@@ -19,7 +19,7 @@ from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from svilm_jax.serving.errors import BusyError, ServingError
-from svilm_jax.serving.page import Page, PageQuery, build_page
+from svilm_jax.serving.page import Page, PageQuery, build_page, error_status
 from svilm_jax.serving.service import Service, ShownClip
 from svilm_jax.video import VideoError
 
@@ -56,7 +56,7 @@ def build_app(service: Service, top: int, hosts: Sequence[str]) -> Starlette:
 
     def rendered(request: Request, page: Page) -> Response:
         headers = {"Cache-Control": "no-store"} | ({"Retry-After": "5"} if page.status == 503 else {})
-        return templates.TemplateResponse(request, "page.html.j2", page.context, page.status, headers)
+        return templates.TemplateResponse(request, "page.html.j2", {"page": page}, page.status, headers)
 
     def page(request: Request) -> Response:
         return rendered(request, build_page(service, top, PageQuery.read(request.query_params)))
@@ -95,8 +95,10 @@ def build_app(service: Service, top: int, hosts: Sequence[str]) -> Starlette:
                 key = await run_in_threadpool(service.add_upload, file.file, file.filename or "")
         except (ServingError, BusyError) as error:
             await body.discard_rest()
-            status = _STATUS.get(type(error), 400)
-            return rendered(request, await run_in_threadpool(build_page, service, top, query, str(error), status))
+            content = await run_in_threadpool(build_page, service, top, query)
+            content.status = 413 if isinstance(error, _TooLargeError) else error_status(error)
+            content.upload_error = str(error)
+            return rendered(request, content)
         return RedirectResponse(query.url(row=None, upload=key), 303)
 
     routes = [
@@ -168,9 +170,6 @@ def _require_same_origin(request: Request) -> None:
 
 class _TooLargeError(ServingError):
     """An upload beyond the size limit."""
-
-
-_STATUS: dict[type[Exception], int] = {BusyError: 503, _TooLargeError: 413}
 
 
 class _LimitedBody:
