@@ -9,8 +9,9 @@ from typing import Any
 import av.error
 import numpy as np
 
-from svilm_jax.video import encoder, rgb_conversion
-from svilm_jax.video.decoding import VideoError, VideoInfo, VideoReader, opened
+from svilm_jax.video import VideoError, VideoInfo, encoder, rgb_conversion
+from svilm_jax.video.decoding import opened
+from svilm_jax.video.reader import VideoReader
 from svilm_jax.video.stream_properties import MAX_FPS, UNKNOWN_FPS
 
 # Fraction of a segment that may be filled by repeating the last frame of a file.
@@ -73,7 +74,7 @@ def transcode(
         # One key frame per second: seeking stays cheap.
         options = encoder.EncoderOptions("veryfast", crf=20, key_interval=max(1, math.ceil(rate)), threads=1)
         with opened(source) as reader, encoder.Encoder(target, height, width, rate, options) as made:
-            # Time stamps may have been rounded to milliseconds: a frame that is late by that much is on time.
+            # Time stamps may have been rounded to milliseconds: a frame that is late by this much counts as on time.
             rounding = min(ROUNDING, 0.1 / (info.peak_fps or UNKNOWN_FPS))
             for time, frame in reader.play(start):
                 if window is not None:

@@ -11,7 +11,7 @@ from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.video.folders import SUFFIXES, SkippedVideo, walk_files
 
-__all__ = ["SUFFIXES", "VideoFolder", "list_files", "path_inside", "without_ending"]
+__all__ = ["VideoFolder", "list_files", "path_inside", "without_ending"]
 
 
 class VideoFolder:

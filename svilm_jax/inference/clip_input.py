@@ -9,7 +9,7 @@ from svilm_jax.input import temporal_sampling
 from svilm_jax.input.clips import decode_side
 from svilm_jax.video import decoding
 from svilm_jax.video.crop_box import center_crop
-from svilm_jax.video.reader import DEFAULT_LIMITS, Limits
+from svilm_jax.video.info import DEFAULT_LIMITS, Limits
 
 # A path, the bytes of a file, or frames uint8 [T, h, w, 3].
 Video = str | Path | bytes | np.ndarray

@@ -8,8 +8,6 @@ from pathlib import Path
 from svilm_jax.errors import UserError
 from svilm_jax.video.folders import SUFFIXES, SkippedVideo, walk_files
 
-__all__ = ["SUFFIXES", "EmbeddingError", "VideoFile", "list_videos"]
-
 _NAMED = 3  # number of files named in an error
 
 

@@ -19,7 +19,7 @@ from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from svilm_jax.serving.errors import BusyError, ServingError
-from svilm_jax.serving.page import Page, PageQuery, build_page
+from svilm_jax.serving.page import Page, PageQuery, build_page, error_status
 from svilm_jax.serving.service import Service, ShownClip
 from svilm_jax.video import VideoError
 
@@ -56,7 +56,7 @@ def build_app(service: Service, top: int, hosts: Sequence[str]) -> Starlette:
 
     def rendered(request: Request, page: Page) -> Response:
         headers = {"Cache-Control": "no-store"} | ({"Retry-After": "5"} if page.status == 503 else {})
-        return templates.TemplateResponse(request, "page.html.j2", page.context, page.status, headers)
+        return templates.TemplateResponse(request, "page.html.j2", {"page": page}, page.status, headers)
 
     def page(request: Request) -> Response:
         return rendered(request, build_page(service, top, PageQuery.read(request.query_params)))
@@ -93,10 +93,12 @@ def build_app(service: Service, top: int, hosts: Sequence[str]) -> Starlette:
                 if not isinstance(file, UploadFile):
                     raise HTTPException(400, "expected a form with a file")
                 key = await run_in_threadpool(service.add_upload, file.file, file.filename or "")
-        except (ServingError, BusyError, _TooLargeError) as error:
+        except (ServingError, BusyError) as error:
             await body.discard_rest()
-            status = _STATUS.get(type(error), 400)
-            return rendered(request, await run_in_threadpool(build_page, service, top, query, str(error), status))
+            content = await run_in_threadpool(build_page, service, top, query)
+            content.status = 413 if isinstance(error, _TooLargeError) else error_status(error)
+            content.upload_error = str(error)
+            return rendered(request, content)
         return RedirectResponse(query.url(row=None, upload=key), 303)
 
     routes = [
@@ -111,7 +113,9 @@ def build_app(service: Service, top: int, hosts: Sequence[str]) -> Starlette:
         Middleware(SecurityHeaders),
         Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
     ]
-    return Starlette(routes=routes, middleware=middleware)
+    app = Starlette(routes=routes, middleware=middleware)
+    app.router.redirect_slashes = False
+    return app
 
 
 class SecurityHeaders:
@@ -164,11 +168,8 @@ def _require_same_origin(request: Request) -> None:
         raise HTTPException(403, "sent by another site's page")
 
 
-class _TooLargeError(Exception):
-    """An upload beyond the size limit; the message is for the visitor."""
-
-
-_STATUS: dict[type[Exception], int] = {BusyError: 503, _TooLargeError: 413}
+class _TooLargeError(ServingError):
+    """An upload beyond the size limit."""
 
 
 class _LimitedBody:

@@ -8,10 +8,10 @@ import base64
 import dataclasses
 import io
 import secrets
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
+import numpy as np
 from PIL import Image
 
 from svilm_jax.inference.index import FoundClip
@@ -64,76 +64,95 @@ class Card:
     selected: bool
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Page:
-    """A rendered state of the page: the variables of its template, and the HTTP status."""
+    """Content of the page: the variables of its template.
 
-    status: int
-    context: dict[str, Any]
+    Attributes:
+      query: the state that the URL describes.
+      summary: description of the index.
+      num_rows: number of clips in the index.
+      max_upload_mb: size limit of an upload.
+      status: HTTP status.
+      upload_error: message about a rejected upload; "": none.
+      cards: search results, best first.
+      search_error, search_notes: messages about the query.
+      title: of the selected clip; "": no clip is selected.
+      upload_video: URL of the selected upload; "": none is selected.
+      phrase: content of the phrase's input field.
+      grounded: result of phrase grounding, if any; `picture` is its image as a URL.
+      grounding_error, phrase_notes: messages about the selected clip and the phrase.
+    """
+
+    query: PageQuery
+    summary: str
+    num_rows: int
+    max_upload_mb: int
+    status: int = 200
+    upload_error: str = ""
+    cards: Sequence[Card] = ()
+    search_error: str = ""
+    search_notes: str = ""
+    title: str = ""
+    upload_video: str = ""
+    phrase: str = ""
+    grounded: GroundedImage | None = None
+    picture: str = ""
+    grounding_error: str = ""
+    phrase_notes: str = ""
+
+    max_characters = MAX_CHARACTERS
 
 
-def build_page(service: Service, top: int, query: PageQuery, upload_error: str = "", status: int = 200) -> Page:
+def build_page(service: Service, top: int, query: PageQuery) -> Page:
     """Computes the content of the page.
 
     Args:
       service: a model and its index.
       top: number of clips shown for a query.
       query: the state that the URL describes.
-      upload_error: message about a rejected upload; "": none.
-      status: HTTP status of the page unless an error gives another one.
     """
-    context: dict[str, Any] = {
-        "query": query,
-        "summary": _summary(service),
-        "max_characters": MAX_CHARACTERS,
-        "max_upload_mb": service.max_upload_bytes >> 20,
-        "upload_action": query.url("/uploads"),
-        "upload_error": upload_error,
-        "cards": [],
-        "search_error": "",
-        "search_notes": "",
-        "num_rows": len(service.index),
-        "title": "",
-        "phrase": query.phrase or "",
-        "upload_video": "",
-        "grounding_error": "",
-        "grounded": None,
-        "picture": "",
-        "phrase_notes": "",
-    }
+    page = Page(query, _summary(service), len(service.index), service.max_upload_bytes >> 20)
     found: list[FoundClip] = []
     if query.q is not None:
         try:
             found = service.search(query.q, top)
-            context["search_notes"] = service.notes(query.q)
+            page.search_notes = service.notes(query.q)
         except (ServingError, BusyError) as error:
-            context["search_error"], status = str(error), _status(error)
-    context["cards"] = [_card(service, query, rank, clip) for rank, clip in enumerate(found, 1)]
+            page.search_error, page.status = str(error), error_status(error)
+    page.cards = [_card(service, query, rank, clip) for rank, clip in enumerate(found, 1)]
+    # The query itself is the first phrase to be located in a chosen clip.
+    phrase = query.phrase if query.phrase is not None else (query.q if found else None)
+    page.phrase = phrase or ""
     try:
-        clip = _selected(service, query, found, context)
-        phrase = query.phrase if query.phrase is not None else (query.q if found else None)
-        context["phrase"] = phrase or ""
+        clip = _select(service, page, found)
         if clip is not None and phrase is not None:
-            grounded = service.ground(clip, phrase)
-            context |= {"grounded": grounded, "picture": _data_url(grounded)}
-            context["phrase_notes"] = service.notes(phrase, phrase=True)
+            page.grounded = service.ground(clip, phrase)
+            page.picture = _data_url(page.grounded.picture)
+            page.phrase_notes = service.notes(phrase, phrase=True)
     except (ServingError, BusyError) as error:
-        context["grounding_error"], status = str(error), _status(error)
-    return Page(status, context)
+        page.grounding_error, page.status = str(error), error_status(error)
+    return page
 
 
-def _selected(service: Service, query: PageQuery, found: list[FoundClip], context: dict[str, Any]) -> ShownClip | None:
-    """Returns the selected clip, if any, and adds its title to the context.
+def error_status(error: ServingError | BusyError) -> int:
+    """Returns the HTTP status of a page with this error."""
+    return 503 if isinstance(error, BusyError) else 400
+
+
+def _select(service: Service, page: Page, found: list[FoundClip]) -> ShownClip | None:
+    """Returns the clip selected by the query, if any, and sets its title on the page.
 
     Raises:
       ServingError: there is no such clip.
     """
+    query = page.query
     if query.upload is not None:
         try:
             clip = service.upload(query.upload)
         except KeyError as error:
             raise ServingError("This upload is no longer on the server: upload the file again.") from error
-        context |= {"title": f"Your clip: {clip.name}", "upload_video": f"/uploads/{query.upload}"}
+        page.title, page.upload_video = f"Your clip: {clip.name}", f"/uploads/{query.upload}"
         return clip
     if query.row is None:
         return None
@@ -143,7 +162,7 @@ def _selected(service: Service, query: PageQuery, found: list[FoundClip], contex
     except (ValueError, IndexError) as error:
         raise ServingError("There is no such clip in the index: choose one of the results.") from error
     rank = next((f"Clip {rank}: " for rank, other in enumerate(found, 1) if other.row == row), "")
-    context["title"] = f"{rank}{_file_name(hit.video)}, {hit.start:.1f}–{hit.end:.1f} s"
+    page.title = f"{rank}{_file_name(hit.video)}, {hit.start:.1f}–{hit.end:.1f} s"
     return clip
 
 
@@ -167,13 +186,10 @@ def _summary(service: Service) -> str:
     return f"{content}, embedded by {_file_name(service.index.origin.model)}"
 
 
-def _status(error: ServingError | BusyError) -> int:
-    return 503 if isinstance(error, BusyError) else 400
-
-
-def _data_url(grounded: GroundedImage) -> str:
+def _data_url(image: np.ndarray) -> str:
+    """Returns uint8 [h, w, 3] as the URL of a PNG image."""
     buffer = io.BytesIO()
-    Image.fromarray(grounded.picture).save(buffer, "PNG")
+    Image.fromarray(image).save(buffer, "PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -40,13 +40,13 @@ _RELIABLE_KEY_FRAMES = frozenset(
 
 
 class Bitstream:
-    """Properties of the packets of one stream; if a property cannot be determined, the answer is the safe one."""
+    """Properties of the packets of one stream; a property that cannot be determined has its conservative value."""
 
     def __init__(self, codec_context: Any):
         self._codec = codec_context.name
         self._reliable = self._codec in _RELIABLE_KEY_FRAMES or codec_context.codec.intra_only
         extra = codec_context.extradata or b""
-        # MP4 and Matroska put a length field of this many bytes before each unit; others a start code.
+        # Bytes of the length field before each unit in MP4 and Matroska; 0: start codes, as in other containers.
         self._prefix = (extra[4] & 3) + 1 if len(extra) > 4 and extra[0] == 1 else 0
 
     def random_access(self, packet: Any) -> bool:
@@ -69,7 +69,7 @@ class Bitstream:
         return self._codec in ("vp8", "libvpx") and not memoryview(packet)[0] & _VP8_SHOW_FRAME
 
     def _h264_random_access(self, data: bytes) -> bool:
-        """Detects an IDR picture, or a recovery point with no frames to wait for and exact pictures (D.2.8)."""
+        """Detects an IDR picture, or a recovery point without delay and with exact pictures (ITU-T H.264, D.2.8)."""
         for unit in self._units(data):
             kind = unit[0] & 31
             if kind == _H264_IDR:
@@ -118,7 +118,7 @@ class Bitstream:
 
 
 def _sei_payload(unit: bytes, wanted: int) -> bytes:
-    """Returns the payload of one type in a supplemental enhancement information unit; empty if there is none."""
+    """Returns the payload of a type in a supplemental enhancement information (SEI) unit; empty if there is none."""
     data, place = unit.replace(b"\0\0\3", b"\0\0"), 1
     while place + 2 <= len(data):
         kind, place = _sei_number(data, place)
@@ -130,7 +130,7 @@ def _sei_payload(unit: bytes, wanted: int) -> bytes:
 
 
 def _sei_number(data: bytes, place: int) -> tuple[int, int]:
-    """Reads (a type or size, the next position): bytes of 255 add up."""
+    """Reads (type or size, next position): a sum of bytes, which continues after each byte of 255."""
     value = 0
     while place < len(data) and data[place] == 0xFF:
         value, place = value + 255, place + 1

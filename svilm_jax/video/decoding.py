@@ -35,7 +35,12 @@ Times = Sequence[float] | np.ndarray | Callable[[VideoInfo], Sequence[float] | n
 
 
 def probe(source: Source, *, name: str = "", limits: Limits = DEFAULT_LIMITS) -> VideoInfo:
-    """Reads the properties of a video, from its packets and its first frame, which alone has the rotation.
+    """Reads the properties of a video from its packets and its first frame, without decoding the others.
+
+    Args:
+      source: bytes of a file, or its path.
+      name: name of the video in error messages.
+      limits: resource limits for the file.
 
     Raises:
       VideoError: no video stream, unreadable, or beyond `limits`.
@@ -59,22 +64,22 @@ def decode(
     Args:
       source: bytes of a file, or its path.
       times: seconds from the first frame, in any order; or a function from `VideoInfo` to such times; or None for
-        every frame of the file. At time t the last frame that appears at or before t is on screen; times before the
-        first frame or after the last give the first or last one. The function may return None too.
+        every frame of the file. The frame on screen at time t is the last one that appears at or before t; times
+        before the first frame or after the last one select the first or the last. The function may return None too.
       short_side: scale so that the shorter side has this many pixels, or a function from `VideoInfo` to it; 0: as
-        stored. Never enlarges.
+        stored. Videos are never enlarged.
       size: (height, width) to scale to, ignoring the aspect ratio; excludes `short_side`.
-      crop: function from the height and width of the pictures, scaled as above, to the box; it is called once, and None
-        from it means the whole picture. Boxes of large pictures are cropped and scaled in one step (see `rendering`),
-        others by `Geometry.frames` from whole pictures.
-      name: of the video, for error messages.
+      crop: function from the height and width of the pictures, scaled as above, to a box; it is called once, and None
+        selects the whole picture. Boxes of large pictures are cropped and scaled in one step (see `rgb_conversion`),
+        others by `CropBox.frames` from whole pictures.
+      name: name of the video in error messages.
       limits: resource limits for the file.
 
     Returns:
-      `Frames`, T = number of times; with a box the images are [T, box.size, box.size, 3].
+      `Frames` with images uint8 [T, h, w, 3] for T times; with a box, [T, box.size, box.size, 3].
 
     Raises:
-      VideoError: unreadable, nothing decodes, less decodes than the times need, or beyond `limits`.
+      VideoError: unreadable, no frame decodes, fewer frames decode than the times require, or beyond `limits`.
       ValueError: no times, or times that are not finite.
     """
     if size is not None and short_side:
@@ -88,14 +93,12 @@ def decode(
             if wanted.ndim != 1 or not wanted.size or not np.isfinite(wanted).all():
                 raise ValueError(f"{name or 'decode'}: expected a list of finite seconds, got {wanted!r}")
         height, width = _target(info, short_side(info) if callable(short_side) else short_side, size)
-        geometry = crop(height, width) if crop else None
+        box = crop(height, width) if crop else None
         upright = not info.rotation and not info.mirrored
-        cutter = (
-            rgb_conversion.FrameCropper(geometry)
-            if geometry and upright and rgb_conversion.cuts(reader.first)
-            else None
+        cropper = (
+            rgb_conversion.FrameCropper(box) if box and upright and rgb_conversion.can_crop(reader.first) else None
         )
-        shape = (cutter.size, cutter.size) if cutter else (height, width)
+        shape = (cropper.size, cropper.size) if cropper else (height, width)
         count = max(info.frames, 1) if wanted is None else len(wanted)
         if count * shape[0] * shape[1] * 3 > limits.max_output_bytes:
             most = limits.max_output_bytes // (shape[0] * shape[1] * 3)
@@ -107,9 +110,9 @@ def decode(
         whole = functools.partial(
             rgb_conversion.whole, height=height, width=width, rotation=info.rotation, mirrored=info.mirrored
         )
-        frames = reader.read(wanted, cutter or whole, shape, info)
-        if geometry and not cutter:
-            return dataclasses.replace(frames, images=geometry.frames(frames.images))
+        frames = reader.read(wanted, cropper or whole, shape, info)
+        if box and not cropper:
+            return dataclasses.replace(frames, images=box.frames(frames.images))
         return frames
 
 
@@ -128,8 +131,13 @@ def _target(info: VideoInfo, short_side: int, size: tuple[int, int] | None) -> t
 def opened(source: Source, name: str = "", limits: Limits = DEFAULT_LIMITS) -> Iterator[VideoReader]:
     """Opens a reader of `source`, for one pass over its frames (`VideoReader.play`).
 
+    Args:
+      source: bytes of a file, or its path.
+      name: name of the video in error messages.
+      limits: resource limits for the file.
+
     Raises:
-      VideoError: it cannot be read; every FFmpeg error inside is converted to one, too.
+      VideoError: it cannot be read; FFmpeg errors raised inside the context are converted to one, too.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         size: int = len(source)
@@ -153,9 +161,9 @@ def opened(source: Source, name: str = "", limits: Limits = DEFAULT_LIMITS) -> I
     containers = contextlib.ExitStack()
 
     def reopen() -> Any:
-        # Only the file itself: a playlist must not make us read other files or addresses.
+        # Only the file itself is read: a playlist must not open other files or addresses.
         options = {"protocol_whitelist": "file"}
-        # The prefix keeps FFmpeg from interpreting a protocol in the name.
+        # With the prefix, FFmpeg does not interpret the beginning of the name as a protocol.
         again = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else f"file:{source}"
         return containers.enter_context(av.open(again, metadata_errors="ignore", options=options))
 

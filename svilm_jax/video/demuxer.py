@@ -15,16 +15,16 @@ import av.error
 
 from svilm_jax.video.bitstream import Bitstream
 
-# Seconds before the start to seek to if the start itself is not found: MPEG-TS looks for it by another time stamp.
-_WELL_BEFORE = 10
-# Files up to this size are read once and their packets kept while the file is open; others are read again.
+# Seconds before the start to seek to if the start itself is not found: MPEG-TS seeks by decoding time stamps.
+_SEEK_MARGIN = 10
+# Files up to this size are read once and their packets kept in memory while the file is open; others are read again.
 _KEPT_BYTES = 64 << 20
-# Seconds by which decoding times run backwards, or ahead in containers whose time stamps may jump, at a restart.
-# The second is FFmpeg's own threshold (dts_delta_threshold).
+# Seconds by which a decoding time is below its predecessor, or above it in containers whose time stamps may jump, where
+# time stamps restart. The second value is FFmpeg's own threshold (dts_delta_threshold).
 _JUMP_BACK, _JUMP_AHEAD = 1.0, 10.0
-# Containers that may hold times of decoding alone.
+# Containers that may contain decoding times only.
 _UNORDERED = frozenset({"avi", "asf", "mxf"})
-# Containers with time stamps; of a file of few packets FFmpeg may give no start time all the same.
+# Containers with time stamps, for which FFmpeg may still report no start time if the file has few packets.
 _TIMED = frozenset({"matroska", "mp4", "flv", "asf", "avi", "mxf", "ivf", "nut", "ogg"})
 _BROADCAST = frozenset({"mpegts", "mpeg"})
 
@@ -34,14 +34,14 @@ class PacketTable:
     """Time stamps of the packets of a stream, in ticks of its time base, on one timeline.
 
     Attributes:
-      stamps: of every shown picture, ascending; empty if the file has no time stamps.
-      keys: those of them where exact decoding can start, ascending.
-      end: when the last picture leaves the screen.
+      stamps: time stamps of all shown pictures, ascending; empty if the file has no time stamps.
+      keys: time stamps at which exact decoding can start, ascending.
+      end: time at which the last picture leaves the screen.
       pictures: number of packets with a shown picture.
-      reordered: whether packets are in another order than their stamps, which shows that the stamps are those of the
-        pictures: AVI gives packets of B-frames the stamps of their neighbors.
-      own: whether the stamps are presentation times, and not decoding times.
-      seekable: whether they are, and decoding can start at every one of `keys`.
+      reordered: whether packets are not in the order of their time stamps, which proves that these are presentation
+        times: AVI gives packets of B-frames the time stamps of their neighbors.
+      own: whether the time stamps are presentation times, not decoding times.
+      seekable: whether they are, and decoding can start at each of `keys`.
     """
 
     stamps: list[int]
@@ -54,11 +54,11 @@ class PacketTable:
 
 
 class Packets(Iterator[Any]):
-    """The packets of one stream in file order, with stamps on one timeline.
+    """The packets of one stream in file order, with time stamps on one timeline.
 
     Args:
-      container, stream: open, at their start.
-      reopen: opens the same file once more, as the last resort to get back to its start.
+      container, stream: PyAV container and stream, positioned at the start.
+      reopen: function that opens the same file again, for containers that cannot seek back to their start.
     """
 
     def __init__(self, container: Any, stream: Any, reopen: Callable[[], Any]):
@@ -66,13 +66,13 @@ class Packets(Iterator[Any]):
         self._bitstream = Bitstream(stream.codec_context)
         self._source: Iterator[Any] = container.demux(stream)
         self._kept: list[Any] | None = [] if 0 < container.size <= _KEPT_BYTES else None
-        self._next = 0  # of those kept
-        self._first: Any = None  # packet of a file that is not kept
-        self._failure: av.error.FFmpegError | None = None  # what ended the file, where it did not simply end
+        self._next = 0  # index into the kept packets
+        self._first: Any = None  # packet of a file whose packets are not kept
+        self._failure: av.error.FFmpegError | None = None  # the error with which the file ended, if any
         self._timeline: _Timeline | None = _Timeline(container, stream, self._bitstream)
-        self._positions: dict[int, int] = {}  # stamps of random access points -> number of the packet kept
+        self._positions: dict[int, int] = {}  # time stamps of random access points -> index into the kept packets
         self._table: PacketTable | None = None
-        self.moved = False  # whether the position is lost, so that the packets have to be rewound
+        self.moved = False  # whether the position was lost, so that `rewind` must be called
 
     def __next__(self) -> Any:
         if self._kept is None:
@@ -91,7 +91,7 @@ class Packets(Iterator[Any]):
         return self._bitstream.disposable(packet)
 
     def seek(self, key: int) -> None:
-        """Seeks to the packet with stamp `key`, one of the table's keys; the decoder is restarted."""
+        """Seeks to the packet with time stamp `key`, one of the table's keys, and restarts the decoder."""
         if self._kept is None:
             self._container.seek(key, stream=self._stream, backward=True, any_frame=False)
             self._source, self._timeline = self._container.demux(self._stream), None
@@ -100,22 +100,22 @@ class Packets(Iterator[Any]):
         self._stream.codec_context.flush_buffers()
 
     def rewind(self) -> None:
-        """Seeks to the first packet; the decoder is restarted."""
+        """Seeks to the first packet and restarts the decoder."""
         self.moved = False
         if self._kept is not None:
             self._next = 0
             self._stream.codec_context.flush_buffers()
             return
         start = self._stream.start_time
-        if start is not None:  # elementary streams have no stamps to seek to
-            for stamp in (start, start - int(_WELL_BEFORE / self._stream.time_base)):
+        if start is not None:  # elementary streams have no time stamps to seek to
+            for stamp in (start, start - int(_SEEK_MARGIN / self._stream.time_base)):
                 with contextlib.suppress(av.error.FFmpegError, StopIteration):
                     self.seek(stamp)
                     packet = next(self._source)
                     if self._first is None or _same(packet, self._first):
                         self._begin(itertools.chain([packet], self._source))
                         return
-        # Matroska seeks to key frames only, and a cut file need not begin with one.
+        # Matroska seeks to key frames only, and the first frame of a cut file may be another one.
         stream = self._reopen().streams[self._stream.index]
         stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
         self._container, self._stream = stream.container, stream
@@ -126,7 +126,7 @@ class Packets(Iterator[Any]):
         self._timeline = _Timeline(self._container, self._stream, self._bitstream)
 
     def scan(self) -> PacketTable:
-        """Reads all packets once, without decoding. The position is lost if packets are not kept."""
+        """Reads all packets once, without decoding; the position is lost if packets are not kept."""
         if self._table is None:
             self._table = self._look()
             self.moved = self._kept is None
@@ -135,11 +135,11 @@ class Packets(Iterator[Any]):
     def _look(self) -> PacketTable:
         stamps: list[int] = []
         pictures, complete = 0, True
-        latest = (0, 0)  # stamp and duration of what is shown last
-        duration = 0  # of the packet that comes last
+        latest = (0, 0)  # time stamp and duration of the picture shown last
+        duration = 0  # of the last packet in the file
         for packet in self._every():
             if packet.size == 0 or packet.is_discard or self._bitstream.hidden(packet):
-                continue  # tells the decoder that no more will come; is left out by an edit list; is a reference only
+                continue  # end of the stream; excluded by an edit list; only a reference for other pictures
             pictures += 1
             stamp = packet.pts
             if stamp is None:
@@ -150,21 +150,21 @@ class Packets(Iterator[Any]):
             if not stamps or stamp >= latest[0]:
                 latest = (stamp, duration)
             stamps.append(stamp)
-        assert self._timeline is not None  # no seek comes before the scan
+        assert self._timeline is not None  # it is dropped by `seek` only, which needs the scan
         timeline = self._timeline
         keys = sorted(timeline.keys.intersection(stamps))
         ascending = sorted(stamps)
         reordered = ascending != stamps
-        # MP4 states the time from one packet to the next in order of decoding: the last of these belongs to the picture
-        # that is shown last. Other containers state how long the packet's own picture stays.
+        # MP4 states the time from each packet to the next in decoding order: the last of these values belongs to the
+        # picture that is shown last. Other containers state how long the packet's own picture is on screen.
         stays = duration if reordered and "mp4" in self._container.format.name else latest[1]
-        # AVI has stamps of decoding only, and so may ASF and MXF: with B-frames they are not those of the pictures.
+        # AVI has decoding times only, and ASF and MXF may: with B-frames these differ from presentation times.
         own = reordered or self._container.format.name not in _UNORDERED or not self._stream.codec_context.has_b_frames
         seekable = (
             own and complete and bool(keys) and timeline.continues and not (timeline.jumps and self._kept is None)
         )
         timed = _TIMED & set(self._container.format.name.split(","))
-        if self._stream.start_time is None and not timed:  # stamps that FFmpeg invents for elementary streams
+        if self._stream.start_time is None and not timed:  # time stamps computed by FFmpeg for elementary streams
             ascending, seekable = [], False
         end = latest[0] + (stays or _typical_gap(ascending) or self._frame_ticks())
         return PacketTable(ascending, keys, end, pictures, reordered, own, seekable)
@@ -174,9 +174,9 @@ class Packets(Iterator[Any]):
         return max(1, round(1 / (rate * self._stream.time_base)))
 
     def reached(self) -> float:
-        """Seconds at which the last packet of any stream of the file ends."""
+        """Returns the seconds at which the last packet of any stream of the file ends."""
         reached = 0.0
-        with contextlib.suppress(av.error.FFmpegError):  # what comes before the damage counts
+        with contextlib.suppress(av.error.FFmpegError):  # packets before the damage count
             for packet in self._reopen().demux():  # not every container can seek back to its start
                 stamp = packet.dts if packet.pts is None else packet.pts
                 if stamp is not None:
@@ -189,7 +189,7 @@ class Packets(Iterator[Any]):
         return self._timeline is not None and self._timeline.encrypted
 
     def close(self) -> None:
-        """Releases kept packets."""
+        """Releases the kept packets."""
         self._source, self._first = iter(()), None
         self._kept = [] if self._kept is not None else None
 
@@ -208,7 +208,7 @@ class Packets(Iterator[Any]):
         self._kept.append(packet)
 
     def _every(self) -> Iterator[Any]:
-        """Yields all packets; an error that ends the file early is raised where it occurs."""
+        """Yields all packets up to the end of the file, or to the first error."""
         if self._kept is None:
             self.rewind()
             while True:
@@ -226,14 +226,13 @@ class Packets(Iterator[Any]):
 
 
 class _Timeline:
-    """Shifts the parts of a stream whose time stamps restart behind each other.
+    """Converter of restarting time stamps to one timeline, on which the parts of a stream follow each other.
 
     Attributes:
-      keys: stamps of random access points so far.
-      jumps: number of restarts.
+      keys: time stamps of random access points so far.
+      jumps: number of restarts of the time stamps.
       encrypted: whether a key frame is encrypted.
-      continues: whether the decoder configuration is unchanged: a part with other parameters depends on what precedes
-        it.
+      continues: whether the decoder configuration is unchanged; if it changes, decoding cannot start in a later part.
     """
 
     def __init__(self, container: Any, stream: Any, bitstream: Bitstream):
@@ -247,7 +246,7 @@ class _Timeline:
         self._last_key: int | None = None
 
     def place(self, packet: Any) -> bool:
-        """Sets the stamps of `packet` on the timeline; returns whether it is a random access point with a stamp."""
+        """Shifts the time stamps of a packet to the timeline; returns whether it is a random access point with one."""
         pts, dts = packet.pts, packet.dts
         self._packets += 1
         stamp = dts if pts is None else pts
@@ -279,7 +278,7 @@ class _Timeline:
             step = dts - self._last_dts
             if step < -self._back or (self._ahead is not None and step > self._ahead):
                 return True
-        # Random access points come in order of presentation; Matroska has no decoding times.
+        # Random access points are in presentation order. Matroska has no decoding times.
         return key and pts is not None and self._last_key is not None and pts < self._last_key
 
 

@@ -109,7 +109,8 @@ def encode_frames(path: Path, images: Iterable[np.ndarray], rate: Rate, options:
     first = next(pictures, None)
     if first is None:
         raise ValueError(f"{path}: no picture to encode, expected at least one")
-    with Encoder(path, *first.shape[:2], rate, dataclasses.replace(options, ticks_per_second=0)) as encoder:
+    height, width, _ = first.shape
+    with Encoder(path, height, width, rate, dataclasses.replace(options, ticks_per_second=0)) as encoder:
         encoder.write(first, 0)
         for number, image in enumerate(pictures, 1):
             encoder.write(image, number)

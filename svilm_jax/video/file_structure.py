@@ -1,7 +1,7 @@
-"""Structure of media files by their bytes: whether a file ends before it says, and whether another film follows.
+"""Structure of media files from their bytes: truncation, and concatenated files of which only the first is readable.
 
-FFmpeg reads as far as it can and does not say that the rest is missing, or that it stopped where a second film begins.
-Only boxes and headers are looked at, never pictures; what cannot be told is left open.
+FFmpeg decodes as far as it can and reports neither that the rest is missing nor that it stopped where a second video
+begins. Only boxes and headers are parsed, never pictures; unknown facts are reported as unknown.
 """
 
 import dataclasses
@@ -12,14 +12,14 @@ from svilm_jax.filesystem.file_signatures import SIGNATURE_BYTES
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # IDs of Matroska elements
 _MP4_FIRST = frozenset((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"))
-_MOST_BOXES = 1000  # of the top level; a file with more is a fragmented one
+_MAX_BOXES = 1000  # of the top level; a file with more is a fragmented one
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _FLV_TAGS = frozenset((8, 9, 18))  # sound, video, script
 _FLV_SIZE = b"\0\x08filesize\0"  # a number follows
 _IVF = b"DKIF\0\0\x20\0"
 _MXF = bytes.fromhex("060e2b34020501010d0102010102")  # the header's partition pack
-# First bytes of films of which FFmpeg reads no second one behind the first.
+# First bytes of formats of which FFmpeg reads only the first of several concatenated files.
 _SINGLE = (
     _ASF,
     _IVF,
@@ -31,22 +31,22 @@ _SINGLE = (
 )
 _SEARCH_BYTES = 1 << 20
 
-SEVERAL = (
-    "holds several films one behind the other, of which only the first can be read: join them with FFmpeg's concat"
+CONCATENATED = (
+    "consists of several concatenated videos, of which only the first can be read: join them with FFmpeg's concat"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class FileStructure:
-    """What the bytes of a file say.
+    """Facts from the bytes of a file.
 
     Attributes:
-      cut: whether the file is shorter than it states; None where that cannot be told.
-      seconds: length that the file states, where FFmpeg withholds it (ASF); 0: not known.
-      fault: why the file cannot be used; "" where nothing speaks against it.
+      truncated: whether the file is shorter than it states; None: unknown.
+      seconds: duration stated in the file, for formats in which FFmpeg ignores it (ASF); 0: unknown.
+      fault: reason why the file cannot be used; "": none.
     """
 
-    cut: bool | None = None
+    truncated: bool | None = None
     seconds: float = 0.0
     fault: str = ""
 
@@ -55,27 +55,27 @@ UNKNOWN = FileStructure()
 
 
 def examine(file: IO[bytes], size: int) -> FileStructure:
-    """Reads the structure of a file of `size` bytes; its position is lost."""
+    """Reads the structure of a file of `size` bytes, and moves its position."""
     file.seek(0)
     head = file.read(SIGNATURE_BYTES)
     if head[4:8] in _MP4_FIRST:
         return FileStructure(fault=_mp4_fault(file, size))
     single = next((first for first in _SINGLE if head.startswith(first)), None)
     if single is not None and _occurs(file, single, len(single)):
-        return FileStructure(fault=SEVERAL)
+        return FileStructure(fault=CONCATENATED)
     if head.startswith(_ASF):
         return _asf(head, size)
     if head.startswith(b"FLV\x01"):
-        return FileStructure(_flv_cut(file, head, size))
+        return FileStructure(_flv_truncated(file, head, size))
     if head.startswith(_IVF):
-        return FileStructure(_ivf_cut(file, size))
+        return FileStructure(_ivf_truncated(file, size))
     if head.startswith(_MXF):
-        return FileStructure(_mxf_cut(head, size))
-    return FileStructure(_stated_size_cut(head, size))
+        return FileStructure(_mxf_truncated(head, size))
+    return FileStructure(_truncated_by_stated_size(head, size))
 
 
-def _stated_size_cut(head: bytes, size: int) -> bool | None:
-    """Matroska and WebM state the size of their segment, AVI that of its first chunk; streamed files leave it open."""
+def _truncated_by_stated_size(head: bytes, size: int) -> bool | None:
+    """Matroska and WebM state the size of their segment, AVI that of its first chunk; streamed files state none."""
     if head.startswith(_EBML):
         length, place = _ebml_size(head, 4)
         place += length or 0
@@ -90,7 +90,7 @@ def _stated_size_cut(head: bytes, size: int) -> bool | None:
 
 
 def _ebml_size(data: bytes, place: int) -> tuple[int | None, int]:
-    """(size of an EBML element, place after it); None for one that is left open."""
+    """Returns (size of an EBML element, position after the size field); None for an element of unknown size."""
     if place >= len(data) or not data[place]:
         return None, place
     width = 9 - data[place].bit_length()
@@ -99,12 +99,12 @@ def _ebml_size(data: bytes, place: int) -> tuple[int | None, int]:
 
 
 def _mp4_fault(file: IO[bytes], size: int) -> str:
-    """What is wrong with the boxes of an MP4 or QuickTime file: no whole index, or the boxes of two films.
+    """Returns a fault in the boxes of an MP4 or QuickTime file: an incomplete index, or the boxes of two videos.
 
-    Of a file whose index is whole, FFmpeg knows where its samples lie.
+    If the index is complete, it contains the position of every sample, and FFmpeg detects missing ones.
     """
     place, kinds = 0, list[bytes]()
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         file.seek(place)
         head = file.read(16)
         if len(head) < 8:
@@ -121,10 +121,10 @@ def _mp4_fault(file: IO[bytes], size: int) -> str:
         if kind == b"moov" and place > size:
             return "truncated: the file ends inside its index (the moov box)"
         if kinds.count(b"moov") > 1 and (kinds.count(b"ftyp") > 1 or kinds.count(b"mdat") > 1):
-            return SEVERAL
-    # Pictures (AVIF, HEIF) have a box of metadata instead.
+            return CONCATENATED
+    # Still pictures (AVIF, HEIF) have a `meta` box instead.
     if not {b"moov", b"meta"} & set(kinds) and place >= size:
-        return "truncated, or never finished: its index (the moov box) is missing"
+        return "truncated or incomplete: its index (the moov box) is missing"
     return ""
 
 
@@ -136,13 +136,13 @@ def _asf(head: bytes, size: int) -> FileStructure:
         int.from_bytes(head[place + at : place + at + width], "little")
         for at, width in ((40, 8), (64, 8), (80, 8), (88, 4))
     )
-    if flags & 1 or not stated:  # a broadcast states neither size nor length
+    if flags & 1 or not stated:  # a broadcast states neither size nor duration
         return UNKNOWN
     return FileStructure(stated > size, max(0.0, played / 1e7 - preroll / 1e3))
 
 
-def _flv_cut(file: IO[bytes], head: bytes, size: int) -> bool:
-    """Whether an FLV file is shorter than its metadata state, or ends elsewhere than behind a tag and its size."""
+def _flv_truncated(file: IO[bytes], head: bytes, size: int) -> bool:
+    """Returns whether an FLV file is shorter than its metadata state, or does not end with a tag and its size."""
     place = head.find(_FLV_SIZE)
     number = head[place + len(_FLV_SIZE) :][:8]
     if place >= 0 and len(number) == 8 and struct.unpack(">d", number)[0] > size:
@@ -156,7 +156,7 @@ def _flv_cut(file: IO[bytes], head: bytes, size: int) -> bool:
     return tag[0] & 31 not in _FLV_TAGS or int.from_bytes(tag[1:], "big") + 11 != length
 
 
-def _ivf_cut(file: IO[bytes], size: int) -> bool:
+def _ivf_truncated(file: IO[bytes], size: int) -> bool:
     place = 32
     while place + 12 <= size:
         file.seek(place)
@@ -164,8 +164,8 @@ def _ivf_cut(file: IO[bytes], size: int) -> bool:
     return place != size
 
 
-def _mxf_cut(head: bytes, size: int) -> bool | None:
-    """The header states where the footer lies, once a file is finished."""
+def _mxf_truncated(head: bytes, size: int) -> bool | None:
+    """Compares the size of an MXF file with the position of its footer, which complete files state in the header."""
     if len(head) < 17:
         return None
     place = 17 + (head[16] & 0x7F if head[16] & 0x80 else 0)  # after the length of the partition pack
@@ -174,7 +174,7 @@ def _mxf_cut(head: bytes, size: int) -> bool | None:
 
 
 def _occurs(file: IO[bytes], wanted: bytes, start: int) -> bool:
-    """Whether `wanted` stands anywhere from place `start` on."""
+    """Returns whether `wanted` occurs at or after position `start`."""
     file.seek(start)
     tail = b""
     while chunk := file.read(_SEARCH_BYTES):

@@ -4,18 +4,18 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# File endings that mark a video in a folder, to tell it from its thumbnail or JSON file.
+# File name endings of videos, which distinguish them from thumbnails and JSON files in the same folder.
 SUFFIXES = frozenset(
     (".mp4", ".m4v", ".mov", ".qt", ".avi", ".divx", ".mkv", ".webm", ".flv", ".f4v", ".wmv", ".asf", ".mpg", ".mpeg")
     + (".m1v", ".m2v", ".mpv", ".vob", ".ts", ".m2ts", ".mts", ".ogv", ".ogg", ".3gp", ".3g2", ".mxf", ".gif", ".rm")
     + (".rmvb", ".dv", ".nut", ".y4m", ".ivf", ".h264", ".264", ".h265", ".265", ".hevc", ".av1", ".obu", ".mjpeg")
 )
 NOT_UTF8, NO_TARGET = "a name that is not UTF-8: rename the file", "a link to a file that is not there"
-_NAMED = 3  # files that a note names
+_NAMED = 3  # number of files named in a note
 
 
 class SkippedVideo:
-    """Files in a folder that look like videos and cannot be used.
+    """Files in a folder that have a video ending and cannot be used.
 
     Attributes:
       files: (printable path, reason), in the order found.
@@ -29,7 +29,7 @@ class SkippedVideo:
         self.files.append((os.fsencode(path).decode("utf-8", "backslashreplace"), reason))
 
     def notes(self) -> dict[str, str]:
-        """Returns a note for each reason; none if nothing was left out."""
+        """Returns a note for each reason; empty if no file was skipped."""
         notes = {}
         for reason in dict.fromkeys(reason for _, reason in self.files):
             paths = [path for path, other in self.files if other == reason]
@@ -44,9 +44,9 @@ def walk_files(folder: Path, left_out: SkippedVideo, refuse: Callable[[OSError],
     Hidden files and folders are skipped; linked folders are not followed.
 
     Args:
-      folder: to list.
+      folder: folder to list.
       left_out: receives the videos that cannot be used: names that are not UTF-8, and broken links.
-      refuse: called with the error of a folder that cannot be listed.
+      refuse: called with the error of a folder that cannot be listed; raises its own.
     """
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -65,7 +65,7 @@ def walk_files(folder: Path, left_out: SkippedVideo, refuse: Callable[[OSError],
 
 
 def _encodable(path: str) -> bool:
-    """Returns whether a path is valid text: one that is not UTF-8 cannot be named by an annotation file or an index."""
+    """Returns whether a path is valid text: annotation files and indexes can contain no other paths."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:

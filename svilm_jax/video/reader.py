@@ -11,20 +11,19 @@ import numpy as np
 from svilm_jax.video import stream_properties
 from svilm_jax.video.demuxer import Packets
 from svilm_jax.video.file_structure import FileStructure
-from svilm_jax.video.info import DEFAULT_LIMITS, SAME_TIME, Frames, Limits, VideoError, VideoInfo
+from svilm_jax.video.frame_selection import select
+from svilm_jax.video.info import SAME_TIME, Frames, Limits, VideoError, VideoInfo
 
-__all__ = ["DEFAULT_LIMITS", "Frames", "Limits", "VideoError", "VideoInfo", "VideoReader"]
-
-# Demuxers that open further files or addresses named inside the file: not videos, and not to be followed.
+# Demuxers that open other files or addresses named in the file: these are not videos, and must not be followed.
 _INDIRECT_FORMATS = frozenset({"hls", "dash", "concat", "concatf", "rtsp", "sdp", "imf", "webm_dash_manifest"})
 
-# Where more frames than this lie before the last one wanted, it is worth looking where decoding can be saved: by
-# seeking, and by leaving out frames that nothing else needs.
+# With at least this many frames before the last requested one, decoding is reduced by seeking and by skipping frames
+# that no other frame depends on; for shorter videos the bookkeeping costs more than it saves.
 _LONG_VIDEO_FRAMES = 24
-# Frames that decoding may run through before a seek (with its flush) is the cheaper way.
+# Number of unneeded frames up to which decoding them is cheaper than a seek, which restarts the decoder.
 _SEEK_COST_FRAMES = 8
-# Share of the duration for which the last decoded frame may stand in for missing ones.
-_MAX_FROZEN_SHARE = 0.25
+# Fraction of the duration for which the last decoded frame may replace missing ones.
+_MAX_FROZEN_FRACTION = 0.25
 
 
 class Damage(NamedTuple):
@@ -35,19 +34,19 @@ class Damage(NamedTuple):
 
 
 class VideoReader:
-    """Frames of one open file in order of presentation.
+    """Decoder of one open file, which yields frames in presentation order.
 
     Args:
-      container: open, at its start.
-      name: of the video, for error messages.
-      limits: what the file may ask of this machine.
-      reopen: opens the same file once more.
-      structure: of the file, by its bytes.
+      container: PyAV container, positioned at its start.
+      name: name of the video in error messages.
+      limits: resource limits for the file.
+      reopen: function that opens the same file again.
+      structure: structure of the file, from its bytes.
 
     Attributes:
-      stream: the stream that is read.
+      stream: the decoded video stream.
       first: its first frame.
-      damage: packets that did not decode so far.
+      damage: packets that failed to decode so far.
       decoded: number of frames decoded so far.
     """
 
@@ -59,14 +58,14 @@ class VideoReader:
         context = self.stream.codec_context
         if context is None:
             raise VideoError("has a video stream of a codec that this FFmpeg cannot decode", name)
-        # Clips are decoded in parallel with each other; threads inside one would only add start-up time.
+        # Clips are decoded in parallel with each other; threads within one would only add start-up time.
         context.thread_type, context.thread_count = "NONE", 1
         self._check_size(context.width, context.height)
         self.damage: list[Damage] = []
         self.decoded = 0
         self._packets = Packets(container, self.stream, reopen)
-        self._needed: set[int] | None = None  # stamps of the frames that are wanted; None: all of them are
-        self._left_out: set[int] = set()  # stamps of what was not decoded, since nothing needs it
+        self._needed: set[int] | None = None  # time stamps of the requested frames; None: all frames
+        self._skipped: set[int] = set()  # time stamps of packets on which no other frame depends
         self._frames = self._stream_frames()
         self.first: Any = next(self._frames, None)
         if self.first is None:
@@ -76,7 +75,7 @@ class VideoReader:
     def _read_table(self) -> None:
         """Reads the properties from the packets; those before the first decodable frame are not part of the video."""
         table = self._packets.scan()
-        if self._packets.encrypted:  # after a clear beginning
+        if self._packets.encrypted:  # also after an unencrypted beginning
             raise VideoError(self._nothing_decodes(), self.name)
         self._table, self._stamps, self._keys = table, table.stamps, table.keys
         if self.first.pts is not None and table.stamps:
@@ -84,7 +83,7 @@ class VideoReader:
             self._keys = table.keys[bisect.bisect_left(table.keys, self.first.pts) :]
         self._base = float(self.stream.time_base)
         self._origin = self.first.pts if self.first.pts is not None else (self._stamps or [0])[0]
-        self._rate = stream_properties.elementary_rate(self.container, self.stream)  # of a stream without stamps
+        self._rate = stream_properties.elementary_rate(self.container, self.stream)  # for streams without stamps
         self._info = stream_properties.gather(
             self.container, self.stream, self.first, self._table, self._stamps, self._packets.reached, self._structure
         )
@@ -104,7 +103,7 @@ class VideoReader:
         """Returns the properties of the stream.
 
         Raises:
-          VideoError: longer or larger than the limits allow.
+          VideoError: the duration or the size of the pictures exceeds the limits.
         """
         if self._info.duration > self.limits.max_seconds:
             raise VideoError(
@@ -120,13 +119,26 @@ class VideoReader:
         shape: tuple[int, int],
         info: VideoInfo,
     ) -> Frames:
-        """See `decode`; `wanted` None: every frame. `render` makes uint8 [*shape, 3] of a decoded frame."""
+        """Decodes the frames on screen at given times.
+
+        Args:
+          wanted: float64 [T], seconds from the first frame, in any order; None: every frame.
+          render: function from a decoded frame to its pixels, uint8 [*shape, 3].
+          shape: height and width of the rendered pictures.
+          info: the properties of the stream.
+
+        Returns:
+          `Frames` with images uint8 [T, *shape, 3].
+
+        Raises:
+          VideoError: fewer frames decode than the times require.
+        """
         if wanted is None:
             return self._read_all(render, shape, info)
         if self._table.seekable and self._number_at(wanted.max()) >= _LONG_VIDEO_FRAMES:
             try:
                 return self._read(wanted, render, info, self._walk_needed)
-            except _LostPosition:  # then only counting from the start is right
+            except _LostPosition:  # decode from the start and count frames
                 self._rewind()
         return self._read(wanted, render, info, lambda _: self._walk())
 
@@ -142,7 +154,7 @@ class VideoReader:
             self._frames = self._stream_frames()
             try:
                 first = self._sync(self._frames, before)
-            except _LostPosition:  # then only counting from the start is right
+            except _LostPosition:  # decode from the start and count frames
                 self._rewind()
             else:
                 yield from self._timed(itertools.chain([first], self._frames))
@@ -168,37 +180,15 @@ class VideoReader:
         info: VideoInfo,
         walk: Callable[[Sequence[float]], Iterator[tuple[int, float, Any]]],
     ) -> Frames:
-        images: list[np.ndarray] = []
-        indices: list[int] = []
-        times: list[float] = []
-
-        def keep(index: int, time: float, frame: Any) -> None:
-            several = indices and indices[-1] == index  # times on one frame
-            images.append(images[-1] if several else render(frame))
-            indices.append(index)
-            times.append(time)
-
         order = np.argsort(wanted, kind="stable")
         ascending = wanted[order].tolist()
-        position, shown = 0, None
-        for index, time, frame in walk(ascending):
-            # What was shown until now is the answer to every time before this frame; the first frame also answers
-            # for the time before it.
-            while position < len(ascending) and ascending[position] < time - SAME_TIME:
-                keep(*(shown or (index, time, frame)))
-                position += 1
-            if position == len(ascending):
-                break
-            shown = (index, time, frame)
-        assert shown is not None
-        if position < len(ascending):
-            self._check_end(shown[1], ascending[-1], info)
-        for _ in ascending[position:]:
-            keep(*shown)
+        images, indices, times, complete = select(walk(ascending), ascending, render)
+        if not complete:
+            self._check_end(times[-1], ascending[-1], info)
         if self.damage:
             lag = max(asked - self.leaves(time) for asked, time in zip(ascending, times, strict=True))
-            if lag > _MAX_FROZEN_SHARE * info.duration:
-                self._refuse(f"has a gap of {lag:.2f} s", info)
+            if lag > _MAX_FROZEN_FRACTION * info.duration:
+                self._reject(f"has a gap of {lag:.2f} s", info)
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return Frames(
@@ -219,11 +209,11 @@ class VideoReader:
     def _check_end(self, last: float, until: float, info: VideoInfo) -> None:
         """Rejects a last frame at `last` seconds that would have to be repeated for too long, until `until`."""
         frame_length = 1.0 / info.peak_fps if info.peak_fps else 0.0
-        allowed = 2 * frame_length if info.missing else max(_MAX_FROZEN_SHARE * info.duration, 2 * frame_length)
+        allowed = 2 * frame_length if info.missing else max(_MAX_FROZEN_FRACTION * info.duration, 2 * frame_length)
         if until - self.leaves(last) > allowed:
-            self._refuse(f"decodes up to {last:.2f} s, but {until:.2f} s is wanted", info)
+            self._reject(f"decodes up to {last:.2f} s, but {until:.2f} s is requested", info)
 
-    def _refuse(self, what: str, info: VideoInfo) -> None:
+    def _reject(self, what: str, info: VideoInfo) -> None:
         why = "truncated"
         if self.damage and not info.missing:
             seconds, reason = self.damage[0]
@@ -246,11 +236,11 @@ class VideoReader:
                 time = index / self._rate
             else:
                 time = (frame.pts - self._origin) * self._base
-            last = max(last, time)  # time stamps that run backwards stand still
+            last = max(last, time)  # a time stamp below its predecessor is raised to it
             yield last, frame
 
     def _walk_needed(self, ascending: Sequence[float]) -> Iterator[tuple[int, float, Any]]:
-        """The same for the frames on screen at the given times only, decoding no more than these need."""
+        """Yields (index, time, frame) of the frames on screen at the given times, decoding no others than needed."""
         stamps = self._stamps
         indices = [self._number_at(time) for time in ascending]
         self._needed = {stamps[index] for index in indices} if self._table.reordered else None
@@ -269,11 +259,11 @@ class VideoReader:
                 if frame is None or frame.pts is None:
                     raise _LostPosition
                 number = bisect.bisect_left(stamps, frame.pts)
-                # A packet lost, time stamps out of order (packed B-frames in AVI), or a container that seeks by
-                # other rules than its packets say.
+                # A lost packet, unordered time stamps (packed B-frames in AVI), or a container whose seek index
+                # disagrees with its packets.
                 if not at <= number <= index or stamps[number] != frame.pts:
                     raise _LostPosition
-                if not self._left_out.issuperset(stamps[at:number]):
+                if not self._skipped.issuperset(stamps[at:number]):
                     raise _LostPosition
                 at = number + 1
                 if number == index:
@@ -325,7 +315,7 @@ class VideoReader:
         """Yields decoded frames from the container's position; undecodable packets are recorded and skipped."""
         for packet in self._packets:
             if self._needed is not None and packet.pts not in self._needed and self._packets.disposable(packet):
-                self._left_out.add(packet.pts)
+                self._skipped.add(packet.pts)
                 continue
             try:
                 frames = packet.decode()
@@ -347,4 +337,4 @@ class VideoReader:
 
 
 class _LostPosition(Exception):
-    """After a seek the decoder returned frames that are not in the packet table."""
+    """After a seek, the decoder returned frames that are not in the packet table."""

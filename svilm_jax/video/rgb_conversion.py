@@ -1,9 +1,9 @@
 """Conversion of decoded frames to RGB pixels: the whole picture, or a crop of it.
 
-A box is cropped and scaled while the picture is still YUV, and only the result is converted to RGB: a fifth of the
-work of converting and resampling the whole picture. The chroma of the result has half its width, as it has in files,
-and the last step is the conversion that whole pictures go through, so that colors agree between the two ways; pixels
-differ by about half a level of 255, since boxes are rounded to whole chroma samples here.
+A box is cropped and scaled while the picture is still YUV, and only the result is converted to RGB, which takes a fifth
+of the time of converting and resampling the whole picture. The chroma of the result has half its width, as in files,
+and the last step is the same conversion as for whole pictures, so that the colors of both ways agree; pixels differ by
+about half a level of 255, since boxes are rounded to whole chroma samples here.
 """
 
 import threading
@@ -16,18 +16,18 @@ import numpy as np
 
 from svilm_jax.video.crop_box import CropBox
 
-# Pictures with fewer pixels on the shorter side are converted as a whole: there is little to save, and the file's
-# frames are worth caching (see `clips.FrameCache`) for any crop.
+# Pictures with fewer pixels on the shorter side are converted as a whole: cropping first would save little time, and
+# whole frames can be cached for any later crop (see `clips.FrameCache`).
 SMALL_SIDE = 160
 
-_PLANAR = frozenset({"yuv420p", "yuvj420p"})  # formats whose boxes start at even places
-# Color matrices that swscale knows, as ITU-T H.273 numbers them; it takes others for BT.601, as it does 2.
+_PLANAR = frozenset({"yuv420p", "yuvj420p"})  # formats whose boxes start at even pixels
+# Color matrices that swscale supports, by their numbers in ITU-T H.273; it treats all others, and 2, as BT.601.
 _MATRICES, _UNSPECIFIED = frozenset({1, 4, 5, 6, 7, 9}), 2
 _THREAD = threading.local()
 
 
-def cuts(frame: Any) -> bool:
-    """Returns whether boxes are cropped out of pictures like this one in one step."""
+def can_crop(frame: Any) -> bool:
+    """Returns whether `FrameCropper` supports frames of this size and pixel format."""
     return min(frame.height, frame.width) >= SMALL_SIDE and frame.format.name in _PLANAR
 
 
@@ -37,10 +37,10 @@ def whole(
     """Converts the whole picture to uint8 [height, width, 3], upright.
 
     Args:
-      frame: as stored.
+      frame: PyAV frame, as stored.
       height, width: output size in pixels.
-      rotation, mirrored: see `VideoInfo`.
-      interpolation: of swscale; "AREA" averages when downscaling by much.
+      rotation, mirrored: orientation of the stored picture, see `VideoInfo`.
+      interpolation: swscale's algorithm; "AREA" averages, for strong downscaling.
     """
     stored = (width, height) if rotation % 180 else (height, width)
     picture = _reformatter().reformat(frame, stored[1], stored[0], "rgb24", interpolation=interpolation, threads=1)
@@ -53,14 +53,14 @@ def whole(
 def encodable(image: np.ndarray) -> Any:
     """Converts uint8 [h, w, 3] to a YUV frame for an encoder.
 
-    Converted here and not by the encoder, which would use as many threads as there are cores: that takes longer for
-    small pictures, and on a busy machine occasionally gave different bytes.
+    The encoder would convert it with one thread per core, which takes longer for small pictures and, on a busy machine,
+    occasionally gave different bytes.
     """
     return av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p", threads=1)
 
 
 def _reformatter() -> Any:
-    """Returns one scaler per thread: it keeps its tables for clips of the same size, which saves 0.1 ms per frame."""
+    """Returns the scaler of this thread; its tables are reused for clips of the same size, 0.1 ms per frame."""
     if not hasattr(_THREAD, "reformatter"):
         _THREAD.reformatter = av.video.reformatter.VideoReformatter()
     return _THREAD.reformatter
@@ -71,14 +71,14 @@ class FrameCropper:
 
     def __init__(self, box: CropBox):
         self._box, self.size = box, box.size
-        self._shape: tuple[int, int, str, int, int] | None = None  # of the frames that the graph takes
-        self._graph: Any = None  # its ends do not keep it alive
+        self._shape: tuple[int, int, str, int, int] | None = None  # properties of the frames that the graph accepts
+        self._graph: Any = None  # referenced here, since its filters do not keep it alive
         self._ends: tuple[Any, Any] | None = None
 
     def __call__(self, frame: Any) -> np.ndarray:
-        """uint8 [size, size, 3]."""
+        """Returns the box of a PyAV frame as uint8 [size, size, 3]."""
         shape = (frame.height, frame.width, frame.format.name, frame.colorspace, frame.color_range)
-        if self._ends is None or shape != self._shape:  # all of it may change inside a file
+        if self._ends is None or shape != self._shape:  # any of these may change within a file
             graph, source, sink = self._build(frame)
             self._graph, self._ends = graph, (source, sink)
             self._shape = shape
@@ -86,7 +86,7 @@ class FrameCropper:
         source.push(frame)
         plane = sink.pull().planes[0]
         size = self.size
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # padded on the right
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # rows are padded
         return rows[:size, : 3 * size].reshape(size, size, 3)
 
     def _build(self, frame: Any) -> tuple[Any, Any, Any]:
@@ -100,8 +100,8 @@ class FrameCropper:
         steps += [scale, ("format", "rgb24"), ("buffersink", "")]
         graph = av.filter.Graph()
         graph.threads = 1
-        # The color matrix and range of the frames must be set: if unspecified, the graph converts color matrices in
-        # 8 bits on the way, and colors of BT.709 films are up to 5 levels off.
+        # The color matrix and range of the frames must be set: if unspecified, the graph converts between color
+        # matrices in 8 bits, and colors of BT.709 videos are off by up to 5 levels.
         matrix = frame.colorspace if frame.colorspace in _MATRICES else _UNSPECIFIED
         source = last = graph.add(
             "buffer",

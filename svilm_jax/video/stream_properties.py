@@ -1,6 +1,6 @@
 """Properties of a video stream: stream selection, orientation, pixel aspect ratio, frame rates and stated duration.
 
-Time stamps and durations come from the packets (see `packets`). The container's header is used only for what packets
+Time stamps and durations come from the packets (see `demuxer`). The container's header is used only for what packets
 do not contain, and to detect truncated files.
 """
 
@@ -16,16 +16,16 @@ from svilm_jax.video.file_structure import UNKNOWN, FileStructure
 from svilm_jax.video.info import VideoError, VideoInfo
 
 UNKNOWN_FPS = 25.0  # for a stream that does not state its rate, as in FFmpeg
-MAX_FPS = 60.0  # some headers and some jittering clocks give 1,000 and more
+MAX_FPS = 60.0  # some headers and jittering clocks suggest 1,000 and more
 
-# Containers whose header states a duration that was written when the file was complete. For others FFmpeg computes it
-# from the last time stamp, or worse, from the bit rate.
-_STATING = frozenset({"mp4", "matroska", "avi", "flv", "asf", "ivf", "mxf"})
-# A file is truncated if its packets end earlier than stated by more than this fraction of the duration, and by more
-# than this many frames: headers overstate a little.
-_MISSING_SHARE, _MISSING_FRAMES = 0.05, 3
+# Containers whose header states the duration of the complete file. For others FFmpeg computes it from the last time
+# stamp, or even from the bit rate.
+_STATES_DURATION = frozenset({"mp4", "matroska", "avi", "flv", "asf", "ivf", "mxf"})
+# A file is truncated if its packets end earlier than stated by more than this fraction of the duration and by more than
+# this number of frames: durations in headers are slightly too long.
+_MISSING_FRACTION, _MISSING_FRAMES = 0.05, 3
 _STILL_CODECS = frozenset({"mjpeg", "png", "bmp", "webp", "gif", "tiff"})
-_EXTREME_ASPECT = 20  # width to height of one pixel, or the reverse: beyond it the header is wrong
+_EXTREME_ASPECT = 20  # of width to height of a pixel, or the reverse; a header with a larger ratio is wrong
 
 
 def gather(
@@ -40,10 +40,10 @@ def gather(
     """Collects the properties of a stream.
 
     Args:
-      container, stream: open.
+      container, stream: PyAV container and stream, open.
       frame: the first decodable frame.
-      table: of the packets.
-      stamps: those of the table from the first frame on.
+      table: time stamps and flags of the packets.
+      stamps: time stamps of the table from the first frame on.
       reached, structure: see `missing_seconds`.
     """
     missing = 0.0
@@ -79,7 +79,7 @@ def choose_stream(container: Any, name: str = "") -> Any:
     """Returns the stream that players show: the one flagged as default, else the largest; never a cover picture.
 
     Raises:
-      VideoError: there is none; says what the file contains instead.
+      VideoError: there is none; the message names the contents of the file.
     """
     covers, streams = 0, []
     for stream in container.streams.video:
@@ -92,7 +92,7 @@ def choose_stream(container: Any, name: str = "") -> Any:
         kinds = {s.type for s in container.streams if s.type != "video"}
         held = [*sorted(kinds), *(["cover art"] if covers else [])] or ["nothing"]
         raise VideoError(f"has no video stream, only {' and '.join(held)}", name)
-    return max(streams, key=_rank)  # the first of equals
+    return max(streams, key=_rank)  # the first of equal rank
 
 
 def _rank(stream: Any) -> tuple[bool, bool, bool, int]:
@@ -133,7 +133,7 @@ def display_size(stream: Any, width: int, height: int) -> tuple[int, int]:
 
 def elementary_rate(container: Any, stream: Any) -> float:
     """Returns the frame rate of a stream without time stamps."""
-    # MPEG-1 and MPEG-2 have to state their rate with every sequence; of other streams FFmpeg's rate counts.
+    # MPEG-1 and MPEG-2 state their rate in every sequence header; for other streams FFmpeg's average rate is used.
     stated = stream.guessed_rate if container.format.name == "mpegvideo" else stream.average_rate
     return float(stated or stream.guessed_rate or UNKNOWN_FPS)
 
@@ -141,8 +141,8 @@ def elementary_rate(container: Any, stream: Any) -> float:
 def frame_rates(stamps: list[int], time_base: float) -> tuple[float, float]:
     """Returns (mean, peak) frames per second of ascending stamps in ticks of `time_base` seconds; zeros if unknown.
 
-    The peak is the rate at the smallest distance between pictures, at which none is lost: a pause does not lower it,
-    and rounding or jitter of less than half of the usual distance does not raise it.
+    The peak is the rate at the smallest distance between pictures, at which no picture is dropped: a pause does not
+    lower it, and rounding or jitter of less than half of the median distance does not raise it.
     """
     gaps = [b - a for a, b in itertools.pairwise(stamps) if b > a]
     if not gaps:
@@ -150,7 +150,7 @@ def frame_rates(stamps: list[int], time_base: float) -> tuple[float, float]:
     mean = len(gaps) / (sum(gaps) * time_base)
     usual = statistics.median(gaps)
     fast = [gap for gap in gaps if gap < usual / 2]
-    # One outlier among many is a fault of the clock; if there are few frames, each counts.
+    # A few outliers are errors of the clock; in a short video, each distance counts.
     reference = min(fast) if len(fast) > len(gaps) / 50 else usual
     moving = [gap for gap in gaps if gap <= 1.5 * reference]
     peak = len(moving) / (sum(moving) * time_base)
@@ -168,42 +168,42 @@ def missing_seconds(
     """Returns the seconds that the container states beyond the end of the packets; 0 unless the file is truncated.
 
     Args:
-      table: of the packets of `stream`, with stamps.
-      origin: stamp of the first picture.
-      reached: finds out at how many seconds the last packet of any stream ends, which takes a pass over the file.
-      structure: of the file, by its bytes.
+      table: time stamps of the packets of `stream`; not empty.
+      origin: time stamp of the first picture.
+      reached: returns the seconds at which the last packet of any stream ends, in one pass over the file.
+      structure: structure of the file, from its bytes.
     """
     stated = _stated_end(container, stream, origin)
     base = float(stream.time_base)
-    if structure.cut and structure.seconds:
+    if structure.truncated and structure.seconds:
         stated = max(stated, structure.seconds)
     ends, length = table.end * base, stated - origin * base
     frame = (ends - origin * base) / max(table.pictures, 1)
-    # Headers overstate a little. What is known to be cut may lack a single frame.
-    tolerance = max((0.5 if structure.cut else 2) * frame, 1e-3)
-    if structure.cut is False or stated - ends <= tolerance:
+    # Durations in headers are slightly too long. A file known to be truncated may lack only one frame.
+    tolerance = max((0.5 if structure.truncated else 2) * frame, 1e-3)
+    if structure.truncated is False or stated - ends <= tolerance:
         return 0.0
     entries = stream.index_entries
     if "mp4" in container.format.name and len(entries):
         # The index is complete: a file with its last sample is complete, whatever the header says.
         return stated - ends if entries[-1].pos + entries[-1].size > container.size else 0.0
-    if structure.cut is None:
-        tolerance = max(_MISSING_SHARE * length, _MISSING_FRAMES * frame)
+    if structure.truncated is None:
+        tolerance = max(_MISSING_FRACTION * length, _MISSING_FRAMES * frame)
     if stated - ends <= tolerance:
         return 0.0
-    # The stated length counts all streams, and sound may be longer.
+    # The stated duration is that of the longest stream, which may be sound.
     if len(container.streams) > 1 and not stream.duration and stated - reached() <= tolerance:
         return 0.0
     return stated - ends
 
 
 def _stated_end(container: Any, stream: Any, origin: int) -> float:
-    """Returns the end of the stream in seconds, as stamps count them, according to the container; 0 if not stated."""
-    if not _STATING & set(container.format.name.split(",")):
+    """Returns the end of the stream in seconds of its time stamps, as stated by the container; 0 if not stated."""
+    if not _STATES_DURATION & set(container.format.name.split(",")):
         return 0.0
     start = float(origin * stream.time_base)
     if container.format.name == "avi" and stream.frames and stream.average_rate:
         return start + float(stream.frames / stream.average_rate)
     if stream.duration:
         return start + float(stream.duration * stream.time_base)
-    return (container.duration or 0) / 1e6  # counts from zero, in Matroska and in FLV
+    return (container.duration or 0) / 1e6  # from time stamp zero in Matroska and FLV

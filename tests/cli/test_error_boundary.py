@@ -41,7 +41,7 @@ from tests.cli.test_command_line import ROOT
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "not UTF-8 (invalid start byte at byte 0)"),
         (MemoryError(), "out of memory"),
         (RecursionError(), "nested too deeply"),
-        (ModuleNotFoundError("No module named 'gradio'", name="gradio"), "'gradio', which is not installed"),
+        (ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn"), "'uvicorn', which is not installed"),
         (RuntimeError("write() failed: No space left on device; writing a/b"), "a/b); free some space"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."), "the device is out of memory"),
     ],

@@ -20,9 +20,14 @@ def test_a_file_appears_when_it_is_complete(tmp_path):
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, error):
     path = tmp_path / "a.json"
     path.write_text("old")
-    with pytest.raises(error), atomic_write(path) as temporary:
-        temporary.write_text("half")
-        raise error
+
+    def interrupted():
+        with atomic_write(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -44,8 +49,13 @@ def test_a_directory_with_files_is_not_replaced(tmp_path):
     path = tmp_path / "model"
     path.mkdir()
     (path / "weights").touch()
-    with pytest.raises(OSError, match="not empty"), atomic_write(path) as temporary:
-        temporary.mkdir()
+
+    def write():
+        with atomic_write(path) as temporary:
+            temporary.mkdir()
+
+    with pytest.raises(OSError, match="not empty"):
+        write()
     assert [file.name for file in path.iterdir()] == ["weights"]
 
 

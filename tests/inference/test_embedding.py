@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from svilm_data.pipeline.video_folder import SUFFIXES as PREPARED_SUFFIXES
 
 from svilm_jax.checkpoints.model_directory import ModelOrigin, read_model_directory, write_model_directory
 from svilm_jax.filesystem.locks import LockError, locked_output
 from svilm_jax.filesystem.output_paths import OutputError
-from svilm_jax.inference import embedding, embedding_parts, feature_file, video_files
+from svilm_jax.inference import embedding, embedding_parts, feature_file
 from svilm_jax.inference.clip_input import read_clip
 from svilm_jax.inference.embedding import EmbeddingError, embed_files, window_spans
 from svilm_jax.inference.feature_file import IndexFileError
@@ -284,10 +283,6 @@ def test_two_models_or_windows_are_not_mixed(model, folder, tmp_path):
         embed_files(other, "runs/other", [folder], out)
     with pytest.raises(IndexFileError, match="has rows of whole videos, not windows of 1 s every 0.5 s"):
         embed_files(model, "runs/tiny", [folder], out, 1.0, 0.5)
-
-
-def test_both_packages_know_the_same_endings():
-    assert video_files.SUFFIXES == PREPARED_SUFFIXES
 
 
 def test_names_and_links_that_cannot_be_used_are_counted(model, folder, tmp_path):

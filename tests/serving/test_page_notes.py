@@ -1,6 +1,7 @@
 """Tests of notes on the page about parts of a query that the model did not understand."""
 
 import html
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from svilm_jax.inference.index import FoundClip
 from svilm_jax.inference.model import TrainedModel
-from svilm_jax.serving.service import GroundedImage, Service
+from svilm_jax.serving.service import GroundedImage, Service, ShownClip
 from svilm_jax.text.tokenizers import load_tokenizer
 from tests.tiny import tiny_config
 
@@ -39,7 +40,7 @@ class OneClip(Service):
         return [self.index.clip(0)]
 
     def clip(self, row):
-        return None
+        return ShownClip(Path("a.mp4"))
 
     def ground(self, clip, phrase):
         return GroundedImage(np.zeros((4, 4, 3), np.uint8), 0.5)

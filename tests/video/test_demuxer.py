@@ -49,7 +49,7 @@ def test_frames_are_the_same_to_the_bit(waves, readers, monkeypatch, container, 
     assert np.array_equal(some.indices, every.at(times).indices)
     assert np.array_equal(some.images, every.images[some.indices])
     assert readers[1].decoded < 0.8 * readers[0].decoded
-    assert readers[1]._left_out
+    assert readers[1]._skipped
 
 
 def test_stamps_that_are_not_the_pictures_own_leave_nothing_out(waves, readers):
@@ -59,7 +59,7 @@ def test_stamps_that_are_not_the_pictures_own_leave_nothing_out(waves, readers):
     times = np.linspace(0, 11, 12)
     some = decode(video, times)
     assert np.array_equal(some.images, every.at(times).images)
-    assert not readers[1]._left_out
+    assert not readers[1]._skipped
 
 
 @pytest.mark.parametrize("container", ["mp4", "mpegts"])

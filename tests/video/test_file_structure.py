@@ -1,4 +1,4 @@
-"""Structure of media files by their bytes: files cut short, and several films in one file."""
+"""Tests of the structure of media files from their bytes: truncated files, and several videos in one file."""
 
 import io
 
@@ -34,8 +34,8 @@ def packet_places(video):
 def test_a_file_that_is_cut_short_is_found_out(container, codec):
     noise = np.random.default_rng(0).integers(0, 255, (25, 48, 64, 3), np.uint8)
     video = encode(noise, container=container, codec=codec, fps=25)
-    assert structure(video).cut is False
-    assert structure(video[: len(video) * 9 // 10]).cut is True
+    assert structure(video).truncated is False
+    assert structure(video[: len(video) * 9 // 10]).truncated is True
     assert probe(video).missing == 0
     short = video[: packet_places(video)[13] + 20]
     cut = probe(short)
@@ -69,15 +69,15 @@ def test_films_behind_a_film_are_refused_where_only_the_first_is_read(container,
     pixels = {"pix_fmt": "rgb24"} if codec == "apng" else {}
     video = encode(numbered_frames(10), container=container, codec=codec, fps=25, **pixels)
     assert not structure(video).fault
-    with pytest.raises(VideoError, match="several films one behind the other"):
+    with pytest.raises(VideoError, match="several concatenated videos"):
         probe(video + video)
 
 
 def test_flv_that_ends_between_two_tags_is_compared_with_its_stated_size():
     video = encode(numbered_frames(25), container="flv", codec="flv", fps=25)
     short = video[: packet_places(video)[13]]
-    assert structure(short).cut is True
-    assert structure(short.replace(b"filesize", b"fileless")).cut is False
+    assert structure(short).truncated is True
+    assert structure(short.replace(b"filesize", b"fileless")).truncated is False
 
 
 def test_a_picture_in_boxes_needs_no_index():
@@ -88,9 +88,9 @@ def test_a_picture_in_boxes_needs_no_index():
 
 def test_a_streamed_file_states_no_length():
     video = encode(numbered_frames(5), container="matroska", flags={"live": "1"})
-    assert structure(video[: len(video) // 2]).cut is None
+    assert structure(video[: len(video) // 2]).truncated is None
     for content in (b"", b"\x1a\x45\xdf\xa3", b"\x1a\x45\xdf\xa3\x00", b"RIFF", b"RIFF\0\0\0\0AVI "):
-        assert structure(content).cut is None
+        assert structure(content).truncated is None
 
 
 @pytest.mark.parametrize("start", [b"FLV\x01", b"DKIF\0\0\x20\0", b"\0\0\0\x08ftyp", b"\0\0\0\1mdat", b"\0\0\0\0moov"])
