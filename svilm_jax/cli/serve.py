@@ -9,15 +9,10 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from svilm_jax.config import ConfigError
 from svilm_jax.serving.errors import ServingError
-
-if TYPE_CHECKING:
-    from svilm_jax.inference.model import TrainedModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,12 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace, load: Callable[[str | Path], "TrainedModel"]) -> None:
+def run(args: argparse.Namespace) -> None:
     """Serves until stopped.
-
-    Args:
-      args: as parsed by `add_arguments`.
-      load: `svilm_jax.load`, passed in since it is in a higher layer than this package.
 
     Raises:
       ServingError: Gradio is not installed, or the address is not available.
@@ -60,13 +51,13 @@ def run(args: argparse.Namespace, load: Callable[[str | Path], "TrainedModel"]) 
     for name, low, high in (("top", 1, 60), ("max_upload_mb", 1, 4096), ("port", 0, 65535)):
         if not low <= getattr(args, name) <= high:
             raise ConfigError(f"--{name.replace('_', '-')}={getattr(args, name)}: expected {low} to {high}")
-    from svilm_jax.inference.index import open_index
+    from svilm_jax.cli.index_file import open_index
     from svilm_jax.serving.request_filter import allowed_hosts
 
     with listen(args.host, args.port) as listener, tempfile.TemporaryDirectory(prefix="svilm_serve_") as folder:
         host, port = listener.getsockname()[:2]
         hosts = allowed_hosts(args.host, host, args.allow_host)
-        index, model, _ = open_index(args.index, args.model, load)
+        index, model, _ = open_index(args.index, args.model)
         model.embed_text("a first sentence, so that no visitor waits for the compiler")
         uploads = set_up_gradio(Path(folder))
         import uvicorn

@@ -17,7 +17,8 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from svilm_jax.checkpoints.manager import Checkpoints, check_same_model, check_same_tokenizer, make_meta
+from svilm_jax.checkpoints.manager import Checkpoints
+from svilm_jax.checkpoints.metadata import check_same_model, check_same_tokenizer, make_meta
 from svilm_jax.checkpoints.train_state import StateSpec, TrainState, init_state, make_state_spec, with_params
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.errors import UserError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from svilm_jax.cli import serve
+from svilm_jax.cli import index_file, serve
 from svilm_jax.config import ConfigError
 from svilm_jax.inference.clip_input import read_clip
 from svilm_jax.inference.embedding import embed_files
@@ -194,23 +194,21 @@ def test_a_port_that_another_server_has_is_refused():
 
 
 def test_the_command_says_what_is_missing(monkeypatch):
-    def load(path):
-        pytest.fail("no model is needed to say so")
-
+    monkeypatch.setattr(index_file, "load", lambda path: pytest.fail("no model is needed to say so"))
     with pytest.raises(ConfigError, match="--top=0: expected 1 to 60"):
-        serve.run(arguments("--top", "0"), load)
+        serve.run(arguments("--top", "0"))
     with pytest.raises(ConfigError, match="--allow-host=a:80: expected a name without a port"):
-        serve.run(arguments("--allow-host", "a:80", "--port", "0"), load)
+        serve.run(arguments("--allow-host", "a:80", "--port", "0"))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         with pytest.raises(ServingError, match=f"--host=127.0.0.1 --port={port}: cannot be listened on"):
-            serve.run(arguments("--port", port), load)
+            serve.run(arguments("--port", port))
     assert arguments().host == "127.0.0.1"
     monkeypatch.setattr(serve.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ServingError, match=r"pip install -e .\[serve\]"):
-        serve.run(arguments(), load)
+        serve.run(arguments())
 
 
 @pytest.fixture
@@ -228,7 +226,8 @@ def started(model, folder, tmp_path, monkeypatch):
 
     def start(loaded, *argv: str) -> list[str]:
         args = arguments("--index", str(tmp_path / "features.parquet"), "--model", "m", "--port", "0", *argv)
-        serve.run(args, lambda path: loaded)
+        monkeypatch.setattr(index_file, "load", lambda path: loaded)
+        serve.run(args)
         return given.pop()
 
     return start

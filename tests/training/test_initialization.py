@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from svilm_jax.checkpoints.manager import load
+from svilm_jax.checkpoints import load
 from svilm_jax.checkpoints.train_state import TrainState, with_params
 from svilm_jax.config import ConfigError, HeadConfig, InitConfig, OptimizerConfig
 from svilm_jax.input.features import FeatureIndex, write_index

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from svilm_jax.checkpoints.manager import load
+from svilm_jax.checkpoints import load
 
 ROOT = Path(__file__).parents[2]
 STEPS = 8
