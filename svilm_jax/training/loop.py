@@ -35,7 +35,7 @@ from svilm_jax.parallel import (
 )
 from svilm_jax.profiling.throughput import Throughput
 from svilm_jax.text.tokenizers import Tokenizer
-from svilm_jax.training.freezing import frozen, update_scales
+from svilm_jax.training.freezing import frozen, scale_by_group
 from svilm_jax.training.initialization import initial_params
 from svilm_jax.training.loss import Metrics
 from svilm_jax.training.metric_writers import MetricWriter
@@ -100,8 +100,8 @@ def train(
         raise
     total = settings.steps or math.ceil(settings.epochs * data.steps_per_epoch)
     schedule = make_schedule(config.optimizer, total)
-    scales = update_scales(config.init, None if loaded is None else loaded.fresh)
-    optimizer = make_optimizer(config.optimizer, total, scales)
+    group_scales = scale_by_group(config.init, None if loaded is None else loaded.fresh)
+    optimizer = make_optimizer(config.optimizer, total, group_scales)
     checkpoints = Checkpoints(workdir, settings.max_to_keep)
     meta = make_meta(config, tokenizer)
     pace = Throughput(config)  # before the mesh is set: it may time a device on its own

@@ -86,8 +86,7 @@ def make_step(
         squares = jnp.stack([jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradients)])
         ema = state.ema
         if ema is not None:
-            decay = config.optimizer.ema_decay
-            ema = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, ema, params)
+            ema = optax.incremental_update(params, ema, step_size=1 - config.optimizer.ema_decay)
         metrics |= {
             "norm/gradient": jnp.sqrt(squares.sum()),
             "norm/parameters": optax.tree.norm(params),
