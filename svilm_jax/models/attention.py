@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import nnx
 
 from svilm_jax.config import ConfigError
@@ -109,12 +110,12 @@ def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array |
 
 
 def _rowwise(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    batch, tokens, heads, depth = query.shape
+    heads, depth = query.shape[2:]
     if mask is None:
         mask = jnp.ones(key.shape[:2], bool)
 
     def rows(x: jax.Array) -> jax.Array:
-        return x.transpose(0, 2, 1, 3).reshape(batch * heads, -1, depth)  # [B*H, N, d]
+        return rearrange(x, "b n h d -> (b h) n d")
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def one(row: tuple[jax.Array, jax.Array, jax.Array, jax.Array]) -> jax.Array:
@@ -125,7 +126,7 @@ def _rowwise(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array
         return ((weights.astype(v.dtype) @ v) / weights.sum(axis=-1, keepdims=True)).astype(v.dtype)
 
     mixed = jax.lax.map(one, (rows(query), rows(key), rows(value), jnp.repeat(mask, heads, axis=0)))
-    return mixed.reshape(batch, heads, tokens, depth).transpose(0, 2, 1, 3)
+    return rearrange(mixed, "(b h) n d -> b n h d", h=heads)
 
 
 # (query, key, value, mask) -> [B, N, H, d]
@@ -166,9 +167,9 @@ class Attention(nnx.Module):
         query, key, value = self.query(x), self.key(context), self.value(context)
         with jax.named_scope("attend"):
             mixed = attend(
-                *(y.reshape(*y.shape[:2], self.heads, -1) for y in (query, key, value)),  # [B, N, H, d]
+                *(rearrange(y, "b n (h d) -> b n h d", h=self.heads) for y in (query, key, value)),
                 mask=mask,
                 implementation=self.implementation,
                 axes=self.axes,
             )
-        return self.out(mixed.reshape(x.shape))
+        return self.out(rearrange(mixed, "b n h d -> b n (h d)"))

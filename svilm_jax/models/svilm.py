@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import nnx
 
 from svilm_jax.config import Config, ConfigError, ModelConfig
@@ -140,8 +141,8 @@ class SVILM(nnx.Module):
 
     def _encode_rows(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
         """int32 and bool [B, S, L] -> float32 [B, S, C]."""
-        rows, count, length = tokens.shape
-        return self.encode_text(tokens.reshape(-1, length), mask.reshape(-1, length)).reshape(rows, count, -1)
+        texts, real = (rearrange(x, "b s l -> (b s) l") for x in (tokens, mask))
+        return rearrange(self.encode_text(texts, real), "(b s) c -> b s c", b=tokens.shape[0])
 
 
 def _make_head(config: ModelConfig, video: Size, text: Size, dtype: jnp.dtype, rngs: nnx.Rngs) -> Any:

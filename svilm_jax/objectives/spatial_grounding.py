@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 
 from svilm_jax.config.constraints import Count, PositiveOrZero, Temperature
 from svilm_jax.models.outputs import Outputs
@@ -80,6 +81,6 @@ class SpatialGrounding:
         loss = (across + down) * (0.5 if self.reduction == "mean" else 1.0)
 
         logits = outputs.video.logits[-1]  # [B, M, Nt, h, w]
-        winners = jnp.argmax(logits, axis=1).reshape(len(logits), -1)  # [B, N]
+        winners = rearrange(jnp.argmax(logits, axis=1), "b nt h w -> b (nt h w)")
         used = jax.nn.one_hot(winners, logits.shape[1], dtype=jnp.bool_).any(axis=1).sum(axis=1)
         return loss, {"accuracy": accuracy, "groups_used": masked_mean(used.astype(jnp.float32), batch["valid"])}

@@ -6,6 +6,7 @@ time and from the steps with the most similar features, anywhere in the video.
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange, reduce
 from flax import nnx
 
 from svilm_jax.config import ConfigError
@@ -56,9 +57,8 @@ def nearest_steps(
 
 def gather_steps(features: jax.Array, index: jax.Array) -> jax.Array:
     """Gathers features of steps: [B, T, D] and int32 [B, T, k] -> [B, T, k, D]."""
-    batch, steps, count = index.shape
-    flat = jnp.take_along_axis(features, index.reshape(batch, -1, 1), axis=1)  # [B, T*k, D]
-    return flat.reshape(batch, steps, count, -1)
+    flat = jnp.take_along_axis(features, rearrange(index, "b t k -> b (t k) 1"), axis=1)  # [B, T*k, D]
+    return rearrange(flat, "b (t k) d -> b t k d", t=index.shape[1])
 
 
 class GroupedConv(nnx.Module):
@@ -81,13 +81,13 @@ class GroupedConv(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, T, rows] -> [B, T, columns]."""
-        batch, steps, _ = x.shape
-        x = x.astype(self.dtype).reshape(batch, steps, self.groups, -1)  # [B, T, G, rows/G]
+        steps = x.shape[1]
+        x = rearrange(x.astype(self.dtype), "b t (g d) -> b t g d", g=self.groups)
         padded = jnp.pad(x, ((0, 0), (self.reach, self.reach), (0, 0), (0, 0)))
         window = [padded[:, offset : offset + steps] for offset in range(2 * self.reach + 1)]
         seen = jnp.concatenate(window, axis=-1)  # [B, T, G, kernel*rows/G]
         out = jnp.einsum("btgi,gio->btgo", seen, self.kernel[...].astype(self.dtype))
-        return out.reshape(batch, steps, -1) + self.bias[...].astype(self.dtype)  # [B, T, columns]
+        return rearrange(out, "b t g d -> b t (g d)") + self.bias[...].astype(self.dtype)
 
 
 class GCNeXt(nnx.Module):
@@ -119,15 +119,15 @@ class GCNeXt(nnx.Module):
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         """x [B, T, D], mask bool [B, T] of the steps that exist -> [B, T, D], zero at steps that do not exist."""
-        batch, steps, _ = x.shape
+        steps = x.shape[1]
         temporal = jax.nn.relu(self.temporal_mix(jax.nn.relu(self.temporal_down(x))))
         temporal = self.temporal_up(temporal)
 
         index, _ = nearest_steps(x, self.neighbors, itself=self.itself, mask=mask)
         edges = gather_steps(self.semantic_neighbor(x), index) + self.semantic_step(x)[:, :, None]  # [B, T, k, H]
-        edges = jax.nn.relu(edges).reshape(batch, steps * self.neighbors, -1)  # [B, T*k, H]
+        edges = rearrange(jax.nn.relu(edges), "b t k h -> b (t k) h")
         edges = self.semantic_up(jax.nn.relu(self.semantic_mix(edges)))
-        semantic = edges.reshape(batch, steps, self.neighbors, -1).max(axis=2)  # [B, T, D]
+        semantic = reduce(edges, "b (t k) d -> b t d", "max", t=steps)
         return masked(jax.nn.relu(x + temporal + semantic), mask)
 
 

@@ -18,6 +18,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from flax import nnx
 
 from svilm_jax.models.heads.graph import GAIN, GCNeXt, GroupedConv, gather_steps, masked, nearest_steps
@@ -138,11 +139,11 @@ class SGAlign(nnx.Module):
         chunk = min(self.chunk, len(every))
         padded = np.pad(every, ((0, -len(every) % chunk), (0, 0)))  # with anchors whose rows are removed again
         rows = jax.lax.map(evaluate, jnp.asarray(padded.reshape(-1, chunk, 2)))  # [A/chunk, chunk, B, hidden[1]]
-        rows = rows.reshape(len(padded), *rows.shape[2:])[: len(every)]  # [A, B, hidden[1]]
+        rows = rearrange(rows, "chunks a b h -> (chunks a) b h")[: len(every)]  # [A, B, hidden[1]]
         empty = jnp.zeros((self.steps, self.steps, *rows.shape[1:]), rows.dtype)
         where = (every[:, 0], every[:, 1])
         filled = empty.at[where].set(rows, indices_are_sorted=True, unique_indices=True)  # [T, T, B, hidden[1]]
-        return filled.transpose(2, 0, 1, 3)
+        return rearrange(filled, "start duration b h -> b start duration h")
 
 
 class GTAD(nnx.Module):
@@ -235,7 +236,9 @@ class GTAD(nnx.Module):
         over = self.align(self.trunk(base, mask), mask)  # [B, T, T, hidden[1]]
         over = jax.nn.relu(self.second(jax.nn.relu(self.first(over))))
         valid = self._inside(mask, len(features))
-        scores = jnp.where(valid[:, None], self.score(over).transpose(0, 3, 1, 2), MASK_VALUE)  # [B, 2, T, T]
+        scores = self.score(over)  # [B, T, T, 2]
+        scores = rearrange(scores, "b start duration two -> b two start duration")
+        scores = jnp.where(valid[:, None], scores, MASK_VALUE)
 
         classes = None
         if self.class_hidden is not None and self.class_logit is not None:

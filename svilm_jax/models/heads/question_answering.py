@@ -5,6 +5,7 @@ METHOD 1.7 [C]: a classification over the answers of the training split, on a fu
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import nnx
 
 from svilm_jax.models.attention import Attention
@@ -73,9 +74,7 @@ class QuestionAnsweringHead(nnx.Module):
         Returns:
           float32 [B, classes].
         """
-        context = jnp.concatenate(
-            [tokens.reshape(tokens.shape[0], -1, tokens.shape[-1]), groups], axis=1
-        )  # [B, N+M, D]
+        context = jnp.concatenate([rearrange(tokens, "b nt ns d -> b (nt ns) d"), groups], axis=1)  # [B, N+M, D]
         context = self.context_norm(self.context(context.astype(self.dtype)))  # [B, N+M, Dt]
         x = question.astype(self.dtype)
         mask = mask.at[:, 0].set(True)
