@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
 
 # Before JAX is imported, and for every process that a test starts: nothing goes to the user's cache folder.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
@@ -25,7 +26,22 @@ SIZES = {
     "actions_train": 18,
     "actions_test": 9,
 }
+# Packages whose annotated shapes are checked in every call. Not their pytrees: JAX rebuilds those with other leaves.
+CHECKED = ("models", "objectives", "parallel")
+UNCHECKED = ("svilm_jax.models.outputs",)
 _PATIENCE = 1800.0  # seconds for the process that makes the dataset; if it fails, it is known at once
+
+
+def checked_modules() -> list[str]:
+    """Names of the modules whose functions are checked."""
+    root = Path(__file__).parents[1]
+    files = (file for package in CHECKED for file in sorted((root / "svilm_jax" / package).rglob("*.py")))
+    names = (".".join(file.relative_to(root).with_suffix("").parts) for file in files if file.stem != "__init__")
+    return [name for name in names if name not in UNCHECKED]
+
+
+# An int is accepted where a float is annotated, as by mypy.
+install_import_hook(checked_modules(), "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
 @pytest.fixture(scope="session")

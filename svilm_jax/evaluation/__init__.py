@@ -10,7 +10,7 @@ from svilm_jax.evaluation.evaluate import Evaluation, evaluate
 from svilm_jax.evaluation.table import format_table, with_baselines
 
 if TYPE_CHECKING:
-    from svilm_jax.evaluation.registry import EVALUATORS, Evaluator, build_evaluators
+    from svilm_jax.evaluation.registry import EVALUATORS, Evaluator, build_evaluators, register_evaluator
     from svilm_jax.inference.encoder import Encoder
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "build_evaluators",
     "evaluate",
     "format_table",
+    "register_evaluator",
     "with_baselines",
 ]
 
@@ -29,6 +30,7 @@ _LATE = {
     "EVALUATORS": f"{__name__}.registry",
     "Evaluator": f"{__name__}.registry",
     "build_evaluators": f"{__name__}.registry",
+    "register_evaluator": f"{__name__}.registry",
 }
 
 

@@ -1,8 +1,9 @@
-"""Evaluator registry: a table of kinds, and validation of their options."""
+"""Evaluator registry: a table of kinds, validation of their options, and registration from outside the package."""
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from svilm_jax.config import Config, ConfigError, nearest, resolve_options, shown
 from svilm_jax.evaluation.action_recognition.evaluator import ActionOptions, ActionRecognitionEvaluator
@@ -31,7 +32,7 @@ class Evaluator(Protocol):
 
 
 # kind: (its options, the evaluator made from options and config)
-EVALUATORS: Mapping[str, tuple[type, Any]] = {
+EVALUATORS: dict[str, tuple[type, Callable[[Any, Config], Evaluator]]] = {
     "retrieval": (RetrievalOptions, RetrievalEvaluator),
     "retrieval_hard": (HardRetrievalOptions, HardRetrievalEvaluator),
     "grounding": (GroundingOptions, GroundingEvaluator),
@@ -42,6 +43,49 @@ EVALUATORS: Mapping[str, tuple[type, Any]] = {
     "linear_probe": (ProbeOptions, LinearProbeEvaluator),
     "localization": (LocalizationOptions, LocalizationEvaluator),
 }
+
+
+Registered = TypeVar("Registered", bound=Callable[[Any, Config], Evaluator])
+
+
+def register_evaluator(kind: str, options: type) -> Callable[[Registered], Registered]:
+    """Returns a class decorator that makes an evaluator available as `config.evaluators.NAME.kind`.
+
+    For evaluators outside this package: import their module where the config file is defined, before the config is
+    resolved.
+
+        @register_evaluator("word_counts", WordCountOptions)
+        class WordCountEvaluator:
+            def __init__(self, options: WordCountOptions, config: Config): ...
+
+            def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
+                yield f"{self.options.prefix}/words", 3.0
+
+    Args:
+      kind: the name, also the default key below `config.evaluators`.
+      options: frozen dataclass whose fields are the options in the config.
+
+    Raises:
+      ValueError: the kind is taken by another class.
+      TypeError: `options` is not a dataclass, or the class has no method `run`.
+    """
+
+    def register(evaluator: Registered) -> Registered:
+        known = EVALUATORS.get(kind)
+        if known is not None and _place(known[1]) != _place(evaluator):
+            raise ValueError(f"evaluator {kind!r} is registered already, by {_place(known[1])}")
+        if not dataclasses.is_dataclass(options):
+            raise TypeError(f"evaluator {kind!r}: its options, {options!r}, are not a dataclass")
+        if not hasattr(evaluator, "run"):
+            raise TypeError(f"evaluator {kind!r}: {_place(evaluator)} has no method `run`")
+        EVALUATORS[kind] = (options, evaluator)
+        return evaluator
+
+    return register
+
+
+def _place(evaluator: Callable[..., Evaluator]) -> str:
+    return f"{evaluator.__module__}.{evaluator.__qualname__}"
 
 
 def build_evaluators(config: Config) -> dict[str, Evaluator]:

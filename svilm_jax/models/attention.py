@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
+from jaxtyping import Array, Bool, Float
 
 from svilm_jax.config import ConfigError
 from svilm_jax.models.linear import Linear
@@ -26,14 +27,14 @@ _DEVICES = {"cudnn": ("gpu",), "splash": ("tpu",)}
 
 
 def attend(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
+    query: Float[Array, "B N H d"],
+    key: Float[Array, "B S H d"],
+    value: Float[Array, "B S H d"],
     *,
-    mask: jax.Array | None = None,
+    mask: Bool[Array, "B S"] | None = None,
     implementation: str = "auto",
     axes: Axes = ("batch", None),
-) -> jax.Array:
+) -> Float[Array, "B N H d"]:
     """Computes softmax(q kᵀ / √d) v, with the softmax in float32.
 
     Args:
@@ -161,7 +162,12 @@ class Attention(nnx.Module):
         self.query, self.key, self.value = projection(), projection(), projection()
         self.out = Linear(width, width, ("heads", "embed"), dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array, context: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self,
+        x: Float[Array, "B N D"],
+        context: Float[Array, "B S D"] | None = None,
+        mask: Bool[Array, "B S"] | None = None,
+    ) -> Float[Array, "B N D"]:
         """x [B, N, D], context [B, S, D], mask bool [B, S] of the keys -> [B, N, D]."""
         context = x if context is None else context
         query, key, value = self.query(x), self.key(context), self.value(context)

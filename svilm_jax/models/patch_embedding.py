@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
+from jaxtyping import Array, Float, Shaped
 
 from svilm_jax.config import ConfigError, VideoConfig
 from svilm_jax.models.linear import Linear
@@ -63,7 +64,7 @@ def embedding_layers(config: VideoConfig, width: int) -> list[tuple[int, int, in
     return layers
 
 
-def cut_tubelets(video: jax.Array, tubelet: tuple[int, int, int]) -> jax.Array:
+def cut_tubelets(video: Shaped[Array, "B T H W 3"], tubelet: tuple[int, int, int]) -> Shaped[Array, "B Nt Ns pixels"]:
     """Rearranges [B, T, H, W, 3] -> [B, Nt, Ns, t*p*p*3], the pixels of a tubelet by frame, then by row."""
     t, ph, pw = tubelet
     return rearrange(video, "b (nt t) (h ph) (w pw) c -> b nt (h w) (t ph pw c)", t=t, ph=ph, pw=pw)
@@ -86,7 +87,7 @@ class PatchEmbedding(nnx.Module):
         )
         self.linear = Linear(inputs, width, axes, dtype=dtype, rngs=rngs)
 
-    def __call__(self, video: jax.Array) -> jax.Array:
+    def __call__(self, video: Shaped[Array, "B T H W 3"]) -> Float[Array, "B Nt Ns D"]:
         """uint8 [B, T, H, W, 3], or float in [0, 1] -> [B, Nt, Ns, D]."""
         if not self.strides:
             # Tubelets are cut while pixels are still bytes, which moves a quarter of the memory.
@@ -116,7 +117,7 @@ def _convolve(x: jax.Array, layer: Linear, stride: int, side: int) -> jax.Array:
     return y + layer.bias[...].astype(x.dtype)
 
 
-def normalize_pixels(pixels: jax.Array, dtype: jnp.dtype) -> jax.Array:
+def normalize_pixels(pixels: Shaped[Array, "*batch n"], dtype: jnp.dtype) -> Float[Array, "*batch n"]:
     """Normalizes [..., n*3], channels last: uint8 [0, 255] or float [0, 1] -> zero mean, unit variance per channel."""
     scale = 255.0 if pixels.dtype == jnp.uint8 else 1.0
     repeats = pixels.shape[-1] // 3

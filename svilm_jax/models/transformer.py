@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Bool, Float
 
 from svilm_jax.models.attention import Attention, Axes
 from svilm_jax.models.linear import Linear
@@ -41,7 +42,7 @@ class LayerNorm(nnx.LayerNorm):
             rngs=rngs,
         )
 
-    def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: Float[Array, "*batch D"], *, mask: jax.Array | None = None) -> Float[Array, "*batch D"]:
         return super().__call__(x, mask=mask).astype(x.dtype)
 
 
@@ -54,7 +55,7 @@ class MLP(nnx.Module):
         self.up = Linear(width, hidden, ("embed", "mlp"), dtype=dtype, rngs=rngs)
         self.down = Linear(hidden, width, ("mlp", "embed"), dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
         return self.down(ACTIVATIONS[self.activation](self.up(x)))
 
 
@@ -84,7 +85,7 @@ class TransformerBlock(nnx.Module):
         self.mlp_norm = LayerNorm(width, epsilon=epsilon, rngs=rngs)
         self.mlp = MLP(width, mlp_ratio, activation, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: Float[Array, "B N D"], mask: Bool[Array, "B N"] | None = None) -> Float[Array, "B N D"]:
         """x [B, N, D], mask bool [B, N] of the tokens that may be attended to -> [B, N, D]."""
         if self.pre_norm:
             x = x + self.attention(self.attention_norm(x), mask=mask)
@@ -108,7 +109,7 @@ class TransformerStack(nnx.Module):
 
         self.stacked = stack(rngs)
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: Float[Array, "B N D"], mask: Bool[Array, "B N"] | None = None) -> Float[Array, "B N D"]:
         """x [B, N, D], mask bool [B, N] -> [B, N, D]."""
 
         def step(layer: TransformerBlock, x: jax.Array, mask: jax.Array | None) -> jax.Array:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
+from jaxtyping import Array, Float, Float32, Shaped
 
 from svilm_jax.config import ConfigError, GroupingConfig, VideoConfig
 from svilm_jax.models.grouping import GroupingBlock
@@ -95,8 +96,8 @@ class VideoTower(nnx.Module):
         self.group_norm = LayerNorm(width, epsilon=config.norm_epsilon, rngs=rngs)
 
     def __call__(
-        self, video: jax.Array, *, train: bool, rng: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array, tuple[jax.Array, ...]]:
+        self, video: Shaped[Array, "B T H W 3"], *, train: bool, rng: jax.Array | None = None
+    ) -> tuple[Float[Array, "B Nt Ns D"], Float[Array, "B M D"], tuple[Float32[Array, "B M Nt h w"], ...]]:
         """Encodes clips.
 
         Args:
@@ -128,14 +129,14 @@ class VideoTower(nnx.Module):
         tokens = rearrange(self.token_norm(x), "b (nt ns) d -> b nt ns d", nt=times)
         return tokens, self.group_norm(groups), tuple(affinities)
 
-    def _positions(self) -> jax.Array:
+    def _positions(self) -> Float32[Array, "Nt Ns D"]:
         """float32 [Nt, Ns, D]."""
         if self.joint:
             return rearrange(self.joint_position[...], "(nt ns) d -> nt ns d", nt=self.grid[0])
         return self.time_position[...][:, None] + self.space_position[...][None]
 
 
-def join_tokens(tokens: jax.Array, groups: jax.Array) -> jax.Array:
+def join_tokens(tokens: Float[Array, "B N D"], groups: Float[Array, "B M D"]) -> Float[Array, "B N+M D"]:
     """Concatenates [B, N, D] and [B, M, D] -> [B, N+M, D], in an order that moves no data between devices.
 
     Where P devices shard the tokens of a clip, each has N/P of them and gets M/P of the groups: attention does not
@@ -156,7 +157,9 @@ def join_tokens(tokens: jax.Array, groups: jax.Array) -> jax.Array:
     return constrain(joined, "batch", "seq", None)
 
 
-def split_tokens(joined: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
+def split_tokens(
+    joined: Float[Array, "B total D"], groups: int
+) -> tuple[Float[Array, "B total-{groups} D"], Float[Array, "B {groups} D"]]:
     """Splits the result of `join_tokens` into tokens and `groups` group tokens, with groups on every device."""
     parts = sequence_parts()
     shards = rearrange(joined, "b (p n) d -> b p n d", p=parts)

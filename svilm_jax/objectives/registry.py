@@ -1,12 +1,13 @@
 """Objective registry: construction from the config, and the weighted sum.
 
 An objective is a frozen dataclass: its fields are its options in the config, including `weight`, and calling it returns
-`(loss, metrics)`. To add one, add a file and a line in `OBJECTIVES`.
+`(loss, metrics)`. To add one inside this package, add a file and a line in `OBJECTIVES`; outside of it, use
+`register_objective`.
 """
 
-import functools
-from collections.abc import Mapping
-from typing import Any, Protocol
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +18,22 @@ from svilm_jax.objectives.classification import Classification
 from svilm_jax.objectives.global_contrast import GlobalContrast
 from svilm_jax.objectives.localization import Localization
 from svilm_jax.objectives.multilevel_alignment import MultilevelAlignment
+from svilm_jax.objectives.requirements import Requirement
 from svilm_jax.objectives.spatial_grounding import SpatialGrounding
 from svilm_jax.objectives.temporal_grouping import TemporalGrouping
 
 
+@runtime_checkable
 class Objective(Protocol):
-    """Interface of all objectives."""
+    """Interface of all objectives; the three constants are class attributes."""
 
     @property
-    def weight(self) -> float: ...
+    def weight(self) -> float:
+        """The weight of the loss in the sum."""
+
+    @property
+    def NEEDS(self) -> tuple[Requirement, ...]:
+        """The inputs that the rest of the config has to provide."""
 
     @property
     def READS(self) -> tuple[str, ...]:
@@ -49,21 +57,54 @@ OBJECTIVES: dict[str, type] = {
     "temporal_grouping": TemporalGrouping,
 }
 
-# Inputs of an objective that not every config provides: (key, values or () for any true value, advice).
-_CLIPS = ("task", ("video_text",), "clips: config.task=video_text")
-_CAPTIONS = ("input.task", ("captions",), "captions: config.input.task=captions")
-NEEDS: dict[str, tuple[tuple[str, Any, str], ...]] = {
-    "classification": (_CLIPS, ("model.head.kind", True, "a head that scores classes: config.model.head.kind")),
-    "global_contrast": (_CLIPS, _CAPTIONS),
-    "localization": (("task", ("localization",), "features: config.task=localization"),),
-    "multilevel_alignment": (
-        _CLIPS,
-        ("input.num_sentences", True, "timed sentences: config.input.num_sentences above 0"),
-        ("model.clip_pool", ("tokens",), "the embedding of each temporal index: config.model.clip_pool=tokens"),
-    ),
-    "spatial_grounding": (_CLIPS, _CAPTIONS),
-    "temporal_grouping": (_CLIPS, ("splice.enabled", True, "cut and paste: config.splice.enabled=True")),
-}
+Registered = TypeVar("Registered", bound=type)
+
+
+def register_objective(name: str) -> Callable[[Registered], Registered]:
+    """Returns a class decorator that makes an objective available as `config.objectives.NAME`.
+
+    For objectives outside this package: import their module where the config file is defined, before the config is
+    resolved.
+
+        @register_objective("group_entropy")
+        @dataclasses.dataclass(frozen=True)
+        class GroupEntropy:
+            weight: float = 1.0
+
+            NEEDS = (CLIPS,)
+            READS = ("video.assignments",)
+            SPANS_BATCH = False
+
+            def __call__(self, outputs, batch, rng): ...
+
+    Args:
+      name: key below `config.objectives`, and prefix of the metrics.
+
+    Raises:
+      ValueError: the name is taken by another class.
+      TypeError: not a dataclass with a field `weight`, or an attribute of `Objective` is missing.
+    """
+
+    def register(objective: Registered) -> Registered:
+        known = OBJECTIVES.get(name)
+        if known is not None and (known.__module__, known.__qualname__) != (
+            objective.__module__,
+            objective.__qualname__,
+        ):
+            raise ValueError(f"objective {name!r} is registered already, by {known.__module__}.{known.__qualname__}")
+        fields = {field.name for field in dataclasses.fields(objective)} if dataclasses.is_dataclass(objective) else ()
+        if "weight" not in fields:
+            raise TypeError(f"objective {name!r}: expected a frozen dataclass with a field `weight`")
+        if missing := [member for member in ("NEEDS", "READS", "SPANS_BATCH") if not hasattr(objective, member)]:
+            raise TypeError(f"objective {name!r}: {objective.__qualname__} lacks {', '.join(missing)}")
+        OBJECTIVES[name] = objective
+        return objective
+
+    return register
+
+
+def _place(objective: type) -> str:
+    return f"{objective.__module__}.{objective.__qualname__}"
 
 
 def objective_schema(name: str) -> type:
@@ -80,18 +121,20 @@ def objective_schema(name: str) -> type:
     return OBJECTIVES[name]
 
 
-def resolve_objective(name: str, options: Mapping[str, Any]) -> Any:
+def resolve_objective(name: str, options: Mapping[str, Any]) -> Objective:
     """Builds the objective of one entry of `config.objectives`.
 
     Raises:
       ConfigError: an unknown name or option, or an invalid value of an option.
     """
     path = f"config.objectives.{name}"
-    objective: Any = resolve_options(objective_schema(name), options, path)
-    if isinstance(objective, Localization) and objective.low > objective.high:
-        raise ConfigError(f"{path}.low={objective.low:g}: expected at most {path}.high={objective.high:g}")
-    if isinstance(objective, MultilevelAlignment) and not objective.global_weight + objective.segment_weight:
-        raise ConfigError(f"{path}: global_weight and segment_weight are both 0, which disables the objective")
+    schema = objective_schema(name)
+    try:
+        objective: Objective = resolve_options(schema, options, path)
+    except ConfigError:
+        raise
+    except ValueError as error:  # of options that exclude each other, from `__post_init__`
+        raise ConfigError(f"{path}: {error}") from error
     return objective
 
 
@@ -109,11 +152,10 @@ def build_objectives(table: Mapping[str, Mapping[str, Any]], config: Config) -> 
             built[name] = objective
     if not built:
         raise ConfigError(f"config.objectives: name at least one of {sorted(OBJECTIVES)} with a weight above 0")
-    for name in built:
-        for key, needed, advice in NEEDS[name]:
-            value = functools.reduce(getattr, key.split("."), config)
-            if value not in needed if isinstance(needed, tuple) else not value:
-                raise ConfigError(f"config.objectives.{name} needs {advice}; config.{key} is {value!r}")
+    for name, objective in built.items():
+        for requirement in objective.NEEDS:
+            if reason := requirement.unmet(config):
+                raise ConfigError(f"config.objectives.{name} {reason}")
     return built
 
 

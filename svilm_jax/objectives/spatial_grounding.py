@@ -6,14 +6,18 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from einops import rearrange
+from jaxtyping import Array, Bool, Float, Float32
 
 from svilm_jax.config.constraints import Count, PositiveOrZero, Temperature
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.contrast import Pairing, masked_mean, streamed_info_nce
+from svilm_jax.objectives.requirements import CAPTIONS, CLIPS
 from svilm_jax.parallel import Exchange
 
 
-def clip_noun_scores(groups: jax.Array, nouns: jax.Array, shares: jax.Array, temperature: float) -> jax.Array:
+def clip_noun_scores(
+    groups: Float[Array, "r M C"], nouns: Float[Array, "c K C"], shares: Float32[Array, "c K"], temperature: float
+) -> Float32[Array, "r c"]:
     """Computes S(i, j): how well the groups of clip i match the phrases of caption j.
 
     S(i, j) = mean_k Σ_m softmax_m(s[·, k] / τ) · s[m, k], with s the cosines of groups and phrases: each phrase attends
@@ -33,7 +37,7 @@ def clip_noun_scores(groups: jax.Array, nouns: jax.Array, shares: jax.Array, tem
     return (picked * shares).sum(axis=2)
 
 
-def phrase_shares(noun_mask: jax.Array) -> jax.Array:
+def phrase_shares(noun_mask: Bool[Array, "B K"]) -> Float32[Array, "B K"]:
     """bool [B, K] -> float32 [B, K]: one over the number of phrases where a phrase exists, else 0."""
     return noun_mask / jnp.maximum(noun_mask.sum(axis=1, keepdims=True), 1)
 
@@ -58,12 +62,13 @@ class SpatialGrounding:
     chunk: Count = 64
     exchange: Exchange = "gather"
 
+    NEEDS = (CLIPS, CAPTIONS)
     READS = ("video.group_embedding", "video.logits", "noun_embedding")
     SPANS_BATCH = True
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    ) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
         """Returns the loss and metrics: `accuracy` within the batch, and `groups_used`, the mean number of groups of
         a clip that win at least one token in the last grouping block.
         """

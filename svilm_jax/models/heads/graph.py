@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange, reduce
 from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
 
 from svilm_jax.config import ConfigError
 from svilm_jax.models.linear import Linear
@@ -18,8 +19,8 @@ GAIN = 1 / 3
 
 
 def nearest_steps(
-    features: jax.Array, count: int, *, itself: bool = True, mask: jax.Array | None = None
-) -> tuple[jax.Array, jax.Array]:
+    features: Float[Array, "B T D"], count: int, *, itself: bool = True, mask: Bool[Array, "B T"] | None = None
+) -> tuple[Int[Array, "B T {count}"], Bool[Array, "B T {count}"]]:
     """Finds the steps whose features are nearest in Euclidean distance.
 
     The selection is discrete and has no gradient; the features gathered by it do.
@@ -55,7 +56,7 @@ def nearest_steps(
     return jnp.where(exists, index, jnp.arange(steps)[:, None]), exists
 
 
-def gather_steps(features: jax.Array, index: jax.Array) -> jax.Array:
+def gather_steps(features: Float[Array, "B T D"], index: Int[Array, "B T k"]) -> Float[Array, "B T k D"]:
     """Gathers features of steps: [B, T, D] and int32 [B, T, k] -> [B, T, k, D]."""
     flat = jnp.take_along_axis(features, rearrange(index, "b t k -> b (t k) 1"), axis=1)  # [B, T*k, D]
     return rearrange(flat, "b (t k) d -> b t k d", t=index.shape[1])
@@ -79,7 +80,7 @@ class GroupedConv(nnx.Module):
         self.kernel = nnx.Param(initial(rngs.params(), shape), axes=(None, "embed", None))
         self.bias = nnx.Param(jnp.zeros(columns), axes=("norm",))
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B T rows"]) -> Float[Array, "B T columns"]:
         """[B, T, rows] -> [B, T, columns]."""
         steps = x.shape[1]
         x = rearrange(x.astype(self.dtype), "b t (g d) -> b t g d", g=self.groups)
@@ -117,7 +118,7 @@ class GCNeXt(nnx.Module):
         self.semantic_mix = GroupedConv(hidden, hidden, kernel=1, groups=groups, dtype=dtype, rngs=rngs)
         self.semantic_up = up()
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"] | None = None) -> Float[Array, "B T D"]:
         """x [B, T, D], mask bool [B, T] of the steps that exist -> [B, T, D], zero at steps that do not exist."""
         steps = x.shape[1]
         temporal = jax.nn.relu(self.temporal_mix(jax.nn.relu(self.temporal_down(x))))
@@ -131,6 +132,6 @@ class GCNeXt(nnx.Module):
         return masked(jax.nn.relu(x + temporal + semantic), mask)
 
 
-def masked(x: jax.Array, mask: jax.Array | None) -> jax.Array:
+def masked(x: Float[Array, "B T D"], mask: Bool[Array, "B T"] | None) -> Float[Array, "B T D"]:
     """Sets x [B, T, D] to zero at steps that do not exist, as a convolution's padding does beyond the ends."""
     return x if mask is None else jnp.where(mask[..., None], x, 0)

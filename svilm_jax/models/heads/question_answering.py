@@ -3,10 +3,10 @@
 METHOD 1.7 [C]: a classification over the answers of the training split, on a fusion of both towers' outputs.
 """
 
-import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
+from jaxtyping import Array, Bool, Float, Float32
 
 from svilm_jax.models.attention import Attention
 from svilm_jax.models.linear import Linear
@@ -29,7 +29,9 @@ class FusionLayer(nnx.Module):
         self.cross_attention, self.self_attention = attend(), attend()
         self.mlp = MLP(width, 4.0, activation, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array, mask: jax.Array, context: jax.Array) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "B L D"], mask: Bool[Array, "B L"], context: Float[Array, "B N D"]
+    ) -> Float[Array, "B L D"]:
         """x [B, L, D], mask bool [B, L], context [B, N, D] -> [B, L, D]."""
         x = x + self.cross_attention(self.cross_norm(x), context)
         x = x + self.self_attention(self.self_norm(x), mask=mask)
@@ -62,7 +64,13 @@ class QuestionAnsweringHead(nnx.Module):
         self.norm = LayerNorm(text_width, epsilon=EPSILON, rngs=rngs)
         self.out = Linear(text_width, classes, ("embed", None), gain=0.1, dtype=jnp.dtype(jnp.float32), rngs=rngs)
 
-    def __call__(self, tokens: jax.Array, groups: jax.Array, question: jax.Array, mask: jax.Array) -> jax.Array:
+    def __call__(
+        self,
+        tokens: Float[Array, "B Nt Ns D"],
+        groups: Float[Array, "B M D"],
+        question: Float[Array, "B L Dt"],
+        mask: Bool[Array, "B L"],
+    ) -> Float32[Array, "B classes"]:
         """Computes the logits of all answers.
 
         Args:
