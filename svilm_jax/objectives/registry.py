@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from svilm_jax.config import Config, ConfigError, nearest, resolve_options
-from svilm_jax.models.outputs import Outputs
+from svilm_jax.models.outputs import LocalizationOutputs, Outputs
 from svilm_jax.objectives.classification import Classification
 from svilm_jax.objectives.global_contrast import GlobalContrast
 from svilm_jax.objectives.localization import Localization
@@ -160,7 +160,10 @@ def build_objectives(table: Mapping[str, Mapping[str, Any]], config: Config) -> 
 
 
 def total_loss(
-    objectives: Mapping[str, Objective], outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
+    objectives: Mapping[str, Objective],
+    outputs: Outputs | LocalizationOutputs,
+    batch: dict[str, jax.Array],
+    rng: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns the weighted sum, and every part of it: `loss/total`, `loss/NAME` (unweighted) and `NAME/METRIC`."""
     total = jnp.zeros((), jnp.float32)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from svilm_jax.config import ConfigError
+from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives import OBJECTIVES, Requirement, build_objectives, register_objective, total_loss
 from svilm_jax.objectives.requirements import SPLICES
 from tests.tiny import tiny_config
@@ -24,7 +25,7 @@ class ScaleBelow:
     SPANS_BATCH = False
 
     def __call__(self, outputs, batch, rng):
-        excess = jnp.maximum(outputs - self.limit, 0)
+        excess = jnp.maximum(outputs.logit_scale - self.limit, 0)
         return excess, {"above": (excess > 0).astype(jnp.float32)}
 
 
@@ -41,7 +42,7 @@ def test_a_registered_objective_is_built_and_weighted():
     assert register_objective("scale_below")(ScaleBelow) is ScaleBelow
     objectives = build_objectives({"scale_below": {"weight": 2.0, "limit": 3.0}}, tiny_config())
     assert objectives == {"scale_below": ScaleBelow(2.0, 3.0)}
-    total, metrics = total_loss(objectives, jnp.float32(4.5), {}, jax.random.key(0))
+    total, metrics = total_loss(objectives, Outputs(video=None, logit_scale=jnp.float32(4.5)), {}, jax.random.key(0))
     assert float(total) == 3.0
     assert (float(metrics["loss/scale_below"]), float(metrics["scale_below/above"])) == (1.5, 1.0)
     with pytest.raises(ConfigError, match=r"config\.objectives\.scale_below.*limt"):
