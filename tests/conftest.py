@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+import tests.shape_checks  # noqa: F401 - named in the import hook
+
 # Before JAX is imported, and for every process that a test starts: nothing goes to the user's cache folder.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
 REALDATA = Path(__file__).parents[2] / "shared" / "realdata"
@@ -40,8 +42,7 @@ def checked_modules() -> list[str]:
     return [name for name in names if name not in UNCHECKED]
 
 
-# An int is accepted where a float is annotated, as by mypy.
-install_import_hook(checked_modules(), "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+install_import_hook(checked_modules(), "tests.shape_checks.check_shapes")
 
 
 @pytest.fixture(scope="session")

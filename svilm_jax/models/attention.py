@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from svilm_jax.config import ConfigError
@@ -149,7 +150,7 @@ class Attention(nnx.Module):
         *,
         implementation: str,
         axes: Axes = ("batch", None),
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         if width % heads:

@@ -7,6 +7,7 @@ tokens.
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32
 
 from svilm_jax.models.attention import Attention
@@ -53,7 +54,7 @@ class GroupingBlock(nnx.Module):
         activation: str,
         epsilon: float,
         attention: str,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         self.assignment, self.dtype = assignment, dtype

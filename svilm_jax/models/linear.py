@@ -1,7 +1,7 @@
 """Linear layer: one matrix product over flattened leading axes."""
 
-import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 
@@ -20,7 +20,7 @@ class Linear(nnx.Linear):
         *,
         use_bias: bool = True,
         gain: float = 1.0,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         super().__init__(

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Shaped
 
 from svilm_jax.config import ConfigError, VideoConfig
@@ -73,7 +74,7 @@ def cut_tubelets(video: Shaped[Array, "B T H W 3"], tubelet: tuple[int, int, int
 class PatchEmbedding(nnx.Module):
     """Clips -> tokens without positions."""
 
-    def __init__(self, config: VideoConfig, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, config: VideoConfig, width: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.tubelet, self.strides, self.dtype = config.tubelet_size, config.stem, dtype
         self.activation = config.activation
         *hidden, (_, inputs, _) = embedding_layers(config, width)
@@ -117,7 +118,7 @@ def _convolve(x: jax.Array, layer: Linear, stride: int, side: int) -> jax.Array:
     return y + layer.bias[...].astype(x.dtype)
 
 
-def normalize_pixels(pixels: Shaped[Array, "*batch n"], dtype: jnp.dtype) -> Float[Array, "*batch n"]:
+def normalize_pixels(pixels: Shaped[Array, "*batch n"], dtype: DTypeLike) -> Float[Array, "*batch n"]:
     """Normalizes [..., n*3], channels last: uint8 [0, 255] or float [0, 1] -> zero mean, unit variance per channel."""
     scale = 255.0 if pixels.dtype == jnp.uint8 else 1.0
     repeats = pixels.shape[-1] // 3

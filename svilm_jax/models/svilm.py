@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float32, Int, Shaped
 
 from svilm_jax.config import Config, ConfigError, ModelConfig
@@ -145,7 +146,7 @@ class SVILM(nnx.Module):
         return rearrange(self.encode_text(texts, real), "(b s) c -> b s c", b=tokens.shape[0])
 
 
-def _make_head(config: ModelConfig, video: Size, text: Size, dtype: jnp.dtype, rngs: nnx.Rngs) -> Any:
+def _make_head(config: ModelConfig, video: Size, text: Size, dtype: DTypeLike, rngs: nnx.Rngs) -> Any:
     """Builds the head that `config.head` specifies."""
     head = config.head
     if head.kind == "classification":

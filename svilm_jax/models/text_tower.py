@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from svilm_jax.config import TextConfig
@@ -26,7 +27,7 @@ class TextTower(nnx.Module):
         attention: str,
         remat: str,
         unroll: int,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         self.dtype, self.pool = dtype, config.pool

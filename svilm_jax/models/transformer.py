@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from svilm_jax.models.attention import Attention, Axes
@@ -49,7 +50,7 @@ class LayerNorm(nnx.LayerNorm):
 class MLP(nnx.Module):
     """Two linear layers with an activation in between."""
 
-    def __init__(self, width: int, ratio: float, activation: str, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, width: int, ratio: float, activation: str, *, dtype: DTypeLike, rngs: nnx.Rngs):
         hidden = int(width * ratio)
         self.activation = activation
         self.up = Linear(width, hidden, ("embed", "mlp"), dtype=dtype, rngs=rngs)
@@ -76,7 +77,7 @@ class TransformerBlock(nnx.Module):
         epsilon: float,
         attention: str,
         axes: Axes = ("batch", None),
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         self.pre_norm, self.axes = pre_norm, axes

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32, Shaped
 
 from svilm_jax.config import ConfigError, GroupingConfig, VideoConfig
@@ -44,7 +45,7 @@ class VideoTower(nnx.Module):
         attention: str,
         remat: str,
         unroll: int,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         bounds = (0, *grouping.after_layers)

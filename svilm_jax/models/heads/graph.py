@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange, reduce
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from svilm_jax.config import ConfigError
@@ -69,7 +70,7 @@ class GroupedConv(nnx.Module):
     loops.
     """
 
-    def __init__(self, rows: int, columns: int, *, kernel: int, groups: int, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, rows: int, columns: int, *, kernel: int, groups: int, dtype: DTypeLike, rngs: nnx.Rngs):
         if rows % groups or columns % groups:
             raise ConfigError(f"{rows} -> {columns} channels are not divisible into {groups} groups")
         if kernel % 2 != 1:
@@ -99,7 +100,7 @@ class GCNeXt(nnx.Module):
     """
 
     def __init__(
-        self, width: int, *, groups: int, path: int, neighbors: int, itself: bool, dtype: jnp.dtype, rngs: nnx.Rngs
+        self, width: int, *, groups: int, path: int, neighbors: int, itself: bool, dtype: DTypeLike, rngs: nnx.Rngs
     ):
         self.neighbors, self.itself = neighbors, itself
         hidden = groups * path

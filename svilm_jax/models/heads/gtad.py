@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from svilm_jax.models.heads.graph import GAIN, GCNeXt, GroupedConv, gather_steps, masked, nearest_steps
@@ -85,7 +86,7 @@ class SGAlign(nnx.Module):
         neighbors: int,
         itself: bool,
         chunk: int,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         self.steps, self.inner, self.context, self.chunk = steps, inner, context, chunk
@@ -166,7 +167,7 @@ class GTAD(nnx.Module):
         kernel: int = 1,
         classes: int = 0,
         chunk: int = 512,
-        dtype: jnp.dtype = FLOAT32,
+        dtype: DTypeLike = FLOAT32,
         rngs: nnx.Rngs,
     ):
         self.features, self.steps, self.dtype = features, steps, dtype

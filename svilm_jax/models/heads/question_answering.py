@@ -6,6 +6,7 @@ METHOD 1.7 [C]: a classification over the answers of the training split, on a fu
 import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Float32
 
 from svilm_jax.models.attention import Attention
@@ -18,7 +19,7 @@ EPSILON = 1e-6
 class FusionLayer(nnx.Module):
     """Pre-norm cross-attention from the question to the clip, self-attention over the question, and an MLP."""
 
-    def __init__(self, width: int, heads: int, *, activation: str, attention: str, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, width: int, heads: int, *, activation: str, attention: str, dtype: DTypeLike, rngs: nnx.Rngs):
         def norm() -> LayerNorm:
             return LayerNorm(width, epsilon=EPSILON, rngs=rngs)
 
@@ -51,7 +52,7 @@ class QuestionAnsweringHead(nnx.Module):
         *,
         activation: str,
         attention: str,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         self.dtype = dtype
