@@ -84,17 +84,6 @@ def parameter_shardings(state: nnx.State, mesh: Mesh) -> Any:
     return nnx.to_pure_dict(shardings)
 
 
-def sharding_table(params: Any, shardings: Any) -> str:
-    """Returns one line per parameter for the log: name, shape, partition."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    specs = jax.tree.leaves(shardings)
-    rows = [
-        f"{jax.tree_util.keystr(path, simple=True, separator='.'):<64} {leaf.shape!s:<24} {sharding.spec}"
-        for (path, leaf), sharding in zip(leaves, specs, strict=True)
-    ]
-    return "\n".join(rows)
-
-
 def check_replication(params: Any, shardings: Any, mesh: Mesh, limit: float) -> float:
     """Returns the fraction of replicated parameters; raises if it exceeds `limit` on a mesh that should shard.
 

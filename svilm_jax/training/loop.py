@@ -30,7 +30,6 @@ from svilm_jax.parallel import (
     HostRequest,
     check_replication,
     is_lead_process,
-    sharding_table,
     to_global_batch,
 )
 from svilm_jax.profiling.throughput import Throughput
@@ -40,6 +39,7 @@ from svilm_jax.training.initialization import initial_params
 from svilm_jax.training.loss import Metrics
 from svilm_jax.training.metric_writers import MetricWriter
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
+from svilm_jax.training.parameter_table import parameter_table
 from svilm_jax.training.preemption import Stopped, StopSignals
 from svilm_jax.training.step import check_batch, check_step, make_step
 from svilm_jax.training.task_input import open_input
@@ -110,7 +110,8 @@ def train(
         shapes, shardings = structure.shapes.params, structure.shardings.params
         frozen(shapes, config.init.freeze)  # refuses names that no parameter has
         replicated = check_replication(shapes, shardings, mesh, config.mesh.max_replicated_fraction)
-        log.info("sharding of the parameters on %s:\n%s", dict(mesh.shape), sharding_table(shapes, shardings))
+        table = parameter_table(shapes, shardings)
+        log.info("parameters on %s:\n%s", dict(mesh.shape), table)
         log.info("%d parameters, %.1f %% of them replicated", count(shapes), 100 * replicated)
 
         def check(saved: dict[str, Any]) -> None:
@@ -138,6 +139,8 @@ def train(
         checkpoints.begin()
         step_function = make_step(config, structure, objectives, optimizer, schedule)
         writer = MetricWriter(workdir, start, CONSOLE) if is_lead_process() else None
+        if writer:
+            (workdir / "parameters.txt").write_text(table + "\n", encoding="utf-8")
         agreement = HostConsensus(mesh)
         pending: Metrics | None = None
         saved, saved_at = None, time.monotonic()
