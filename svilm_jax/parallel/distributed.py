@@ -108,6 +108,8 @@ class HostConsensus:
     """Consensus over the requests of all processes: a signal may reach only one of them, and clocks differ.
 
     A single process gets its answer at once. Among several the answer is one step late, so that no process waits.
+    `multihost_utils.reached_preemption_sync_point` does not fit: it reacts to SIGTERM only, carries no request to save,
+    and needs JAX's preemption notifier, which installs a second signal handler in addition to that of `StopSignals`.
     """
 
     def __init__(self, mesh: Mesh):

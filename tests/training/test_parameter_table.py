@@ -15,9 +15,8 @@ def test_every_parameter_has_a_line():
     sharded, replicated = NamedSharding(mesh, PartitionSpec("fsdp")), NamedSharding(mesh, PartitionSpec())
     params = {"tower": {"layers": [{"kernel": jnp.zeros((3, 4))}], "scale": jax.ShapeDtypeStruct((5,), jnp.bfloat16)}}
     shardings = {"tower": {"layers": [{"kernel": sharded}], "scale": replicated}}
-    lines = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in parameter_table(params, shardings).split("\n")
-    ]
+    table = parameter_table(params, shardings)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
     assert ["tower.layers.0.kernel", "(3, 4)", "float32", "12"] in [line[:4] for line in lines]
     assert ["tower.scale", "(5,)", "bfloat16", "5"] in [line[:4] for line in lines]
     assert any("fsdp" in line[-1] for line in lines if line)
