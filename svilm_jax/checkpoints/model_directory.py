@@ -77,20 +77,20 @@ def write_model_directory(
       dtype: of `DTYPES`.
 
     Raises:
-      FolderError: `out` is not empty, or cannot be written.
+      ModelDirectoryError: `out` is not empty, or cannot be written.
     """
     if dtype not in DTYPES:
         raise ModelDirectoryError(f"dtype {dtype!r}: expected one of {DTYPES}")
     out = Path(out)
     check_free(out)
-    beside = out.with_name(f".{out.name}.tmp")
+    temporary = out.with_name(f".{out.name}.tmp")
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
         arrays = {name: np.asarray(array, jnp.dtype(dtype)) for name, array in named(parameters(trained.model)).items()}
-        safetensors.numpy.save_file(arrays, beside / _WEIGHTS, metadata={"format": "svilm_jax"})
+        safetensors.numpy.save_file(arrays, temporary / _WEIGHTS, metadata={"format": "svilm_jax"})
         for name, content in trained.tokenizer.files().items():
-            (beside / name).write_bytes(content)
+            (temporary / name).write_bytes(content)
         document = {
             "model_type": "svilm",
             "format_version": FORMAT_VERSION,
@@ -104,21 +104,21 @@ def write_model_directory(
             "fingerprint": dataclasses.asdict(_fingerprint(arrays, trained)),
             "origin": dataclasses.asdict(origin),
         }
-        (beside / _CONFIG).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        (beside / _CARD).write_text(card, encoding="utf-8")
-        (beside / _WEIGHTS).chmod((beside / _CONFIG).stat().st_mode)  # safetensors lets the owner alone read it
+        (temporary / _CONFIG).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        (temporary / _CARD).write_text(card, encoding="utf-8")
+        (temporary / _WEIGHTS).chmod((temporary / _CONFIG).stat().st_mode)  # safetensors lets the owner alone read it
         if out.exists():
             out.rmdir()
-        beside.replace(out)
+        temporary.replace(out)
     except (OSError, safetensors.SafetensorError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise ModelDirectoryError(f"{out}: cannot be written ({reason}); make room or give another --out") from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_free(out: Path) -> None:
-    """Raises FolderError if the path exists and is not an empty folder, or is the current folder."""
+    """Raises ModelDirectoryError if the path exists and is not an empty folder, or is the current folder."""
     if not out.name:
         raise ModelDirectoryError(f"{out}: expected the name of a new folder; give another --out")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -129,7 +129,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """Reads a JSON object.
 
     Raises:
-      FolderError: another content.
+      ModelDirectoryError: another content.
     """
     try:
         document = read_json_document(file)
@@ -146,7 +146,7 @@ def read_origin(folder: str | Path) -> ModelOrigin:
     """Reads the origin of a folder's model.
 
     Raises:
-      FolderError: config.json has none.
+      ModelDirectoryError: config.json has none.
     """
     document = read_document(folder)
     try:
@@ -161,7 +161,7 @@ def read_document(folder: str | Path) -> dict[str, Any]:
     """Reads config.json of a model folder.
 
     Raises:
-      FolderError: missing, not JSON, or of another format.
+      ModelDirectoryError: missing, not JSON, or of another format.
     """
     file = Path(folder) / _CONFIG
     try:
@@ -186,7 +186,7 @@ def read_model_directory(path: str | Path) -> TrainedModel:
     """Reads the model of a folder that `write_model_directory` wrote, with float32 parameters.
 
     Raises:
-      FolderError: not such a folder, or its parts do not match; the message lists both sides.
+      ModelDirectoryError: not such a folder, or its parts do not match; the message lists both sides.
     """
     folder = Path(path)
     document = read_document(folder)
@@ -221,7 +221,7 @@ def _fingerprint(arrays: Mapping[str, np.ndarray], trained: TrainedModel) -> Fin
 
 
 def _check_fingerprint(folder: Path, document: Mapping[str, Any], trained: TrainedModel) -> None:
-    """Raises FolderError if parameters, model config and tokenizer are not those that were written together."""
+    """Raises ModelDirectoryError if parameters, model config and tokenizer are not those that were written together."""
     if "fingerprint" not in document:
         log.warning(
             "%s: written by an earlier version, without a fingerprint: whether its %s, %s and tokenizer belong "
@@ -257,5 +257,5 @@ def _check(folder: Path, wanted: Mapping[str, Any], found: Mapping[str, np.ndarr
         if name in found and found[name].shape != tuple(array.shape)
     ]
     if wrong:
-        told = "; ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
-        raise ModelDirectoryError(f"{folder}: {_WEIGHTS} does not fit {_CONFIG}: {told}")
+        examples = "; ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
+        raise ModelDirectoryError(f"{folder}: {_WEIGHTS} does not fit {_CONFIG}: {examples}")

@@ -64,10 +64,10 @@ class EmbeddingSummary:
 
     def __str__(self) -> str:
         kept = f", {self.kept} of them from an earlier run" if self.kept else ""
-        told = f"{self.out}: {self.videos} videos{kept}, {self.rows} rows"
+        summary = f"{self.out}: {self.videos} videos{kept}, {self.rows} rows"
         if self.removed:
-            told += f"\nrows of {len(self.removed)} videos of an earlier run removed: {_some(self.removed)}"
-        return told + (f"\n{_failures(self.failed, self.videos + len(self.failed))}" if self.failed else "")
+            summary += f"\nrows of {len(self.removed)} videos of an earlier run removed: {_some(self.removed)}"
+        return summary + (f"\n{_failures(self.failed, self.videos + len(self.failed))}" if self.failed else "")
 
 
 def embed_files(
@@ -211,13 +211,13 @@ def _embedded(
     given: collections.deque[_Work] = collections.deque()  # whose clips are in the model, in order
 
     def clips() -> Iterator[np.ndarray]:
-        told: _Work | None = None
+        announced: _Work | None = None
         for work, frames in decoded_ahead(load, tasks(), _DECODERS, _AHEAD):
             if frames is not None:
                 given.append(work)
                 yield frames
-            elif work is not told:
-                told = work
+            elif work is not announced:
+                announced = work
                 log.warning("%s: left out: %s", work.video.path, work.error)
                 failed.append((work.video.path, str(work.error)))
                 bar.update()

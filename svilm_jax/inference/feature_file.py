@@ -129,18 +129,18 @@ def write(path: Path, batches: Iterable[pa.RecordBatch], origin: IndexOrigin) ->
     Raises:
       IndexFileError: it cannot be written.
     """
-    beside = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         # Random unit vectors do not compress, and uncompressed data is read at the speed of the disk.
-        with pq.ParquetWriter(beside, schema(origin), compression="none", use_dictionary=["video"]) as writer:
+        with pq.ParquetWriter(temporary, schema(origin), compression="none", use_dictionary=["video"]) as writer:
             for rows in batches:
                 writer.write_batch(rows)
-        beside.replace(path)
+        temporary.replace(path)
     except OSError as error:
         raise IndexFileError(f"{path}: cannot be written ({error}); make room or give another --out") from error
     finally:
         with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)  # of an unfinished write
+            temporary.unlink(missing_ok=True)  # of an unfinished write
 
 
 def read_origin(path: Path) -> IndexOrigin:

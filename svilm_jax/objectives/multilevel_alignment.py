@@ -138,9 +138,9 @@ class MultilevelAlignment:
         assert sentences is not None
         mask = batch["sentence_mask"] & batch["valid"][:, None]  # [B, S]
         whole = normalize(jnp.where(mask[..., None], sentences, 0).sum(axis=1))  # [B, C]
-        scale, told = outputs.logit_scale, mask.any(axis=1)
+        scale, described = outputs.logit_scale, mask.any(axis=1)
         similarity = jnp.einsum("ic,jc->ij", outputs.video.embedding, constrain(whole, None, None))  # [B, B]
-        across, down = info_nce(scale * similarity, told, told)
+        across, down = info_nce(scale * similarity, described, described)
         global_loss = (across + down) / 2
 
         spans, timed = segment_spans(batch["sentence_spans"], mask)

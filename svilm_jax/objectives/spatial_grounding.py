@@ -16,7 +16,10 @@ from svilm_jax.parallel import Exchange
 
 
 def clip_noun_scores(
-    groups: Float[Array, "r M C"], nouns: Float[Array, "c K C"], shares: Float32[Array, "c K"], temperature: float
+    groups: Float[Array, "r M C"],
+    nouns: Float[Array, "c K C"],
+    phrase_weight: Float32[Array, "c K"],
+    temperature: float,
 ) -> Float32[Array, "r c"]:
     """Computes S(i, j): how well the groups of clip i match the phrases of caption j.
 
@@ -26,7 +29,7 @@ def clip_noun_scores(
     Args:
       groups: [r, M, C], normalized.
       nouns: [c, K, C], normalized.
-      shares: float32 [c, K], weight of each phrase in the mean (`phrase_shares`).
+      phrase_weight: float32 [c, K], weight of each phrase in the mean (`phrase_weights`).
       temperature: τ.
 
     Returns:
@@ -34,10 +37,10 @@ def clip_noun_scores(
     """
     cosine = jnp.einsum("imc,jkc->imjk", groups, nouns, precision="highest")  # [r, M, c, K]
     picked = (jax.nn.softmax(cosine / temperature, axis=1) * cosine).sum(axis=1)  # [r, c, K]
-    return (picked * shares).sum(axis=2)
+    return (picked * phrase_weight).sum(axis=2)
 
 
-def phrase_shares(noun_mask: Bool[Array, "B K"]) -> Float32[Array, "B K"]:
+def phrase_weights(noun_mask: Bool[Array, "B K"]) -> Float32[Array, "B K"]:
     """bool [B, K] -> float32 [B, K]: one over the number of phrases where a phrase exists, else 0."""
     return noun_mask / jnp.maximum(noun_mask.sum(axis=1, keepdims=True), 1)
 
@@ -75,10 +78,10 @@ class SpatialGrounding:
         assert outputs.noun_embedding is not None  # the registry requires captions
 
         def score(groups: Any, columns: Any) -> jax.Array:
-            nouns, shares = columns
-            return clip_noun_scores(groups, nouns, shares, self.temperature) / self.contrast_temperature
+            nouns, phrase_weight = columns
+            return clip_noun_scores(groups, nouns, phrase_weight, self.temperature) / self.contrast_temperature
 
-        phrases = (outputs.noun_embedding, phrase_shares(batch["noun_mask"]))
+        phrases = (outputs.noun_embedding, phrase_weights(batch["noun_mask"]))
         # A caption without phrases carries no grounding signal: it is excluded as a row and as a column.
         exists = batch["valid"] & batch["noun_mask"].any(axis=1)
         pairing = Pairing(score, outputs.video.group_embedding, phrases, exists, exists)

@@ -65,8 +65,8 @@ def sampling_weights(
     place = unit * s - samples * points * (d + 1) + length * (2 * (bins * points + point) + 1)  # [A, P, most]
     counts = (point < points) & (place >= -unit) & (place <= steps * unit)
     near = jnp.clip(place / unit, 0, steps - 1)[..., None]  # [A, P, most, 1]
-    share = jnp.maximum(1 - jnp.abs(jnp.arange(steps) - near), 0)  # [A, P, most, T]
-    return jnp.where(counts[..., None], share, 0).sum(axis=2) / points
+    weight = jnp.maximum(1 - jnp.abs(jnp.arange(steps) - near), 0)  # [A, P, most, T]
+    return jnp.where(counts[..., None], weight, 0).sum(axis=2) / points
 
 
 class SGAlign(nnx.Module):
