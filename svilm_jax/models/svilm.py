@@ -146,7 +146,9 @@ class SVILM(nnx.Module):
         return rearrange(self.encode_text(texts, real), "(b s) c -> b s c", b=tokens.shape[0])
 
 
-def _make_head(config: ModelConfig, video: Size, text: Size, dtype: DTypeLike, rngs: nnx.Rngs) -> Any:
+def _make_head(
+    config: ModelConfig, video: Size, text: Size, dtype: DTypeLike, rngs: nnx.Rngs
+) -> ClassificationHead | QuestionAnsweringHead:
     """Builds the head that `config.head` specifies."""
     head = config.head
     if head.kind == "classification":
@@ -164,7 +166,10 @@ def _make_head(config: ModelConfig, video: Size, text: Size, dtype: DTypeLike, r
     )
 
 
-def build_model(config: Config, vocab_size: int, seed: int | jax.Array = 0) -> Any:
+Model = SVILM | GTAD
+
+
+def build_model(config: Config, vocab_size: int, seed: int | jax.Array = 0) -> Model:
     """Builds a randomly initialized model of a config: `SVILM`, or `GTAD` if the task is localization."""
     rngs = nnx.Rngs(params=seed)
     if config.task == "localization":
