@@ -92,6 +92,7 @@ class SVILM(nnx.Module):
         self, video: VideoOutputs, tokens: Int[Array, "B L"], mask: Bool[Array, "B L"]
     ) -> Float32[Array, "B classes"]:
         """Computes the answer logits, float32 [B, classes], of questions int32 [B, L] about encoded clips."""
+        assert isinstance(self.head, QuestionAnsweringHead)
         return self.head(video.tokens, video.group_tokens, self.text_tower.tokens(tokens, mask), mask)
 
     def __call__(
@@ -118,7 +119,10 @@ class SVILM(nnx.Module):
           train, rng: see `VideoTower`.
         """
         seen = self.encode_video(video, train=train, rng=rng)
-        scores = self.head(seen.tokens) if self.head_kind == "classification" else None
+        scores = None
+        if self.head_kind == "classification":
+            assert isinstance(self.head, ClassificationHead)
+            scores = self.head(seen.tokens)
         text_embedding = noun_embedding = sentence_embedding = None
         if nouns is not None and nouns_mask is not None:
             noun_embedding = self._encode_rows(nouns, nouns_mask)

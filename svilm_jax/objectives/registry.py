@@ -44,8 +44,9 @@ class Objective(Protocol):
         """Whether a row's loss depends on the other rows of its batch."""
 
     def __call__(
-        self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]: ...
+        self, outputs: Any, batch: dict[str, jax.Array], rng: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Returns the loss and its metrics; `outputs` are those of the task's model, such as `Outputs`."""
 
 
 OBJECTIVES: dict[str, type] = {

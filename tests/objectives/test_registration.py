@@ -45,8 +45,8 @@ def test_a_registered_objective_is_built_and_weighted():
     total, metrics = total_loss(objectives, Outputs(video=None, logit_scale=jnp.float32(4.5)), {}, jax.random.key(0))
     assert float(total) == 3.0
     assert (float(metrics["loss/scale_below"]), float(metrics["scale_below/above"])) == (1.5, 1.0)
-    with pytest.raises(ConfigError, match=r"config\.objectives\.scale_below.*limt"):
-        build_objectives({"scale_below": {"limt": 3.0}}, tiny_config())
+    with pytest.raises(ConfigError, match=r"config\.objectives\.scale_below.*limits"):
+        build_objectives({"scale_below": {"limits": 3.0}}, tiny_config())
     with pytest.raises(ConfigError, match=r"^config\.objectives\.scale_below needs cut and paste: .*enabled is False$"):
         build_objectives({"scale_below": {}}, tiny_config(**{"splice.enabled": False}))
 
