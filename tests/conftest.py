@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+import tests.shape_checks  # noqa: F401 - named in the import hook
 
 # Before JAX is imported, and for every process that a test starts: the processes of a test run share compiled programs,
 # and nothing goes to the user's cache folder. Workers inherit the variables of the controller.
@@ -44,7 +47,6 @@ LONG = (
     "tests/training/test_broken_checkpoints.py",
     "tests/models",
 )
-_PATIENCE = 1800.0  # seconds for the process that makes the dataset; if it fails, it is known at once
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,6 +58,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return min((rank.get(name.as_posix(), len(LONG)) for name in (path, path.parent)), default=len(LONG))
 
     items.sort(key=place)
+
+
+# Packages whose annotated shapes are checked in every call. Not their pytrees: JAX rebuilds those with other leaves.
+CHECKED = ("models", "objectives", "parallel")
+UNCHECKED = ("svilm_jax.models.outputs",)
+_PATIENCE = 1800.0  # seconds for the process that makes the dataset; if it fails, it is known at once
+
+
+def checked_modules() -> list[str]:
+    """Names of the modules whose functions are checked."""
+    root = Path(__file__).parents[1]
+    files = (file for package in CHECKED for file in sorted((root / "svilm_jax" / package).rglob("*.py")))
+    names = (".".join(file.relative_to(root).with_suffix("").parts) for file in files if file.stem != "__init__")
+    return [name for name in names if name not in UNCHECKED]
+
+
+install_import_hook(checked_modules(), "tests.shape_checks.check_shapes")
 
 
 @pytest.fixture(scope="session")

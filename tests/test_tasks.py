@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from svilm_jax.checkpoints.manager import load
+from svilm_jax.checkpoints import load
 from svilm_jax.main import main
 from svilm_jax.models.parameters import parameters
 from tests.conftest import SIZES

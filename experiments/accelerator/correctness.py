@@ -19,7 +19,7 @@ from experiments.accelerator.part import Part, run_part
 from svilm_jax.config import MeshConfig
 from svilm_jax.models.attention import attend
 from svilm_jax.objectives.contrast import Pairing, info_nce, streamed_info_nce
-from svilm_jax.objectives.spatial_grounding import clip_noun_scores, phrase_shares
+from svilm_jax.objectives.spatial_grounding import clip_noun_scores, phrase_weights
 from svilm_jax.parallel import Exchange, make_mesh
 
 # Kernels of each platform; the error of `xla` in bfloat16 scales the bounds of the others.
@@ -109,7 +109,7 @@ def contrasts(part: Part) -> None:
         return jnp.asarray(x / np.linalg.norm(x, axis=-1, keepdims=True), jnp.float32)
 
     valid = jnp.asarray(rng.random(rows) < 0.9)
-    shares = phrase_shares(jnp.asarray(rng.random((rows, 2)) < 0.8))
+    shares = phrase_weights(jnp.asarray(rng.random((rows, 2)) < 0.8))
 
     def clips_and_captions(clips: Any, captions: Any) -> jax.Array:
         return 14.0 * jnp.einsum("ic,jc->ij", clips, captions, precision="highest")

@@ -1,4 +1,4 @@
-"""Models on disk: training checkpoints (`manager`) and exported model directories (`model_directory`)."""
+"""Models on disk: training checkpoints (`manager`, `reading`) and exported model directories (`model_directory`)."""
 
 from svilm_jax.checkpoints.loading import load
 

@@ -21,6 +21,6 @@ def load(path: str | Path) -> TrainedModel:
     require_local(path, "model")
     if is_model_directory(path):
         return read_model_directory(path)
-    from svilm_jax.checkpoints.manager import load as load_checkpoint  # imports Orbax, which an export does not need
+    from svilm_jax.checkpoints.reading import read_checkpoint  # imports Orbax, which an export does not need
 
-    return load_checkpoint(path)
+    return read_checkpoint(path)

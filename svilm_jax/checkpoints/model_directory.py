@@ -256,5 +256,5 @@ def _check(folder: Path, wanted: Mapping[str, Any], found: Mapping[str, np.ndarr
         if name in found and found[name].shape != tuple(array.shape)
     ]
     if wrong:
-        told = "; ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
-        raise ModelDirectoryError(f"{folder}: {_WEIGHTS} does not fit {_CONFIG}: {told}")
+        examples = "; ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
+        raise ModelDirectoryError(f"{folder}: {_WEIGHTS} does not fit {_CONFIG}: {examples}")

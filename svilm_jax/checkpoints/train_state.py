@@ -62,33 +62,25 @@ def make_state_spec(
     shapes = jax.eval_shape(lambda: _fresh(config, vocab_size, optimizer))
     whole = NamedSharding(mesh, PartitionSpec())
     of_params = parameter_shardings(abstract, mesh)
-    of_optimizer = _like_parameters(shapes.optimizer, shapes.params, of_params, whole)
+    of_optimizer = _optimizer_shardings(optimizer, shapes.optimizer, of_params, whole)
     averaged = None if shapes.ema is None else of_params
     shardings: Any = TrainState(whole, of_params, of_optimizer, averaged)  # type: ignore[arg-type]
     return StateSpec(graphdef, abstract, shapes, shardings, pad_id)
 
 
-def _like_parameters(statistics: Any, params: Any, shardings: Any, whole: NamedSharding) -> Any:
-    """Returns a sharding for every array of an optimizer's state: that of the parameter of its name and shape, else
-    replicated.
-
-    Matched by name, since optimizers that treat groups of parameters separately (Muon) hold trees with holes.
-    """
-    where = {
-        path: (leaf.shape, sharding)
-        for (path, leaf), sharding in zip(
-            jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(shardings), strict=True
-        )
-    }
-
-    def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        for start in range(len(path)):
-            shape, sharding = where.get(path[start:], (None, whole))
-            if shape == leaf.shape:
-                return sharding
-        return whole
-
-    return jax.tree_util.tree_map_with_path(place, statistics)
+def _optimizer_shardings(
+    optimizer: optax.GradientTransformation, state: Any, of_params: Any, replicated: NamedSharding
+) -> Any:
+    """Returns a sharding for every array of an optimizer's state: that of its parameter, or replicated."""
+    masked = lambda node: isinstance(node, optax.MaskedNode)  # noqa: E731 - a hole: the parameter of another group
+    return optax.tree.map_params(
+        optimizer,
+        lambda leaf, sharding: leaf if masked(leaf) else sharding,
+        state,
+        of_params,
+        transform_non_params=lambda _: replicated,
+        is_leaf=masked,
+    )
 
 
 def init_state(

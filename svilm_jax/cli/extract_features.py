@@ -47,10 +47,11 @@ def run(args: argparse.Namespace) -> None:
     from svilm_jax.inference.encoder import Encoder
     from svilm_jax.input.labels import read_classes
     from svilm_jax.models.parameters import fingerprint, parameters
-    from svilm_jax.models.svilm import build_model
+    from svilm_jax.models.svilm import Model, build_model
 
     trained = load(args.model)
-    model, origin = trained.model, f"{args.model.name} step {trained.step}"
+    model: Model = trained.model
+    origin = f"{args.model.name} step {trained.step}"
     if args.random:
         model = build_model(trained.config, trained.tokenizer.vocab_size, trained.config.train.seed + 1)
         origin = f"random initialization of the config of {args.model.name}"

@@ -5,13 +5,12 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
+from svilm_jax.cli.index_file import open_index
 from svilm_jax.config import ConfigError
 from svilm_jax.filesystem.unicode_repair import REPLACEMENT, repaired
-from svilm_jax.inference.index import FoundClip, open_index
-from svilm_jax.inference.model import TrainedModel
+from svilm_jax.inference.index import FoundClip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,12 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
-def run(args: argparse.Namespace, load: Callable[[str | Path], TrainedModel]) -> None:
+def run(args: argparse.Namespace) -> None:
     """Prints the results, and on stderr which parts of the query were not understood.
-
-    Args:
-      args: as parsed by `add_arguments`.
-      load: `svilm_jax.load`, passed in since it is in a higher layer than this package.
 
     Raises:
       ConfigError: an empty query, or `--top` below 1.
@@ -43,7 +38,7 @@ def run(args: argparse.Namespace, load: Callable[[str | Path], TrainedModel]) ->
         raise ConfigError("TEXT is empty: give a sentence, such as 'a red square'")
     if args.top < 1:
         raise ConfigError(f"--top={args.top}: expected at least 1")
-    index, model, path = open_index(args.index, args.model, load)
+    index, model, path = open_index(args.index, args.model)
     review = model.review_text(text)
     if broken := text.count(REPLACEMENT) - args.text.count(REPLACEMENT):
         print(f"svilm search: broken characters left out: {broken}", file=sys.stderr)

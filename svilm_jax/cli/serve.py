@@ -61,10 +61,9 @@ def run(args: argparse.Namespace) -> None:
     with listen(args.host, args.port) as listener, tempfile.TemporaryDirectory(prefix="svilm_serve_") as folder:
         host, port = listener.getsockname()[:2]
         hosts = trusted_hosts(args.host, host, args.allow_host)
-        from svilm_jax.checkpoints import load
-        from svilm_jax.inference.index import open_index
+        from svilm_jax.cli.index_file import open_index
 
-        index, model, _ = open_index(args.index, args.model, load)
+        index, model, _ = open_index(args.index, args.model)
         model.embed_text("a first sentence, so that no visitor waits for the compiler")
         import uvicorn
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 
+from svilm_jax.checkpoints.metadata import write_selection
 from svilm_jax.checkpoints.train_state import StateSpec
 from svilm_jax.cli.arguments import CONFIG
 from svilm_jax.cli.arguments import OVERRIDES as OVERRIDES_HELP
@@ -99,6 +100,9 @@ def _train(
         if not is_lead_process():
             return EXIT_FAILED if evaluation.failed else 0
         print(format_table(evaluation.metrics))
+        checkpoint = workdir / "checkpoints" / str(result.step)
+        if "grounding/block" in evaluation.metrics and checkpoint.is_dir():
+            write_selection(checkpoint, int(evaluation.metrics["grounding/block"]))
         measured = {**evaluation.metrics, "train/steps": result.step, "train/seconds": time.monotonic() - started}
         write_json(workdir / "metrics.json", measured)
     return report_failures(evaluation.failed)

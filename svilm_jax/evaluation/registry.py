@@ -1,7 +1,7 @@
-"""Evaluator registry: a table of kinds, and validation of their options."""
+"""Evaluator registry: a table of kinds, validation of their options, and registration from outside the package."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +32,7 @@ class Evaluator(Protocol):
 
 
 # kind: (its options, the evaluator made from options and config)
-EVALUATORS: dict[str, tuple[type, Any]] = {
+EVALUATORS: dict[str, tuple[type, Callable[[Any, Config], Evaluator]]] = {
     "retrieval": (RetrievalOptions, RetrievalEvaluator),
     "retrieval_hard": (HardRetrievalOptions, HardRetrievalEvaluator),
     "grounding": (GroundingOptions, GroundingEvaluator),
@@ -45,7 +45,7 @@ EVALUATORS: dict[str, tuple[type, Any]] = {
 }
 
 
-def register_evaluator(kind: str, options: type, evaluator: Any) -> None:
+def register_evaluator(kind: str, options: type, evaluator: Callable[[Any, Config], Evaluator]) -> None:
     """Adds a kind of evaluator from outside this package, which configs then name in `config.evaluators`.
 
     Call it in a config file, or in a module that an entry point of the group `svilm_jax.plugins` names.
@@ -56,13 +56,20 @@ def register_evaluator(kind: str, options: type, evaluator: Any) -> None:
       evaluator: class or function that makes an `Evaluator` from (options, config).
 
     Raises:
-      ValueError: the kind is taken by another evaluator, or `options` is not a dataclass.
+      ValueError: the kind is taken by another evaluator.
+      TypeError: `options` is not a dataclass.
     """
-    if EVALUATORS.get(kind, (options, evaluator)) != (options, evaluator):
-        raise ValueError(f"evaluator {kind!r} is registered already")
+    known = EVALUATORS.get(kind)
+    if known is not None and _qualified_name(known[1]) != _qualified_name(evaluator):
+        raise ValueError(f"evaluator {kind!r} is registered already, by {_qualified_name(known[1])}")
     if not dataclasses.is_dataclass(options):
-        raise ValueError(f"evaluator {kind!r}: expected a dataclass of options, got {options!r}")
+        raise TypeError(f"evaluator {kind!r}: expected a dataclass of options, got {options!r}")
     EVALUATORS[kind] = (options, evaluator)
+
+
+def _qualified_name(evaluator: Callable[..., Evaluator]) -> str:
+    """Returns the name by which it is known: a config file that runs twice defines its classes twice."""
+    return f"{evaluator.__module__}.{evaluator.__qualname__}"
 
 
 def build_evaluators(config: Config) -> dict[str, Evaluator]:

@@ -6,8 +6,6 @@ few milliseconds (experiments/results/search.json), so there is no approximate i
 
 import dataclasses
 import functools
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import faiss
@@ -19,27 +17,6 @@ from svilm_jax.inference.feature_file import IndexFileError, IndexOrigin
 from svilm_jax.inference.model import TrainedModel
 
 _UNIT = 1e-2  # tolerance of the norm 1 of an embedding, for bfloat16 too
-
-
-def open_index(
-    file: Path, model: Path | None, load: Callable[[str | Path], TrainedModel]
-) -> tuple["ClipIndex", TrainedModel, Path]:
-    """Opens an index and the model that made it, with the model's path; warns on stderr about untrained models.
-
-    Args:
-      model: its path; None: the path recorded in the file.
-      load: `svilm_jax.load`, passed in since it is in a higher layer than this package.
-
-    Raises:
-      IndexFileError: the file cannot be used, or is of another model.
-    """
-    index = ClipIndex.read(file)
-    path = model or index.model_path()
-    trained = load(path)
-    index.check_model(trained, path)
-    if trained.warning:
-        print(f"{path}: {trained.warning}", file=sys.stderr)
-    return index, trained, path
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
 
 from svilm_jax.config import ConfigError
 from svilm_jax.models.linear import Linear
@@ -25,14 +28,14 @@ _DEVICES = {"cudnn": ("gpu",), "splash": ("tpu",)}
 
 
 def attend(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
+    query: Float[Array, "B N H d"],
+    key: Float[Array, "B S H d"],
+    value: Float[Array, "B S H d"],
     *,
-    mask: jax.Array | None = None,
+    mask: Bool[Array, "B S"] | None = None,
     implementation: str = "auto",
     axes: Axes = ("batch", None),
-) -> jax.Array:
+) -> Float[Array, "B N H d"]:
     """Computes softmax(q kᵀ / √d) v, with the softmax in float32.
 
     Args:
@@ -109,12 +112,12 @@ def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array |
 
 
 def _rowwise(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    batch, tokens, heads, depth = query.shape
+    heads, depth = query.shape[2:]
     if mask is None:
         mask = jnp.ones(key.shape[:2], bool)
 
     def rows(x: jax.Array) -> jax.Array:
-        return x.transpose(0, 2, 1, 3).reshape(batch * heads, -1, depth)  # [B*H, N, d]
+        return rearrange(x, "b n h d -> (b h) n d")
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def one(row: tuple[jax.Array, jax.Array, jax.Array, jax.Array]) -> jax.Array:
@@ -125,7 +128,7 @@ def _rowwise(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array
         return ((weights.astype(v.dtype) @ v) / weights.sum(axis=-1, keepdims=True)).astype(v.dtype)
 
     mixed = jax.lax.map(one, (rows(query), rows(key), rows(value), jnp.repeat(mask, heads, axis=0)))
-    return mixed.reshape(batch, heads, tokens, depth).transpose(0, 2, 1, 3)
+    return rearrange(mixed, "(b h) n d -> b n h d", h=heads)
 
 
 # (query, key, value, mask) -> [B, N, H, d]
@@ -147,7 +150,7 @@ class Attention(nnx.Module):
         *,
         implementation: str,
         axes: Axes = ("batch", None),
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         if width % heads:
@@ -160,15 +163,20 @@ class Attention(nnx.Module):
         self.query, self.key, self.value = projection(), projection(), projection()
         self.out = Linear(width, width, ("heads", "embed"), dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array, context: jax.Array | None = None, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self,
+        x: Float[Array, "B N D"],
+        context: Float[Array, "B S D"] | None = None,
+        mask: Bool[Array, "B S"] | None = None,
+    ) -> Float[Array, "B N D"]:
         """x [B, N, D], context [B, S, D], mask bool [B, S] of the keys -> [B, N, D]."""
         context = x if context is None else context
         query, key, value = self.query(x), self.key(context), self.value(context)
         with jax.named_scope("attend"):
             mixed = attend(
-                *(y.reshape(*y.shape[:2], self.heads, -1) for y in (query, key, value)),  # [B, N, H, d]
+                *(rearrange(y, "b n (h d) -> b n h d", h=self.heads) for y in (query, key, value)),
                 mask=mask,
                 implementation=self.implementation,
                 axes=self.axes,
             )
-        return self.out(mixed.reshape(x.shape))
+        return self.out(rearrange(mixed, "b n h d -> b n (h d)"))

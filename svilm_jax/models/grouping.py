@@ -7,13 +7,17 @@ tokens.
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Float32
 
 from svilm_jax.models.attention import Attention
 from svilm_jax.models.linear import Linear
 from svilm_jax.models.transformer import MLP, LayerNorm
 
 
-def assign(logits: jax.Array, kind: str, *, train: bool, rng: jax.Array | None = None) -> jax.Array:
+def assign(
+    logits: Float32[Array, "B M N"], kind: str, *, train: bool, rng: jax.Array | None = None
+) -> Float32[Array, "B M N"]:
     """Assigns every token to the groups.
 
     Args:
@@ -50,7 +54,7 @@ class GroupingBlock(nnx.Module):
         activation: str,
         epsilon: float,
         attention: str,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         self.assignment, self.dtype = assignment, dtype
@@ -71,8 +75,13 @@ class GroupingBlock(nnx.Module):
         self.query, self.key, self.value, self.out = linear(), linear(), linear(), linear()
 
     def __call__(
-        self, groups: jax.Array, tokens: jax.Array, *, train: bool, rng: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
+        self,
+        groups: Float[Array, "B M D"],
+        tokens: Float[Array, "B N D"],
+        *,
+        train: bool,
+        rng: jax.Array | None = None,
+    ) -> tuple[Float[Array, "B M D"], Float32[Array, "B M N"]]:
         """groups [B, M, D], tokens [B, N, D] -> new groups [B, M, D], logits float32 [B, M, N]."""
         x = self.video_norm(tokens)
         groups = groups + self.cross_attention(self.cross_norm(groups), context=x)

@@ -1,8 +1,8 @@
 """Linear layer: one matrix product over flattened leading axes."""
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 
 class Linear(nnx.Linear):
@@ -20,7 +20,7 @@ class Linear(nnx.Linear):
         *,
         use_bias: bool = True,
         gain: float = 1.0,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         super().__init__(
@@ -35,7 +35,9 @@ class Linear(nnx.Linear):
             bias_metadata={"axes": (axes[1] if axes[1] in ("heads", "mlp") else "norm",)},
         )
 
-    def __call__(self, inputs: jax.Array, out_sharding: object = None) -> jax.Array:
+    def __call__(
+        self, inputs: Float[Array, "*batch rows"], out_sharding: object = None
+    ) -> Float[Array, "*batch columns"]:
         """[..., rows] -> [..., columns]."""
         flat = super().__call__(inputs.reshape(-1, inputs.shape[-1]))
         return flat.reshape(*inputs.shape[:-1], -1)

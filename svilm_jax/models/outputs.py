@@ -1,4 +1,8 @@
-"""Outputs of the towers: one frozen pytree each, read by objectives, evaluators and reports."""
+"""Outputs of the models: one frozen pytree each, read by objectives, evaluators and reports.
+
+Annotated shapes are those of a model's result. Transformations build the same classes with other leaves: stacked parts
+of a batch, shardings, None for fields that nobody reads.
+"""
 
 import dataclasses
 from collections.abc import Collection
@@ -6,6 +10,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Float32
+
+REGRESSION, CLASSIFICATION = 0, 1  # indices of the maps in `LocalizationOutputs.scores`
 
 
 @jax.tree_util.register_dataclass
@@ -24,16 +31,16 @@ class VideoOutputs:
         normalized: `embedding` is the normalized mean of them over time. None where `clip_pool` is not `tokens`.
     """
 
-    tokens: jax.Array
-    group_tokens: jax.Array
-    logits: tuple[jax.Array, ...]
-    assignments: tuple[jax.Array, ...]
-    embedding: jax.Array
-    group_embedding: jax.Array
-    time_embedding: jax.Array | None = None
+    tokens: Float[Array, "B Nt Ns D"]
+    group_tokens: Float[Array, "B M D"]
+    logits: tuple[Float32[Array, "B M Nt h w"], ...]
+    assignments: tuple[Float32[Array, "B M Nt h w"], ...]
+    embedding: Float32[Array, "B C"]
+    group_embedding: Float32[Array, "B M C"]
+    time_embedding: Float32[Array, "B Nt C"] | None = None
 
     @property
-    def time_tokens(self) -> jax.Array:
+    def time_tokens(self) -> Float32[Array, "B Nt D"]:
         """z_j, the mean of the tokens over positions, float32 [B, Nt, D] (METHOD 1.3, step 3)."""
         return self.tokens.astype(jnp.float32).mean(axis=2)
 
@@ -57,11 +64,32 @@ class Outputs:
     """
 
     video: VideoOutputs
-    logit_scale: jax.Array
-    text_embedding: jax.Array | None = None
-    noun_embedding: jax.Array | None = None
-    sentence_embedding: jax.Array | None = None
-    scores: jax.Array | None = None
+    logit_scale: Float32[Array, ""]
+    text_embedding: Float32[Array, "B C"] | None = None
+    noun_embedding: Float32[Array, "B K C"] | None = None
+    sentence_embedding: Float32[Array, "B S C"] | None = None
+    scores: Float32[Array, "B classes"] | None = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LocalizationOutputs:
+    """Outputs of the head for a batch of videos; all are float32 logits of a sigmoid, except `classes`, of a softmax.
+
+    Attributes:
+      start: [B, T], a segment starts at t · duration / T.
+      end: [B, T], a segment ends at (t + 1) · duration / T.
+      scores: [B, 2, T (start), T (duration)]: `REGRESSION`, the tIoU of the anchor with the nearest true segment, and
+        `CLASSIFICATION`, whether that tIoU is above 0.9. `MASK_VALUE` outside `valid`.
+      valid: bool [B, T (start), T (duration)], anchors that lie inside the video.
+      classes: [B, T, C + 1], action classes per step, background last; None if an external classifier provides them.
+    """
+
+    start: Float32[Array, "B T"]
+    end: Float32[Array, "B T"]
+    scores: Float32[Array, "B 2 T T"]
+    valid: Bool[Array, "B T T"]
+    classes: Float32[Array, "B T C"] | None
 
 
 # Fields that are always kept.

@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from svilm_jax.config import Config
-from svilm_jax.models.svilm import SVILM, build_model
+from svilm_jax.models.svilm import SVILM, Model, build_model
 
 Params = dict[str, Any]
 
@@ -21,7 +21,7 @@ def abstract_model(config: Config, vocab_size: int) -> tuple[nnx.GraphDef, nnx.S
     return nnx.split(nnx.eval_shape(lambda: build_model(config, vocab_size)), nnx.Param)
 
 
-def parameters(model: SVILM) -> Params:
+def parameters(model: Model) -> Params:
     """Returns the arrays of a model."""
     return nnx.to_pure_dict(nnx.state(model, nnx.Param))
 

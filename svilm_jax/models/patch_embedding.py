@@ -11,7 +11,10 @@ import math
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Shaped
 
 from svilm_jax.config import ConfigError, VideoConfig
 from svilm_jax.models.linear import Linear
@@ -62,20 +65,16 @@ def embedding_layers(config: VideoConfig, width: int) -> list[tuple[int, int, in
     return layers
 
 
-def cut_tubelets(video: jax.Array, tubelet: tuple[int, int, int]) -> jax.Array:
+def cut_tubelets(video: Shaped[Array, "B T H W 3"], tubelet: tuple[int, int, int]) -> Shaped[Array, "B Nt Ns pixels"]:
     """Rearranges [B, T, H, W, 3] -> [B, Nt, Ns, t*p*p*3], the pixels of a tubelet by frame, then by row."""
-    batch, frames, height, width, channels = video.shape
     t, ph, pw = tubelet
-    rows, columns = height // ph, width // pw
-    x = video.reshape(batch, frames // t, t, rows, ph, columns, pw, channels)
-    x = x.transpose(0, 1, 3, 5, 2, 4, 6, 7)  # [B, Nt, rows, columns, t, ph, pw, 3]
-    return x.reshape(batch, frames // t, rows * columns, t * ph * pw * channels)
+    return rearrange(video, "b (nt t) (h ph) (w pw) c -> b nt (h w) (t ph pw c)", t=t, ph=ph, pw=pw)
 
 
 class PatchEmbedding(nnx.Module):
     """Clips -> tokens without positions."""
 
-    def __init__(self, config: VideoConfig, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, config: VideoConfig, width: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.tubelet, self.strides, self.dtype = config.tubelet_size, config.stem, dtype
         self.activation = config.activation
         *hidden, (_, inputs, _) = embedding_layers(config, width)
@@ -89,20 +88,18 @@ class PatchEmbedding(nnx.Module):
         )
         self.linear = Linear(inputs, width, axes, dtype=dtype, rngs=rngs)
 
-    def __call__(self, video: jax.Array) -> jax.Array:
+    def __call__(self, video: Shaped[Array, "B T H W 3"]) -> Float[Array, "B Nt Ns D"]:
         """uint8 [B, T, H, W, 3], or float in [0, 1] -> [B, Nt, Ns, D]."""
         if not self.strides:
             # Tubelets are cut while pixels are still bytes, which moves a quarter of the memory.
             return self.linear(normalize_pixels(cut_tubelets(video, self.tubelet), self.dtype))
-        batch, frames, height, width, _ = video.shape
-        t = self.tubelet[0]
-        x = video.reshape(batch, frames // t, t, height, width, 3).transpose(0, 1, 3, 4, 2, 5)
-        x = normalize_pixels(x.reshape(-1, height, width, t * 3), self.dtype)  # [B*Nt, H, W, t*3]
+        x = rearrange(video, "b (nt t) h w c -> (b nt) h w (t c)", t=self.tubelet[0])
+        x = normalize_pixels(x, self.dtype)
         layers = [*self.stem.values(), self.linear]
         for number, (layer, stride) in enumerate(zip(layers, self.strides, strict=True), start=1):
             x = _convolve(x, layer, stride, _kernel(number, stride))
             x = x if layer is self.linear else ACTIVATIONS[self.activation](x)
-        return x.reshape(batch, frames // t, -1, x.shape[-1])  # from [B*Nt, H/p, W/p, D]
+        return rearrange(x, "(b nt) h w d -> b nt (h w) d", b=video.shape[0])
 
 
 def _kernel(number: int, stride: int) -> int:
@@ -121,7 +118,7 @@ def _convolve(x: jax.Array, layer: Linear, stride: int, side: int) -> jax.Array:
     return y + layer.bias[...].astype(x.dtype)
 
 
-def normalize_pixels(pixels: jax.Array, dtype: jnp.dtype) -> jax.Array:
+def normalize_pixels(pixels: Shaped[Array, "*batch n"], dtype: DTypeLike) -> Float[Array, "*batch n"]:
     """Normalizes [..., n*3], channels last: uint8 [0, 255] or float [0, 1] -> zero mean, unit variance per channel."""
     scale = 255.0 if pixels.dtype == jnp.uint8 else 1.0
     repeats = pixels.shape[-1] // 3

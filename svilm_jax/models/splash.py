@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 
 LANES = 128  # block sizes of queries and keys must be multiples of this
 BLOCKS = (384, 1024)  # range of block sizes per kernel step: smaller ones waste time, larger ones memory [C]
@@ -47,7 +48,7 @@ def splash(
 
     def put(x: jax.Array, size: int) -> jax.Array:
         """[B, N, H, d] -> [B, H, size, d]."""
-        return jnp.pad(x.transpose(0, 2, 1, 3), ((0, 0), (0, 0), (0, size - x.shape[1]), (0, 0)))
+        return jnp.pad(rearrange(x, "b n h d -> b h n d"), ((0, 0), (0, 0), (0, size - x.shape[1]), (0, 0)))
 
     # Two segments: a query of the first sees keys of the first only. Padding queries are in it too, so that every row
     # has a key; they are removed again.
@@ -57,7 +58,7 @@ def splash(
     scaled = (query * depth**-0.5).astype(query.dtype)
     segments = kernels.SegmentIds(q=of_queries, kv=of_keys)
     mixed = jax.vmap(kernel)(put(scaled, rows), put(key, columns), put(value, columns), segments)  # [B, H, N', d]
-    return mixed[:, :, :tokens].transpose(0, 2, 1, 3).astype(query.dtype)
+    return rearrange(mixed[:, :, :tokens], "b h n d -> b n h d").astype(query.dtype)
 
 
 def block(tokens: int) -> int:

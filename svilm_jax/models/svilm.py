@@ -5,24 +5,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float32, Int, Shaped
 
 from svilm_jax.config import Config, ConfigError, ModelConfig, Task
 from svilm_jax.models.heads.classification import ClassificationHead
 from svilm_jax.models.heads.gtad import GTAD
 from svilm_jax.models.heads.question_answering import QuestionAnsweringHead
 from svilm_jax.models.linear import Linear
+from svilm_jax.models.normalization import normalize
 from svilm_jax.models.outputs import Outputs, VideoOutputs
 from svilm_jax.models.text_tower import TextTower
 from svilm_jax.models.variants import Size, tower_sizes
 from svilm_jax.models.video_tower import VideoTower
 from svilm_jax.parallel import platform
-
-
-def normalize(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
-    """Returns x / |x| in float32 over the last axis, with finite gradients at zero (padded phrases can be zero)."""
-    x = x.astype(jnp.float32)
-    return x * jax.lax.rsqrt(jnp.sum(x * x, axis=-1, keepdims=True) + epsilon)
 
 
 def compute_dtype(config: ModelConfig) -> jnp.dtype:
@@ -64,11 +62,13 @@ class SVILM(nnx.Module):
         self.log_scale = nnx.Param(jnp.asarray(math.log(1 / config.temperature), jnp.float32), axes=())
 
     @property
-    def logit_scale(self) -> jax.Array:
+    def logit_scale(self) -> Float32[Array, ""]:
         """1/τ of the global contrast, clamped."""
         return jnp.exp(jnp.minimum(self.log_scale[...], math.log(self.max_logit_scale)))
 
-    def encode_video(self, video: jax.Array, *, train: bool = False, rng: jax.Array | None = None) -> VideoOutputs:
+    def encode_video(
+        self, video: Shaped[Array, "B T H W 3"], *, train: bool = False, rng: jax.Array | None = None
+    ) -> VideoOutputs:
         """uint8 [B, T, H, W, 3] (or float in [0, 1]) -> `VideoOutputs`."""
         tokens, groups, logits = self.video_tower(video, train=train, rng=rng)
         pools = {"tokens": tokens.mean(axis=(1, 2)), "groups": groups.mean(axis=1)}  # [B, D] each
@@ -83,23 +83,26 @@ class SVILM(nnx.Module):
             time_embedding=self.video_projection(tokens.mean(axis=2)) if self.clip_pool == "tokens" else None,
         )
 
-    def encode_text(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+    def encode_text(self, tokens: Int[Array, "N L"], mask: Bool[Array, "N L"]) -> Float32[Array, "N C"]:
         """tokens int32 [N, L], mask bool [N, L] -> float32 [N, C], normalized."""
         return normalize(self.text_projection(self.text_tower(tokens, mask)))
 
-    def encode_question(self, video: VideoOutputs, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+    def encode_question(
+        self, video: VideoOutputs, tokens: Int[Array, "B L"], mask: Bool[Array, "B L"]
+    ) -> Float32[Array, "B classes"]:
         """Computes the answer logits, float32 [B, classes], of questions int32 [B, L] about encoded clips."""
+        assert isinstance(self.head, QuestionAnsweringHead)
         return self.head(video.tokens, video.group_tokens, self.text_tower.tokens(tokens, mask), mask)
 
     def __call__(
         self,
-        video: jax.Array,
-        text: jax.Array | None = None,
-        text_mask: jax.Array | None = None,
-        nouns: jax.Array | None = None,
-        nouns_mask: jax.Array | None = None,
-        sentences: jax.Array | None = None,
-        sentences_mask: jax.Array | None = None,
+        video: Shaped[Array, "B T H W 3"],
+        text: Int[Array, "B L"] | None = None,
+        text_mask: Bool[Array, "B L"] | None = None,
+        nouns: Int[Array, "B K l"] | None = None,
+        nouns_mask: Bool[Array, "B K l"] | None = None,
+        sentences: Int[Array, "B S L2"] | None = None,
+        sentences_mask: Bool[Array, "B S L2"] | None = None,
         *,
         train: bool = False,
         rng: jax.Array | None = None,
@@ -115,7 +118,10 @@ class SVILM(nnx.Module):
           train, rng: see `VideoTower`.
         """
         seen = self.encode_video(video, train=train, rng=rng)
-        scores = self.head(seen.tokens) if self.task == "action_recognition" else None
+        scores = None
+        if self.task == "action_recognition":
+            assert isinstance(self.head, ClassificationHead)
+            scores = self.head(seen.tokens)
         text_embedding = noun_embedding = sentence_embedding = None
         if nouns is not None and nouns_mask is not None:
             noun_embedding = self._encode_rows(nouns, nouns_mask)
@@ -137,13 +143,15 @@ class SVILM(nnx.Module):
             scores=scores,
         )
 
-    def _encode_rows(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+    def _encode_rows(self, tokens: Int[Array, "B S L"], mask: Bool[Array, "B S L"]) -> Float32[Array, "B S C"]:
         """int32 and bool [B, S, L] -> float32 [B, S, C]."""
-        rows, count, length = tokens.shape
-        return self.encode_text(tokens.reshape(-1, length), mask.reshape(-1, length)).reshape(rows, count, -1)
+        texts, real = (rearrange(x, "b s l -> (b s) l") for x in (tokens, mask))
+        return rearrange(self.encode_text(texts, real), "(b s) c -> b s c", b=tokens.shape[0])
 
 
-def _make_head(config: ModelConfig, task: Task, video: Size, text: Size, dtype: jnp.dtype, rngs: nnx.Rngs) -> Any:
+def _make_head(
+    config: ModelConfig, task: Task, video: Size, text: Size, dtype: DTypeLike, rngs: nnx.Rngs
+) -> ClassificationHead | QuestionAnsweringHead:
     """Builds the head of a task."""
     head = config.head
     if task == "action_recognition":
@@ -161,7 +169,10 @@ def _make_head(config: ModelConfig, task: Task, video: Size, text: Size, dtype: 
     )
 
 
-def build_model(config: Config, vocab_size: int, seed: int | jax.Array = 0) -> Any:
+Model = SVILM | GTAD
+
+
+def build_model(config: Config, vocab_size: int, seed: int | jax.Array = 0) -> Model:
     """Builds a randomly initialized model of a config: `SVILM`, or `GTAD` if the task is localization."""
     rngs = nnx.Rngs(params=seed)
     if config.task == "localization":

@@ -1,8 +1,9 @@
 """Text tower: the BERT encoder, with an identical architecture so that public weights can be loaded (METHOD 1.2)."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Float32, Int
 
 from svilm_jax.config import TextConfig
 from svilm_jax.models.transformer import LayerNorm, TransformerStack
@@ -26,7 +27,7 @@ class TextTower(nnx.Module):
         attention: str,
         remat: str,
         unroll: int,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         self.dtype, self.pool = dtype, config.pool
@@ -55,7 +56,7 @@ class TextTower(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+    def __call__(self, tokens: Int[Array, "N L"], mask: Bool[Array, "N L"]) -> Float32[Array, "N D"]:
         """tokens int32 [N, L], mask bool [N, L] (False at padding) -> sentence vectors float32 [N, D]."""
         x = self.tokens(tokens, mask)
         if self.pool == "cls":
@@ -63,7 +64,7 @@ class TextTower(nnx.Module):
         real = jnp.asarray(mask).at[:, 0].set(True)[..., None]  # consistent with the attention mask
         return jnp.where(real, x.astype(jnp.float32), 0).sum(axis=1) / real.sum(axis=1)
 
-    def tokens(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+    def tokens(self, tokens: Int[Array, "N L"], mask: Bool[Array, "N L"]) -> Float[Array, "N L D"]:
         """Returns all outputs of the last layer: [N, L, D]."""
         x = self.token_embedding[...][tokens] + self.position_embedding[...][: tokens.shape[1]]
         x = x + self.segment_embedding[...][0]  # one sentence: always the first segment

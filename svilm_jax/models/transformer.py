@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
 
 from svilm_jax.models.attention import Attention, Axes
 from svilm_jax.models.linear import Linear
@@ -41,20 +43,20 @@ class LayerNorm(nnx.LayerNorm):
             rngs=rngs,
         )
 
-    def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: Float[Array, "*batch D"], *, mask: jax.Array | None = None) -> Float[Array, "*batch D"]:
         return super().__call__(x, mask=mask).astype(x.dtype)
 
 
 class MLP(nnx.Module):
     """Two linear layers with an activation in between."""
 
-    def __init__(self, width: int, ratio: float, activation: str, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, width: int, ratio: float, activation: str, *, dtype: DTypeLike, rngs: nnx.Rngs):
         hidden = int(width * ratio)
         self.activation = activation
         self.up = Linear(width, hidden, ("embed", "mlp"), dtype=dtype, rngs=rngs)
         self.down = Linear(hidden, width, ("mlp", "embed"), dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
         return self.down(ACTIVATIONS[self.activation](self.up(x)))
 
 
@@ -75,7 +77,7 @@ class TransformerBlock(nnx.Module):
         epsilon: float,
         attention: str,
         axes: Axes = ("batch", None),
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         self.pre_norm, self.axes = pre_norm, axes
@@ -84,7 +86,7 @@ class TransformerBlock(nnx.Module):
         self.mlp_norm = LayerNorm(width, epsilon=epsilon, rngs=rngs)
         self.mlp = MLP(width, mlp_ratio, activation, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: Float[Array, "B N D"], mask: Bool[Array, "B N"] | None = None) -> Float[Array, "B N D"]:
         """x [B, N, D], mask bool [B, N] of the tokens that may be attended to -> [B, N, D]."""
         if self.pre_norm:
             x = x + self.attention(self.attention_norm(x), mask=mask)
@@ -108,7 +110,7 @@ class TransformerStack(nnx.Module):
 
         self.stacked = stack(rngs)
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: Float[Array, "B N D"], mask: Bool[Array, "B N"] | None = None) -> Float[Array, "B N D"]:
         """x [B, N, D], mask bool [B, N] -> [B, N, D]."""
 
         def step(layer: TransformerBlock, x: jax.Array, mask: jax.Array | None) -> jax.Array:

@@ -5,7 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Float32, Shaped
 
 from svilm_jax.config import ConfigError, GroupingConfig, VideoConfig
 from svilm_jax.models.grouping import GroupingBlock
@@ -42,7 +45,7 @@ class VideoTower(nnx.Module):
         attention: str,
         remat: str,
         unroll: int,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         bounds = (0, *grouping.after_layers)
@@ -59,7 +62,7 @@ class VideoTower(nnx.Module):
         of_time, of_space = sinusoids(times, width), grid_sinusoids(rows, columns, width)
         self.joint = config.position_table == "joint"
         if self.joint:
-            table = (of_time[:, None] + of_space[None]).reshape(-1, width)
+            table = rearrange(of_time[:, None] + of_space[None], "nt ns d -> (nt ns) d")
             self.joint_position = nnx.Param(table, axes=(None, "embed"))
         else:
             self.time_position = nnx.Param(of_time, axes=(None, "embed"))
@@ -94,8 +97,8 @@ class VideoTower(nnx.Module):
         self.group_norm = LayerNorm(width, epsilon=config.norm_epsilon, rngs=rngs)
 
     def __call__(
-        self, video: jax.Array, *, train: bool, rng: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array, tuple[jax.Array, ...]]:
+        self, video: Shaped[Array, "B T H W 3"], *, train: bool, rng: jax.Array | None = None
+    ) -> tuple[Float[Array, "B Nt Ns D"], Float[Array, "B M D"], tuple[Float32[Array, "B M Nt h w"], ...]]:
         """Encodes clips.
 
         Args:
@@ -108,10 +111,10 @@ class VideoTower(nnx.Module):
           [B, M, Nt, H/p, W/p].
         """
         batch = video.shape[0]
-        times, rows, columns = self.grid
+        times, rows, _ = self.grid
         x = self.patch_embedding(video)  # [B, Nt, Ns, D]
         x = x + self._positions().astype(self.dtype)
-        x = constrain(x.reshape(batch, times * rows * columns, -1), "batch", "seq", None)  # [B, N, D]
+        x = constrain(rearrange(x, "b nt ns d -> b (nt ns) d"), "batch", "seq", None)
         groups = jnp.broadcast_to(self.group_tokens[...].astype(self.dtype), (batch, *self.group_tokens.shape))
 
         affinities = []
@@ -123,18 +126,18 @@ class VideoTower(nnx.Module):
             if stage.grouping is not None:
                 key = None if rng is None else jax.random.fold_in(rng, number)
                 groups, logits = stage.grouping(groups, x, train=train, rng=key)
-                affinities.append(logits.reshape(batch, -1, times, rows, columns))
-        tokens = self.token_norm(x).reshape(batch, times, rows * columns, -1)
+                affinities.append(rearrange(logits, "b m (nt h w) -> b m nt h w", nt=times, h=rows))
+        tokens = rearrange(self.token_norm(x), "b (nt ns) d -> b nt ns d", nt=times)
         return tokens, self.group_norm(groups), tuple(affinities)
 
-    def _positions(self) -> jax.Array:
+    def _positions(self) -> Float32[Array, "Nt Ns D"]:
         """float32 [Nt, Ns, D]."""
         if self.joint:
-            return self.joint_position[...].reshape(self.grid[0], -1, self.joint_position.shape[-1])
+            return rearrange(self.joint_position[...], "(nt ns) d -> nt ns d", nt=self.grid[0])
         return self.time_position[...][:, None] + self.space_position[...][None]
 
 
-def join_tokens(tokens: jax.Array, groups: jax.Array) -> jax.Array:
+def join_tokens(tokens: Float[Array, "B N D"], groups: Float[Array, "B M D"]) -> Float[Array, "B N+M D"]:
     """Concatenates [B, N, D] and [B, M, D] -> [B, N+M, D], in an order that moves no data between devices.
 
     Where P devices shard the tokens of a clip, each has N/P of them and gets M/P of the groups: attention does not
@@ -150,18 +153,17 @@ def join_tokens(tokens: jax.Array, groups: jax.Array) -> jax.Array:
                 f"config.mesh.seq={parts}: does not divide the {x.shape[1]} {name} per clip; change it, or "
                 "config.model.video and config.model.grouping.num_groups"
             )
-    shares = [x.reshape(x.shape[0], parts, -1, x.shape[2]) for x in (tokens, groups)]  # [B, P, N/P or M/P, D]
-    joined = jnp.concatenate(shares, axis=2).reshape(tokens.shape[0], -1, tokens.shape[2])
+    shards = [rearrange(x, "b (p n) d -> b p n d", p=parts) for x in (tokens, groups)]
+    joined = rearrange(jnp.concatenate(shards, axis=2), "b p n d -> b (p n) d")
     return constrain(joined, "batch", "seq", None)
 
 
-def split_tokens(joined: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
+def split_tokens(
+    joined: Float[Array, "B total D"], groups: int
+) -> tuple[Float[Array, "B total-{groups} D"], Float[Array, "B {groups} D"]]:
     """Splits the result of `join_tokens` into tokens and `groups` group tokens, with groups on every device."""
-    batch, total, width = joined.shape
     parts = sequence_parts()
-    shares = joined.reshape(batch, parts, total // parts, width)
-    own = total // parts - groups // parts
-    tokens = shares[:, :, :own].reshape(batch, -1, width)
-    return constrain(tokens, "batch", "seq", None), constrain(
-        shares[:, :, own:].reshape(batch, groups, width), "batch", None, None
-    )
+    shards = rearrange(joined, "b (p n) d -> b p n d", p=parts)
+    own = shards.shape[2] - groups // parts  # tokens per device
+    tokens, group_tokens = (rearrange(x, "b p n d -> b (p n) d") for x in (shards[:, :, :own], shards[:, :, own:]))
+    return constrain(tokens, "batch", "seq", None), constrain(group_tokens, "batch", None, None)

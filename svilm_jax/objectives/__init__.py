@@ -2,6 +2,7 @@
 
 from svilm_jax.objectives.global_contrast import GlobalContrast
 from svilm_jax.objectives.registry import OBJECTIVES, Objective, build_objectives, register_objective, total_loss
+from svilm_jax.objectives.requirements import Requirement
 from svilm_jax.objectives.spatial_grounding import SpatialGrounding
 from svilm_jax.objectives.temporal_grouping import TemporalGrouping
 
@@ -9,6 +10,7 @@ __all__ = [
     "OBJECTIVES",
     "GlobalContrast",
     "Objective",
+    "Requirement",
     "SpatialGrounding",
     "TemporalGrouping",
     "build_objectives",

@@ -4,11 +4,13 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float32
 
 from svilm_jax.config.constraints import Decay, PositiveOrZero
 from svilm_jax.config.grades import Chosen
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.contrast import masked_mean
+from svilm_jax.objectives.requirements import CLASS_SCORES, CLIPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +25,13 @@ class Classification:
     weight: Chosen[PositiveOrZero] = 1.0
     label_smoothing: Chosen[Decay] = 0.0
 
+    NEEDS = (CLIPS, CLASS_SCORES)
     READS = ("scores",)
     SPANS_BATCH = False
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    ) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
         """Rows that are not valid, or whose target is below 0, do not count; metric `accuracy`."""
         assert outputs.scores is not None  # the registry requires a head
         log_p = jax.nn.log_softmax(outputs.scores.astype(jnp.float32), axis=-1)  # [B, classes]

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Float32
 
 from svilm_jax.parallel import MASK_VALUE, Exchange, Score, Streaming, diagonal, reduce_pairs
 
@@ -27,24 +28,26 @@ class Pairing:
     score: Score
     rows: Any
     columns: Any
-    row_mask: jax.Array
-    column_mask: jax.Array
+    row_mask: Bool[Array, " B"]
+    column_mask: Bool[Array, " B"]
 
     @property
-    def counts(self) -> jax.Array:
+    def counts(self) -> Bool[Array, " B"]:
         """bool [B]."""
         return self.row_mask & self.column_mask
 
-    def own(self) -> jax.Array:
+    def own(self) -> Float32[Array, " B"]:
         """The scores of the matched pairs, float32 [B]."""
         return diagonal(self.score, self.rows, self.columns)
 
-    def reduce(self, streaming: Streaming) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def reduce(self, streaming: Streaming) -> tuple[Float32[Array, " B"], Float32[Array, " B"], Float32[Array, " B"]]:
         """See `reduce_pairs`."""
         return reduce_pairs(self.score, self.rows, self.columns, self.row_mask, self.column_mask, streaming)
 
 
-def info_nce(scores: jax.Array, rows: jax.Array, columns: jax.Array) -> tuple[jax.Array, jax.Array]:
+def info_nce(
+    scores: Float[Array, "B B"], rows: Bool[Array, " B"], columns: Bool[Array, " B"]
+) -> tuple[Float32[Array, ""], Float32[Array, ""]]:
     """Computes the mean cross-entropy of the diagonal, along rows and along columns.
 
     Args:
@@ -62,7 +65,9 @@ def info_nce(scores: jax.Array, rows: jax.Array, columns: jax.Array) -> tuple[ja
     return masked_mean(across, pair), masked_mean(down, pair)
 
 
-def streamed_info_nce(pairing: Pairing, chunk: int, exchange: Exchange) -> tuple[jax.Array, jax.Array, jax.Array]:
+def streamed_info_nce(
+    pairing: Pairing, chunk: int, exchange: Exchange
+) -> tuple[Float32[Array, ""], Float32[Array, ""], Float32[Array, ""]]:
     """Computes `info_nce` without the matrix, and the fraction of rows whose own column scores highest.
 
     Args:
@@ -75,7 +80,9 @@ def streamed_info_nce(pairing: Pairing, chunk: int, exchange: Exchange) -> tuple
     return masked_mean(across - positive, counts), masked_mean(down - positive, counts), masked_mean(hits, counts)
 
 
-def streamed_sigmoid_contrast(pairing: Pairing, chunk: int, exchange: Exchange) -> tuple[jax.Array, jax.Array]:
+def streamed_sigmoid_contrast(
+    pairing: Pairing, chunk: int, exchange: Exchange
+) -> tuple[Float32[Array, ""], Float32[Array, ""]]:
     """Computes the sigmoid loss of all pairs (SigLIP, arXiv 2303.15343, eq. 1): mean over rows, sum over columns.
 
     The bias is part of the score. Also returns the fraction of hits, as `streamed_info_nce` does.
@@ -89,6 +96,6 @@ def streamed_sigmoid_contrast(pairing: Pairing, chunk: int, exchange: Exchange) 
     return losses.sum() / jnp.maximum(pairing.row_mask.sum(), 1), masked_mean(hits, counts)
 
 
-def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
+def masked_mean(values: Float[Array, "*shape"], mask: Bool[Array, "*shape"]) -> Float[Array, ""]:
     """Returns the mean of the values where the mask is True; 0 if it is True nowhere."""
     return jnp.where(mask, values, 0).sum() / jnp.maximum(mask.sum(), 1)

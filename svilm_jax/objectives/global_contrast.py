@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float32
 
 from svilm_jax.config.constraints import Count, PositiveOrZero, Range
 from svilm_jax.config.grades import Chosen, Stated
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.contrast import Pairing, streamed_info_nce, streamed_sigmoid_contrast
+from svilm_jax.objectives.requirements import CAPTIONS, CLIPS
 from svilm_jax.parallel import Exchange
 
 
@@ -31,12 +33,13 @@ class GlobalContrast:
     chunk: Chosen[Count] = 1024
     exchange: Chosen[Exchange] = "gather"
 
+    NEEDS = (CLIPS, CAPTIONS)
     READS = ("video.embedding", "text_embedding")
     SPANS_BATCH = True
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    ) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
         """The mean of both directions; metric `accuracy`: clips whose own caption ranks first in the batch."""
         assert outputs.text_embedding is not None  # the registry requires captions
         clips = outputs.logit_scale * outputs.video.embedding

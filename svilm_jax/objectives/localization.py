@@ -13,14 +13,18 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Float32, Int
 
 from svilm_jax.config.constraints import Decay, PositiveOrZero
 from svilm_jax.config.grades import Attributed, Chosen, Stated
-from svilm_jax.models.heads.gtad import CLASSIFICATION, REGRESSION, LocalizationOutputs
+from svilm_jax.models.outputs import CLASSIFICATION, REGRESSION, LocalizationOutputs
 from svilm_jax.objectives.contrast import masked_mean
+from svilm_jax.objectives.requirements import FEATURES
 
 
-def balanced_bce(logits: jax.Array, positive: jax.Array, counted: jax.Array) -> jax.Array:
+def balanced_bce(
+    logits: Float[Array, "*shape"], positive: Bool[Array, "*shape"], counted: Bool[Array, "*shape"]
+) -> Float32[Array, ""]:
     """Returns (mean over positives of -log p + mean over negatives of -log(1 - p)) / 2, with p = sigmoid(logits).
 
     Args:
@@ -37,7 +41,9 @@ def balanced_bce(logits: jax.Array, positive: jax.Array, counted: jax.Array) -> 
     return (right + wrong) / 2
 
 
-def regression_weights(iou: jax.Array, counted: jax.Array, high: float, low: float) -> jax.Array:
+def regression_weights(
+    iou: Float32[Array, "*shape"], counted: Bool[Array, "*shape"], high: float, low: float
+) -> Float32[Array, "*shape"]:
     """Computes the weight of each anchor in the balanced MSE.
 
     1 for tIoU > high; for low < tIoU <= high the fraction that would be sampled to have as many as high ones, at most
@@ -62,7 +68,9 @@ def regression_weights(iou: jax.Array, counted: jax.Array, high: float, low: flo
     return top + drawn(middle) + drawn(bottom)
 
 
-def balanced_mse(probability: jax.Array, iou: jax.Array, weights: jax.Array) -> jax.Array:
+def balanced_mse(
+    probability: Float[Array, "*shape"], iou: Float[Array, "*shape"], weights: Float[Array, "*shape"]
+) -> Float32[Array, ""]:
     """Returns half of the weighted mean squared difference [A: the half is in the authors' code, before their 10]."""
     error = weights * (probability - iou) ** 2
     total = weights.sum()
@@ -93,12 +101,17 @@ class Localization:
     high: Stated[Decay] = 0.7
     low: Stated[Decay] = 0.3
 
+    NEEDS = (FEATURES,)
     READS: ClassVar[tuple[str, ...]] = ()  # its outputs are kept whole
     SPANS_BATCH = False
 
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"low={self.low:g}: expected at most high={self.high:g}")
+
     def __call__(
         self, outputs: LocalizationOutputs, batch: dict[str, jax.Array], rng: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    ) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
         """Returns the loss and metrics: its unweighted parts, and `step_accuracy`, the fraction of steps that the
         classification branch labels correctly, including background (0 without the branch).
         """
@@ -118,7 +131,9 @@ class Localization:
         return loss, {**metrics, "step_accuracy": hit}
 
     @staticmethod
-    def _classes(outputs: LocalizationOutputs, truth: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def _classes(
+        outputs: LocalizationOutputs, truth: Int[Array, "B T"], steps: Bool[Array, "B T"]
+    ) -> tuple[Float32[Array, ""], Float32[Array, ""]]:
         """Computes the mean cross-entropy and accuracy over steps [B, T]."""
         if outputs.classes is None:
             return jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32)

@@ -9,18 +9,22 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Float32
 
 from svilm_jax.config.constraints import Positive, PositiveOrZero
 from svilm_jax.config.grades import Chosen
+from svilm_jax.models.normalization import normalize
 from svilm_jax.models.outputs import Outputs
-from svilm_jax.models.svilm import normalize
 from svilm_jax.objectives.contrast import info_nce, masked_mean
+from svilm_jax.objectives.requirements import CLIPS, TIME_EMBEDDINGS, TIMED_SENTENCES
 from svilm_jax.parallel import MASK_VALUE, constrain
 
 SHORTEST = 1e-3  # assumed length of a zero-length sentence, as a fraction of the window
 
 
-def segment_spans(spans: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+def segment_spans(
+    spans: Float[Array, "B S 2"], mask: Bool[Array, "B S"]
+) -> tuple[Float32[Array, "B S 2"], Bool[Array, " B"]]:
     """Returns the segment of each sentence, and which videos have real times.
 
     Args:
@@ -41,7 +45,9 @@ def segment_spans(spans: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Arr
     return jnp.stack([start, end], axis=-1), timed
 
 
-def graded_targets(spans: jax.Array, timed: jax.Array, mask: jax.Array, width: float) -> jax.Array:
+def graded_targets(
+    spans: Float32[Array, "B S 2"], timed: Bool[Array, " B"], mask: Bool[Array, "B S"], width: float
+) -> Float32[Array, "B S S"]:
     """Computes how well sentence b matches segment a of the same video, float32 [B, S, S] in [0, 1].
 
     With times: the temporal IoU of both spans. Without: a soft monotone alignment, exp(-(distance / width)² / 2) of
@@ -57,14 +63,19 @@ def graded_targets(spans: jax.Array, timed: jax.Array, mask: jax.Array, width: f
     return jnp.where(mask[:, :, None] & mask[:, None], grade, 0)
 
 
-def segment_weights(spans: jax.Array, times: int) -> jax.Array:
+def segment_weights(spans: Float32[Array, "B S 2"], times: int) -> Float32[Array, "B S {times}"]:
     """Returns the fraction of each temporal index inside a span, float32 [B, S, Nt]."""
     edges = jnp.arange(times) / times
     inside = jnp.minimum(spans[..., 1:], edges + 1 / times) - jnp.maximum(spans[..., :1], edges)
     return times * jnp.maximum(inside, 0)
 
 
-def graded_contrast(scores: jax.Array, targets: jax.Array, exists: jax.Array, hard_negative_weight: float) -> jax.Array:
+def graded_contrast(
+    scores: Float32[Array, "B S B S"],
+    targets: Float32[Array, "B S S"],
+    exists: Bool[Array, "B S"],
+    hard_negative_weight: float,
+) -> Float32[Array, ""]:
     """Computes the mean cross-entropy of rows, over all columns of the batch, with graded targets.
 
     Args:
@@ -107,12 +118,17 @@ class MultilevelAlignment:
     hard_negative_weight: Chosen[PositiveOrZero] = 2.0
     monotone_width: Chosen[Positive] = 0.5
 
+    NEEDS = (CLIPS, TIMED_SENTENCES, TIME_EMBEDDINGS)
     READS = ("video.embedding", "video.time_embedding", "sentence_embedding")
     SPANS_BATCH = True
 
+    def __post_init__(self) -> None:
+        if not self.global_weight + self.segment_weight:
+            raise ValueError("global_weight and segment_weight are both 0, which disables the objective")
+
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    ) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
         """Both levels, each the mean of both directions; metrics `global`, `segment` and `segment_accuracy`.
 
         The embedding of the whole text is the mean of its sentences' embeddings. A segment that was mostly replaced by
@@ -123,9 +139,9 @@ class MultilevelAlignment:
         assert sentences is not None
         mask = batch["sentence_mask"] & batch["valid"][:, None]  # [B, S]
         whole = normalize(jnp.where(mask[..., None], sentences, 0).sum(axis=1))  # [B, C]
-        scale, told = outputs.logit_scale, mask.any(axis=1)
+        scale, described = outputs.logit_scale, mask.any(axis=1)
         similarity = jnp.einsum("ic,jc->ij", outputs.video.embedding, constrain(whole, None, None))  # [B, B]
-        across, down = info_nce(scale * similarity, told, told)
+        across, down = info_nce(scale * similarity, described, described)
         global_loss = (across + down) / 2
 
         spans, timed = segment_spans(batch["sentence_spans"], mask)

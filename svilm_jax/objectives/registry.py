@@ -1,34 +1,39 @@
 """Objective registry: construction from the config, and the weighted sum.
 
 An objective is a frozen dataclass: its fields are its options in the config, including `weight`, and calling it returns
-`(loss, metrics)`. To add one, add a file and a line in `OBJECTIVES`; from outside this package, call
+`(loss, metrics)`. To add one inside this package, add a file and a line in `OBJECTIVES`; from outside, call
 `register_objective`.
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
 from svilm_jax.config import Config, ConfigError, nearest, resolve_options
-from svilm_jax.config.schema import HEAD_TASKS
-from svilm_jax.models.outputs import Outputs
+from svilm_jax.models.outputs import LocalizationOutputs, Outputs
 from svilm_jax.objectives.classification import Classification
 from svilm_jax.objectives.global_contrast import GlobalContrast
 from svilm_jax.objectives.localization import Localization
 from svilm_jax.objectives.multilevel_alignment import MultilevelAlignment
+from svilm_jax.objectives.requirements import Requirement
 from svilm_jax.objectives.spatial_grounding import SpatialGrounding
 from svilm_jax.objectives.temporal_grouping import TemporalGrouping
 
 
+@runtime_checkable
 class Objective(Protocol):
-    """Interface of all objectives."""
+    """Interface of all objectives; the three constants are class attributes."""
 
     @property
-    def weight(self) -> float: ...
+    def weight(self) -> float:
+        """The weight of the loss in the sum."""
+
+    @property
+    def NEEDS(self) -> tuple[Requirement, ...]:
+        """The inputs that the rest of the config has to provide."""
 
     @property
     def READS(self) -> tuple[str, ...]:
@@ -39,8 +44,9 @@ class Objective(Protocol):
         """Whether a row's loss depends on the other rows of its batch."""
 
     def __call__(
-        self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]: ...
+        self, outputs: Any, batch: dict[str, jax.Array], rng: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Returns the loss and its metrics; `outputs` are those of the task's model, such as `Outputs`."""
 
 
 OBJECTIVES: dict[str, type] = {
@@ -52,22 +58,6 @@ OBJECTIVES: dict[str, type] = {
     "temporal_grouping": TemporalGrouping,
 }
 
-# Inputs of an objective that not every config provides: (key, values or () for any true value, advice).
-_CLIPS = ("task", ("video_text", *HEAD_TASKS), "clips: config.task other than localization")
-_CAPTIONS = ("task", ("video_text",), "captions: config.task=video_text")
-NEEDS: dict[str, tuple[tuple[str, Any, str], ...]] = {
-    "classification": (("task", HEAD_TASKS, f"a head that scores classes: config.task={' or '.join(HEAD_TASKS)}"),),
-    "global_contrast": (_CAPTIONS,),
-    "localization": (("task", ("localization",), "features: config.task=localization"),),
-    "multilevel_alignment": (
-        _CLIPS,
-        ("input.num_sentences", True, "timed sentences: config.input.num_sentences above 0"),
-        ("model.clip_pool", ("tokens",), "the embedding of each temporal index: config.model.clip_pool=tokens"),
-    ),
-    "spatial_grounding": (_CAPTIONS,),
-    "temporal_grouping": (_CLIPS, ("splice.enabled", True, "cut and paste: config.splice.enabled=True")),
-}
-
 
 def register_objective(name: str, objective: type) -> None:
     """Adds an objective from outside this package, which configs then name in `config.objectives`.
@@ -75,21 +65,28 @@ def register_objective(name: str, objective: type) -> None:
     Call it in a config file, or in a module that an entry point of the group `svilm_jax.plugins` names.
 
     Args:
-      name: key in `config.objectives`, and prefix of its metrics.
+      name: key in `config.objectives`, and prefix of the metrics.
       objective: frozen dataclass that implements `Objective`. Its fields are its options, with defaults; `weight` is
-        required. An attribute `NEEDS`, a tuple of (config key, accepted values, advice), lists what it needs from the
-        config.
+        required.
 
     Raises:
-      ValueError: the name is taken by another class, or the class is not a dataclass with a field `weight`.
+      ValueError: the name is taken by another class.
+      TypeError: not a dataclass with a field `weight`, or an attribute of `Objective` is missing.
     """
-    if OBJECTIVES.get(name, objective) is not objective:
-        raise ValueError(f"objective {name!r} is registered already, as {OBJECTIVES[name].__qualname__}")
-    fields = dataclasses.fields(objective) if dataclasses.is_dataclass(objective) else ()
-    if "weight" not in {field.name for field in fields}:
-        raise ValueError(f"objective {name!r}: expected a dataclass with a field `weight`, got {objective!r}")
+    known = OBJECTIVES.get(name)
+    if known is not None and _qualified_name(known) != _qualified_name(objective):
+        raise ValueError(f"objective {name!r} is registered already, by {_qualified_name(known)}")
+    fields = {field.name for field in dataclasses.fields(objective)} if dataclasses.is_dataclass(objective) else ()
+    if "weight" not in fields:
+        raise TypeError(f"objective {name!r}: expected a frozen dataclass with a field `weight`, got {objective!r}")
+    if missing := [member for member in ("NEEDS", "READS", "SPANS_BATCH") if not hasattr(objective, member)]:
+        raise TypeError(f"objective {name!r}: {objective.__qualname__} lacks {', '.join(missing)}")
     OBJECTIVES[name] = objective
-    NEEDS[name] = tuple(getattr(objective, "NEEDS", ()))
+
+
+def _qualified_name(kind: type) -> str:
+    """Returns the name by which a class is known: a config file that runs twice defines its classes twice."""
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def objective_schema(name: str) -> type:
@@ -106,18 +103,20 @@ def objective_schema(name: str) -> type:
     return OBJECTIVES[name]
 
 
-def resolve_objective(name: str, options: Mapping[str, Any]) -> Any:
+def resolve_objective(name: str, options: Mapping[str, Any]) -> Objective:
     """Builds the objective of one entry of `config.objectives`.
 
     Raises:
       ConfigError: an unknown name or option, or an invalid value of an option.
     """
     path = f"config.objectives.{name}"
-    objective: Any = resolve_options(objective_schema(name), options, path)
-    if isinstance(objective, Localization) and objective.low > objective.high:
-        raise ConfigError(f"{path}.low={objective.low:g}: expected at most {path}.high={objective.high:g}")
-    if isinstance(objective, MultilevelAlignment) and not objective.global_weight + objective.segment_weight:
-        raise ConfigError(f"{path}: global_weight and segment_weight are both 0, which disables the objective")
+    schema = objective_schema(name)
+    try:
+        objective: Objective = resolve_options(schema, options, path)
+    except ConfigError:
+        raise
+    except ValueError as error:  # of options that exclude each other, from `__post_init__`
+        raise ConfigError(f"{path}: {error}") from error
     return objective
 
 
@@ -135,16 +134,18 @@ def build_objectives(table: Mapping[str, Mapping[str, Any]], config: Config) -> 
             built[name] = objective
     if not built:
         raise ConfigError(f"config.objectives: name at least one of {sorted(OBJECTIVES)} with a weight above 0")
-    for name in built:
-        for key, needed, advice in NEEDS[name]:
-            value = functools.reduce(getattr, key.split("."), config)
-            if value not in needed if isinstance(needed, tuple) else not value:
-                raise ConfigError(f"config.objectives.{name} needs {advice}; config.{key} is {value!r}")
+    for name, objective in built.items():
+        for requirement in objective.NEEDS:
+            if reason := requirement.unmet(config):
+                raise ConfigError(f"config.objectives.{name} {reason}")
     return built
 
 
 def total_loss(
-    objectives: Mapping[str, Objective], outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
+    objectives: Mapping[str, Objective],
+    outputs: Outputs | LocalizationOutputs,
+    batch: dict[str, jax.Array],
+    rng: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns the weighted sum, and every part of it: `loss/total`, `loss/NAME` (unweighted) and `NAME/METRIC`."""
     total = jnp.zeros((), jnp.float32)

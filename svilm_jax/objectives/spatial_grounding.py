@@ -5,15 +5,23 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
+from jaxtyping import Array, Bool, Float, Float32
 
 from svilm_jax.config.constraints import Count, PositiveOrZero, Temperature
 from svilm_jax.config.grades import Chosen, Stated
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.contrast import Pairing, masked_mean, streamed_info_nce
+from svilm_jax.objectives.requirements import CAPTIONS, CLIPS
 from svilm_jax.parallel import Exchange
 
 
-def clip_noun_scores(groups: jax.Array, nouns: jax.Array, shares: jax.Array, temperature: float) -> jax.Array:
+def clip_noun_scores(
+    groups: Float[Array, "r M C"],
+    nouns: Float[Array, "c K C"],
+    phrase_weight: Float32[Array, "c K"],
+    temperature: float,
+) -> Float32[Array, "r c"]:
     """Computes S(i, j): how well the groups of clip i match the phrases of caption j.
 
     S(i, j) = mean_k Σ_m softmax_m(s[·, k] / τ) · s[m, k], with s the cosines of groups and phrases: each phrase attends
@@ -22,7 +30,7 @@ def clip_noun_scores(groups: jax.Array, nouns: jax.Array, shares: jax.Array, tem
     Args:
       groups: [r, M, C], normalized.
       nouns: [c, K, C], normalized.
-      shares: float32 [c, K], weight of each phrase in the mean (`phrase_shares`).
+      phrase_weight: float32 [c, K], weight of each phrase in the mean (`phrase_weights`).
       temperature: τ.
 
     Returns:
@@ -30,10 +38,10 @@ def clip_noun_scores(groups: jax.Array, nouns: jax.Array, shares: jax.Array, tem
     """
     cosine = jnp.einsum("imc,jkc->imjk", groups, nouns, precision="highest")  # [r, M, c, K]
     picked = (jax.nn.softmax(cosine / temperature, axis=1) * cosine).sum(axis=1)  # [r, c, K]
-    return (picked * shares).sum(axis=2)
+    return (picked * phrase_weight).sum(axis=2)
 
 
-def phrase_shares(noun_mask: jax.Array) -> jax.Array:
+def phrase_weights(noun_mask: Bool[Array, "B K"]) -> Float32[Array, "B K"]:
     """bool [B, K] -> float32 [B, K]: one over the number of phrases where a phrase exists, else 0."""
     return noun_mask / jnp.maximum(noun_mask.sum(axis=1, keepdims=True), 1)
 
@@ -58,22 +66,23 @@ class SpatialGrounding:
     chunk: Chosen[Count] = 64
     exchange: Chosen[Exchange] = "gather"
 
+    NEEDS = (CLIPS, CAPTIONS)
     READS = ("video.group_embedding", "video.logits", "noun_embedding")
     SPANS_BATCH = True
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    ) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
         """Returns the loss and metrics: `accuracy` within the batch, and `groups_used`, the mean number of groups of
         a clip that win at least one token in the last grouping block.
         """
         assert outputs.noun_embedding is not None  # the registry requires captions
 
         def score(groups: Any, columns: Any) -> jax.Array:
-            nouns, shares = columns
-            return clip_noun_scores(groups, nouns, shares, self.temperature) / self.contrast_temperature
+            nouns, phrase_weight = columns
+            return clip_noun_scores(groups, nouns, phrase_weight, self.temperature) / self.contrast_temperature
 
-        phrases = (outputs.noun_embedding, phrase_shares(batch["noun_mask"]))
+        phrases = (outputs.noun_embedding, phrase_weights(batch["noun_mask"]))
         # A caption without phrases carries no grounding signal: it is excluded as a row and as a column.
         exists = batch["valid"] & batch["noun_mask"].any(axis=1)
         pairing = Pairing(score, outputs.video.group_embedding, phrases, exists, exists)
@@ -81,6 +90,6 @@ class SpatialGrounding:
         loss = (across + down) * (0.5 if self.reduction == "mean" else 1.0)
 
         logits = outputs.video.logits[-1]  # [B, M, Nt, h, w]
-        winners = jnp.argmax(logits, axis=1).reshape(len(logits), -1)  # [B, N]
+        winners = rearrange(jnp.argmax(logits, axis=1), "b nt h w -> b (nt h w)")
         used = jax.nn.one_hot(winners, logits.shape[1], dtype=jnp.bool_).any(axis=1).sum(axis=1)
         return loss, {"accuracy": accuracy, "groups_used": masked_mean(used.astype(jnp.float32), batch["valid"])}

@@ -15,22 +15,28 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float32
 
 from svilm_jax.config.constraints import PositiveOrZero, Temperature
 from svilm_jax.config.grades import Chosen, Stated
+from svilm_jax.models.normalization import normalize
 from svilm_jax.models.outputs import Outputs
-from svilm_jax.models.svilm import normalize
 from svilm_jax.objectives.contrast import masked_mean
+from svilm_jax.objectives.requirements import CLIPS, SPLICES
 
 
-def common_tokens(z: jax.Array, valid: jax.Array) -> jax.Array:
+def common_tokens(z: Float32[Array, "B Nt D"], valid: Bool[Array, " B"]) -> Float32[Array, "Nt D"]:
     """Returns the mean of z_j over the valid clips of the global batch, float32 [Nt, D], for z [B, Nt, D]."""
     return jnp.where(valid[:, None, None], z, 0).sum(axis=0) / jnp.maximum(valid.sum(), 1)
 
 
 def foreground_probability(
-    z: jax.Array, mask: jax.Array, temperature: float, centers: str = "all", common: jax.Array | None = None
-) -> jax.Array:
+    z: Float32[Array, "B Nt D"],
+    mask: Bool[Array, "B Nt"],
+    temperature: float,
+    centers: str = "all",
+    common: Float32[Array, "Nt D"] | None = None,
+) -> Float32[Array, "B Nt"]:
     """Computes the probability that each temporal index belongs to the foreground.
 
     z^f and z^b are the means of z_j inside and outside the mask;
@@ -80,6 +86,7 @@ class TemporalGrouping:
     centers: Stated[Literal["all", "others"]] = "all"
     centered: Chosen[bool] = False
 
+    NEEDS = (CLIPS, SPLICES)
     READS = ("video.time_tokens",)
 
     @property
@@ -89,7 +96,7 @@ class TemporalGrouping:
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    ) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
         """Returns the loss over spliced rows and the metric `accuracy`: temporal indices nearer to their own center."""
         mask, spliced = batch["splice_mask"], batch["spliced"]
         z = outputs.video.time_tokens

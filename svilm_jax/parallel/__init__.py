@@ -11,7 +11,6 @@ from svilm_jax.parallel.sharding import (
     layout,
     parameter_shardings,
     sequence_parts,
-    sharding_table,
 )
 
 __all__ = [
@@ -37,7 +36,6 @@ __all__ = [
     "platform",
     "reduce_pairs",
     "sequence_parts",
-    "sharding_table",
     "targeting",
     "to_global_batch",
     "whole_batch",

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
+from jaxtyping import Array, Bool, Float32
 
 from svilm_jax.parallel.mesh import BATCH_AXES, data_parallelism
 
@@ -48,8 +49,13 @@ class Streaming:
 
 
 def reduce_pairs(
-    score: Score, rows: Any, columns: Any, row_mask: jax.Array, column_mask: jax.Array, streaming: Streaming
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    score: Score,
+    rows: Any,
+    columns: Any,
+    row_mask: Bool[Array, " B"],
+    column_mask: Bool[Array, " B"],
+    streaming: Streaming,
+) -> tuple[Float32[Array, " B"], Float32[Array, " B"], Float32[Array, " B"]]:
     """Reduces every row over all existing columns, and every column over all existing rows.
 
     Args:
@@ -64,7 +70,7 @@ def reduce_pairs(
     return _reduce(score, streaming, rows, columns, row_mask, column_mask)
 
 
-def diagonal(score: Score, rows: Any, columns: Any) -> jax.Array:
+def diagonal(score: Score, rows: Any, columns: Any) -> Float32[Array, " B"]:
     """Returns the scores of the matched pairs, float32 [B]."""
 
     def one(row: Any, column: Any) -> jax.Array:

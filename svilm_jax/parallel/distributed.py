@@ -38,11 +38,11 @@ def initialize_distributed(
     """
     known: dict[str, Any] = {}
     if coordinator:
-        told, (count, number) = "flags", _counted(processes, process)
+        source, (count, number) = "flags", _counted(processes, process)
         known = {"coordinator_address": coordinator, "num_processes": count, "process_id": number}
     elif processes or process >= 0:
         raise ConfigError("--processes and --process need --coordinator=HOST:PORT, the address of process 0")
-    elif not (told := launcher(os.environ)):
+    elif not (source := launcher(os.environ)):
         return ""
     # CPUs exchange arrays by gloo; other devices ignore this.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -52,11 +52,11 @@ def initialize_distributed(
         jax.distributed.initialize(**known, heartbeat_timeout_seconds=limit)
     except (RuntimeError, ValueError, OSError) as error:
         raise ConfigError(
-            f"could not join the other processes ({told}): {error}. All of them must be started with the "
+            f"could not join the other processes ({source}): {error}. All of them must be started with the "
             "same settings, and process 0 must be reachable; --coordinator, --processes and --process set them manually"
         ) from error
     watch_processes(lost_process_seconds)
-    return told
+    return source
 
 
 def launcher(environment: Mapping[str, str]) -> str:
@@ -108,6 +108,8 @@ class HostConsensus:
     """Consensus over the requests of all processes: a signal may reach only one of them, and clocks differ.
 
     A single process gets its answer at once. Among several the answer is one step late, so that no process waits.
+    `multihost_utils.reached_preemption_sync_point` does not fit: it reacts to SIGTERM only, carries no request to save,
+    and needs JAX's preemption notifier, which installs a second signal handler in addition to that of `StopSignals`.
     """
 
     def __init__(self, mesh: Mesh):

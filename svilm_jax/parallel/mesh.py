@@ -81,9 +81,9 @@ def data_parallelism(mesh: Mesh | AbstractMesh) -> int:
 
 def _slices(config: MeshConfig, devices: Sequence[jax.Device]) -> int:
     """Returns the number of slices, from the devices or else from the config."""
-    told = len({getattr(device, "slice_index", 0) for device in devices})
-    wanted = config.num_slices or told
-    if wanted < 1 or len(devices) % wanted or (told > 1 and told != wanted):
-        known = f"these {len(devices)} devices lie in {told} slices" if told > 1 else f"{len(devices)} devices"
+    physical = len({getattr(device, "slice_index", 0) for device in devices})
+    wanted = config.num_slices or physical
+    if wanted < 1 or len(devices) % wanted or (physical > 1 and physical != wanted):
+        known = f"these {len(devices)} devices lie in {physical} slices" if physical > 1 else f"{len(devices)} devices"
         raise ConfigError(f"config.mesh.num_slices={config.num_slices}: {known}; 0 uses their own number")
     return wanted

@@ -84,17 +84,6 @@ def parameter_shardings(state: nnx.State, mesh: Mesh) -> Any:
     return nnx.to_pure_dict(shardings)
 
 
-def sharding_table(params: Any, shardings: Any) -> str:
-    """Returns one line per parameter for the log: name, shape, partition."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    specs = jax.tree.leaves(shardings)
-    rows = [
-        f"{jax.tree_util.keystr(path, simple=True, separator='.'):<64} {leaf.shape!s:<24} {sharding.spec}"
-        for (path, leaf), sharding in zip(leaves, specs, strict=True)
-    ]
-    return "\n".join(rows)
-
-
 def check_replication(params: Any, shardings: Any, mesh: Mesh, limit: float) -> float:
     """Returns the fraction of replicated parameters; raises if it exceeds `limit` on a mesh that should shard.
 
@@ -107,12 +96,12 @@ def check_replication(params: Any, shardings: Any, mesh: Mesh, limit: float) -> 
         for (path, leaf), sharding in zip(sizes, jax.tree.leaves(shardings), strict=True)
         if sharding.is_fully_replicated
     ]
-    share = sum(size for size, _ in whole) / sum(leaf.size for _, leaf in sizes)
-    if mesh.shape["fsdp"] * mesh.shape["seq"] * mesh.shape["tensor"] > 1 and share > limit:
+    fraction = sum(size for size, _ in whole) / sum(leaf.size for _, leaf in sizes)
+    if mesh.shape["fsdp"] * mesh.shape["seq"] * mesh.shape["tensor"] > 1 and fraction > limit:
         worst = ", ".join(f"{name} ({size})" for size, name in sorted(whole, reverse=True)[:5])
         raise ConfigError(
-            f"{share:.1%} of the parameters would be replicated on every device, more than "
+            f"{fraction:.1%} of the parameters would be replicated on every device, more than "
             f"config.mesh.max_replicated_fraction={limit:.1%}. Largest: {worst}. Not divisible by the mesh "
             f"{dict(mesh.shape)}: choose another width or mesh, or raise the limit."
         )
-    return share
+    return fraction

@@ -53,8 +53,8 @@ class Throughput:
 
     def __str__(self) -> str:
         rates = self.scalars()
-        told = [f"{rates['clips_per_second']:.1f} clips/s"] if rates else []
-        return ", ".join(told + ([f"MFU {rates['mfu']:.1%}"] if "mfu" in rates else []))
+        parts = [f"{rates['clips_per_second']:.1f} clips/s"] if rates else []
+        return ", ".join(parts + ([f"MFU {rates['mfu']:.1%}"] if "mfu" in rates else []))
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:

@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from svilm_jax.config import InputConfig, SpliceConfig, TextConfig, VideoConfig
 from svilm_jax.input.pipeline import Batch, TrainInput
+from svilm_jax.input.splicing import check_splice, splice_batch
 from svilm_jax.text.tokenizers import Tokenizer
-from svilm_jax.training.splicing import check_splice, splice
 
 # Also distinguishable by lightness, for readers who do not see the colors.
 FOREGROUND, BACKGROUND, INVALID = (27, 120, 84), (244, 165, 66), (190, 190, 190)
@@ -43,7 +43,7 @@ def write_contact_sheet(
         batch = next(data)
     key = jax.random.key(seed)
     video_array, valid = jax.numpy.asarray(batch["video"]), jax.numpy.asarray(batch["valid"])
-    spliced, mask, _ = splice(key, video_array, valid, splice_config, tubelet)
+    spliced, mask, _ = splice_batch(key, video_array, valid, splice_config, tubelet)
     picture = draw_batch(np.asarray(spliced), np.asarray(mask), batch, tokenizer, tubelet)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)

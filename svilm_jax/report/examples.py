@@ -20,10 +20,10 @@ from svilm_jax.evaluation.retrieval.metrics import pessimistic_ranks
 from svilm_jax.evaluation.temporal_grouping.evaluator import GroupingOptions, TemporalGroupingEvaluator, spliced_clips
 from svilm_jax.evaluation.temporal_grouping.mean_features import mean_features
 from svilm_jax.evaluation.temporal_grouping.spans import read_span
-from svilm_jax.evaluation.temporal_grouping.splices import Splice
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.inference.heat_maps import heat_maps, resolve_readout
 from svilm_jax.input.records import splits
+from svilm_jax.input.splicing import Splice
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from svilm_jax.evaluation.grounding.pointing import centers_of_mass, middle_frames
-from svilm_jax.evaluation.temporal_grouping.spans import span_mask
+from svilm_jax.input.splicing import span_mask
 from svilm_jax.report.examples import GroundingExample, PhraseMap, RetrievalExample, SpliceExample
 
 RIGHT, WRONG = "#1a8f3c", "#b9b9b9"

@@ -1,1 +1,1 @@
-"""Training: `loop.py` is the training loop, `step.py` the train step, `checkpoints.py` the saved state."""
+"""Training: `loop.py` is the training loop, `step.py` the train step."""

@@ -67,7 +67,7 @@ def trace_step(config: Config, vocab_size: int, mesh: Mesh, pad_id: int = 0) -> 
     objectives = build_objectives(config.objectives, config)
     check_step(config, objectives, mesh)
     steps = config.train.steps or 1000  # of the schedule: unknown without data, and irrelevant here
-    optimizer = make_optimizer(config.optimizer, steps, None)
+    optimizer = make_optimizer(config.optimizer, steps)
     with jax.set_mesh(mesh), targeting(mesh.devices.flat[0].platform):
         structure = make_state_spec(config, vocab_size, pad_id, optimizer, mesh)
         shapes, shardings = structure.shapes, structure.shardings

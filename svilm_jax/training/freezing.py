@@ -1,35 +1,38 @@
-"""Frozen parameters and per-parameter learning-rate multipliers."""
+"""Frozen parameters and per-group learning-rate multipliers."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
+import optax
 
 from svilm_jax.config import ConfigError, InitConfig
 from svilm_jax.models.parameters import HEAD, Params, named, path_name
 
 
-def update_scales(config: InitConfig, fresh: tuple[str, ...] | None) -> Callable[[Params], Any] | None:
-    """Returns the update multipliers of a run: params -> a tree of factors, or None where every factor is 1.
+def scale_by_group(config: InitConfig, fresh: tuple[str, ...] | None) -> optax.GradientTransformation:
+    """Returns the last stage of an optimizer, which scales the updates of each group of parameters.
 
-    A factor is 0 for frozen parameters, `learning_rate_scale` for parameters restored from a checkpoint, else 1.
+    The factor is 0 for frozen parameters, `learning_rate_scale` for parameters restored from a checkpoint, else 1. The
+    stage has the same empty state for every config, so that a run can be resumed with other factors.
 
     Args:
-      config: which parameters are frozen, and the scale of restored ones.
+      config: which parameters are frozen, and the factor of restored ones.
       fresh: name prefixes that a checkpoint leaves newly initialized, besides the head; None without a checkpoint.
     """
-    scale = config.learning_rate_scale if fresh is not None else 1.0
-    if not config.freeze and scale == 1.0:
-        return None
+    full_rate = (HEAD, *(fresh or ()))
 
-    new = (HEAD, *(fresh or ()))
+    def group(path: tuple[Any, ...], _: Any) -> str:
+        name = path_name(path)
+        if name.startswith(config.freeze):
+            return "frozen"
+        return "fresh" if fresh is None or name.startswith(full_rate) else "restored"
 
-    def factors(params: Params) -> Any:
-        fully = jax.tree_util.tree_map_with_path(lambda path, _: path_name(path).startswith(new), params)
-        still = frozen(params, config.freeze)
-        return jax.tree.map(lambda f, s: 0.0 if s else 1.0 if f else scale, fully, still)
-
-    return factors
+    transforms = {
+        "frozen": optax.set_to_zero(),
+        "restored": optax.scale(config.learning_rate_scale),
+        "fresh": optax.identity(),
+    }
+    return optax.partition(transforms, lambda params: jax.tree_util.tree_map_with_path(group, params))
 
 
 def frozen(params: Params, prefixes: tuple[str, ...]) -> Any:

@@ -12,8 +12,7 @@ from typing import Any
 
 import jax
 
-from svilm_jax.checkpoints.manager import load
-from svilm_jax.checkpoints.model_directory import is_model_directory, read_model_directory
+from svilm_jax.checkpoints import load
 from svilm_jax.config import Config, ConfigError, ModelConfig, check_model, resolve_options
 from svilm_jax.inference import TrainedModel
 from svilm_jax.input.features import read_index
@@ -62,8 +61,7 @@ def resolve_init(config: Config) -> ResolvedInit:
             "write features of the checkpoint with `svilm extract-features` and set config.model.localization.features"
         )
     if config.init.checkpoint:
-        source = config.init.checkpoint
-        loaded = read_model_directory(source) if is_model_directory(source) else load(source)
+        loaded = load(config.init.checkpoint)
         model = dataclasses.replace(_changed(loaded.config.model, config.init.model), head=config.model.head)
         # Both: a checkpoint of this run records the settings of its tokenizer.
         config = dataclasses.replace(config, model=model, tokenizer=loaded.config.tokenizer)

@@ -17,7 +17,8 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from svilm_jax.checkpoints.manager import Checkpoints, check_same_model, check_same_tokenizer, make_meta
+from svilm_jax.checkpoints.manager import Checkpoints
+from svilm_jax.checkpoints.metadata import check_same_model, check_same_tokenizer, make_meta
 from svilm_jax.checkpoints.train_state import StateSpec, TrainState, init_state, make_state_spec, with_params
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.errors import UserError
@@ -29,16 +30,16 @@ from svilm_jax.parallel import (
     HostRequest,
     check_replication,
     is_lead_process,
-    sharding_table,
     to_global_batch,
 )
 from svilm_jax.profiling.throughput import Throughput
 from svilm_jax.text.tokenizers import Tokenizer
-from svilm_jax.training.freezing import frozen, update_scales
+from svilm_jax.training.freezing import frozen, scale_by_group
 from svilm_jax.training.initialization import initial_params
 from svilm_jax.training.loss import Metrics
 from svilm_jax.training.metric_writers import MetricWriter
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
+from svilm_jax.training.parameter_table import parameter_table
 from svilm_jax.training.preemption import Stopped, StopSignals
 from svilm_jax.training.step import check_batch, check_step, make_step
 from svilm_jax.training.task_input import open_input
@@ -99,8 +100,8 @@ def train(
         raise
     total = settings.steps or math.ceil(settings.epochs * data.steps_per_epoch)
     schedule = make_schedule(config.optimizer, total)
-    scales = update_scales(config.init, None if loaded is None else loaded.fresh)
-    optimizer = make_optimizer(config.optimizer, total, scales)
+    group_scales = scale_by_group(config.init, None if loaded is None else loaded.fresh)
+    optimizer = make_optimizer(config.optimizer, total, group_scales)
     checkpoints = Checkpoints(workdir, settings.max_to_keep)
     meta = make_meta(config, tokenizer)
     pace = Throughput(config)  # before the mesh is set: it may time a device on its own
@@ -109,7 +110,8 @@ def train(
         shapes, shardings = structure.shapes.params, structure.shardings.params
         frozen(shapes, config.init.freeze)  # refuses names that no parameter has
         replicated = check_replication(shapes, shardings, mesh, config.mesh.max_replicated_fraction)
-        log.info("sharding of the parameters on %s:\n%s", dict(mesh.shape), sharding_table(shapes, shardings))
+        table = parameter_table(shapes, shardings)
+        log.info("parameters on %s:\n%s", dict(mesh.shape), table)
         log.info("%d parameters, %.1f %% of them replicated", count(shapes), 100 * replicated)
 
         def check(saved: dict[str, Any]) -> None:
@@ -137,6 +139,8 @@ def train(
         checkpoints.begin()
         step_function = make_step(config, structure, objectives, optimizer, schedule)
         writer = MetricWriter(workdir, start, CONSOLE) if is_lead_process() else None
+        if writer:
+            (workdir / "parameters.txt").write_text(table + "\n", encoding="utf-8")
         agreement = HostConsensus(mesh)
         pending: Metrics | None = None
         saved, saved_at = None, time.monotonic()

@@ -7,10 +7,10 @@ import jax
 
 from svilm_jax.checkpoints.train_state import StateSpec
 from svilm_jax.config import Config
+from svilm_jax.input.splicing import splice_batch
 from svilm_jax.models.parameters import Params, bind
 from svilm_jax.objectives import Objective, total_loss
 from svilm_jax.training.freezing import frozen
-from svilm_jax.training.splicing import splice
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -54,7 +54,7 @@ def cut_and_paste(config: Config, batch: Batch, key: jax.Array) -> Batch:
     if config.task == "localization" or not config.splice.enabled:
         return batch
     with jax.named_scope("splice"):
-        video, mask, rows = splice(
+        video, mask, rows = splice_batch(
             key, batch["video"], batch["valid"], config.splice, config.model.video.tubelet_size[0]
         )
     return {**batch, "video": video, "splice_mask": mask, "spliced": rows}

@@ -36,9 +36,13 @@ def scale_by_muon(
       rms: root mean square of the entries of Muon's update at learning rate 1.
       start: first step of Muon, from 0; None: Muon from the first step, without state of Adam for matrices.
     """
-    muon = optax.chain(
-        optax.contrib.scale_by_muon(beta=momentum, weight_dimension_numbers=_last_two_axes),
-        optax.stateless(lambda updates, _: jax.tree.map(lambda u: _scaled(u, rms), updates)),
+    # `optax.contrib.muon` for matrices only: its own Adam part would share Nesterov momentum and epsilon with Muon. Its
+    # learning rate of -1 cancels the sign of a descent step, which the schedule applies later.
+    muon = optax.contrib.muon(
+        learning_rate=-1.0,
+        beta=momentum,
+        consistent_rms=rms,
+        muon_weight_dimension_numbers=_last_two_axes,
     )
     moved = {"matrix": muon if start is None else switch(adam, muon, start), "other": adam}
     return optax.partition(moved, lambda params: jax.tree.map(lambda m: "matrix" if m else "other", matrices(params)))
@@ -67,8 +71,3 @@ def switch(
 def _last_two_axes(params: Any) -> Any:
     """Returns the matrix axes; a stack of layers has a leading axis."""
     return jax.tree.map(lambda leaf: optax.contrib.MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1), params)
-
-
-def _scaled(update: jax.Array, rms: float) -> jax.Array:
-    """Scales to the given RMS: the entries of an orthogonal [.., m, n] have an RMS of 1 / sqrt(max(m, n))."""
-    return update * (rms * max(update.shape[-2:]) ** 0.5)

@@ -1,13 +1,13 @@
 """Optimizer, learning-rate schedule and weight-decay mask of a config (METHOD 1.6)."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import optax
 
-from svilm_jax.config import OptimizerConfig
+from svilm_jax.config import InitConfig, OptimizerConfig
+from svilm_jax.training.freezing import scale_by_group
 from svilm_jax.training.muon import scale_by_muon
 
 # Not matrices that multiply activations: norms, biases, positions, embeddings, group tokens and the logit scale each
@@ -37,13 +37,13 @@ def matrices(params: Any) -> Any:
 
 
 def make_optimizer(
-    config: OptimizerConfig, steps: int, scale_of: Callable[[Any], Any] | None = None
+    config: OptimizerConfig, steps: int, group_scales: optax.GradientTransformation | None = None
 ) -> optax.GradientTransformation:
-    """Chains clipping by global norm, optimizer, decoupled weight decay, schedule and `scale_of`, in this order.
+    """Chains clipping by global norm, optimizer, decoupled weight decay, schedule and `group_scales`, in this order.
 
     Args:
       steps: of the whole training.
-      scale_of: params -> the same tree of factors for their updates, 0 for frozen parameters; None: all 1.
+      group_scales: scales the updates of groups of parameters, see `scale_by_group`; None: every factor is 1.
 
     `muon` is for matrices (`svilm_jax/training/muon.py`); all other parameters are always updated by Adam.
     """
@@ -60,16 +60,7 @@ def make_optimizer(
             adam = scale_by_muon(adam, matrices, config.momentum, config.muon_rms, start)
         parts.append(adam)
     parts.append(optax.add_decayed_weights(config.weight_decay, mask=matrices))
-    rate = optax.scale_by_learning_rate(make_schedule(config, steps))
-    parts.append(rate if scale_of is None else _scaled_by(scale_of, rate))
+    parts.append(optax.scale_by_learning_rate(make_schedule(config, steps)))
+    # Part of every optimizer, even where every factor is 1: a run is resumed with other factors.
+    parts.append(scale_by_group(InitConfig(), None) if group_scales is None else group_scales)
     return optax.chain(*parts)
-
-
-def _scaled_by(scale_of: Callable[[Any], Any], rate: optax.GradientTransformation) -> optax.GradientTransformation:
-    """`rate` with factors, in the state of `rate` alone: a run is resumed with others, or with none."""
-
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        updates, state = rate.update(updates, state, params)
-        return jax.tree.map(lambda update, scale: update * scale, updates, scale_of(params)), state
-
-    return optax.GradientTransformation(rate.init, update)

@@ -84,9 +84,9 @@ class StopSignals:
     def check(self) -> None:
         """Raises `Stopped` if a signal was received."""
         if self.received is not None:
-            raise Stopped(self._told())
+            raise Stopped(self._message())
 
-    def _told(self) -> str:
+    def _message(self) -> str:
         by = "a signal" if self.received is None else self.received.name
         return f"stopped by {by}: {self.kept}; the same command resumes"
 
@@ -101,4 +101,4 @@ class StopSignals:
                 os.write(2, b"\nsvilm train: saving, then ending; Ctrl-C again ends at once without that\n")
             self._interrupted = self._interrupted or now
         if first and not self._deferred:
-            raise Stopped(self._told())
+            raise Stopped(self._message())

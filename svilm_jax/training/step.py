@@ -10,13 +10,13 @@ from jax.sharding import Mesh
 
 from svilm_jax.checkpoints.train_state import StateSpec, TrainState
 from svilm_jax.config import Config, ConfigError
+from svilm_jax.input.splicing import check_splice
 from svilm_jax.models.attention import check_attention
 from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.objectives import Objective
 from svilm_jax.parallel import data_parallelism
 from svilm_jax.training.accumulation import check_accumulation, make_gradient
 from svilm_jax.training.loss import Batch, Metrics
-from svilm_jax.training.splicing import check_splice
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +86,7 @@ def make_step(
         squares = jnp.stack([jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradients)])
         ema = state.ema
         if ema is not None:
-            decay = config.optimizer.ema_decay
-            ema = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, ema, params)
+            ema = optax.incremental_update(params, ema, step_size=1 - config.optimizer.ema_decay)
         metrics |= {
             "norm/gradient": jnp.sqrt(squares.sum()),
             "norm/parameters": optax.tree.norm(params),

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from svilm_jax.cli import search
+from svilm_jax.cli import index_file, search
 from svilm_jax.config import ConfigError
 from svilm_jax.inference import feature_file
 from svilm_jax.inference.feature_file import IndexFileError, IndexOrigin, VideoRows
@@ -163,7 +163,7 @@ def command(*argv: str) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def test_the_command_prints_ranks(tmp_path, model, origin, capsys):
+def test_the_command_prints_ranks(tmp_path, model, origin, capsys, monkeypatch):
     file = str(write(tmp_path / "features.parquet", unit(50), origin))
     asked = []
 
@@ -171,7 +171,8 @@ def test_the_command_prints_ranks(tmp_path, model, origin, capsys):
         asked.append(str(path))
         return model
 
-    search.run(command("a red square", "--index", file, "--top", "3"), load)
+    monkeypatch.setattr(index_file, "load", load)
+    search.run(command("a red square", "--index", file, "--top", "3"))
     lines = capsys.readouterr().out.splitlines()
     best = ClipIndex.read(file).search(model.embed_text("a red square")[0], 3)
     assert [line.split()[0] for line in lines] == ["1", "2", "3"]
@@ -182,13 +183,13 @@ def test_the_command_prints_ranks(tmp_path, model, origin, capsys):
         "s",
         best[0].video,
     ]
-    search.run(command("a red square", "--index", file, "--model", "elsewhere", "--json"), load)
+    search.run(command("a red square", "--index", file, "--model", "elsewhere", "--json"))
     answer = json.loads(capsys.readouterr().out)
     assert (answer["text"], answer["model"], len(answer["found"])) == ("a red square", "elsewhere", 10)
     assert answer["found"][0]["video"] == best[0].video
     assert asked == [origin.model, "elsewhere"]
     assert (answer["unknown_words"], answer["pieces"], answer["pieces_read"]) == ([], 3, 3)
-    search.run(command("a red xyzzy \ud83d" + " red" * 40, "--index", file, "--json"), load)
+    search.run(command("a red xyzzy \ud83d" + " red" * 40, "--index", file, "--json"))
     answer, told = capsys.readouterr()
     assert json.loads(answer)["unknown_words"] == ["xyzzy"]
     assert told.splitlines() == [
@@ -199,7 +200,7 @@ def test_the_command_prints_ranks(tmp_path, model, origin, capsys):
     del asked[-1]
     for argv, told in (((" ",), "TEXT is empty"), (("a", "--top", "0"), "--top=0")):
         with pytest.raises(ConfigError, match=told):
-            search.run(command(*argv, "--index", file), load)
+            search.run(command(*argv, "--index", file))
     Path(origin.model).rmdir()
     with pytest.raises(IndexFileError, match="which is not there: give --model"):
-        search.run(command("a", "--index", file), load)
+        search.run(command("a", "--index", file))

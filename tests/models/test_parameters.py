@@ -7,8 +7,9 @@ import pytest
 from flax import nnx
 
 from svilm_jax.config import ConfigError, resolve
+from svilm_jax.models.normalization import normalize
 from svilm_jax.models.parameters import abstract_model, bind, count, parameters
-from svilm_jax.models.svilm import build_model, normalize
+from svilm_jax.models.svilm import build_model
 from svilm_jax.models.transformer import TransformerBlock, TransformerStack
 from svilm_jax.models.variants import Size
 from svilm_jax.profiling.model_flops import layer_flops, train_flops

@@ -7,8 +7,9 @@ import pytest
 from flax import nnx
 
 from svilm_jax.config import ConfigError
+from svilm_jax.models.normalization import normalize
 from svilm_jax.models.parameters import abstract_model, bind, parameters
-from svilm_jax.models.svilm import build_model, normalize
+from svilm_jax.models.svilm import build_model
 from svilm_jax.profiling.model_flops import task_flops, text_flops, train_flops
 from tests.tiny import tiny_config
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.input.segments import localization_targets
-from svilm_jax.models.heads.gtad import LocalizationOutputs
+from svilm_jax.models.outputs import LocalizationOutputs
 from svilm_jax.objectives.localization import Localization, balanced_bce, regression_weights
 
 STEPS, CLASSES = 8, 3

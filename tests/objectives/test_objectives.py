@@ -10,7 +10,7 @@ import pytest
 
 from svilm_jax.config import ConfigError
 from svilm_jax.objectives import GlobalContrast, SpatialGrounding, TemporalGrouping, build_objectives, total_loss
-from svilm_jax.objectives.spatial_grounding import clip_noun_scores, phrase_shares
+from svilm_jax.objectives.spatial_grounding import clip_noun_scores, phrase_weights
 from svilm_jax.objectives.temporal_grouping import common_tokens, foreground_probability
 from tests.objectives.test_contrast import slow_info_nce
 from tests.tiny import tiny_config
@@ -35,7 +35,7 @@ def slow_scores(groups, nouns, mask, temperature):
 def test_clip_noun_scores(made):
     outputs, batch = made
     groups, nouns, mask = outputs.video.group_embedding, outputs.noun_embedding, batch["noun_mask"]
-    got = clip_noun_scores(groups, nouns, phrase_shares(mask), 0.2)
+    got = clip_noun_scores(groups, nouns, phrase_weights(mask), 0.2)
     np.testing.assert_allclose(got, slow_scores(*map(np.asarray, (groups, nouns, mask)), 0.2), rtol=1e-5, atol=1e-6)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from svilm_jax.config import MeshConfig
 from svilm_jax.objectives import GlobalContrast, SpatialGrounding
 from svilm_jax.objectives.contrast import info_nce
-from svilm_jax.objectives.spatial_grounding import clip_noun_scores, phrase_shares
+from svilm_jax.objectives.spatial_grounding import clip_noun_scores, phrase_weights
 from svilm_jax.parallel import batch_sharding, make_mesh, to_global_batch
 from tests.objectives.conftest import random_outputs
 
@@ -38,7 +38,7 @@ def dense(name, arrays):
     if name == "infonce":
         return sum(info_nce(10 * video @ text.T, valid, valid)) / 2
     exists = valid & noun_mask.any(axis=1)
-    return sum(info_nce(clip_noun_scores(groups, nouns, phrase_shares(noun_mask), 0.2) / 0.1, exists, exists)) / 2
+    return sum(info_nce(clip_noun_scores(groups, nouns, phrase_weights(noun_mask), 0.2) / 0.1, exists, exists)) / 2
 
 
 def streamed(name, arrays, chunk, exchange):

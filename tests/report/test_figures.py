@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from svilm_jax.evaluation.temporal_grouping.splices import Splice
+from svilm_jax.input.splicing import Splice
 from svilm_jax.report import figures
 from svilm_jax.report.examples import GroundingExample, PhraseMap, RetrievalExample, RetrievedClip, SpliceExample
 

@@ -238,7 +238,7 @@ def test_the_command_says_what_is_missing(monkeypatch):
     def load(path):
         pytest.fail("the model was loaded before the arguments were checked")
 
-    monkeypatch.setattr("svilm_jax.checkpoints.load", load)
+    monkeypatch.setattr("svilm_jax.cli.index_file.load", load)
     with pytest.raises(ConfigError, match="--top=0: expected 1 to 60"):
         serve.run(arguments("--top", "0"))
     with pytest.raises(ConfigError, match="--allow-host=a:80: expected a name without a port"):
@@ -267,7 +267,7 @@ def started(model, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(app, "build_app", lambda service, top, hosts: given.append(hosts))
 
     def start(loaded, *argv: str) -> list[str]:
-        monkeypatch.setattr("svilm_jax.checkpoints.load", lambda path: loaded)
+        monkeypatch.setattr("svilm_jax.cli.index_file.load", lambda path: loaded)
         serve.run(arguments("--index", str(tmp_path / "features.parquet"), "--model", "m", "--port", "0", *argv))
         return given.pop()
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from svilm_jax.checkpoints.manager import FORMAT_VERSION, Checkpoints
+from svilm_jax.checkpoints.manager import Checkpoints
+from svilm_jax.checkpoints.metadata import FORMAT_VERSION
 from svilm_jax.checkpoints.train_state import make_state_spec
 from svilm_jax.config import MeshConfig
 from svilm_jax.parallel import make_mesh

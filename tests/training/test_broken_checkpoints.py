@@ -16,14 +16,10 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from svilm_jax.checkpoints.manager import (
-    FORMAT_VERSION,
-    CheckpointError,
-    Checkpoints,
-    _pointing_block,
-    check_same_model,
-)
-from svilm_jax.checkpoints.manager import _read_params as read_params
+from svilm_jax.checkpoints.errors import CheckpointError
+from svilm_jax.checkpoints.manager import Checkpoints
+from svilm_jax.checkpoints.metadata import FORMAT_VERSION, check_same_model, read_selection, write_selection
+from svilm_jax.checkpoints.saved_arrays import read_params
 from svilm_jax.checkpoints.train_state import StateSpec, TrainState
 from svilm_jax.config import ConfigError, MeshConfig
 from svilm_jax.parallel import make_mesh
@@ -249,11 +245,22 @@ def test_a_workdir_that_cannot_be_written_to_is_told(moving_shapes, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"grounding/block": null}', '{"grounding/block": NaN}', '{"a": 1}'])
-def test_metrics_that_say_no_block_do_not_hold_a_model_back(tmp_path, text, caplog):
-    assert _pointing_block(tmp_path) == 0
-    (tmp_path / "metrics.json").write_text(text)
-    assert _pointing_block(tmp_path) == 0
-    assert ("names no grouping block" in caplog.text) == (text != '{"a": 1}')
-    (tmp_path / "metrics.json").write_text('{"grounding/block": 2.0}')
-    assert _pointing_block(tmp_path) == 2
+@pytest.mark.parametrize("text", ["{", "[]", '{"grounding_block": null}', '{"grounding_block": NaN}', '{"a": 1}'])
+def test_a_damaged_selection_does_not_prevent_loading(tmp_path, text, caplog):
+    assert read_selection(tmp_path) == 0
+    assert caplog.text == ""
+    (tmp_path / "selection.json").write_text(text)
+    assert read_selection(tmp_path) == 0
+    assert "names no grouping block" in caplog.text
+
+
+def test_a_selection_belongs_to_its_checkpoint_and_orbax_ignores_it(workdir, caplog):
+    write_selection(workdir / "checkpoints" / "6", 2)
+    assert [read_selection(workdir / "checkpoints" / str(step)) for step in STEPS] == [0, 0, 2]
+    assert restore(workdir)[0] == 6
+    read_params(workdir / "checkpoints" / "6", {})
+    checkpoints = Checkpoints(workdir, 1)
+    checkpoints.save(8, state(8), {"step": 8}, {"format_version": FORMAT_VERSION})
+    checkpoints.close()
+    assert [folder.name for folder in (workdir / "checkpoints").iterdir()] == ["8"]  # removed as a whole
+    assert caplog.text == ""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from svilm_jax.checkpoints.manager import load
+from svilm_jax.checkpoints import load
 from svilm_jax.checkpoints.train_state import TrainState, with_params
 from svilm_jax.config import ConfigError, HeadConfig, InitConfig, OptimizerConfig
 from svilm_jax.input.features import FeatureIndex, write_index
@@ -20,7 +20,7 @@ from svilm_jax.text.tokenizers import load_tokenizer
 from svilm_jax.training import loop
 from svilm_jax.training import loss as losses
 from svilm_jax.training import step as steps
-from svilm_jax.training.freezing import frozen, update_scales
+from svilm_jax.training.freezing import frozen, scale_by_group
 from svilm_jax.training.initialization import initial_params, resolve_init
 from svilm_jax.training.optimizer import make_optimizer
 from tests.tiny import tiny_config
@@ -358,7 +358,7 @@ PARAMS = {
 def stepped(init, gradients, name):
     """[(updates, parameters)] of a run from a checkpoint on these gradients."""
     config = OptimizerConfig(name=name, learning_rate=0.1, weight_decay=0.3, warmup_fraction=0.0)
-    optimizer = make_optimizer(config, 4, update_scales(init, ()))
+    optimizer = make_optimizer(config, 4, scale_by_group(init, ()))
     update = jax.jit(optimizer.update)
     params, state, seen = PARAMS, optimizer.init(PARAMS), []
     for gradient in gradients:
@@ -386,18 +386,24 @@ def test_no_optimizer_moves_what_is_frozen_and_all_heed_the_scale(name):
             assert np.all(last[key] != before), key
 
 
-def test_factors_are_left_out_where_all_are_one():
-    assert update_scales(InitConfig(), ()) is None
-    assert update_scales(InitConfig(learning_rate_scale=0.1), None) is None  # everything is fresh
-    factors = update_scales(InitConfig(learning_rate_scale=0.1, freeze=("video_tower.norm",)), None)(PARAMS)
-    assert {name: float(value) for name, value in named(factors).items()} == {
+def factors(config, fresh):
+    """The factor of every parameter's update."""
+    stage, ones = scale_by_group(config, fresh), jax.tree.map(jnp.ones_like, PARAMS)
+    updates, _ = stage.update(ones, stage.init(PARAMS), PARAMS)
+    return {name: float(value.mean()) for name, value in named(updates).items()}
+
+
+def test_factors_are_one_without_a_checkpoint():
+    assert set(factors(InitConfig(), ()).values()) == {1.0}
+    assert set(factors(InitConfig(learning_rate_scale=0.1), None).values()) == {1.0}  # everything is fresh
+    assert factors(InitConfig(learning_rate_scale=0.1, freeze=("video_tower.norm",)), None) == {
         name: 0.0 if name == "video_tower.norm.scale" else 1.0 for name in named(PARAMS)
     }
 
 
 def test_what_is_fresh_in_an_import_moves_at_the_full_rate():
-    factors = update_scales(InitConfig(learning_rate_scale=0.1), ("video_tower.norm.scale",))(PARAMS)
-    full = {name for name, value in named(factors).items() if value == 1.0}
+    found = factors(InitConfig(learning_rate_scale=0.1), ("video_tower.norm.scale",))
+    full = {name for name, value in found.items() if value == 1.0}
     assert full == {"head.out.kernel", "head.out.bias", "video_tower.norm.scale"}
 
 

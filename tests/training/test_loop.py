@@ -44,7 +44,8 @@ def test_a_run_that_diverges_stops_and_keeps_no_broken_checkpoint(moving_shapes,
     tokenizer = load_tokenizer(config.tokenizer.path)
     with pytest.raises(NonFiniteError, match="lower"):
         train(config, tmp_path, tokenizer, make_mesh(config.mesh))
-    from svilm_jax.checkpoints.manager import CheckpointError, load
+    from svilm_jax.checkpoints import load
+    from svilm_jax.checkpoints.errors import CheckpointError
 
     try:
         loaded = load(tmp_path)

@@ -5,11 +5,14 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax.contrib
 import pytest
 from flax import nnx
 
-from svilm_jax.config import OptimizerConfig
+from svilm_jax.config import InitConfig, OptimizerConfig
 from svilm_jax.models.parameters import abstract_model
+from svilm_jax.training.freezing import scale_by_group
+from svilm_jax.training.muon import scale_by_muon
 from svilm_jax.training.optimizer import make_optimizer, make_schedule, matrices
 from tests.tiny import tiny_config
 
@@ -92,6 +95,17 @@ def test_muon_turns_every_matrix_of_a_stack_and_leaves_the_rest_to_adam():
         np.testing.assert_allclose(update, -0.5 * np.sign(gradient), rtol=1e-4)  # Adam's first step
 
 
+def test_the_scale_of_muon_is_that_of_section_2_2():
+    """0.2 √max(m, n), for every matrix of a stack."""
+    params = {"kernel": jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 4)), jnp.float32)}
+    dimensions = {"kernel": optax.contrib.MuonDimensionNumbers(1, 2)}
+    plain = optax.contrib.scale_by_muon(beta=0.9, weight_dimension_numbers=dimensions)
+    scaled = scale_by_muon(optax.scale_by_adam(), matrices, 0.9, 0.2, None)
+    expected, _ = plain.update(params, plain.init(params))
+    found, _ = scaled.update(params, scaled.init(params), params)
+    np.testing.assert_allclose(found["kernel"], 0.2 * math.sqrt(6) * expected["kernel"], rtol=1e-6)
+
+
 def test_muon_takes_over_from_adam_at_its_share_of_the_steps():
     fields = {"learning_rate": 0.5, "momentum": 0.9, "beta1": 0.8, "weight_decay": 0.1, "clip_norm": 0}
     late, adam, muon = (
@@ -121,7 +135,8 @@ def test_factors_scale_the_whole_update_of_each_parameter():
         name="sgd", learning_rate=0.5, momentum=0, weight_decay=0.1, clip_norm=1, warmup_fraction=0
     )
     factors = {"a": {"kernel": 0.0}, "b": {"kernel": 0.25}, "c": {"kernel": 1.0}}
-    optimizer = make_optimizer(config, 10, lambda params: factors)
+    scales = scale_by_group(InitConfig(freeze=("a",), learning_rate_scale=0.25), fresh=("c",))
+    optimizer = make_optimizer(config, 10, scales)
     params = {name: {"kernel": jnp.array([2.0])} for name in factors}
     gradients = {name: {"kernel": jnp.array([size])} for name, size in (("a", 2.0), ("b", 1.0), ("c", -2.0))}
     updates, _ = optimizer.update(gradients, optimizer.init(params), params)
@@ -143,8 +158,8 @@ def test_factors_have_no_statistics_of_their_own(name):
     """A checkpoint's statistics fit a run with and without them, and with and without clipping, in structure, too."""
     params = {"a": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}}
     states = [
-        make_optimizer(OptimizerConfig(name=name, clip_norm=clip_norm), 10, scale_of).init(params)
-        for scale_of in (None, lambda params: jax.tree.map(lambda _: 0.5, params))
+        make_optimizer(OptimizerConfig(name=name, clip_norm=clip_norm), 10, scales).init(params)
+        for scales in (None, scale_by_group(InitConfig(freeze=("a.bias",), learning_rate_scale=0.5), ()))
         for clip_norm in (0.0, 1.0)
     ]
     kinds = [jax.tree.structure(_without_names(state)) for state in states]

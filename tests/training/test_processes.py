@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from svilm_jax.checkpoints.manager import load
+from svilm_jax.checkpoints import load
 
 pytestmark = pytest.mark.services
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from svilm_jax.checkpoints.manager import load
+from svilm_jax.checkpoints import load
 from svilm_jax.parallel import make_mesh
 from svilm_jax.text.tokenizers import load_tokenizer
 from svilm_jax.training.loop import train

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from svilm_jax.checkpoints.manager import CheckpointError, load
+from svilm_jax.checkpoints import load
+from svilm_jax.checkpoints.errors import CheckpointError
 from svilm_jax.main import main
 from svilm_jax.models.parameters import parameters
 from svilm_jax.training.workdir import held_workdir

@@ -19,8 +19,8 @@ from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
 from svilm_jax.evaluation.temporal_grouping import raw_pixels, spans
 from svilm_jax.evaluation.temporal_grouping.mean_features import mean_features
 from svilm_jax.evaluation.temporal_grouping.spans import Readout
-from svilm_jax.evaluation.temporal_grouping.splices import Splice, draw_span, splice, weighted_spans
 from svilm_jax.inference.encoder import Encoder
+from svilm_jax.input.splicing import Splice, draw_span, legal_spans, splice_pair, weighted_spans
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ def spliced_clips(
             tubelets = len(front) // per_tubelet
             drawn = [(draw_span(2 * place + turn, tubelets, seed), 1.0)]
             for span, weight in weighted_spans(tubelets) if every_span else drawn:
-                yield splice(front, back, span, per_tubelet, weight)
+                yield splice_pair(front, back, span, per_tubelet, weight)
 
 
 class TemporalGroupingEvaluator:
@@ -92,7 +92,7 @@ class TemporalGroupingEvaluator:
         self.options = options
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
         self._train = config.input
-        spans.legal_spans(self._video.num_frames // self._video.tubelet_size[0])
+        legal_spans(self._video.num_frames // self._video.tubelet_size[0])
         self.clips()
 
     def clips(self) -> EvaluationClips:
@@ -162,6 +162,6 @@ def score_splice(features: dict[str, np.ndarray], true: tuple[int, int], readout
         scores[f"exact/{name}"] = float(span == true)
     length = len(next(iter(features.values())))
     scores["accuracy/chance"] = spans.chance_accuracy(true, length)
-    scores["exact/chance"] = 1.0 / len(spans.legal_spans(length))
+    scores["exact/chance"] = 1.0 / len(legal_spans(length))
     scores["accuracy/all_foreground"] = spans.all_foreground_accuracy(true, length)
     return scores

@@ -18,26 +18,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from svilm_jax.input.splicing import legal_spans, span_mask
+
 Readout = Literal["separation", "ward"]
 READOUTS = get_args(Readout)
 _EPSILON = 1e-12  # a vector of zeros has cosine 0 with everything
-
-
-def legal_spans(length: int) -> list[tuple[int, int]]:
-    """Returns all [s, e) of more than half and less than all of `length` tubelets, ordered by start, then end.
-
-    Raises:
-      ValueError: fewer than three tubelets, for which no such span exists.
-    """
-    shortest = length // 2 + 1
-    if shortest > length - 1:
-        raise ValueError(f"{length} tubelets per clip: splicing needs at least 3")
-    return [(s, s + d) for s in range(length) for d in range(shortest, length) if s + d <= length]
-
-
-def span_mask(span: tuple[int, int], length: int) -> np.ndarray:
-    """Returns bool [length], True inside [s, e)."""
-    return (np.arange(length) >= span[0]) & (np.arange(length) < span[1])
 
 
 def separation(z: np.ndarray, mask: np.ndarray) -> float:

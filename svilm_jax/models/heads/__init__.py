@@ -1,5 +1,5 @@
 """Task heads on top of the towers, one file each."""
 
-from svilm_jax.models.heads.gtad import GTAD, LocalizationOutputs
+from svilm_jax.models.heads.gtad import GTAD
 
-__all__ = ["GTAD", "LocalizationOutputs"]
+__all__ = ["GTAD"]

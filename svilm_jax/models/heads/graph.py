@@ -6,7 +6,10 @@ time and from the steps with the most similar features, anywhere in the video.
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange, reduce
 from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int
 
 from svilm_jax.config import ConfigError
 from svilm_jax.models.linear import Linear
@@ -17,8 +20,8 @@ GAIN = 1 / 3
 
 
 def nearest_steps(
-    features: jax.Array, count: int, *, itself: bool = True, mask: jax.Array | None = None
-) -> tuple[jax.Array, jax.Array]:
+    features: Float[Array, "B T D"], count: int, *, itself: bool = True, mask: Bool[Array, "B T"] | None = None
+) -> tuple[Int[Array, "B T {count}"], Bool[Array, "B T {count}"]]:
     """Finds the steps whose features are nearest in Euclidean distance.
 
     The selection is discrete and has no gradient; the features gathered by it do.
@@ -54,11 +57,10 @@ def nearest_steps(
     return jnp.where(exists, index, jnp.arange(steps)[:, None]), exists
 
 
-def gather_steps(features: jax.Array, index: jax.Array) -> jax.Array:
+def gather_steps(features: Float[Array, "B T D"], index: Int[Array, "B T k"]) -> Float[Array, "B T k D"]:
     """Gathers features of steps: [B, T, D] and int32 [B, T, k] -> [B, T, k, D]."""
-    batch, steps, count = index.shape
-    flat = jnp.take_along_axis(features, index.reshape(batch, -1, 1), axis=1)  # [B, T*k, D]
-    return flat.reshape(batch, steps, count, -1)
+    flat = jnp.take_along_axis(features, rearrange(index, "b t k -> b (t k) 1"), axis=1)  # [B, T*k, D]
+    return rearrange(flat, "b (t k) d -> b t k d", t=index.shape[1])
 
 
 class GroupedConv(nnx.Module):
@@ -68,7 +70,7 @@ class GroupedConv(nnx.Module):
     loops.
     """
 
-    def __init__(self, rows: int, columns: int, *, kernel: int, groups: int, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, rows: int, columns: int, *, kernel: int, groups: int, dtype: DTypeLike, rngs: nnx.Rngs):
         if rows % groups or columns % groups:
             raise ConfigError(f"{rows} -> {columns} channels are not divisible into {groups} groups")
         if kernel % 2 != 1:
@@ -79,15 +81,15 @@ class GroupedConv(nnx.Module):
         self.kernel = nnx.Param(initial(rngs.params(), shape), axes=(None, "embed", None))
         self.bias = nnx.Param(jnp.zeros(columns), axes=("norm",))
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B T rows"]) -> Float[Array, "B T columns"]:
         """[B, T, rows] -> [B, T, columns]."""
-        batch, steps, _ = x.shape
-        x = x.astype(self.dtype).reshape(batch, steps, self.groups, -1)  # [B, T, G, rows/G]
+        steps = x.shape[1]
+        x = rearrange(x.astype(self.dtype), "b t (g d) -> b t g d", g=self.groups)
         padded = jnp.pad(x, ((0, 0), (self.reach, self.reach), (0, 0), (0, 0)))
         window = [padded[:, offset : offset + steps] for offset in range(2 * self.reach + 1)]
         seen = jnp.concatenate(window, axis=-1)  # [B, T, G, kernel*rows/G]
         out = jnp.einsum("btgi,gio->btgo", seen, self.kernel[...].astype(self.dtype))
-        return out.reshape(batch, steps, -1) + self.bias[...].astype(self.dtype)  # [B, T, columns]
+        return rearrange(out, "b t g d -> b t (g d)") + self.bias[...].astype(self.dtype)
 
 
 class GCNeXt(nnx.Module):
@@ -98,7 +100,7 @@ class GCNeXt(nnx.Module):
     """
 
     def __init__(
-        self, width: int, *, groups: int, path: int, neighbors: int, itself: bool, dtype: jnp.dtype, rngs: nnx.Rngs
+        self, width: int, *, groups: int, path: int, neighbors: int, itself: bool, dtype: DTypeLike, rngs: nnx.Rngs
     ):
         self.neighbors, self.itself = neighbors, itself
         hidden = groups * path
@@ -117,20 +119,20 @@ class GCNeXt(nnx.Module):
         self.semantic_mix = GroupedConv(hidden, hidden, kernel=1, groups=groups, dtype=dtype, rngs=rngs)
         self.semantic_up = up()
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"] | None = None) -> Float[Array, "B T D"]:
         """x [B, T, D], mask bool [B, T] of the steps that exist -> [B, T, D], zero at steps that do not exist."""
-        batch, steps, _ = x.shape
+        steps = x.shape[1]
         temporal = jax.nn.relu(self.temporal_mix(jax.nn.relu(self.temporal_down(x))))
         temporal = self.temporal_up(temporal)
 
         index, _ = nearest_steps(x, self.neighbors, itself=self.itself, mask=mask)
         edges = gather_steps(self.semantic_neighbor(x), index) + self.semantic_step(x)[:, :, None]  # [B, T, k, H]
-        edges = jax.nn.relu(edges).reshape(batch, steps * self.neighbors, -1)  # [B, T*k, H]
+        edges = rearrange(jax.nn.relu(edges), "b t k h -> b (t k) h")
         edges = self.semantic_up(jax.nn.relu(self.semantic_mix(edges)))
-        semantic = edges.reshape(batch, steps, self.neighbors, -1).max(axis=2)  # [B, T, D]
+        semantic = reduce(edges, "b (t k) d -> b t d", "max", t=steps)
         return masked(jax.nn.relu(x + temporal + semantic), mask)
 
 
-def masked(x: jax.Array, mask: jax.Array | None) -> jax.Array:
+def masked(x: Float[Array, "B T D"], mask: Bool[Array, "B T"] | None) -> Float[Array, "B T D"]:
     """Sets x [B, T, D] to zero at steps that do not exist, as a convolution's padding does beyond the ends."""
     return x if mask is None else jnp.where(mask[..., None], x, 0)

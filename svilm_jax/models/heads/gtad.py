@@ -12,43 +12,24 @@ anchors. The backward pass keeps that matrix (5050 · 36 · T, 73 MB) and its pr
 step of these sizes takes 1.0 GB in addition to the parameters, according to the compiler's memory plan for a CPU.
 """
 
-import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Float32, Int
 
 from svilm_jax.models.heads.graph import GAIN, GCNeXt, GroupedConv, gather_steps, masked, nearest_steps
 from svilm_jax.models.linear import Linear
+from svilm_jax.models.outputs import LocalizationOutputs
 from svilm_jax.parallel import constrain
 
 # The logit of an invalid anchor: a probability of 1e-13, and no infinity in any gradient.
 MASK_VALUE = -30.0
 FLOAT32 = jnp.dtype(jnp.float32)
-REGRESSION, CLASSIFICATION = 0, 1  # indices of the maps in `LocalizationOutputs.scores`
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class LocalizationOutputs:
-    """Outputs of the head for a batch of videos; all are float32 logits of a sigmoid, except `classes`, of a softmax.
-
-    Attributes:
-      start: [B, T], a segment starts at t · duration / T.
-      end: [B, T], a segment ends at (t + 1) · duration / T.
-      scores: [B, 2, T (start), T (duration)]: `REGRESSION`, the tIoU of the anchor with the nearest true segment, and
-        `CLASSIFICATION`, whether that tIoU is above 0.9. `MASK_VALUE` outside `valid`.
-      valid: bool [B, T (start), T (duration)], anchors that lie inside the video.
-      classes: [B, T, C + 1], action classes per step, background last; None if an external classifier provides them.
-    """
-
-    start: jax.Array
-    end: jax.Array
-    scores: jax.Array
-    valid: jax.Array
-    classes: jax.Array | None
 
 
 def anchors(steps: int) -> np.ndarray:
@@ -56,7 +37,9 @@ def anchors(steps: int) -> np.ndarray:
     return np.array([(s, d) for s in range(steps) for d in range(steps - s)], np.int32)
 
 
-def sampling_weights(start: jax.Array, duration: jax.Array, steps: int, samples: int) -> jax.Array:
+def sampling_weights(
+    start: Int[Array, " A"], duration: Int[Array, " A"], steps: int, samples: int
+) -> Float32[Array, "A {samples} {steps}"]:
     """Computes the weight of each step in each sample of each anchor: SGAlign [A: the authors' Align1D].
 
     The anchor, extended by half of its length on either side, is divided into `samples` bins. A bin is the mean of
@@ -82,8 +65,8 @@ def sampling_weights(start: jax.Array, duration: jax.Array, steps: int, samples:
     place = unit * s - samples * points * (d + 1) + length * (2 * (bins * points + point) + 1)  # [A, P, most]
     counts = (point < points) & (place >= -unit) & (place <= steps * unit)
     near = jnp.clip(place / unit, 0, steps - 1)[..., None]  # [A, P, most, 1]
-    share = jnp.maximum(1 - jnp.abs(jnp.arange(steps) - near), 0)  # [A, P, most, T]
-    return jnp.where(counts[..., None], share, 0).sum(axis=2) / points
+    weight = jnp.maximum(1 - jnp.abs(jnp.arange(steps) - near), 0)  # [A, P, most, T]
+    return jnp.where(counts[..., None], weight, 0).sum(axis=2) / points
 
 
 class SGAlign(nnx.Module):
@@ -103,7 +86,7 @@ class SGAlign(nnx.Module):
         neighbors: int,
         itself: bool,
         chunk: int,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         self.steps, self.inner, self.context, self.chunk = steps, inner, context, chunk
@@ -114,7 +97,7 @@ class SGAlign(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(hidden[0]), axes=("mlp",))
         self.reduce = Linear(*hidden, ("mlp", "embed"), gain=GAIN, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: Float[Array, "B T D"], mask: Bool[Array, "B T"] | None = None) -> Float[Array, "B T T H"]:
         """[B, T, D] -> [B, T (start), T (duration), hidden[1]], zero at invalid anchors."""
         kernel = self.kernel[...].astype(self.dtype)
         # Samples and steps come first, so that the product over both below is one matrix product for the whole batch.
@@ -138,11 +121,11 @@ class SGAlign(nnx.Module):
         chunk = min(self.chunk, len(every))
         padded = np.pad(every, ((0, -len(every) % chunk), (0, 0)))  # with anchors whose rows are removed again
         rows = jax.lax.map(evaluate, jnp.asarray(padded.reshape(-1, chunk, 2)))  # [A/chunk, chunk, B, hidden[1]]
-        rows = rows.reshape(len(padded), *rows.shape[2:])[: len(every)]  # [A, B, hidden[1]]
+        rows = rearrange(rows, "chunks a b h -> (chunks a) b h")[: len(every)]  # [A, B, hidden[1]]
         empty = jnp.zeros((self.steps, self.steps, *rows.shape[1:]), rows.dtype)
         where = (every[:, 0], every[:, 1])
         filled = empty.at[where].set(rows, indices_are_sorted=True, unique_indices=True)  # [T, T, B, hidden[1]]
-        return filled.transpose(2, 0, 1, 3)
+        return rearrange(filled, "start duration b h -> b start duration h")
 
 
 class GTAD(nnx.Module):
@@ -184,7 +167,7 @@ class GTAD(nnx.Module):
         kernel: int = 1,
         classes: int = 0,
         chunk: int = 512,
-        dtype: jnp.dtype = FLOAT32,
+        dtype: DTypeLike = FLOAT32,
         rngs: nnx.Rngs,
     ):
         self.features, self.steps, self.dtype = features, steps, dtype
@@ -216,7 +199,7 @@ class GTAD(nnx.Module):
             self.class_hidden = nnx.data(GroupedConv(width, width, kernel=3, groups=1, dtype=dtype, rngs=rngs))
             self.class_logit = nnx.data(readout(width, classes + 1))
 
-    def __call__(self, features: jax.Array, mask: jax.Array | None = None) -> LocalizationOutputs:
+    def __call__(self, features: Float[Array, "B T D"], mask: Bool[Array, "B T"] | None = None) -> LocalizationOutputs:
         """features float [B, T, features], mask bool [B, T] of the steps that exist (None: all of them).
 
         Raises:
@@ -235,7 +218,9 @@ class GTAD(nnx.Module):
         over = self.align(self.trunk(base, mask), mask)  # [B, T, T, hidden[1]]
         over = jax.nn.relu(self.second(jax.nn.relu(self.first(over))))
         valid = self._inside(mask, len(features))
-        scores = jnp.where(valid[:, None], self.score(over).transpose(0, 3, 1, 2), MASK_VALUE)  # [B, 2, T, T]
+        scores = self.score(over)  # [B, T, T, 2]
+        scores = rearrange(scores, "b start duration two -> b two start duration")
+        scores = jnp.where(valid[:, None], scores, MASK_VALUE)
 
         classes = None
         if self.class_hidden is not None and self.class_logit is not None:

@@ -3,9 +3,11 @@
 METHOD 1.7 [C]: a classification over the answers of the training split, on a fusion of both towers' outputs.
 """
 
-import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Float32
 
 from svilm_jax.models.attention import Attention
 from svilm_jax.models.linear import Linear
@@ -17,7 +19,7 @@ EPSILON = 1e-6
 class FusionLayer(nnx.Module):
     """Pre-norm cross-attention from the question to the clip, self-attention over the question, and an MLP."""
 
-    def __init__(self, width: int, heads: int, *, activation: str, attention: str, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, width: int, heads: int, *, activation: str, attention: str, dtype: DTypeLike, rngs: nnx.Rngs):
         def norm() -> LayerNorm:
             return LayerNorm(width, epsilon=EPSILON, rngs=rngs)
 
@@ -28,7 +30,9 @@ class FusionLayer(nnx.Module):
         self.cross_attention, self.self_attention = attend(), attend()
         self.mlp = MLP(width, 4.0, activation, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array, mask: jax.Array, context: jax.Array) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "B L D"], mask: Bool[Array, "B L"], context: Float[Array, "B N D"]
+    ) -> Float[Array, "B L D"]:
         """x [B, L, D], mask bool [B, L], context [B, N, D] -> [B, L, D]."""
         x = x + self.cross_attention(self.cross_norm(x), context)
         x = x + self.self_attention(self.self_norm(x), mask=mask)
@@ -48,7 +52,7 @@ class QuestionAnsweringHead(nnx.Module):
         *,
         activation: str,
         attention: str,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         self.dtype = dtype
@@ -61,7 +65,13 @@ class QuestionAnsweringHead(nnx.Module):
         self.norm = LayerNorm(text_width, epsilon=EPSILON, rngs=rngs)
         self.out = Linear(text_width, classes, ("embed", None), gain=0.1, dtype=jnp.dtype(jnp.float32), rngs=rngs)
 
-    def __call__(self, tokens: jax.Array, groups: jax.Array, question: jax.Array, mask: jax.Array) -> jax.Array:
+    def __call__(
+        self,
+        tokens: Float[Array, "B Nt Ns D"],
+        groups: Float[Array, "B M D"],
+        question: Float[Array, "B L Dt"],
+        mask: Bool[Array, "B L"],
+    ) -> Float32[Array, "B classes"]:
         """Computes the logits of all answers.
 
         Args:
@@ -73,9 +83,7 @@ class QuestionAnsweringHead(nnx.Module):
         Returns:
           float32 [B, classes].
         """
-        context = jnp.concatenate(
-            [tokens.reshape(tokens.shape[0], -1, tokens.shape[-1]), groups], axis=1
-        )  # [B, N+M, D]
+        context = jnp.concatenate([rearrange(tokens, "b nt ns d -> b (nt ns) d"), groups], axis=1)  # [B, N+M, D]
         context = self.context_norm(self.context(context.astype(self.dtype)))  # [B, N+M, Dt]
         x = question.astype(self.dtype)
         mask = mask.at[:, 0].set(True)

@@ -14,7 +14,7 @@ from svilm_jax.evaluation.localization.published_files import read_submission
 from svilm_jax.input.features import FeatureError, FeatureIndex, VideoFeatures, file_name, write_index
 from svilm_jax.input.schema import Action
 from svilm_jax.main import main
-from svilm_jax.models.heads.gtad import LocalizationOutputs
+from svilm_jax.models.outputs import LocalizationOutputs
 
 STEPS, WIDTH = 8, 5
 CLASSES = ("spin", "rest", "grow")

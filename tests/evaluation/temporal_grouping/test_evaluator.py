@@ -16,9 +16,9 @@ from svilm_jax.evaluation.temporal_grouping.evaluator import (
     spliced_clips,
 )
 from svilm_jax.evaluation.temporal_grouping.mean_features import mean_features
-from svilm_jax.evaluation.temporal_grouping.spans import legal_spans, tubelet_accuracy
-from svilm_jax.evaluation.temporal_grouping.splices import weighted_spans
+from svilm_jax.evaluation.temporal_grouping.spans import tubelet_accuracy
 from svilm_jax.inference.encoder import Encoder
+from svilm_jax.input.splicing import legal_spans, weighted_spans
 from tests.evaluation import colored_squares as world
 
 

@@ -138,7 +138,7 @@ def test_sampling_is_point_by_point(samples):
     x = np.random.default_rng(0).normal(size=(12, 3))
     every = anchors(12)
     assert len(every) == 12 * 13 // 2
-    weights = np.asarray(sampling_weights(every[:, 0], every[:, 1], 12, samples))
+    weights = np.asarray(sampling_weights(jnp.asarray(every[:, 0]), jnp.asarray(every[:, 1]), 12, samples))
     assert weights.shape == (len(every), samples, 12)
     for (start, duration), got in zip(every, weights @ x, strict=True):
         np.testing.assert_allclose(got, slow_align(x, start, duration, samples), atol=1e-5)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.config import ConfigError, SpliceConfig
-from svilm_jax.training.splicing import check_splice, draw_partners, draw_spans, splice
+from svilm_jax.input.splicing import check_splice, draw_partners, draw_spans, splice_batch
 
 
 def test_spans_are_uniform_over_durations_and_then_over_starts():
@@ -47,7 +47,7 @@ def test_frames_are_the_clips_own_inside_the_mask_and_the_partners_outside(partn
     )
     config = SpliceConfig(partner=partner, block=4)
     key = jax.random.key(3)
-    out, mask, spliced = splice(key, video, jnp.ones(batch, bool), config, t)
+    out, mask, spliced = splice_batch(key, video, jnp.ones(batch, bool), config, t)
     partners = np.asarray(draw_partners(jax.random.split(key, 3)[1], batch, config))
     assert bool(spliced.all())
     for i, j in itertools.product(range(batch), range(frames)):
@@ -58,7 +58,9 @@ def test_frames_are_the_clips_own_inside_the_mask_and_the_partners_outside(partn
 
 def test_only_a_share_is_spliced_and_the_others_stay_whole():
     video = jnp.arange(400, dtype=jnp.int32).reshape(400, 1, 1, 1, 1) * jnp.ones((1, 8, 1, 1, 1), jnp.int32)
-    out, mask, spliced = splice(jax.random.key(0), video, jnp.ones(400, bool), SpliceConfig(prob=0.25, block=4), 2)
+    out, mask, spliced = splice_batch(
+        jax.random.key(0), video, jnp.ones(400, bool), SpliceConfig(prob=0.25, block=4), 2
+    )
     assert 70 < int(spliced.sum()) < 130
     assert bool(mask[~spliced].all())
     np.testing.assert_array_equal(out[~spliced], video[~spliced])
@@ -69,7 +71,7 @@ def test_only_a_share_is_spliced_and_the_others_stay_whole():
 def test_rows_that_did_not_decode_are_neither_foreground_nor_background():
     video = jnp.arange(4, dtype=jnp.uint8).reshape(4, 1, 1, 1, 1) * jnp.ones((1, 8, 2, 2, 3), jnp.uint8)
     valid = jnp.array([True, False, True, True])
-    out, mask, spliced = splice(jax.random.key(0), video, valid, SpliceConfig(block=4), 2)
+    out, mask, spliced = splice_batch(jax.random.key(0), video, valid, SpliceConfig(block=4), 2)
     assert spliced.tolist() == [True, False, False, True]  # roll: the second clip is the third one's background
     assert bool(mask[1].all())
     assert bool(mask[2].all())
