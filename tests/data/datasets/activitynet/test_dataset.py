@@ -220,9 +220,9 @@ def segment(times, label="Zumba"):
         (segment([1, 2], "Ballet"), r"entry 'aaaaaaaaaaa': label 'Ballet' is no leaf of the taxonomy"),
         (segment([1, 2], None), r"annotation 1, field 'label': expected str"),
         (segment([1]), r"annotation 1, field 'segment': expected \[start, end\], got \[1\]"),
-        (segment([-1, 2]), r"annotation 1, field 'segment', start: expected seconds from 0 on, got -1"),
-        (segment([1, math.nan]), r"field 'segment', end: expected seconds from 0 on, got nan"),
-        (segment([1, "2"]), r"field 'segment', end: expected seconds from 0 on, got '2'"),
+        (segment([-1, 2]), r"annotation 1, field 'segment', start: expected seconds, at least 0, got -1"),
+        (segment([1, math.nan]), r"field 'segment', end: expected seconds, at least 0, got nan"),
+        (segment([1, "2"]), r"field 'segment', end: expected seconds, at least 0, got '2'"),
         ({"x": None}, r"database: entry 'x': expected an object, got None"),
     ],
 )

@@ -126,7 +126,7 @@ def test_a_video_that_val_2_alone_describes_and_other_durations_are_told(tmp_pat
         ({"train": entry(sentences=["One.", 2])}, r"sentence 2, field 'sentences': expected text, got 2"),
         ({"train": entry(timestamps=[[0, 1], 2])}, r"sentence 2, field 'timestamps': expected \[start, end\], got 2"),
         ({"train": entry(timestamps=[[0, 1], [2]])}, r"sentence 2: expected \[start, end\], got \[2\]"),
-        ({"train": entry(timestamps=[[0, 1], [-2, 3]])}, r"sentence 2, start: expected seconds from 0 on, got -2"),
+        ({"train": entry(timestamps=[[0, 1], [-2, 3]])}, r"sentence 2, start: expected seconds, at least 0, got -2"),
         (
             {"train": {**TRAIN, "aaaaaaaaaaa": TRAIN["v_aaaaaaaaaaa"]}},
             r"'aaaaaaaaaaa': this video occurs twice in this file",

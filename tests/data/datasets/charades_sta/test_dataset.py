@@ -95,7 +95,7 @@ def test_a_video_without_a_length_is_told(tmp_path):
         ({"train": "\nAAAAA 0.0##x\n"}, r"charades_sta_train\.txt: line 2: expected 'VIDEO START END##SENTENCE'"),
         ({"train": "AAAAA 0.0 1.0#x\n"}, r"line 1: expected 'VIDEO START END##SENTENCE', got 'AAAAA 0\.0 1\.0#x'"),
         ({"train": "AAAAA a 1.0##x\n"}, r"line 1, start: expected seconds, got 'a'"),
-        ({"train": "AAAAA 0 inf##x\n"}, r"line 1, end: expected seconds from 0 on, got inf"),
+        ({"train": "AAAAA 0 inf##x\n"}, r"line 1, end: expected seconds, at least 0, got inf"),
         ({"train": "AAAAA 0 1## \n"}, r"line 1: expected a sentence, got ''"),
         ({"test": TRAIN}, r"video 'AAAAA' is in split train and in split test"),
         ({"lengths": LENGTHS.replace("length", "len")}, r"Charades_v1_test\.csv: line 1 .*'length'"),

@@ -66,7 +66,7 @@ def test_small_files(tmp_path):
         ({"desc": ""}, r"expected a sentence, got ''"),
         ({"type": "x"}, r"field 'type': expected v, t, vt, got 'x'"),
         ({"ts": [1]}, r"field 'ts': expected \[start, end\], got \[1\]"),
-        ({"ts": [1, "2"]}, r"field 'ts', end: expected seconds from 0 on, got '2'"),
+        ({"ts": [1, "2"]}, r"field 'ts', end: expected seconds, at least 0, got '2'"),
         ({"duration": "60"}, r"field 'duration': expected int or float, got '60'"),
         ({"vid_name": 3}, r"field 'vid_name': expected str, got 3"),
         ({"desc_id": 2}, r"field 'desc_id': 2 occurs twice in this file"),
