@@ -38,8 +38,8 @@ def test_the_official_files_have_the_published_counts(official):
 def test_odd_official_times_are_told(official):
     assert official.notes == {
         "train: durations": "not checked; Charades_v1_train.csv not found",
-        "train: segments that end before they start": "4; start and end changed places",
-        "test: segments that end after the stated duration": "562; kept as they are",
+        "train: segments that end before they start": "4; start and end swapped",
+        "test: segments that end after the stated duration": "562; kept",
     }
     (turned,) = [
         caption
@@ -74,9 +74,9 @@ def test_small_files(tmp_path):
     }
     assert some.notes == {
         "train: durations": "not checked; Charades_v1_train.csv not found",
-        "train: segments that end before they start": "1; start and end changed places",
+        "train: segments that end before they start": "1; start and end swapped",
         "train: segments of zero length": "1; kept",
-        "test: segments that end after the stated duration": "1; kept as they are",
+        "test: segments that end after the stated duration": "1; kept",
     }
 
 

@@ -54,7 +54,7 @@ def test_small_files(tmp_path):
     assert [(c.text, c.start, c.end) for c in some.splits["validation"][0].record.captions] == [
         ("Castle sits.", 1.5, 20)
     ]
-    assert some.notes["validation: segments that end after the stated duration"] == "1; kept as they are"
+    assert some.notes["validation: segments that end after the stated duration"] == "1; kept"
     assert some.notes["validation: clips that tvr_video2dur_idx.json does not list"] == "2; kept"
     assert some.notes["validation: clips of tvr_video2dur_idx.json without a query"] == "1; not stored"
 
