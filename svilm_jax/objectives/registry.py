@@ -25,7 +25,8 @@ class Objective(Protocol):
     """Interface of all objectives."""
 
     @property
-    def weight(self) -> float: ...
+    def weight(self) -> float:
+        """Weight of the loss in the sum."""
 
     @property
     def READS(self) -> tuple[str, ...]:
@@ -37,7 +38,8 @@ class Objective(Protocol):
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]: ...
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Returns the scalar loss and its metrics."""
 
 
 OBJECTIVES: dict[str, type] = {

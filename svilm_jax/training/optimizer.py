@@ -42,6 +42,7 @@ def make_optimizer(
     """Chains clipping by global norm, optimizer, decoupled weight decay, schedule and `scale_of`, in this order.
 
     Args:
+      config: optimizer options.
       steps: of the whole training.
       scale_of: params -> the same tree of factors for their updates, 0 for frozen parameters; None: all 1.
 

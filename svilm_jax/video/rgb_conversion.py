@@ -38,8 +38,10 @@ def whole(
 
     Args:
       frame: as stored.
-      height, width: output size in pixels.
-      rotation, mirrored: see `VideoInfo`.
+      height: height of the output in pixels.
+      width: width of the output in pixels.
+      rotation: see `VideoInfo`.
+      mirrored: see `VideoInfo`.
       interpolation: of swscale; "AREA" averages when downscaling by much.
     """
     stored = (width, height) if rotation % 180 else (height, width)
