@@ -69,10 +69,10 @@ def make_state_spec(
 
 
 def _like_parameters(statistics: Any, params: Any, shardings: Any, whole: NamedSharding) -> Any:
-    """Returns a sharding for every array of an optimizer's state.
+    """Returns a sharding for every array of an optimizer's state: that of the parameter of its name and shape, else
+    replicated.
 
-    It is that of the parameter of its name and shape, else replicated. Matched by name, since optimizers that treat
-    groups of parameters separately (Muon) hold trees with holes.
+    Matched by name, since optimizers that treat groups of parameters separately (Muon) hold trees with holes.
     """
     where = {
         path: (leaf.shape, sharding)

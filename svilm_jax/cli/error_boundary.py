@@ -80,7 +80,7 @@ def failure(error: BaseException, command: str = "") -> Failure | None:
 
 
 def escape_unencodable(*streams: TextIO | Any) -> None:
-    r"""Makes streams write characters that their encoding lacks as escapes (`\u2013`), so that printing never fails."""
+    """Makes streams write characters that their encoding lacks as escapes (`\\u2013`), so that printing never fails."""
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

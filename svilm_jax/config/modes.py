@@ -39,7 +39,6 @@ def check_modes(names: Iterable[str], config: Config) -> None:
 
     Args:
       names: of the keys that were set, such as `config.train.epochs`.
-      config: the resolved config.
 
     Raises:
       ConfigError: naming a key and the one that decides.

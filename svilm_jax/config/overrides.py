@@ -117,7 +117,6 @@ def parse_value(hint: Any, text: str, name: str) -> Any:
 
     Args:
       hint: bool, int, float, str, a `Literal` of text, or a tuple of these, with or without constraints.
-      text: text of the command line.
       name: of the key, for messages.
 
     Raises:

@@ -27,7 +27,6 @@ def open_index(
     """Opens an index and the model that made it, with the model's path; warns on stderr about untrained models.
 
     Args:
-      file: path of the index.
       model: its path; None: the path recorded in the file.
       load: `svilm_jax.load`, passed in since it is in a higher layer than this package.
 

@@ -42,7 +42,6 @@ class LayerNorm(nnx.LayerNorm):
         )
 
     def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
-        """Normalizes [..., D] in float32; returns the dtype of the input."""
         return super().__call__(x, mask=mask).astype(x.dtype)
 
 
@@ -56,7 +55,6 @@ class MLP(nnx.Module):
         self.down = Linear(hidden, width, ("mlp", "embed"), dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Transforms every token, [..., D] -> [..., D]."""
         return self.down(ACTIVATIONS[self.activation](self.up(x)))
 
 

@@ -46,8 +46,6 @@ def regression_weights(iou: jax.Array, counted: jax.Array, high: float, low: flo
     Args:
       iou: float32 [...].
       counted: bool [...].
-      high: tIoU above which an anchor is high.
-      low: tIoU up to which an anchor is low.
 
     Returns:
       float32 [...].
@@ -100,10 +98,8 @@ class Localization:
     def __call__(
         self, outputs: LocalizationOutputs, batch: dict[str, jax.Array], rng: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Returns the loss and metrics: its unweighted parts, and `step_accuracy`.
-
-        `step_accuracy` is the fraction of steps that the classification branch labels correctly, including background
-        (0 without the branch).
+        """Returns the loss and metrics: its unweighted parts, and `step_accuracy`, the fraction of steps that the
+        classification branch labels correctly, including background (0 without the branch).
         """
         rows, inside = batch["valid"], outputs.valid & batch["valid"][:, None, None]
         steps = jnp.broadcast_to(rows[:, None], outputs.start.shape)

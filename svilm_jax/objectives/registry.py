@@ -25,8 +25,7 @@ class Objective(Protocol):
     """Interface of all objectives."""
 
     @property
-    def weight(self) -> float:
-        """Weight of the loss in the sum."""
+    def weight(self) -> float: ...
 
     @property
     def READS(self) -> tuple[str, ...]:
@@ -38,8 +37,7 @@ class Objective(Protocol):
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Returns the scalar loss and its metrics."""
+    ) -> tuple[jax.Array, dict[str, jax.Array]]: ...
 
 
 OBJECTIVES: dict[str, type] = {

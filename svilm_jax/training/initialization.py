@@ -123,9 +123,8 @@ def initial_params(fresh: Params, loaded: TrainedModel, config: Config) -> Param
 
 
 def _anew(before: HeadConfig, after: HeadConfig) -> tuple[str, ...]:
-    """Returns name prefixes that a checkpoint does not fill even if shapes match.
-
-    These are another kind of head, or the logits of other classes.
+    """Returns name prefixes that a checkpoint does not fill even if shapes match: another kind of head, or the
+    logits of other classes.
     """
     if before.kind != after.kind:
         return (HEAD,)

@@ -14,7 +14,6 @@ def check_splice(config: SpliceConfig, times: int, batch: int, pieces: int) -> N
     """Rejects configs that cannot be spliced.
 
     Args:
-      config: splice options.
       times: temporal indices of a clip, Nt.
       batch: rows of the global batch.
       pieces: number of devices that shard the batch.
@@ -64,10 +63,8 @@ def splice(
     """Splices every clip, or a fraction of them: pastes a span of it over its partner.
 
     Args:
-      key: random key.
       video: [B, T, H, W, 3].
       valid: bool [B]; a row that is not valid, or whose partner is not, is unchanged.
-      config: splice options.
       tubelet_frames: frames per temporal index, t; spans are aligned with tubelets.
 
     Returns:

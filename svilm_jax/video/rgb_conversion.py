@@ -38,10 +38,8 @@ def whole(
 
     Args:
       frame: as stored.
-      height: height of the output in pixels.
-      width: width of the output in pixels.
-      rotation: see `VideoInfo`.
-      mirrored: see `VideoInfo`.
+      height, width: output size in pixels.
+      rotation, mirrored: see `VideoInfo`.
       interpolation: of swscale; "AREA" averages when downscaling by much.
     """
     stored = (width, height) if rotation % 180 else (height, width)

@@ -40,13 +40,11 @@ def gather(
     """Collects the properties of a stream.
 
     Args:
-      container: open container.
-      stream: its video stream.
+      container, stream: open.
       frame: the first decodable frame.
       table: of the packets.
       stamps: those of the table from the first frame on.
-      reached: see `missing_seconds`.
-      structure: see `missing_seconds`.
+      reached, structure: see `missing_seconds`.
     """
     missing = 0.0
     if stamps:
@@ -170,8 +168,6 @@ def missing_seconds(
     """Returns the seconds that the container states beyond the end of the packets; 0 unless the file is truncated.
 
     Args:
-      container: open container.
-      stream: its video stream.
       table: of the packets of `stream`, with stamps.
       origin: stamp of the first picture.
       reached: finds out at how many seconds the last packet of any stream ends, which takes a pass over the file.
