@@ -14,9 +14,9 @@ from svilm_jax.video import rgb_conversion
 from svilm_jax.video.decoding import VideoError, VideoInfo, VideoReader, opened
 from svilm_jax.video.stream_properties import MAX_FPS, UNKNOWN_FPS
 
-# Fraction of a segment that may be filled by repeating the last frame of a file.
+# Fraction of a segment for which the last frame of a file may replace missing ones.
 MAX_FROZEN_FRACTION = 0.25
-ROUNDING = 1e-3  # seconds: resolution of time stamps in Matroska and FLV, and in files converted from them
+ROUNDING = 1e-3  # seconds, of time stamps in Matroska and FLV, and in files converted from them
 
 Window = tuple[float, float]
 
@@ -68,11 +68,11 @@ def transcode(
       VideoError: the file has no frame, cannot be encoded, or is damaged or ends within the window.
     """
     rate, (height, width) = encoding.rate(info), encoding.size(info)
-    start, end = _segment(window, info, source.name)
-    count, written, shown, last = max(1, round((end - start) * rate)), 0, None, 0.0
+    start, end = _part(window, info, source.name)
+    wanted, written, shown, last = max(1, round((end - start) * rate)), 0, None, 0.0
     try:
-        with opened(source) as reader, av.open(str(target), "w", format="mp4") as container:
-            stream: Any = container.add_stream("libx264", rate=rate)
+        with opened(source) as reader, av.open(str(target), "w", format="mp4") as made:
+            stream: Any = made.add_stream("libx264", rate=rate)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.gop_size = max(1, math.ceil(rate))  # one key frame per second: seeking stays cheap
             stream.codec_context.thread_count = 1
@@ -81,27 +81,27 @@ def transcode(
             rounding = min(ROUNDING, 0.1 / (info.peak_fps or UNKNOWN_FPS))
             for time, frame in reader.play(start):
                 if window is not None:
-                    _check_damage(reader, start, end, source.name)
+                    _refuse_damage(reader, start, end, source.name)
                 # At time t the last frame that appears at or before t is on screen.
-                while shown is not None and written < count and start + written / rate < time - rounding:
-                    written = _write(container, stream, shown, info, written)
+                while shown is not None and written < wanted and start + written / rate < time - rounding:
+                    written = _write(made, stream, shown, info, written)
                 shown, last = frame, time
-                if window is not None and written == count:
+                if window is not None and written == wanted:
                     break
             if shown is None:
                 raise VideoError("gives no frame", source.name)
             if window is not None:
-                _check_damage(reader, start, end, source.name)
-                if written < count:
+                _refuse_damage(reader, start, end, source.name)
+                if written < wanted:
                     _check_end(last, reader.leaves(last), (start, end), float(rate), source.name)
-            while written < count:
-                written = _write(container, stream, shown, info, written)
-            container.mux(stream.encode())
+            while written < wanted:
+                written = _write(made, stream, shown, info, written)
+            made.mux(stream.encode())
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(f"cannot be re-encoded as {width}x{height} H.264 ({error.strerror})", source.name) from error
 
 
-def _segment(window: Window | None, info: VideoInfo, name: str) -> Window:
+def _part(window: Window | None, info: VideoInfo, name: str) -> Window:
     """Returns (start, end) seconds to write; raises VideoError for a window without video."""
     whole = info.duration - info.missing
     if window is None:
@@ -120,14 +120,14 @@ def _segment(window: Window | None, info: VideoInfo, name: str) -> Window:
     return start, min(end, whole)
 
 
-def _check_end(last: float, leaves: float, segment: Window, rate: float, name: str) -> None:
+def _check_end(last: float, leaves: float, part: Window, rate: float, name: str) -> None:
     """Rejects a last frame, from `last` to `leaves` seconds, that would be repeated for too much of the segment."""
-    start, end = segment
+    start, end = part
     if end - leaves > max(MAX_FROZEN_FRACTION * (end - start), 2 / rate):
-        raise VideoError(f"decodes up to {last:.2f} s, but its segment lasts from {start:.2f} to {end:.2f} s", name)
+        raise VideoError(f"decodes up to {last:.2f} s, but its part lasts from {start:.2f} to {end:.2f} s", name)
 
 
-def _check_damage(reader: VideoReader, start: float, end: float, name: str) -> None:
+def _refuse_damage(reader: VideoReader, start: float, end: float, name: str) -> None:
     """Detects damage in a segment, which is the only part of its file that is read."""
     for seconds, _ in reader.damage:
         if start <= (start if seconds is None else seconds) < end:

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import itertools
 import os
 import uuid
 from collections.abc import Collection, Iterator, Mapping
@@ -114,8 +113,8 @@ def check_videos(
                 checked[split] = state
     skipped = total - sum(len(state) for state in checked.values())
     if not checked or skipped > max_skipped_fraction * total:
-        first = itertools.islice(journal.skipped(splits), MAX_LISTED)
-        listed = "".join(f"\n  {format_skipped(item)}" for item in first)
+        first = list(zip(range(MAX_LISTED), journal.skipped(splits), strict=False))
+        listed = "".join(f"\n  {format_skipped(item)}" for _, item in first)
         more = f"\n  and {skipped - MAX_LISTED} more" if skipped > MAX_LISTED else ""
         allowed = (
             f", more than the fraction {max_skipped_fraction:g} allowed by --max-skipped-fraction" if checked else ""
@@ -195,22 +194,20 @@ def check_file(job: CheckJob) -> JobResult:
     if info is not None and job.target is not None:
         file = job.target
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(
-            f"{file.stem}.{uuid.uuid4().hex}.part"
-        )  # a cluster may run one job twice at the same time
+        begun = file.with_name(f"{file.stem}.{uuid.uuid4().hex}.part")  # a cluster may run the same job twice at once
         try:
-            transcode(job.source, partial, job.encoding, info, job.window)
-            info, reason = check_video(partial)
+            transcode(job.source, begun, job.encoding, info, job.window)
+            info, reason = check_video(begun)
             if info is not None:
-                with partial.open("rb+") as written:
-                    os.fsync(written.fileno())
-                partial.rename(file)
+                with begun.open("rb+") as made:
+                    os.fsync(made.fileno())
+                begun.rename(file)
         except VideoError as error:
-            if is_full_disk(error.__cause__):  # not a defect of the video: the next preparation tries again
+            if is_full_disk(error.__cause__):  # not a fault of the video: the next preparation tries again
                 raise PreparationError(f"{file.parent}: {FULL_DISK}") from error
             info, reason = None, error.reason
         finally:
-            partial.unlink(missing_ok=True)
+            begun.unlink(missing_ok=True)
     if info is None:
         return JobResult(0, 0.0, 0, reason)
     return JobResult(info.frames, info.duration, file.stat().st_size, "")

@@ -11,8 +11,6 @@ from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.video.folders import SUFFIXES, SkippedVideo, walk_files
 
-__all__ = ["SUFFIXES", "VideoFolder", "list_files", "path_inside", "without_ending"]
-
 
 class VideoFolder:
     """The video files in a folder, by path, by name and by name without ending.

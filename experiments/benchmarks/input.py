@@ -54,7 +54,7 @@ from svilm_jax.video.decoding import VideoError
 
 __all__ = ["OURS", "choose", "markdown", "measure", "ours", "prepare"]
 
-SUFFIXES = {".mp4", ".avi", ".webm", ".mkv", ".mov"}
+COMPARED = {".mp4", ".avi", ".webm", ".mkv", ".mov"}  # containers that all compared libraries read
 SAME_FRAMES = 2.0  # mean difference over a clip, in levels of 255
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     variants = load_variants(args.libraries)
-    paths = sorted(path for path in args.videos.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in args.videos.rglob("*") if path.suffix.lower() in COMPARED)
     options = [
         f"--{name.replace('_', '-')} {_words(getattr(args, name))}"
         for name in ("frames", "size", "short_side", "repeats", "seed", "libraries")

@@ -26,7 +26,7 @@ class TrainInput(Stream):
 
     Each `next` is a flat dict of this process's rows, b = batch_size / process_count:
       video uint8 [b, T, H, W, 3]; text int32 [b, L]; text_mask bool [b, L]; nouns int32 [b, K, L'], L' being
-      `text.phrase_length` or else L; noun_mask bool [b, K]; valid bool [b]; index int64 [b], the record number.
+      `text.noun_length` or else L; noun_mask bool [b, K]; valid bool [b]; index int64 [b], the record number.
     With `config.task` other than captions there are no nouns, and target int32 [b] is the class label
     (`labels.UNKNOWN` for a label outside the classes); questions are the text, actions have none. With
     `config.sentences` S there are sentences int32 [b, S, L], sentence_mask bool [b, S] and sentence_spans float32

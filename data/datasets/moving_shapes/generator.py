@@ -143,7 +143,7 @@ def generate(raw: Path, seed: int = 0, sizes: Mapping[str, int] | None = None, w
     (raw / "annotations").mkdir(exist_ok=True)
     for name, videos in annotations.items():
         if name in ("validation", "test"):
-            _make_captions_distinct(name, videos, captions_seen)
+            _check_distinct(name, videos, captions_seen)
         document = {"info": {"name": "moving_shapes", "split": name, "seed": seed, "fps": FPS}, "videos": videos}
         (raw / "annotations" / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
     return raw
@@ -255,7 +255,7 @@ def encode(path: Path, images: np.ndarray) -> None:
         container.mux(stream.encode())
 
 
-def _make_captions_distinct(name: str, videos: list[dict[str, Any]], seen: set[str]) -> None:
+def _check_distinct(name: str, videos: list[dict[str, Any]], seen: set[str]) -> None:
     """Prefixes a repeated caption of a gallery with a word that keeps it true, so that all captions differ."""
     for video in videos:
         sentence = video["sentences"][0]

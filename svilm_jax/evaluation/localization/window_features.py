@@ -154,8 +154,8 @@ def _check_same_source(path: Path, source: dict) -> None:
 
 
 def _write(path: Path, features: np.ndarray) -> None:
-    """Writes an .npy file atomically."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+    """Writes atomically."""
+    beside = path.with_name(f".{path.name}.tmp")
+    with beside.open("wb") as file:
         np.save(file, features.astype(np.float32), allow_pickle=False)
-    temporary.replace(path)
+    beside.replace(path)
