@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     datasets = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     shapes = datasets.add_parser(
         "moving_shapes",
-        help="the embedded default: rendered, encoded and annotated here",
+        help="synthetic clips of moving shapes, with captions, labels and masks",
         description="Renders clips of moving shapes, encodes them as mp4 files with annotations in "
         "OUT/moving_shapes_raw, and prepares OUT/moving_shapes from those.",
         epilog="example: svilm prepare moving_shapes --out runs/data",
@@ -81,11 +81,11 @@ def run(args: argparse.Namespace) -> None:
     """Runs the preparation and prints its summary.
 
     Raises:
-      PreparationError: a user error.
+      PreparationError: invalid options or files, or an output folder that cannot be written.
     """
     for name in ("validation_fraction", "max_skipped_fraction"):
-        if not 0 <= (value := getattr(args, name, 0.0)) <= 1:
-            raise PreparationError(f"--{name.replace('_', '-')} {value:g}: expected a fraction from 0 to 1")
+        if not 0 <= (fraction := getattr(args, name, 0.0)) <= 1:
+            raise PreparationError(f"--{name.replace('_', '-')} {fraction:g}: expected a fraction between 0 and 1")
     check_output_folder(args.out)
     try:
         folder = args.prepare(args)
@@ -140,7 +140,7 @@ def _common(parser: argparse.ArgumentParser, required: bool = True) -> None:
         metavar="--X=Y",
         help="option of the runner, written --beam-option=--x=y; may be repeated",
     )
-    parser.add_argument("--overwrite", action="store_true", help="prepare again what is already prepared")
+    parser.add_argument("--overwrite", action="store_true", help="prepare the dataset again if it already exists")
     parser.add_argument("--vocab", type=Path, metavar="FILE", help="vocab.txt to use instead of training one")
     parser.add_argument(
         "--phrases",
