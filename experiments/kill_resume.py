@@ -22,7 +22,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from svilm_jax.checkpoints.manager import load
+from svilm_jax.checkpoints import load
 from svilm_jax.models.parameters import parameters
 from svilm_jax.training.metric_writers import read_lines
 

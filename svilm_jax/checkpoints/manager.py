@@ -74,6 +74,7 @@ class Checkpoints:
         An unreadable checkpoint (full disk, interrupted copy) is skipped with a warning, and set aside by `begin`.
 
         Args:
+          structure: structure of the state to restore.
           check: called with the meta dictionary; raises if this run must not resume from it.
 
         Raises:

@@ -73,6 +73,8 @@ def write_model_directory(
 
     Args:
       out: the folder; must not exist, or be empty.
+      trained: the model.
+      origin: where its parameters come from.
       card: text of README.md.
       dtype: of `DTYPES`.
 

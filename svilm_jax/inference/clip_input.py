@@ -23,7 +23,8 @@ def read_clip(
     Args:
       video: see `Video`; an array has any number of frames of any size, evenly spaced in time.
       config: number of frames and size of the result.
-      start, end: window in seconds of a file, both -1 for all of it.
+      start: start of the window in seconds of a file; -1 for all of it.
+      end: end of the window in seconds of a file; -1 for all of it.
       limits: resource limits for decoding a file.
 
     Raises:

@@ -166,7 +166,7 @@ def window_spans(duration: float, window: float | None, stride: float | None) ->
 
 
 @dataclasses.dataclass(eq=False)
-class _VideoProgress:
+class _Work:
     """A video in progress. `error` is set if it is abandoned: rows of a part must not pass for the whole."""
 
     video: VideoFile
@@ -181,13 +181,13 @@ def _embedded(
     """Yields the rows of each readable video, in order; the others are added to `failed`."""
     config = model.config.model.video
 
-    def opened(video: VideoFile) -> _VideoProgress:
+    def opened(video: VideoFile) -> _Work:
         try:
-            return _VideoProgress(video, window_spans(probe(video.path).duration, origin.window, origin.stride))
+            return _Work(video, window_spans(probe(video.path).duration, origin.window, origin.stride))
         except VideoError as error:
-            return _VideoProgress(video, error=error.reason)
+            return _Work(video, error=error.reason)
 
-    def load(work: _VideoProgress, span: tuple[float, float] | None) -> tuple[_VideoProgress, np.ndarray | None]:
+    def load(work: _Work, span: tuple[float, float] | None) -> tuple[_Work, np.ndarray | None]:
         if work.error is None and span is not None:
             # (-1, -1) instead of (0, duration), as in `TrainedModel.embed_video`.
             start, end = (-1.0, -1.0) if origin.window is None else span
@@ -197,21 +197,21 @@ def _embedded(
                 work.error = error.reason
         return work, None
 
-    def tasks() -> Iterator[tuple[_VideoProgress, tuple[float, float] | None]]:
+    def tasks() -> Iterator[tuple[_Work, tuple[float, float] | None]]:
         # One thread is enough to read headers ahead of the decoding threads.
         for work in decoded_ahead(opened, ((video,) for video in videos), 1, _AHEAD):
             yield from ((work, span) for span in work.spans or (None,))
 
-    pending: collections.deque[_VideoProgress] = collections.deque()  # owners of the clips in the encoder, in order
+    pending: collections.deque[_Work] = collections.deque()  # owners of the clips in the encoder, in order
 
     def clips() -> Iterator[np.ndarray]:
-        last_failed: _VideoProgress | None = None
+        announced: _Work | None = None
         for work, frames in decoded_ahead(load, tasks(), _DECODERS, _AHEAD):
             if frames is not None:
                 pending.append(work)
                 yield frames
-            elif work is not last_failed:
-                last_failed = work
+            elif work is not announced:
+                announced = work
                 log.warning("%s: left out: %s", work.video.path, work.error)
                 failed.append((work.video.path, str(work.error)))
                 bar.update()

@@ -49,7 +49,7 @@ class EmbeddingParts:
         if self._waiting:
             taken = [int(file.stem) for file in self._folder.glob("[0-9]*.parquet")]
             part = self._folder / f"{max(taken, default=0) + 1:05d}.parquet"
-            with self._describe_kept_rows():
+            with self._report_kept_videos():
                 self._folder.mkdir(exist_ok=True)
                 feature_file.write(part, [feature_file.batch(self._waiting, self._origin)], self._origin)
         self._waiting, self._since = [], time.monotonic()
@@ -86,13 +86,13 @@ class EmbeddingParts:
                     "removed by another program. The same command embeds them again"
                 )
 
-        with self._describe_kept_rows():
+        with self._report_kept_videos():
             feature_file.write(self._out, rows(), self._origin)
         shutil.rmtree(self._folder, ignore_errors=True)
         return len(written), count
 
     @contextlib.contextmanager
-    def _kept(self) -> Iterator[None]:
+    def _report_kept_videos(self) -> Iterator[None]:
         """Adds the number of kept videos to write errors."""
         try:
             yield

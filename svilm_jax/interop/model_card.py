@@ -41,7 +41,7 @@ def model_card(
         "parameters in": dtype,
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    told = f"## Metrics\n\n```\n{metrics.rstrip()}\n```\n" if metrics else "## Metrics\n\nNone were measured.\n"
+    section = f"## Metrics\n\n```\n{metrics.rstrip()}\n```\n" if metrics else "## Metrics\n\nNone were measured.\n"
     state, caution = f"trained with {objectives}", _LEARNED
     if fresh:
         state = f"not trained yet: {fresh} of its parameters are random. Its config names the objectives {objectives}"
@@ -57,14 +57,14 @@ tags: [video, video-text, retrieval, grounding, jax]
 
 # {name}
 
-A video-language model of [S-ViLM](https://arxiv.org/abs/2303.16341)'s kind (two towers, group tokens), written by
+A video-language model of the [S-ViLM](https://arxiv.org/abs/2303.16341) family (two towers, group tokens), written by
 `svilm_jax`; {state}.
 
 | | |
 |---|---|
 {table}
 
-{told}{remarks}
+{section}{remarks}
 ## Use
 
 ```python

@@ -40,7 +40,8 @@ def attend(
 
     Args:
       query: [B, N, H, d].
-      key, value: [B, S, H, d].
+      key: [B, S, H, d].
+      value: [B, S, H, d].
       mask: bool [B, S], False where a key is padding; every row needs at least one True.
       implementation: `xla` is the reference; `cudnn` needs an NVIDIA GPU and 16-bit inputs; `splash` is JAX's flash
         kernel for TPUs; `rowwise` processes one clip and head at a time and stores no scores for the backward pass,

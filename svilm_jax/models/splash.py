@@ -15,7 +15,8 @@ def splash(
 
     Args:
       query: [B, N, H, d].
-      key, value: [B, S, H, d].
+      key: [B, S, H, d].
+      value: [B, S, H, d].
       mask: bool [B, S], False where a key is padding.
       interpret: run the kernel in interpret mode on any device, for tests.
 

@@ -111,11 +111,15 @@ class SVILM(nnx.Module):
 
         Args:
           video: uint8 [B, T, H, W, 3].
-          text, text_mask: int32 and bool [B, L], captions, or the questions of `question_answering`.
-          nouns, nouns_mask: int32 and bool [B, K, L'], the prompted phrases and the mask of their real tokens.
-          sentences, sentences_mask: the same [B, S, L] for the sentences of a video. Without text, the mean of the
-            sentence embeddings takes its place; a sentence that consists only of padding does not count.
-          train, rng: see `VideoTower`.
+          text: int32 [B, L], captions, or the questions of `question_answering`.
+          text_mask: bool [B, L], True for real tokens.
+          nouns: int32 [B, K, L'], the prompted phrases.
+          nouns_mask: bool [B, K, L'], True for real tokens.
+          sentences: int32 [B, S, L], the sentences of a video. Without text, the mean of the sentence embeddings
+            takes its place; a sentence that consists only of padding does not count.
+          sentences_mask: bool [B, S, L], True for real tokens.
+          train: see `VideoTower`.
+          rng: see `VideoTower`.
         """
         seen = self.encode_video(video, train=train, rng=rng)
         scores = None

@@ -52,7 +52,8 @@ def info_nce(
 
     Args:
       scores: float32 [B, B], larger is more similar; the diagonal holds the matched pairs.
-      rows, columns: bool [B], which of them exist. A pair counts where both its row and its column do.
+      rows: bool [B], which rows exist; a pair counts where both its row and its column do.
+      columns: bool [B], which columns exist.
 
     Returns:
       two scalars: -mean log softmax_j(s_ij)[i=j], and the same over i. Zero where no pair counts.
@@ -71,7 +72,9 @@ def streamed_info_nce(
     """Computes `info_nce` without the matrix, and the fraction of rows whose own column scores highest.
 
     Args:
-      chunk, exchange: see `Streaming`.
+      pairing: scores and masks of the pairs.
+      chunk: see `Streaming`.
+      exchange: see `Streaming`.
     """
     positive = pairing.own()
     across, down, wrong = pairing.reduce(Streaming(chunk, exchange))

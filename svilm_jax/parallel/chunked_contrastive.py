@@ -60,8 +60,11 @@ def reduce_pairs(
 
     Args:
       score: scores of some rows against some columns.
-      rows, columns: pytrees of float arrays [B, ...], sharded over the devices as batches are.
-      row_mask, column_mask: bool [B].
+      rows: pytree of float arrays [B, ...], sharded over the devices as batches are.
+      columns: as `rows`.
+      row_mask: bool [B], which rows exist.
+      column_mask: bool [B], which columns exist.
+      streaming: chunk size and exchange of the computation.
 
     Returns:
       three float32 [B]: the reduction of each row, the reduction of each column, and the largest score of each row

@@ -27,7 +27,8 @@ def initialize_distributed(
 
     Args:
       coordinator: HOST:PORT of process 0; "": from the environment.
-      processes, process: number of processes and index of this one; 0 and -1: from the environment.
+      processes: number of processes; 0: from the environment.
+      process: index of this process; -1: from the environment.
       lost_process_seconds: time without a heartbeat of a process after which the others exit with `EXIT_LOST_PROCESS`.
 
     Returns:

@@ -37,8 +37,10 @@ class ProcessWatch:
     """Thread that sends the heartbeats of this process and watches for lost ones."""
 
     def __init__(self, client: Any, process: int, processes: int, seconds: float, end: Callable[[str], None] = _end):
-        """`client`: of the coordination service; `seconds` without a heartbeat until a process counts as lost; `end`
-        is called with the message and does not return.
+        """Prepares the watch.
+
+        `client`: of the coordination service; `seconds` without a heartbeat until a process counts as lost; `end` is
+        called with the message and does not return.
         """
         self._client, self._process, self._processes, self._end = client, process, processes, end
         self.seconds = seconds

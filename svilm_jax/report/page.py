@@ -42,7 +42,7 @@ class MetricRow:
     name: str
     label: str
     text: str
-    share: float | None
+    fraction: float | None
     baselines: list[tuple[str, str, float | None]]
 
 
@@ -68,7 +68,8 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
       The path of the page, a self-contained file.
 
     Raises:
-      ReportError: no such folder, or a metrics.json that is not a flat object of numbers.
+      ReportError: no such folder.
+      MetricsFileError: metrics.json is not a flat object of numbers.
       ConfigError, DatasetError: the config's evaluators or dataset cannot be opened.
     """
     workdir = Path(workdir)
@@ -79,7 +80,7 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
     notes = list(examples.notes)
     if not metrics:
         notes.insert(0, "This run has no metrics.json: it is unfinished, or has not been evaluated (`svilm eval`).")
-    pictures = _figures(workdir, examples, notes)
+    figure_entries = _figures(workdir, examples, notes)
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -87,7 +88,7 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
             title=workdir.resolve().name,
             headlines=headlines(metrics),
             sections=sections(metrics),
-            pictures=pictures,
+            figures=figure_entries,
             notes=notes,
             config=flat_config(config),
             environment={key: str(value) for key, value in environment.items()},
@@ -106,8 +107,8 @@ def rows(metrics: Mapping[str, float]) -> list[MetricRow]:
             name=name,
             label=metric_labels.label(name),
             text=format_value(name, metrics[name]),
-            share=_share(name, metrics[name]),
-            baselines=[(words, format_value(name, value), _share(name, value)) for words, value in found.items()],
+            fraction=_fraction(name, metrics[name]),
+            baselines=[(words, format_value(name, value), _fraction(name, value)) for words, value in found.items()],
         )
         for name, found in with_baselines(metrics).items()
     ]
@@ -127,7 +128,7 @@ def sections(metrics: Mapping[str, float]) -> list[tuple[str, str, list[MetricRo
     """Returns (title, text, rows) of every section that has rows; documented ones first, in their order."""
     by_section: dict[str, list[MetricRow]] = {}
     for row in rows(metrics):
-        if "failed_fraction" in row.name and row.share == 0:
+        if "failed_fraction" in row.name and row.fraction == 0:
             continue  # no clip was left out, and the row is of no interest
         by_section.setdefault(metric_labels.section(row.name), []).append(row)
     order = [*(key for key in metric_labels.SECTIONS if key in by_section)]
@@ -153,14 +154,14 @@ def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
 
 def _figures(workdir: Path, examples: Examples, notes: list[str]) -> list[FigureEntry]:
     """Draws all figures for which there is data; missing ones are noted."""
-    shown: list[tuple[str, str, str, matplotlib.figure.Figure]] = []
-    logged = workdir / "metrics.jsonl"
-    found, bad = curves.read_curves(logged) if logged.is_file() else ({}, 0)
+    plots: list[tuple[str, str, str, matplotlib.figure.Figure]] = []
+    log_file = workdir / "metrics.jsonl"
+    series, bad = curves.read_curves(log_file) if log_file.is_file() else ({}, 0)
     if bad:
         notes.append(f"{bad} lines of metrics.jsonl could not be read and were left out.")
-    if found:
+    if series:
         text = "Logged in metrics.jsonl; where a resumed run repeated a step, the later value counts."
-        shown.append(("curves", "Training", text, curves.plot_curves(found)))
+        plots.append(("curves", "Training", text, curves.plot_curves(series)))
     else:
         notes.append("There are no training curves: metrics.jsonl is missing or empty.")
     if examples.retrieval:
@@ -169,7 +170,7 @@ def _figures(workdir: Path, examples: Examples, notes: list[str]) -> list[Figure
             "caption; the correct one is framed in green. Queries are evenly spaced over the split, not selected by "
             "their results, except those marked as the worst."
         )
-        shown.append(
+        plots.append(
             ("retrieval", "Text queries and retrieved clips", text, figures.plot_retrieval(examples.retrieval))
         )
     if examples.grounding:
@@ -178,14 +179,14 @@ def _figures(workdir: Path, examples: Examples, notes: list[str]) -> list[Figure
             "maximum, the white line the true outline of the object, which is not used in training."
         )
         figure = figures.plot_grounding(examples.grounding, examples.tubelet)
-        shown.append(("grounding", "Phrase grounding", text, figure))
+        plots.append(("grounding", "Phrase grounding", text, figure))
     if examples.splices:
-        partner = "its twin (same background and colors)" if examples.twins else "another clip"
+        partner = "a look-alike (same background and colors)" if examples.twins else "another clip"
         text = (
             f"Cosine similarity between the tokens of all pairs of temporal indices of a clip spliced with {partner}."
         )
         figure = figures.plot_similarity(examples.splices[:4])
-        shown.append(
+        plots.append(
             (
                 "similarity",
                 "Similarity over time",
@@ -194,19 +195,19 @@ def _figures(workdir: Path, examples: Examples, notes: list[str]) -> list[Figure
             )
         )
         text = (
-            f"Every clip is spliced with {partner}. Upper bar: the true mask; lower bar: the span read from the model. "
+            f"Every clip is spliced with {partner}. Upper bar: the true mask; lower bar: the predicted span. "
             "Orange is the foreground, blue the background."
         )
         figure = figures.plot_spans(examples.splices, examples.tubelet[0])
-        shown.append(("temporal_grouping", "Temporal grouping", text, figure))
+        plots.append(("temporal_grouping", "Temporal grouping", text, figure))
     folder = workdir / "figures"
     folder.mkdir(exist_ok=True)
-    pictures = []
-    for name, title, text, figure in shown:
+    entries = []
+    for name, title, text, figure in plots:
         data = figures.png(figure)
         (folder / f"{name}.png").write_bytes(data)
-        pictures.append(FigureEntry(title, text, base64.b64encode(data).decode("ascii")))
-    return pictures
+        entries.append(FigureEntry(title, text, base64.b64encode(data).decode("ascii")))
+    return entries
 
 
 def _environment() -> jinja2.Environment:
@@ -215,5 +216,5 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
 
 
-def _share(name: str, value: float) -> float | None:
+def _fraction(name: str, value: float) -> float | None:
     return value if is_fraction(name) and 0 <= value <= 1 else None

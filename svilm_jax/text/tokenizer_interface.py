@@ -94,4 +94,4 @@ def check_content(content: bytes, origin: str) -> None:
     """Raises TokenizerError if the first bytes of a vocabulary are those of another file type, such as HTML."""
     placeholder = describe_placeholder(content)
     if placeholder is not None and "JSON" not in placeholder and not placeholder.startswith("a text file"):
-        raise TokenizerError(f"{origin}: expected a vocabulary, got {placeholder}")
+        raise TokenizerError(f"{origin}: expected a vocabulary, found {placeholder}")

@@ -43,6 +43,8 @@ def check_accumulation(config: Config, objectives: Mapping[str, Objective], piec
     """Rejects microbatches that do not fit the batch, or that would change the objective.
 
     Args:
+      config: the resolved config.
+      objectives: objectives of the run.
       pieces: number of devices that shard the batch.
 
     Raises:

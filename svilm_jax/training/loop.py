@@ -76,8 +76,12 @@ def train(
     """Trains for the steps of `config.train`, from the newest checkpoint of `workdir` if there is one.
 
     Args:
-      loaded: initial model of a run whose `workdir` holds no checkpoint; None: random parameters.
+      config: the resolved config.
+      workdir: folder of checkpoints and metrics.
+      tokenizer: tokenizer of the texts.
+      mesh: device mesh.
       evaluate: called every `config.train.eval_every` steps.
+      loaded: initial model of a run whose `workdir` holds no checkpoint; None: random parameters.
       signals: of the caller, inside its `deferred`; None: watched here.
       accepted: called once all checks have passed, before anything is written to `workdir`.
 

@@ -42,6 +42,7 @@ def make_optimizer(
     """Chains clipping by global norm, optimizer, decoupled weight decay, schedule and `group_scales`, in this order.
 
     Args:
+      config: optimizer options.
       steps: of the whole training.
       group_scales: scales the updates of groups of parameters, see `scale_by_group`; None: every factor is 1.
 

@@ -45,6 +45,8 @@ def check_batch(config: Config, objectives: Mapping[str, Objective], steps_per_e
     """Rejects batches that would contain a clip twice, as its own negative; warns of batches of one.
 
     Args:
+      config: the resolved config.
+      objectives: objectives of the run.
       steps_per_epoch: of the training split.
 
     Raises:

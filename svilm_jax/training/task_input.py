@@ -17,15 +17,19 @@ class BatchSource(Protocol):
     failures: dict[str, str]
 
     @property
-    def steps_per_epoch(self) -> float: ...
+    def steps_per_epoch(self) -> float:
+        """Number of global batches per epoch."""
 
     def __next__(self) -> dict[str, Any]: ...
 
-    def state(self) -> dict[str, Any]: ...
+    def state(self) -> dict[str, Any]:
+        """Returns the state for a checkpoint."""
 
-    def check_state(self, saved: Any) -> None: ...
+    def check_state(self, saved: Any) -> None:
+        """Raises InputError if a resumed run would not continue in the same order."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Stops reading."""
 
 
 def open_input(config: Config, tokenizer: Tokenizer, start_step: int, mesh: Mesh) -> BatchSource:

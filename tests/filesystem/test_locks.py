@@ -11,11 +11,11 @@ import pytest
 from svilm_jax.filesystem.locks import LockError, locked, locked_output
 from svilm_jax.filesystem.output_paths import OutputError, check_output_file, check_output_folder
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HOLDER = """
 import os, sys
 from pathlib import Path
-from svilm_jax.locks import locked
+from svilm_jax.filesystem.locks import locked
 with locked(Path(sys.argv[1]), "the place"):
     if sys.argv[2] == "forks" and os.fork() == 0:
         sys.stdin.read()  # the child lives on

@@ -173,7 +173,7 @@ def test_views_are_among_the_splits_that_are_told(viewed):
     [
         ("{", r"views\.json: cannot be read"),
         ([VIEW], r"views\.json: cannot be read"),
-        ({"some": [["train", 1]]}, r"views\.json: cannot be read \(a row has not three values\)"),
+        ({"some": [["train", 1]]}, r"views\.json: cannot be read \(a row does not have three values\)"),
         ({"some": [["trian", 1, None]]}, r"view 'some' refers to record 1 of split 'trian', which does not exist"),
         ({"some": [["train", 24, None]]}, r"view 'some' refers to record 24 of split 'train', which does not exist"),
         ({"some": [["train", -1, None]]}, r"record -1 of split 'train'"),

@@ -19,7 +19,7 @@ EVALUATORS = {
 
 @pytest.fixture(scope="session")
 def report_config(moving_shapes):
-    small = {"layers": 1, "width": 32, "heads": 2}
+    small = {"num_layers": 1, "hidden_size": 32, "num_heads": 2}
     return Config(
         model=ModelConfig(
             video=VideoConfig(num_frames=8, image_size=48, tubelet_size=(2, 12, 12), **small),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from svilm_jax.evaluation.metrics_file import MetricsFileError, read_metrics
 from svilm_jax.report import ReportError, page, write_report
 
 ENVIRONMENT = {"jax": "0.10.2", "command": "svilm train --config=<demo>", "device": "cpu"}
@@ -81,8 +82,8 @@ def test_an_unfinished_run_has_a_page_that_says_so(tmp_path, random_encoder, rep
 @pytest.mark.parametrize("content", ["{", "[1]", '{"a": "b"}', '{"a": {"b": 1}}'])
 def test_metrics_that_are_not_numbers_are_an_error(tmp_path, content):
     (tmp_path / "metrics.json").write_text(content)
-    with pytest.raises(ReportError, match=r"metrics\.json.*svilm eval"):
-        page.read_metrics(tmp_path / "metrics.json")
+    with pytest.raises(MetricsFileError, match=r"metrics\.json.*svilm eval"):
+        read_metrics(tmp_path / "metrics.json")
 
 
 def test_a_missing_folder_is_an_error(tmp_path, random_encoder, report_config):

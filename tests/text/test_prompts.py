@@ -36,14 +36,14 @@ def test_missing_phrases_are_masked_but_not_without_tokens():
 
 def test_prompts_are_drawn_in_training_only():
     tokenizer = load_tokenizer("builtin:moving_shapes")
-    prompts = ("a video of {}", "there is {}")
+    templates = ("a video of {}", "there is {}")
     rng = np.random.default_rng(0)
     seen = set()
     for _ in range(20):
-        nouns, _ = prompts.encode_phrases(["a star"], 1, tokenizer, 12, prompts, rng)
+        nouns, _ = prompts.encode_phrases(["a star"], 1, tokenizer, 12, templates, rng)
         seen.add(tokenizer.decode(nouns[0]))
     assert seen == {"a video of a star", "there is a star"}
-    nouns, _ = prompts.encode_phrases(["a star"], 1, tokenizer, 12, prompts)
+    nouns, _ = prompts.encode_phrases(["a star"], 1, tokenizer, 12, templates)
     assert tokenizer.decode(nouns[0]) == "a video of a star"
 
 
@@ -53,10 +53,10 @@ def test_phrases_with_braces_are_text():
     assert "{ 0 }" in tokenizer.decode(nouns[0])
 
 
-@pytest.mark.parametrize("prompts", [(), ("a video",), ("{} and {}",), ("{0}",), ("{} {x}",)])
-def test_prompts_without_one_place_are_refused(prompts):
+@pytest.mark.parametrize("templates", [(), ("a video",), ("{} and {}",), ("{0}",), ("{} {x}",)])
+def test_prompts_without_one_place_are_refused(templates):
     with pytest.raises(ConfigError, match=r"input\.prompts"):
-        prompts.check_prompts(prompts)
+        prompts.check_prompts(templates)
 
 
 def test_captions():

@@ -141,7 +141,7 @@ def test_tokenizer_json_is_read_as_it_says(vocabulary, tmp_path):
         ("v.txt", b"[PAD]\n\xff\xfe\n", r"v\.txt, line 2: not UTF-8"),
         ("v.model", b"no model", r"v\.model: not a SentencePiece model"),
         ("v.model", b"", r"v\.model: not a SentencePiece model"),
-        ("v.bin", b"x", r"v\.bin: unknown kind"),
+        ("v.bin", b"x", r"v\.bin: unknown type"),
     ],
 )
 def test_unusable_vocabularies_are_named(tmp_path, name, content, message):
@@ -171,7 +171,7 @@ def test_where_vocabularies_are_looked_for(tmp_path, vocabulary):
         load_tokenizer("builtin:moving_shape")
     with pytest.raises(TokenizerError, match="no such vocabulary"):
         load_tokenizer(tmp_path / "gone.txt")
-    with pytest.raises(TokenizerError, match="holds no vocabulary"):
+    with pytest.raises(TokenizerError, match="no vocabulary in this folder"):
         load_tokenizer(version)
 
 

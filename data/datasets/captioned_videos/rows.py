@@ -71,7 +71,7 @@ def _csv(path: Path) -> Iterator[AnnotationRow]:
         first = next(lines, "")
         placeholder = describe_placeholder(first.encode())
         if placeholder is not None and not placeholder.startswith("a text file"):
-            raise PreparationError(f"{path}: expected CSV, got {placeholder}")
+            raise PreparationError(f"{path}: expected CSV, found {placeholder}")
         tabs = path.name.lower().removesuffix(".gz").endswith(".tsv")
         delimiter = "\t" if tabs else max(",;\t", key=first.count)
         reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)

@@ -48,7 +48,8 @@ def sampling_weights(
     In units of steps the extended anchor is [s - (d + 1) / 2, s + d + (d + 1) / 2].
 
     Args:
-      start, duration: int32 [A].
+      start: int32 [A], start step of each anchor.
+      duration: int32 [A], duration of each anchor in steps.
       steps: T.
       samples: P.
 

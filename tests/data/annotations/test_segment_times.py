@@ -28,5 +28,5 @@ def test_invalid_times_are_refused(value):
         assert parse_segment([0, value], "f", issues, "train", 5.0) == (0.0, 1e299)
         assert issues.notes()["train: segments that end after the stated duration"]
     else:
-        with pytest.raises(PreparationError, match="expected seconds from 0 on"):
+        with pytest.raises(PreparationError, match="expected seconds, at least 0"):
             parse_segment([0, value], "f", issues, "train", 5.0)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from svilm_data.datasets.moving_shapes import prepare
-from svilm_data.pipeline import preparation, record_writer, video_checks
+from svilm_data.pipeline import metadata_files, preparation, record_writer, video_checks
 from svilm_data.pipeline.errors import PreparationError, is_full_disk
 from svilm_data.pipeline.journal import Journal
 from svilm_data.pipeline.preparation import EncodingOptions, Entry, Plan, build_directory, is_prepared
@@ -70,7 +70,7 @@ def test_prepared_again_only_when_asked(two_runs, capsys):
     assert prepare(two_runs[0], sizes=SIZES) == folder
     assert "already prepared" in capsys.readouterr().out
     assert (folder / "preparation.json").stat().st_mtime_ns == before
-    with pytest.raises(PreparationError, match=r"already prepared with seed=0, now 1: give --overwrite"):
+    with pytest.raises(PreparationError, match=r"already prepared with seed=0, now 1; give --overwrite"):
         prepare(two_runs[0], sizes=SIZES, seed=1)
 
 
@@ -114,7 +114,7 @@ def test_a_failure_half_way_leaves_nothing_that_looks_finished(tmp_path):
     masks = tmp_path / "raw" / "masks.npz"
     masks.write_bytes(b"no archive")
     items[1] = Entry(items[1].record, items[1].video, masks)
-    with pytest.raises(PreparationError, match=r"masks\.npz: no \.npz file"):
+    with pytest.raises(PreparationError, match=r"masks\.npz: expected an \.npz file"):
         prepare_entries(plan(tmp_path), {"train": items})
     assert sorted(p.name for p in tmp_path.iterdir()) == [".dogs.progress", "raw"]
 
@@ -163,7 +163,7 @@ def full_disk(*_):
 def test_a_disk_that_is_too_small_is_refused_before_records_are_written(tmp_path, monkeypatch):
     usage = types.SimpleNamespace(total=1 << 30, free=100)
     monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(PreparationError, match="the records take about 0.0 MB, and 0.0 MB are free.* is kept.*resumes"):
+    with pytest.raises(PreparationError, match="the records take about 0.0 MB, and 0.0 MB are free.* are kept.*resume"):
         prepare_entries(plan(tmp_path), {"train": entries(tmp_path / "raw", 1)})
     assert sorted(p.name for p in tmp_path.iterdir()) == [".dogs.progress", "raw"]
 
@@ -181,10 +181,10 @@ def test_a_full_disk_makes_no_video_unusable(tmp_path, monkeypatch):
     encoding = EncodingOptions(short_side=32)
     with monkeypatch.context() as patch:
         patch.setattr(video_checks, "transcode", transcode)
-        with pytest.raises(PreparationError, match=r"\.dogs\.progress.*No space left on device.*is kept.*resumes"):
+        with pytest.raises(PreparationError, match=r"\.dogs\.progress.*No space left on device.*are kept.*resume"):
             prepare_entries(plan(tmp_path, encoding=encoding), items)
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "note_checked", full_sqlite)
+        patch.setattr(Journal, "record_check", full_sqlite)
         with pytest.raises(sqlite3.OperationalError) as full:
             prepare_entries(plan(tmp_path, encoding=encoding), items)
         assert is_full_disk(full.value)
@@ -241,8 +241,8 @@ def test_a_long_list_of_skipped_videos_goes_into_a_file_of_its_own(tmp_path, mon
     items = entries(tmp_path / "raw", 5)
     for item in items[1:4]:
         item.video.unlink()
-    monkeypatch.setattr(preparation, "LISTED", 2)
-    monkeypatch.setattr(preparation, "TOLD", 1)
+    monkeypatch.setattr(metadata_files, "MAX_IN_SUMMARY", 2)
+    monkeypatch.setattr(metadata_files, "MAX_PRINTED", 1)
     folder = prepare_entries(plan(tmp_path, max_skipped_fraction=0.6), {"train": items})
     summary = json.loads((folder / "preparation.json").read_text())
     assert (summary["unusable"], [item["video"] for item in summary["skipped"]]) == (3, ["clip1", "clip2"])

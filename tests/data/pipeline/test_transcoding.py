@@ -141,8 +141,8 @@ def test_parts_that_cannot_be_cut(tmp_path, realdata):
     path = write_video(tmp_path / "clip.mp4")
     for start, end, reason in (
         (2.5, 3, r"its segment from 2\.50 to 3\.00 s is after its end at 2\.00 s"),
-        (1, 1, "holds nothing"),
-        (-1, 1, "holds nothing"),
+        (1, 1, "is empty"),
+        (-1, 1, "is empty"),
     ):
         with pytest.raises(VideoError, match=reason):
             cut(path, start, end)

@@ -65,7 +65,7 @@ def test_one_clip_in_several_containers_is_one_clip(tmp_path):
 def test_one_name_in_several_folders_may_be_several_clips(tmp_path):
     videos = folder(tmp_path, "train/v_abc.mp4", "test/v_abc.mp4")
     with pytest.raises(
-        PreparationError, match=r"clip 3: 'v_abc' may be 'test/v_abc\.mp4' and 'train/v_abc\.mp4': keep"
+        PreparationError, match=r"clip 3: 'v_abc' matches 'test/v_abc\.mp4' and 'train/v_abc\.mp4': keep"
     ):
         videos.find(["v_abc"], "clip 3")
     assert videos.find(["test/v_abc"], "clip 3") == tmp_path / "test/v_abc.mp4"
@@ -76,7 +76,7 @@ def test_case_is_ignored_only_where_no_name_is_exactly_so(tmp_path):
     for name in ("abcdef", "ABCdef", "ABCdef.mp4", "One", "ONE"):
         assert videos.find([name], "x").name == name.removesuffix(".mp4") + ".mp4"
     for name in ("AbcDef", "one"):
-        with pytest.raises(PreparationError, match="may be"):
+        with pytest.raises(PreparationError, match="matches"):
             videos.find([name], "x")
 
 
@@ -93,7 +93,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
     write(tmp_path, "v_abc.mp4", "")
     videos = folder(tmp_path / "videos", "other.mp4")
     for names in ([name], ["nothing", name]):
-        with pytest.raises(PreparationError, match=r"clip 3: .*(is outside the folder of videos|is no file name)"):
+        with pytest.raises(PreparationError, match=r"clip 3: .*(is outside the folder of videos|is not a file name)"):
             videos.find(names, "clip 3")
 
 
@@ -105,7 +105,7 @@ def test_links_to_files_outside_are_refused_and_linked_folders_not_followed(tmp_
     (videos / "linked").symlink_to(tmp_path / "outside")
     (videos / "loop").symlink_to(videos)
     assert [row[0] for row in list_files(videos)] == ["v_abc.mp4"]
-    with pytest.raises(PreparationError, match="'v_abc.mp4' is outside the folder of videos through a link"):
+    with pytest.raises(PreparationError, match="'v_abc.mp4' is outside the folder of videos, through a link"):
         VideoFolder(videos).find(["v_abc"], "x")
 
 

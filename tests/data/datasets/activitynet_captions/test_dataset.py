@@ -60,7 +60,7 @@ def test_official_views_share_the_sentences_between_them(official):
 
 def test_odd_official_times_are_told(official):
     # 2D-TAN counts 37,417 training moments: it leaves out the four that have no length or end before they start.
-    assert official.notes["train: segments that end before they start"] == "2; start and end changed places"
+    assert official.notes["train: segments that end before they start"] == "2; start and end swapped"
     assert official.notes["train: segments of zero length"] == "2; kept"
     assert official.notes["train: segments that end after the stated duration"].startswith("29;")
     held = [c for videos in official.splits.values() for wanted in videos for c in wanted.record.captions]
@@ -87,8 +87,8 @@ def test_small_files(tmp_path):
         "val_2": {"v_bbbbbbbbbbb": (2, 3, 4)},
     }
     assert some.notes == {
-        "val_1: segments that end after the stated duration": "1; kept as they are",
-        "val_2: segments that end before they start": "1; start and end changed places",
+        "val_1: segments that end after the stated duration": "1; kept",
+        "val_2: segments that end before they start": "1; start and end swapped",
         "val_2: segments of zero length": "1; kept",
         "val_2: videos whose sentences are not in temporal order": "1; kept in the order of the file",
         "validation: videos only in val_1": "1; in view val_1 only",
@@ -126,7 +126,7 @@ def test_a_video_that_val_2_alone_describes_and_other_durations_are_told(tmp_pat
         ({"train": entry(sentences=["One.", 2])}, r"sentence 2, field 'sentences': expected text, got 2"),
         ({"train": entry(timestamps=[[0, 1], 2])}, r"sentence 2, field 'timestamps': expected \[start, end\], got 2"),
         ({"train": entry(timestamps=[[0, 1], [2]])}, r"sentence 2: expected \[start, end\], got \[2\]"),
-        ({"train": entry(timestamps=[[0, 1], [-2, 3]])}, r"sentence 2, start: expected seconds from 0 on, got -2"),
+        ({"train": entry(timestamps=[[0, 1], [-2, 3]])}, r"sentence 2, start: expected seconds, at least 0, got -2"),
         (
             {"train": {**TRAIN, "aaaaaaaaaaa": TRAIN["v_aaaaaaaaaaa"]}},
             r"'aaaaaaaaaaa': this video occurs twice in this file",

@@ -89,7 +89,7 @@ def test_mistakes(folder, tmp_path):
             prepare(**options)
     assert not any(p.is_dir() and not p.name.startswith(".") for p in tmp_path.iterdir())
     (tmp_path / "hollow.csv").write_text("video,caption\nplain, \n")
-    with pytest.raises(PreparationError, match="no video has a caption"):
+    with pytest.raises(PreparationError, match="no video has a nonempty caption"):
         prepare(folder, tmp_path / "hollow.csv", tmp_path)
 
 

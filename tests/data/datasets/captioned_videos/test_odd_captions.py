@@ -158,7 +158,7 @@ def test_200_mutated_files_are_read_or_refused_in_words(tmp_path):
 def test_a_page_instead_of_the_file_is_named(tmp_path, ending):
     path = tmp_path / f"c{ending}"
     path.write_bytes(b"<!DOCTYPE html><html><body>Sign in</body></html>\n")
-    with pytest.raises(PreparationError, match=r"expected (CSV|JSON), got an HTML page"):
+    with pytest.raises(PreparationError, match=r"expected (CSV|JSON), found an HTML page"):
         read(tmp_path, path)
 
 

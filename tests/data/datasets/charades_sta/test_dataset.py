@@ -38,8 +38,8 @@ def test_the_official_files_have_the_published_counts(official):
 def test_odd_official_times_are_told(official):
     assert official.notes == {
         "train: durations": "not checked; Charades_v1_train.csv not found",
-        "train: segments that end before they start": "4; start and end changed places",
-        "test: segments that end after the stated duration": "562; kept as they are",
+        "train: segments that end before they start": "4; start and end swapped",
+        "test: segments that end after the stated duration": "562; kept",
     }
     (turned,) = [
         caption
@@ -74,9 +74,9 @@ def test_small_files(tmp_path):
     }
     assert some.notes == {
         "train: durations": "not checked; Charades_v1_train.csv not found",
-        "train: segments that end before they start": "1; start and end changed places",
+        "train: segments that end before they start": "1; start and end swapped",
         "train: segments of zero length": "1; kept",
-        "test: segments that end after the stated duration": "1; kept as they are",
+        "test: segments that end after the stated duration": "1; kept",
     }
 
 
@@ -95,7 +95,7 @@ def test_a_video_without_a_length_is_told(tmp_path):
         ({"train": "\nAAAAA 0.0##x\n"}, r"charades_sta_train\.txt: line 2: expected 'VIDEO START END##SENTENCE'"),
         ({"train": "AAAAA 0.0 1.0#x\n"}, r"line 1: expected 'VIDEO START END##SENTENCE', got 'AAAAA 0\.0 1\.0#x'"),
         ({"train": "AAAAA a 1.0##x\n"}, r"line 1, start: expected seconds, got 'a'"),
-        ({"train": "AAAAA 0 inf##x\n"}, r"line 1, end: expected seconds from 0 on, got inf"),
+        ({"train": "AAAAA 0 inf##x\n"}, r"line 1, end: expected seconds, at least 0, got inf"),
         ({"train": "AAAAA 0 1## \n"}, r"line 1: expected a sentence, got ''"),
         ({"test": TRAIN}, r"video 'AAAAA' is in split train and in split test"),
         ({"lengths": LENGTHS.replace("length", "len")}, r"Charades_v1_test\.csv: line 1 .*'length'"),

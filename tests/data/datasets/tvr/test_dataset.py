@@ -54,7 +54,7 @@ def test_small_files(tmp_path):
     assert [(c.text, c.start, c.end) for c in some.splits["validation"][0].record.captions] == [
         ("Castle sits.", 1.5, 20)
     ]
-    assert some.notes["validation: segments that end after the stated duration"] == "1; kept as they are"
+    assert some.notes["validation: segments that end after the stated duration"] == "1; kept"
     assert some.notes["validation: clips that tvr_video2dur_idx.json does not list"] == "2; kept"
     assert some.notes["validation: clips of tvr_video2dur_idx.json without a query"] == "1; not stored"
 
@@ -66,7 +66,7 @@ def test_small_files(tmp_path):
         ({"desc": ""}, r"expected a sentence, got ''"),
         ({"type": "x"}, r"field 'type': expected v, t, vt, got 'x'"),
         ({"ts": [1]}, r"field 'ts': expected \[start, end\], got \[1\]"),
-        ({"ts": [1, "2"]}, r"field 'ts', end: expected seconds from 0 on, got '2'"),
+        ({"ts": [1, "2"]}, r"field 'ts', end: expected seconds, at least 0, got '2'"),
         ({"duration": "60"}, r"field 'duration': expected int or float, got '60'"),
         ({"vid_name": 3}, r"field 'vid_name': expected str, got 3"),
         ({"desc_id": 2}, r"field 'desc_id': 2 occurs twice in this file"),
