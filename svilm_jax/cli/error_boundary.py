@@ -84,7 +84,7 @@ def failure(error: BaseException, command: str = "") -> Failure | None:
 
 
 def escape_unencodable(*streams: TextIO | Any) -> None:
-    """Makes streams escape characters that their encoding lacks (`\\u2013`), so that printing never fails."""
+    """Makes streams escape characters that their encoding lacks (an en dash in ASCII), so that printing never fails."""
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -54,7 +54,8 @@ def paste(foreground: Frames, background: Frames, mask: Frames, tubelet_frames: 
     """Returns the foreground's frames where the mask is True, and the background's at the same times elsewhere.
 
     Args:
-      foreground, background: [..., T, H, W, 3], both of NumPy or both of JAX, as is the mask.
+      foreground: [..., T, H, W, 3], of NumPy or of JAX, as are the other two.
+      background: of the same shape.
       mask: bool [..., Nt].
       tubelet_frames: frames per temporal index, t; T = Nt · t.
     """
@@ -67,6 +68,7 @@ def check_splice(config: SpliceConfig, times: int, batch: int, pieces: int) -> N
     """Rejects configs that cannot be spliced.
 
     Args:
+      config: number of rows that exchange backgrounds, and how partners are drawn.
       times: temporal indices of a clip, Nt.
       batch: rows of the global batch.
       pieces: number of devices that shard the batch.
@@ -122,8 +124,10 @@ def splice_batch(
     """Splices every clip of a training batch, or a fraction of them: pastes a span of it over its partner.
 
     Args:
+      key: random key of the step.
       video: [B, T, H, W, 3].
       valid: bool [B]; a row that is not valid, or whose partner is not, is unchanged.
+      config: fraction of the rows, and how partners are drawn.
       tubelet_frames: frames per temporal index, t; spans are aligned with tubelets.
 
     Returns:
@@ -186,8 +190,9 @@ def splice_pair(
     """Returns the background's frames with those of tubelets [s, e) replaced by the foreground's at the same times.
 
     Args:
-      foreground, background: uint8 [T, H, W, 3].
-      span: in tubelets.
+      foreground: uint8 [T, H, W, 3], the pasted clip.
+      background: uint8 [T, H, W, 3], the clip it is pasted over.
+      span: foreground span [s, e) in tubelets.
       per_tubelet: frames per tubelet; T must be a multiple, so that no tubelet is split.
       weight: see `Splice`.
     """

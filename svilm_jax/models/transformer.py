@@ -44,6 +44,7 @@ class LayerNorm(nnx.LayerNorm):
         )
 
     def __call__(self, x: Float[Array, "*batch D"], *, mask: jax.Array | None = None) -> Float[Array, "*batch D"]:
+        """Normalizes the last axis in float32; the result has the dtype of x."""
         return super().__call__(x, mask=mask).astype(x.dtype)
 
 
@@ -57,6 +58,7 @@ class MLP(nnx.Module):
         self.down = Linear(hidden, width, ("mlp", "embed"), dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        """Applies both layers to the last axis."""
         return self.down(ACTIVATIONS[self.activation](self.up(x)))
 
 

@@ -53,6 +53,8 @@ def regression_weights(
     Args:
       iou: float32 [...].
       counted: bool [...].
+      high: lower threshold of anchors of high tIoU.
+      low: lower threshold of anchors of medium tIoU.
 
     Returns:
       float32 [...].
@@ -112,8 +114,10 @@ class Localization:
     def __call__(
         self, outputs: LocalizationOutputs, batch: dict[str, jax.Array], rng: jax.Array
     ) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
-        """Returns the loss and metrics: its unweighted parts, and `step_accuracy`, the fraction of steps that the
-        classification branch labels correctly, including background (0 without the branch).
+        """Returns the loss and metrics.
+
+        The metrics are its unweighted parts, and `step_accuracy`, the fraction of steps that the classification branch
+        labels correctly, including background (0 without the branch).
         """
         rows, inside = batch["valid"], outputs.valid & batch["valid"][:, None, None]
         steps = jnp.broadcast_to(rows[:, None], outputs.start.shape)

@@ -73,8 +73,10 @@ class SpatialGrounding:
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
     ) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
-        """Returns the loss and metrics: `accuracy` within the batch, and `groups_used`, the mean number of groups of
-        a clip that win at least one token in the last grouping block.
+        """Returns the loss and metrics.
+
+        The metrics are `accuracy` within the batch, and `groups_used`, the mean number of groups of a clip that win at
+        least one token in the last grouping block.
         """
         assert outputs.noun_embedding is not None  # the registry requires captions
 

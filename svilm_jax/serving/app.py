@@ -125,6 +125,8 @@ class SecurityHeaders:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles a request; every response gets the security headers."""
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_SECURITY_HEADERS)
@@ -141,6 +143,7 @@ class VideoResponse(FileResponse):
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the file, or the requested range of it."""
         headers = [(name, _piece(value) if name == b"range" else value) for name, value in scope["headers"]]
         await super().__call__({**scope, "headers": headers}, receive, send)
 

@@ -67,7 +67,8 @@ class PlayableVideos:
 
         Args:
           path: of a video.
-          start, end: seconds that will be watched; a copy contains only these. `end` None: to the end.
+          start: first second that will be watched; a copy starts there.
+          end: last second that will be watched; None: to the end.
           limits: resource limits for the video.
 
         Raises:

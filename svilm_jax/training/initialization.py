@@ -122,8 +122,9 @@ def initial_params(fresh: Params, loaded: TrainedModel, config: Config) -> Param
 
 
 def _anew(before: Config, after: Config) -> tuple[str, ...]:
-    """Returns name prefixes that a checkpoint does not fill even if shapes match: the head of another task, or the
-    logits of other classes.
+    """Returns name prefixes that a checkpoint does not fill even if shapes match.
+
+    These are the head of another task, or the logits of other classes.
     """
     if before.task != after.task:
         return (HEAD,)

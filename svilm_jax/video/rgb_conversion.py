@@ -38,8 +38,10 @@ def whole(
 
     Args:
       frame: PyAV frame, as stored.
-      height, width: output size in pixels.
-      rotation, mirrored: orientation of the stored picture, see `VideoInfo`.
+      height: output height in pixels.
+      width: output width in pixels.
+      rotation: orientation of the stored picture, see `VideoInfo`.
+      mirrored: whether it is mirrored, see `VideoInfo`.
       interpolation: swscale's algorithm; "AREA" averages, for strong downscaling.
     """
     stored = (width, height) if rotation % 180 else (height, width)

@@ -40,11 +40,13 @@ def gather(
     """Collects the properties of a stream.
 
     Args:
-      container, stream: PyAV container and stream, open.
+      container: PyAV container, open.
+      stream: the selected video stream.
       frame: the first decodable frame.
       table: time stamps and flags of the packets.
       stamps: time stamps of the table from the first frame on.
-      reached, structure: see `missing_seconds`.
+      reached: see `missing_seconds`.
+      structure: see `missing_seconds`.
     """
     missing = 0.0
     if stamps:
@@ -168,6 +170,8 @@ def missing_seconds(
     """Returns the seconds that the container states beyond the end of the packets; 0 unless the file is truncated.
 
     Args:
+      container: PyAV container, open.
+      stream: the selected video stream.
       table: time stamps of the packets of `stream`; not empty.
       origin: time stamp of the first picture.
       reached: returns the seconds at which the last packet of any stream ends, in one pass over the file.
