@@ -1,10 +1,14 @@
 """Sphinx configuration: Markdown by MyST, API pages by autodoc, notebooks executed by MyST-NB."""
 
 import os
+import sys
 from importlib import metadata
+from pathlib import Path
 
 # Examples and autodoc run on the CPU of whatever machine builds the pages.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# The notebooks run `svilm` of this environment.
+os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 
 project = "svilm_jax"
 author = "The svilm_jax authors"
