@@ -7,6 +7,8 @@ from pathlib import Path
 
 # Examples and autodoc run on the CPU of whatever machine builds the pages.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Twenty steps of a small model: optimizing the compiled program would take longer than it saves.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 # The notebooks run `svilm` of this environment.
 os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 
