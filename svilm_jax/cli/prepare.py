@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SPLIT=N",
-        help="render only the named splits, N clips each; may be repeated (default: data/README.md)",
+        help="render only the named splits, N clips each; may be repeated (default: docs/data/moving_shapes.md)",
     )
     shapes.set_defaults(prepare=_moving_shapes)
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="JSON, JSON lines, CSV or TSV with a video and a caption in each row (forms: data/README.md)",
+        help="JSON, JSON lines, CSV or TSV with a video and a caption in each row (forms: docs/data/captioned_videos.md)",
     )
     _common(captioned)
     captioned.add_argument("--name", default="captioned_videos", help="dataset name (default: captioned_videos)")
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser_ = datasets.add_parser(
             dataset.name,
             help=dataset.help,
-            description=f"{dataset.help[0].upper()}{dataset.help[1:]}. Needs {dataset.files}; see data/README.md.",
+            description=f"{dataset.help[0].upper()}{dataset.help[1:]}. Needs {dataset.files}; see docs/data/index.md.",
             epilog=f"example: svilm prepare {dataset.name} --annotations downloads/{dataset.name} "
             f"--videos videos/{dataset.name} --out runs/data --short-side 256 --fps 12",
         )

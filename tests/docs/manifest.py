@@ -1,4 +1,4 @@
-"""Manifest of documented commands: which are run in miniature by `test_commands.py`, and where the others are tested."""
+"""Manifest of documented commands: those that `test_commands.py` runs in miniature, and the tests of the others."""
 
 import dataclasses
 
@@ -40,7 +40,8 @@ RUNS = (
     ),
     Run("svilm report runs/demo", (), ("runs/demo/report.html",)),
     Run(
-        "svilm prepare captioned_videos --videos VIDEOS --captions captions.csv --out runs/data --short-side 96 --fps 8",
+        "svilm prepare captioned_videos --videos VIDEOS --captions captions.csv --out runs/data "
+        "--short-side 96 --fps 8",
         ("--workers=1",),
         ("runs/data/captioned_videos/preparation.json",),
     ),

@@ -1,4 +1,4 @@
-"""Documented commands, run in miniature one after another, and the build of the documentation (`make test-services`)."""
+"""Documented commands, run in miniature one after another, and the build of the documentation."""
 
 import csv
 import fnmatch

@@ -39,7 +39,7 @@ def prepare(
 
     Args:
       videos: folder, searched recursively.
-      captions: JSON, JSON lines, CSV or TSV; see data/README.md for the formats.
+      captions: JSON, JSON lines, CSV or TSV; see docs/data/captioned_videos.md for the formats.
       out_dir: receives the dataset.
       name: of the dataset, lower-case letters, digits and underscores.
       validation_fraction: fraction of videos without a given split that go to validation, chosen by a hash of their id.
