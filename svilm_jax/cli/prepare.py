@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="JSON, JSON lines, CSV or TSV with a video and a caption in each row (forms: docs/data/captioned_videos.md)",
+        help="JSON, JSON lines, CSV or TSV, a video and a caption per row (forms: docs/data/captioned_videos.md)",
     )
     _common(captioned)
     captioned.add_argument("--name", default="captioned_videos", help="dataset name (default: captioned_videos)")
