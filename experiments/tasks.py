@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def probe(dataset: str, checkpoint: Path, out: Path, environment: dict) -> None:
-    """The linear probe on action labels, beside the same on a random tower."""
+    """Runs the linear probe on action labels, of the trained and of a random tower."""
     kept, metrics = out / "linear_probe_seed0.json", out / ".probe.json"
     if kept.is_file():
         return
