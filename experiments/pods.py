@@ -90,15 +90,16 @@ def table(folder: Path) -> str:
     lines = [
         "# Ahead-of-time plans of S-ViLM for TPU pods",
         "",
-        "Written by `python experiments/pods.py` without the hardware; each JSON file in this folder has one row and its",
-        "command. The step is the real one: 32 frames of 224x224, full objective, bfloat16, full rematerialization, SGD",
-        "with momentum, a vocabulary of 30,522, parameters sharded over all chips. Memory and traffic are the compiler's",
-        "figures. **Times and MFU are estimates**: a roofline of published device specifications, hence lower bounds of",
-        "the time, not measurements. FLOPs include rematerialization, MFU does not. Parts: microbatches (GradCache) where",
-        "the whole batch does not fit. Compiled on one core of a busy machine.",
+        "Written by `python experiments/pods.py` without the hardware; each JSON file in this folder has one row",
+        "and its command. The step is the real one: 32 frames of 224x224, full objective, bfloat16, full",
+        "rematerialization, SGD with momentum, a vocabulary of 30,522, parameters sharded over all chips. Memory",
+        "and traffic are the compiler's figures. **Times and MFU are estimates**: a roofline of published device",
+        "specifications, hence lower bounds of the time, not measurements. FLOPs include rematerialization, MFU",
+        "does not. Parts: microbatches (GradCache) where the whole batch does not fit. Compiled on one core of a",
+        "busy machine.",
         "",
-        "| model | batch | pod | parts | parameters + optimizer | peak HBM | of | fits | TFLOPs per chip | sent per chip | "
-        "estimated step | estimated MFU | compiled in |",
+        "| model | batch | pod | parts | parameters + optimizer | peak HBM | of | fits | TFLOPs per chip | "
+        "sent per chip | estimated step | estimated MFU | compiled in |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in order:
