@@ -23,7 +23,7 @@ from typing import Any
 VARIANTS = ("B", "L")
 BATCHES = (1024, 4096)
 TOPOLOGIES = {"v5e-64": "v5e:8x8", "v5e-256": "v5e:16x16", "v5p-128": "v5p:4x4x4", "v6e-256": "v6e:16x16"}
-CHIPS = {"v5e-64": 64, "v5e-256": 256, "v5p-128": 64, "v6e-256": 256}  # v5p is sold by cores, two per chip
+CHIPS = {"v5e-64": 64, "v5e-256": 256, "v5p-128": 64, "v6e-256": 256}  # v5p is sold by cores, two a chip
 BLOCK = 8  # config.splice.block, unless a chip has fewer rows
 
 
@@ -88,18 +88,17 @@ def table(folder: Path) -> str:
     entries = {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
     order = [f"{v}_{b}_{p}" for v, b, p in itertools.product(VARIANTS, BATCHES, TOPOLOGIES)]
     lines = [
-        "# Ahead-of-time plans of S-ViLM for TPU pods",
+        "# S-ViLM on pods, before renting",
         "",
-        "Written by `python experiments/pods.py` without the hardware; each JSON file in this folder has one row",
-        "and its command. The step is the real one: 32 frames of 224x224, full objective, bfloat16, full",
-        "rematerialization, SGD with momentum, a vocabulary of 30,522, parameters sharded over all chips. Memory",
-        "and traffic are the compiler's figures. **Times and MFU are estimates**: a roofline of published device",
-        "specifications, hence lower bounds of the time, not measurements. FLOPs include rematerialization, MFU",
-        "does not. Parts: microbatches (GradCache) where the whole batch does not fit. Compiled on one core of a",
-        "busy machine.",
+        "Written by `python experiments/pods.py`; each file beside this holds one row whole, with its command. The",
+        "step is the real one (32 frames of 224x224, full objective, bfloat16, all of a layer rematerialized, SGD",
+        "with momentum, 30,522 words, parameters sharded over all chips), compiled for pods not there. Memory and",
+        "traffic are the compiler's plan; **times and MFU are estimates**: a roofline of published figures, which a",
+        "step takes at least, and no measurement. FLOPs count what is rematerialized, MFU does not. Parts: into how",
+        "many the batch is cut (GradCache) where it does not fit whole. Compiled on one core of a busy machine.",
         "",
-        "| model | batch | pod | parts | parameters + optimizer | peak HBM | of | fits | TFLOPs per chip | "
-        "sent per chip | estimated step | estimated MFU | compiled in |",
+        "| model | batch | pod | parts | parameters + optimizer | peak HBM | of | fits | TFLOPs a chip | sent a chip | "
+        "estimated step | estimated MFU | compiled in |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in order:

@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def probe(dataset: str, checkpoint: Path, out: Path, environment: dict) -> None:
-    """Runs the linear probe on action labels, of the trained and of a random tower."""
+    """The linear probe on action labels, beside the same on a random tower."""
     kept, metrics = out / "linear_probe_seed0.json", out / ".probe.json"
     if kept.is_file():
         return
@@ -78,7 +78,7 @@ def probe(dataset: str, checkpoint: Path, out: Path, environment: dict) -> None:
 def embed(dataset: str, checkpoint: Path, workdirs: Path, split: str, tower: str) -> Path:
     """Features of the untrimmed videos of a split."""
     folder = workdirs / "features" / f"{tower}_{split}"
-    command = ["extract-features", "--model", str(checkpoint), "--dataset", dataset, "--split", f"untrimmed_{split}"]
+    command = ["embed", "--model", str(checkpoint), "--dataset", dataset, "--split", f"untrimmed_{split}"]
     svilm([*command, "--out", str(folder), *WINDOWS, *(["--random"] if tower == "random" else [])])
     return folder
 
