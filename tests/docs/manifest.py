@@ -35,7 +35,7 @@ RUNS = (
     Run(
         "svilm train --config=configs/pretrain/demo.py --workdir=runs/demo "
         "--config.input.dataset=runs/data/moving_shapes",
-        SMALL,
+        (*SMALL, "--config.model.video.num_layers=1", "--config.model.grouping.after_layers=1"),
         ("runs/demo/metrics.json",),
     ),
     Run("svilm report runs/demo", (), ("runs/demo/report.html",)),
