@@ -69,9 +69,9 @@ RUNS = (
 # Kind of a command (`commands.Command.kind`) -> the test that runs it. A trailing * stands for any ending.
 ELSEWHERE = {
     "compile *": "tests/profiling/test_aot.py",
-    "eval": "tests/test_command_line.py",
+    "eval": "tests/cli/test_command_line.py",
     "eval finetune/*": "tests/test_tasks.py",
-    "import *": "tests/test_model_commands.py",
+    "import *": "tests/cli/test_model_commands.py",
     "prepare *": "tests/data/datasets",
     "score *": "tests/cli/test_score.py",
     "serve": "tests/serving",
