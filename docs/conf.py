@@ -32,6 +32,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = -1  # a busy machine is no error
 nb_merge_streams = True
 
+smartquotes = False  # `--workdir` and `""` stay as they are
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
