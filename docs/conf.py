@@ -27,14 +27,17 @@ myst_heading_anchors = 3
 
 # A notebook that has not changed since the last build is not executed again.
 nb_execution_mode = "cache"
-nb_execution_cache_path = "_build/.notebooks"
+nb_execution_cache_path = str(Path(__file__).parent / "_build" / ".notebooks")
 nb_execution_raise_on_error = True
-nb_execution_timeout = 600
+nb_execution_timeout = -1  # a busy machine is no error
 nb_merge_streams = True
 
+smartquotes = False  # `--workdir` and `""` stay as they are
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
+default_role = "code"  # single backticks in docstrings
 napoleon_google_docstring = True
+napoleon_use_rtype = False
 napoleon_numpy_docstring = False
 nitpicky = False

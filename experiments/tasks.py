@@ -79,7 +79,7 @@ def probe(dataset: str, checkpoint: Path, out: Path, environment: dict) -> None:
 def extract_features(dataset: str, checkpoint: Path, workdirs: Path, split: str, tower: str) -> Path:
     """Extracts features of the untrimmed videos of a split; returns their folder."""
     folder = workdirs / "features" / f"{tower}_{split}"
-    command = ["extract-features", "--model", str(checkpoint), "--dataset", dataset, "--split", f"untrimmed_{split}"]
+    command = ["embed", "--model", str(checkpoint), "--dataset", dataset, "--split", f"untrimmed_{split}"]
     svilm([*command, "--out", str(folder), *WINDOWS, *(["--random"] if tower == "random" else [])])
     return folder
 

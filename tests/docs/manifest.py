@@ -35,7 +35,7 @@ RUNS = (
     Run(
         "svilm train --config=configs/pretrain/demo.py --workdir=runs/demo "
         "--config.input.dataset=runs/data/moving_shapes",
-        SMALL,
+        (*SMALL, "--config.model.video.num_layers=1", "--config.model.grouping.after_layers=1"),
         ("runs/demo/metrics.json",),
     ),
     Run("svilm report runs/demo", (), ("runs/demo/report.html",)),
@@ -69,9 +69,9 @@ RUNS = (
 # Kind of a command (`commands.Command.kind`) -> the test that runs it. A trailing * stands for any ending.
 ELSEWHERE = {
     "compile *": "tests/profiling/test_aot.py",
-    "eval": "tests/test_command_line.py",
+    "eval": "tests/cli/test_command_line.py",
     "eval finetune/*": "tests/test_tasks.py",
-    "import *": "tests/test_model_commands.py",
+    "import *": "tests/cli/test_model_commands.py",
     "prepare *": "tests/data/datasets",
     "score *": "tests/cli/test_score.py",
     "serve": "tests/serving",
