@@ -1,4 +1,4 @@
-"""Action recognition: full fine-tuning, or a linear probe on frozen features (METHOD 1.7).
+"""Action recognition: full fine-tuning, or a linear probe on frozen features (docs/method.md, 1.7).
 
 Command:   svilm train --config=finetune/action_recognition:data=ucf101,fold=1 --workdir=runs/ucf101_1 \\
                --config.init.checkpoint=runs/pretrained --config.input.dataset=runs/data/ucf101

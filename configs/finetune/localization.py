@@ -1,4 +1,4 @@
-"""Temporal action localization: G-TAD on frozen sliding-window features (METHOD 1.7).
+"""Temporal action localization: G-TAD on frozen sliding-window features (docs/method.md, 1.7).
 
 Command:   svilm extract-features --model runs/pretrained --dataset runs/data/activitynet --split train \\
                --window 2 --stride 1 --out runs/features/train        (also for --split validation)

@@ -1,4 +1,4 @@
-"""Video question answering: classification over the answers of the training split (METHOD 1.7).
+"""Video question answering: classification over the answers of the training split (docs/method.md, 1.7).
 
 Command:   svilm train --config=finetune/question_answering:data=msrvtt_qa --workdir=runs/msrvtt_qa \\
                --config.init.checkpoint=runs/pretrained --config.input.dataset=runs/data/msrvtt_qa

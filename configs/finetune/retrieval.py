@@ -1,4 +1,4 @@
-"""Text-to-video retrieval, fine-tuned from a pretrained checkpoint (METHOD 1.7).
+"""Text-to-video retrieval, fine-tuned from a pretrained checkpoint (docs/method.md, 1.7).
 
 Command:   svilm train --config=finetune/retrieval:data=msrvtt --workdir=runs/msrvtt_retrieval \\
                --config.init.checkpoint=runs/pretrained --config.input.dataset=runs/data/msrvtt

@@ -65,7 +65,7 @@ class VideoConfig:
 
 @dataclasses.dataclass(frozen=True)
 class GroupingConfig:
-    """Group tokens and grouping blocks (METHOD 1.1)."""
+    """Group tokens and grouping blocks (docs/method.md, 1.1)."""
 
     num_groups: Stated[Annotated[int, Range(1, 65_536)]] = 32
     after_layers: Stated[tuple[Count, ...]] = (6, 9, 12)  # layers followed by a grouping block, counted from 1
@@ -95,7 +95,7 @@ class TextConfig:
 
 @dataclasses.dataclass(frozen=True)
 class HeadConfig:
-    """Head that `Config.task` adds to the two towers (METHOD 1.7)."""
+    """Head that `Config.task` adds to the two towers (docs/method.md, 1.7)."""
 
     classes: Chosen[tuple[str, ...]] = ()  # answers or labels in the order of their indices; (): from the dataset
     max_classes: Chosen[CountOrZero] = 0  # use only the first classes, for answers the most frequent ones; 0: all
@@ -105,7 +105,7 @@ class HeadConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LocalizationConfig:
-    """G-TAD on sliding-window features (METHOD 1.7), for the task localization."""
+    """G-TAD on sliding-window features (docs/method.md, 1.7), for the task localization."""
 
     features: Chosen[LocalPath] = ""  # output folder of `svilm extract-features` for the training split
     feature_dim: Chosen[Width] = 0  # 0: from that folder
@@ -193,7 +193,7 @@ class InputConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SpliceConfig:
-    """Cut and paste: splicing part of one clip into another (METHOD 1.3)."""
+    """Cut and paste: splicing part of one clip into another (docs/method.md, 1.3)."""
 
     enabled: Stated[bool] = True
     prob: Stated[Portion] = 1.0  # probability that a clip is spliced
@@ -203,7 +203,7 @@ class SpliceConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """Optimizer and schedule (METHOD 1.6)."""
+    """Optimizer and schedule (docs/method.md, 1.6)."""
 
     name: Attributed[Literal["sgd", "adamw", "muon"]] = "sgd"
     learning_rate: Attributed[Annotated[float, Range(0, 3e38, low_included=False)]] = 0.1  # peak

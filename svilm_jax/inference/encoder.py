@@ -18,7 +18,7 @@ from svilm_jax.parallel import batch_sharding, data_parallelism
 from svilm_jax.text.tokenizers import Tokenizer
 
 # Readable outputs per clip. Final video tokens are the largest array by far, and no metric needs all of them: their
-# mean over positions is what temporal grouping compares (METHOD 1.3, step 3).
+# mean over positions is what temporal grouping compares (docs/method.md, 1.3, step 3).
 READINGS: Mapping[str, Callable[[Any, VideoOutputs], jax.Array]] = {
     "embedding": lambda model, outputs: outputs.embedding,  # [B, C]
     "group_embedding": lambda model, outputs: outputs.group_embedding,  # [B, M, C]

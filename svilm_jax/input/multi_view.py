@@ -1,4 +1,4 @@
-"""Multi-view test-time sampling: temporally shifted clips times spatial crops along the longer side (METHOD 1.7).
+"""Multi-view test-time sampling: shifted clips times spatial crops along the longer side (docs/method.md, 1.7).
 
 4 clips x 3 crops is usual in action recognition. Every clip spans the whole window, as in training: clip i of n takes
 the times at (i + 1/2) / n of each of the T segments, so that one clip and one crop equal the single view used by other

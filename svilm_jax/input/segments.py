@@ -1,4 +1,4 @@
-"""Temporal localization targets: label maps over T steps from annotated segments (METHOD 1.7).
+"""Temporal localization targets: label maps over T steps from annotated segments (docs/method.md, 1.7).
 
 Step t covers [t, t + 1) · duration / T seconds, and an anchor (s, d) is the d + 1 steps from s. Labels follow BSN
 (arXiv 1806.02964), BMN (arXiv 1907.09702) and the authors' code of G-TAD [A], with two differences [C]: end[t] refers

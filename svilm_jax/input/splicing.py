@@ -1,4 +1,4 @@
-"""Splicing (cut and paste) of clips, for training on device and for evaluation on the host (METHOD 1.3).
+"""Splicing (cut and paste) of clips, for training on device and for evaluation on the host (docs/method.md, 1.3).
 
 A span of more than half of a clip's temporal indices, but not all of them, is kept as the foreground; the rest is
 replaced by the frames of another clip at the same times. Both uses share the spans and the pasting. Training draws with

@@ -1,4 +1,4 @@
-"""Grouping block: assigns video tokens to group tokens by k-means-style attention (METHOD 1.1).
+"""Grouping block: assigns video tokens to group tokens by k-means-style attention (docs/method.md, 1.1).
 
 As in GroupViT (arXiv 2202.11094), every video token is assigned to one group, and every group becomes the mean of its
 tokens.
@@ -91,7 +91,7 @@ class GroupingBlock(nnx.Module):
         logits = jnp.einsum("bmd,bnd->bmn", query, key, preferred_element_type=jnp.float32)
         logits = logits * groups.shape[-1] ** -0.5  # [B, M, N]
         weights = assign(logits, self.assignment, train=train, rng=rng)
-        # Mean over the tokens of each group; the 1 keeps a group without tokens finite (METHOD 1.1, step 4).
+        # Mean over the tokens of each group; the 1 keeps a group without tokens finite (docs/method.md, 1.1, step 4).
         update = jnp.einsum("bmn,bnd->bmd", weights.astype(self.dtype), self.value(x))
         update = update / (weights.sum(axis=2, keepdims=True) + 1).astype(self.dtype)
 

@@ -41,7 +41,7 @@ class VideoOutputs:
 
     @property
     def time_tokens(self) -> Float32[Array, "B Nt D"]:
-        """z_j, the mean of the tokens over positions, float32 [B, Nt, D] (METHOD 1.3, step 3)."""
+        """z_j, the mean of the tokens over positions, float32 [B, Nt, D] (docs/method.md, 1.3, step 3)."""
         return self.tokens.astype(jnp.float32).mean(axis=2)
 
 

@@ -1,4 +1,4 @@
-"""S-ViLM: video and text towers with projections into a joint embedding space (METHOD 1)."""
+"""S-ViLM: video and text towers with projections into a joint embedding space (docs/method.md, 1)."""
 
 import math
 from typing import Any

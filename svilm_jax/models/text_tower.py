@@ -1,4 +1,4 @@
-"""Text tower: the BERT encoder, with an identical architecture so that public weights can be loaded (METHOD 1.2)."""
+"""Text tower: BERT's encoder, identical in architecture so that public weights can be loaded (docs/method.md, 1.2)."""
 
 import jax.numpy as jnp
 from flax import nnx

@@ -1,4 +1,4 @@
-"""Classification objective: cross-entropy of a task head's logits for answers or action labels (METHOD 1.7)."""
+"""Classification objective: cross-entropy of a task head's logits of answers or labels (docs/method.md, 1.7)."""
 
 import dataclasses
 

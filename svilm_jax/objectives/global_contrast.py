@@ -1,4 +1,4 @@
-"""Global contrastive objective: symmetric video-text contrast over the global batch (METHOD 1.5)."""
+"""Global contrastive objective: symmetric video-text contrast over the global batch (docs/method.md, 1.5)."""
 
 import dataclasses
 from typing import Annotated, Any, Literal

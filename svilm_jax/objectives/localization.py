@@ -1,4 +1,4 @@
-"""Losses of G-TAD and of its classification branch (METHOD 1.7).
+"""Losses of G-TAD and of its classification branch (docs/method.md, 1.7).
 
 L = BCE(start) + BCE(end) + 10 · MSE(tIoU) + BCE(tIoU > 0.9) [P: BMN, arXiv 1907.09702, section 4; G-TAD] + CE(class)
 [C]. "Balanced" means two things in the authors' code [A]. A balanced BCE weights the n⁺ positives by n / 2n⁺ and the n⁻

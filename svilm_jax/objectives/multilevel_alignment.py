@@ -1,4 +1,4 @@
-"""Multi-level video-text alignment of whole videos and of segments (METHOD 2).
+"""Multi-level video-text alignment of whole videos and of segments (docs/method.md, 2).
 
 From the abstract of arXiv 2204.10938 [P]: contrastive losses at the global and the segment level, in addition to the
 task loss. The construction is ours [C]: segment a of a video is the part that sentence a describes; the targets of

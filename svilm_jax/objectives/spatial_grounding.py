@@ -1,4 +1,4 @@
-"""Inter-clip spatial grounding objective: contrastive alignment of noun phrases with group tokens (METHOD 1.4)."""
+"""Inter-clip spatial grounding objective: contrastive alignment of phrases with group tokens (docs/method.md, 1.4)."""
 
 import dataclasses
 from typing import Any, Literal

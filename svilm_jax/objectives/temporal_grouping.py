@@ -1,4 +1,4 @@
-"""Intra-clip temporal grouping objective: separates foreground from background of spliced clips (METHOD 1.3).
+"""Intra-clip temporal grouping objective: separates foreground from background of spliced clips (docs/method.md, 1.3).
 
 The literal formula (`centers="all"`) can be minimized without looking at the clip. Every z_j is part of the center
 that it is compared with: tokens that encode only their temporal index, orthogonal to each other, have a cosine of 1/√n

@@ -1,4 +1,4 @@
-"""Optimizer, learning-rate schedule and weight-decay mask of a config (METHOD 1.6)."""
+"""Optimizer, learning-rate schedule and weight-decay mask of a config (docs/method.md, 1.6)."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tests of splicing against METHOD 1.3: durations, starts, partners, frame sources, and untouched rows."""
+"""Tests of splicing against docs/method.md, 1.3: durations, starts, partners, frame sources, and untouched rows."""
 
 import collections
 import itertools

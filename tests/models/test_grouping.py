@@ -1,4 +1,4 @@
-"""Tests of the grouping block against METHOD 1.1 written as loops, and of the three assignments."""
+"""Tests of the grouping block against docs/method.md, 1.1 written as loops, and of the three assignments."""
 
 import jax
 import jax.numpy as jnp

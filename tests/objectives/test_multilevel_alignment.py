@@ -1,4 +1,4 @@
-"""Tests of multi-level alignment against loops written from METHOD 2 and the docstrings: targets and gradients."""
+"""Tests of multi-level alignment against loops written from docs/method.md, 2: targets and gradients."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Tests of the method's three objectives against NumPy loops written from METHOD 1.3 to 1.5."""
+"""Tests of the method's three objectives against NumPy loops written from docs/method.md, 1.3 to 1.5."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Action recognition evaluator: top-1 and top-5 accuracy of a fine-tuned head, averaged over views (METHOD 1.7)."""
+"""Action recognition evaluator: top-1 and top-5 of a fine-tuned head, mean over views (docs/method.md, 1.7)."""
 
 import dataclasses
 from collections import Counter

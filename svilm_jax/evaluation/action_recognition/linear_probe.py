@@ -1,4 +1,4 @@
-"""Linear probe: a linear classifier on frozen features, solved to its optimum (METHOD 1.7).
+"""Linear probe: a linear classifier on frozen features, solved to its optimum (docs/method.md, 1.7).
 
 Features are computed once and kept in memory; multinomial logistic regression with an L2 penalty is convex, so L-BFGS
 finds its unique optimum in seconds where gradient descent over clips would take hours. The penalty is chosen on a

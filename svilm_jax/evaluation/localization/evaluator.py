@@ -1,7 +1,7 @@
 """Temporal action localization evaluator: proposals of a localizer, their classes, and the official mAP.
 
-METHOD 1.7: the class of a proposal is that of an external video classifier (its top two classes), or of the localizer's
-own classification branch; scores are decayed by soft-NMS; the top 100 detections per video count.
+docs/method.md, 1.7: the class of a proposal is that of an external video classifier (its top two classes), or of the
+localizer's own classification branch; scores are decayed by soft-NMS; the top 100 detections per video count.
 """
 
 import dataclasses

@@ -1,11 +1,11 @@
 """ActivityNet mean average precision of temporal action localization.
 
-The definition is that of the official evaluation of the ActivityNet challenge (METHOD 1.7; Heilbron et al., CVPR 2015).
-Per class, predictions are processed in order of decreasing score. A prediction is a true positive if a segment of its
-video and class that is not matched yet overlaps it by at least the threshold; it is matched to the one that overlaps
-most. Precision over recall is interpolated as in PASCAL VOC 2011, and average precision is the area under that curve,
-zero for a class without predictions. The mean is over the classes of the ground truth. Where the definition leaves
-room, this code reproduces the official evaluation, so that numbers are comparable with published ones:
+The definition is that of the official evaluation of the ActivityNet challenge (docs/method.md, 1.7; Heilbron et al.,
+CVPR 2015). Per class, predictions are processed in order of decreasing score. A prediction is a true positive if a
+segment of its video and class that is not matched yet overlaps it by at least the threshold; it is matched to the one
+that overlaps most. Precision over recall is interpolated as in PASCAL VOC 2011, and average precision is the area under
+that curve, zero for a class without predictions. The mean is over the classes of the ground truth. Where the definition
+leaves room, this code reproduces the official evaluation, so that numbers are comparable with published ones:
 
 - The overlap is 0 / 0 where both segments are points, or one is reversed and as long as the other. That counts as a
   match at every threshold, and ranks above every other segment.

@@ -13,9 +13,9 @@ def propose(
 
     A step is a likely boundary if its probability exceeds that of both neighbors or half of the largest in the video;
     the first and the last step, which have one neighbor, always are [A: BSN, arXiv 1806.02964, section 3.3 and code].
-    The score is start · end · tIoU regressed · tIoU classified, all sigmoids: METHOD 1.7, as in the published code of
-    BMN [A]. The paper of BMN takes the root of the last two [A]; the code of G-TAD, published for THUMOS-14 only, omits
-    the boundaries [A].
+    The score is start · end · tIoU regressed · tIoU classified, all sigmoids: docs/method.md, 1.7, as in the published
+    code of BMN [A]. The paper of BMN takes the root of the last two [A]; the code of G-TAD, published for THUMOS-14
+    only, omits the boundaries [A].
 
     Args:
       start: float [T], logits of starts.

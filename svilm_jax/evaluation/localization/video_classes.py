@@ -1,7 +1,7 @@
 """Readers of video-level class scores from an external classifier, for temporal localization.
 
-Proposal networks predict when an action happens and take its class from a video-level classifier (METHOD 1.7): each
-proposal yields one prediction for each of the video's top classes, with the product of both scores.
+Proposal networks predict when an action happens and take its class from a video-level classifier (docs/method.md, 1.7):
+each proposal yields one prediction for each of the video's top classes, with the product of both scores.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Video question answering evaluator: open-ended accuracy over the whole split (METHOD 1.7).
+"""Video question answering evaluator: open-ended accuracy over the whole split (docs/method.md, 1.7).
 
 Candidate answers are those of the training split. A question whose answer is not among them is included and counts
 as wrong, and so do the questions about a video that cannot be decoded.

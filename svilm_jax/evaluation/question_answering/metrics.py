@@ -1,8 +1,8 @@
 """Accuracy metrics of open-ended video question answering, overall and per question type.
 
-Scoring follows MSVD-QA, MSRVTT-QA and ActivityNet-QA (METHOD 1.7): an answer is correct if it equals the reference
-string, each question counts one point, and the accuracy is over the whole test set. A question without a prediction
-counts as wrong, and so does a question whose reference answer is not in the model's answer vocabulary.
+Scoring follows MSVD-QA, MSRVTT-QA and ActivityNet-QA (docs/method.md, 1.7): an answer is correct if it equals the
+reference string, each question counts one point, and the accuracy is over the whole test set. A question without a
+prediction counts as wrong, and so does a question whose reference answer is not in the model's answer vocabulary.
 """
 
 import re

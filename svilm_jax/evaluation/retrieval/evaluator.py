@@ -1,7 +1,8 @@
 """Zero-shot text-to-video and video-to-text retrieval evaluators, over a gallery and within look-alike sets.
 
-The gallery is all clips of a split (METHOD 1.7: cosine similarity of the two towers). The hard variant queries within
-each set of clips that share colors and background (`Record.group`), which only shapes, sizes and motions distinguish.
+The gallery is all clips of a split (docs/method.md, 1.7: cosine similarity of the two towers). The hard variant queries
+within each set of clips that share colors and background (`Record.group`), which only shapes, sizes and motions
+distinguish.
 """
 
 import dataclasses

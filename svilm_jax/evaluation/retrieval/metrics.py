@@ -1,7 +1,7 @@
 """Ranking metrics: ranks, recall at k, median and mean rank, and their chance levels.
 
-Ties are broken against the model (METHOD 1.7): an item with the same similarity as the correct one is ranked before
-it, so a model that maps everything to one point gets the worst rank and not the best.
+Ties are broken against the model (docs/method.md, 1.7): an item with the same similarity as the correct one is ranked
+before it, so a model that maps everything to one point gets the worst rank and not the best.
 """
 
 import bisect

@@ -1,7 +1,7 @@
 """Readout of the foreground span of a spliced clip from its temporal features, and its accuracy.
 
 The readout takes one vector z_j per temporal index and no mask. Among all half-open spans [s, e) that the splice can
-draw (METHOD 1.3: more than half of the tubelets, not all) it selects the one with the greatest separation
+draw (docs/method.md, 1.3: more than half of the tubelets, not all) it selects the one with the greatest separation
 
     mean over j of cos(z_j, center of j's own side) − cos(z_j, center of the other side).
 

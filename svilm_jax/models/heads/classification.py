@@ -1,4 +1,4 @@
-"""Classification head: a linear layer on the mean of a clip's final video tokens (METHOD 1.7, action recognition)."""
+"""Classification head: a linear layer on the mean of a clip's final video tokens (docs/method.md, 1.7)."""
 
 import jax.numpy as jnp
 from flax import nnx

@@ -1,4 +1,4 @@
-"""G-TAD temporal action localization head over features of T steps (METHOD 1.7).
+"""G-TAD temporal action localization head over features of T steps (docs/method.md, 1.7).
 
 Time is divided into T steps; step t covers [t, t + 1) · duration / T seconds. An anchor (s, d) is the d + 1 steps from
 s: [s, s + d + 1) · duration / T. All maps over anchors have the start first and the duration second; anchors that end

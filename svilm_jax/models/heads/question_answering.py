@@ -1,6 +1,6 @@
 """Question answering head: fuses question tokens with video and group tokens, and classifies by the first token.
 
-METHOD 1.7 [C]: a classification over the answers of the training split, on a fusion of both towers' outputs.
+docs/method.md, 1.7 [C]: a classification over the answers of the training split, on a fusion of both towers' outputs.
 """
 
 import jax.numpy as jnp
