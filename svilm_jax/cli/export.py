@@ -22,8 +22,8 @@ from svilm_jax.evaluation.metrics_file import read_metrics
 from svilm_jax.filesystem.locks import locked_output
 from svilm_jax.filesystem.output_paths import check_output_folder
 from svilm_jax.inference import TrainedModel
-from svilm_jax.interop.model_card import model_card
-from svilm_jax.interop.precision import rounding_error
+from svilm_jax.interop.exporters.model_card import model_card
+from svilm_jax.interop.exporters.precision import rounding_error
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,18 +84,18 @@ def _export(args: argparse.Namespace) -> None:
 def _programs(args: argparse.Namespace, trained: TrainedModel, staging: Path) -> Iterator[str]:
     """Writes the requested programs; yields a line about each."""
     if args.stablehlo:
-        from svilm_jax.interop.stablehlo import export_stablehlo
+        from svilm_jax.interop.exporters.stablehlo import export_stablehlo
 
         for file in export_stablehlo(trained, staging / "stablehlo", args.dtype):
             if file.suffix == ".stablehlo":
                 yield f"{args.out / file.relative_to(staging)}: {file.stat().st_size / 2**20:.1f} MiB"
     if args.onnx:
-        from svilm_jax.interop.onnx import export_onnx
+        from svilm_jax.interop.exporters.onnx import export_onnx
 
         for name, difference in export_onnx(trained, staging / "onnx").items():
             yield f"{args.out / 'onnx' / name}: maximum absolute difference of onnxruntime {difference:.1e}"
     if args.saved_model:
-        from svilm_jax.interop.saved_model import export_saved_model
+        from svilm_jax.interop.exporters.saved_model import export_saved_model
 
         for name, difference in export_saved_model(trained, staging / "saved_model").items():
             yield f"{args.out / 'saved_model'}: maximum absolute difference of signature {name} {difference:.1e}"

@@ -10,9 +10,9 @@ from svilm_jax.cli.config_file import USED_BY_IMPORT, check_overrides_hold, chec
 from svilm_jax.config import ConfigError
 from svilm_jax.filesystem.locks import locked_output
 from svilm_jax.filesystem.output_paths import check_output_folder
-from svilm_jax.interop.importing import Imported, import_towers
-from svilm_jax.interop.model_card import model_card
-from svilm_jax.interop.reading import read_text_source, read_video_source
+from svilm_jax.interop.exporters.model_card import model_card
+from svilm_jax.interop.importers.importing import Imported, import_towers
+from svilm_jax.interop.importers.reading import read_text_source, read_video_source
 
 OVERRIDES = True
 

@@ -5,13 +5,7 @@ from svilm_jax.parallel.chunked_contrastive import MASK_VALUE, Exchange, Score, 
 from svilm_jax.parallel.distributed import HostConsensus, HostRequest, initialize_distributed, is_lead_process
 from svilm_jax.parallel.mesh import data_parallelism, make_mesh, named_mesh
 from svilm_jax.parallel.platform import platform, targeting
-from svilm_jax.parallel.sharding import (
-    check_replication,
-    constrain,
-    layout,
-    parameter_shardings,
-    sequence_parts,
-)
+from svilm_jax.parallel.sharding import check_replication, constrain, layout, parameter_shardings, sequence_parts
 
 __all__ = [
     "HostConsensus",

@@ -25,13 +25,7 @@ from svilm_jax.errors import UserError
 from svilm_jax.inference import TrainedModel
 from svilm_jax.models.parameters import Params, count
 from svilm_jax.objectives import build_objectives
-from svilm_jax.parallel import (
-    HostConsensus,
-    HostRequest,
-    check_replication,
-    is_lead_process,
-    to_global_batch,
-)
+from svilm_jax.parallel import HostConsensus, HostRequest, check_replication, is_lead_process, to_global_batch
 from svilm_jax.profiling.throughput import Throughput
 from svilm_jax.text.tokenizers import Tokenizer
 from svilm_jax.training.freezing import frozen, scale_by_group

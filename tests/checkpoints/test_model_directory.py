@@ -18,7 +18,7 @@ from svilm_jax.checkpoints.model_directory import (
     read_model_directory,
     write_model_directory,
 )
-from svilm_jax.interop.precision import rounding_error
+from svilm_jax.interop.exporters.precision import rounding_error
 from svilm_jax.models.parameters import named, parameters
 from tests.tiny import tiny_model
 

@@ -10,7 +10,7 @@ from svilm_jax.checkpoints.model_directory import (
     read_model_directory,
     write_model_directory,
 )
-from svilm_jax.interop.reading import read_text_source, read_video_source
+from svilm_jax.interop.importers.reading import read_text_source, read_video_source
 from svilm_jax.text.tokenizers import TokenizerError, load_tokenizer
 from tests.tiny import tiny_model
 

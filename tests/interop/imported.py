@@ -14,9 +14,9 @@ from flax import nnx
 
 from svilm_jax.config import Config, GroupingConfig
 from svilm_jax.inference import TrainedModel
-from svilm_jax.interop.importing import Imported, import_towers
-from svilm_jax.interop.reading import read_text_source, read_video_source
-from svilm_jax.interop.source import TextSource, VideoSource
+from svilm_jax.interop.importers.importing import Imported, import_towers
+from svilm_jax.interop.importers.reading import read_text_source, read_video_source
+from svilm_jax.interop.importers.source import TextSource, VideoSource
 from tests.interop import random_weights
 from tests.tiny import tiny_config
 

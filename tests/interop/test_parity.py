@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from svilm_jax.interop.reading import read_video_source
+from svilm_jax.interop.importers.reading import read_video_source
 from tests.interop import imported, random_weights
 
 REFERENCE = Path(__file__).parent / "reference"

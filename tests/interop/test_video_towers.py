@@ -10,10 +10,10 @@ import safetensors.numpy
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.config import ConfigError, GroupingConfig
-from svilm_jax.interop.importing import import_towers
-from svilm_jax.interop.pixels import PIXEL_MEAN, PIXEL_STD, Pixels, convert_normalization
-from svilm_jax.interop.reading import read_text_source, read_video_source
-from svilm_jax.interop.source import mlp_ratio
+from svilm_jax.interop.importers.importing import import_towers
+from svilm_jax.interop.importers.pixels import PIXEL_MEAN, PIXEL_STD, Pixels, convert_normalization
+from svilm_jax.interop.importers.reading import read_text_source, read_video_source
+from svilm_jax.interop.importers.source import mlp_ratio
 from svilm_jax.models.parameters import named, parameters
 from svilm_jax.models.positions import resample_positions
 from tests.interop import imported, random_weights

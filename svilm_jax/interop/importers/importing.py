@@ -10,8 +10,8 @@ import numpy as np
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.config import Config, resolve_options
 from svilm_jax.inference import TrainedModel
-from svilm_jax.interop.source import TextSource, VideoSource
-from svilm_jax.interop.towers import FilledVideo, check_filled, fill_text, fill_video
+from svilm_jax.interop.importers.source import TextSource, VideoSource
+from svilm_jax.interop.importers.towers import FilledVideo, check_filled, fill_text, fill_video
 from svilm_jax.models.parameters import abstract_model, bind, named, parameters, unnamed
 from svilm_jax.models.svilm import build_model
 from svilm_jax.text.tokenizers import load_tokenizer

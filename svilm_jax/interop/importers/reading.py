@@ -14,12 +14,12 @@ from flax import serialization
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError, read_json
 from svilm_jax.filesystem.placeholders import unreadable
-from svilm_jax.interop.bert import read_bert
-from svilm_jax.interop.flax_vit import read_flax_vit
-from svilm_jax.interop.source import TextSource, VideoSource
-from svilm_jax.interop.videomae import read_videomae
-from svilm_jax.interop.vit import read_vit
-from svilm_jax.interop.vivit import read_vivit
+from svilm_jax.interop.importers.bert import read_bert
+from svilm_jax.interop.importers.flax_vit import read_flax_vit
+from svilm_jax.interop.importers.source import TextSource, VideoSource
+from svilm_jax.interop.importers.videomae import read_videomae
+from svilm_jax.interop.importers.vit import read_vit
+from svilm_jax.interop.importers.vivit import read_vivit
 
 _TEXT = {"bert": read_bert}
 _VIDEO = {"vit": read_vit, "videomae": read_videomae, "vivit": read_vivit}

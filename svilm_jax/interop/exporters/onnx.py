@@ -25,7 +25,7 @@ import jax.extend
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.inference import TrainedModel
-from svilm_jax.interop.programs import (
+from svilm_jax.interop.exporters.programs import (
     Program,
     check_size,
     largest_difference,
@@ -43,7 +43,7 @@ _CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_
 def export_onnx(trained: TrainedModel, out: str | Path) -> dict[str, float]:
     """Writes `video_tower.onnx` and `text_tower.onnx`, with a free batch axis, and the tokenizer's files.
 
-    Names of inputs and outputs are those of `svilm_jax.interop.programs`: video uint8 [b, T, H, W, 3] -> embedding
+    Names of inputs and outputs are those of `programs.py`: video uint8 [b, T, H, W, 3] -> embedding
     [b, C], group_embedding [b, M, C]; tokens int32 [n, L] and mask bool [n, L] -> embedding [n, C]; all float32.
 
     Args:

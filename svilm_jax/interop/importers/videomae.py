@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
-from svilm_jax.interop.pixels import imagenet, pixels_of
-from svilm_jax.interop.rules import (
+from svilm_jax.interop.importers.pixels import imagenet, pixels_of
+from svilm_jax.interop.importers.rules import (
     Rule,
     convert,
     dropped,
@@ -22,8 +22,8 @@ from svilm_jax.interop.rules import (
     transposed,
     without_prefix,
 )
-from svilm_jax.interop.source import VideoSource, architecture_of
-from svilm_jax.interop.vit import PATCH, PROJECTIONS, add_zero_biases, layer_rules, pair
+from svilm_jax.interop.importers.source import VideoSource, architecture_of
+from svilm_jax.interop.importers.vit import PATCH, PROJECTIONS, add_zero_biases, layer_rules, pair
 
 # Defaults of the configuration class.
 _DEFAULTS = {

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
-from svilm_jax.interop import saved_model as saved_model_module
-from svilm_jax.interop.saved_model import export_saved_model
+from svilm_jax.interop.exporters import saved_model as saved_model_module
+from svilm_jax.interop.exporters.saved_model import export_saved_model
 from tests.tiny import tiny_model
 
 # TensorFlow itself imports JAX where there is one.

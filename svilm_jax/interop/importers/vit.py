@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
-from svilm_jax.interop.pixels import halves, pixels_of
-from svilm_jax.interop.rules import (
+from svilm_jax.interop.importers.pixels import halves, pixels_of
+from svilm_jax.interop.importers.rules import (
     Converted,
     Rule,
     convert,
@@ -22,7 +22,7 @@ from svilm_jax.interop.rules import (
     transposed,
     without_prefix,
 )
-from svilm_jax.interop.source import VideoSource, architecture_of, split_class_token
+from svilm_jax.interop.importers.source import VideoSource, architecture_of, split_class_token
 
 # Defaults of the configuration classes.
 _DEFAULTS = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "image_size": 224, "patch_size": 16, "qkv_bias": True}

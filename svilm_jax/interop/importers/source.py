@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
-from svilm_jax.interop.pixels import Pixels
-from svilm_jax.interop.rules import Converted
+from svilm_jax.interop.importers.pixels import Pixels
+from svilm_jax.interop.importers.rules import Converted
 from svilm_jax.text.tokenizers import Tokenizer
 
 # Activation names of Hugging Face configs -> ours.

@@ -19,7 +19,7 @@ from jax import export
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.inference import TrainedModel
-from svilm_jax.interop.programs import Program, check_size, programs, symbolic_arguments
+from svilm_jax.interop.exporters.programs import Program, check_size, programs, symbolic_arguments
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FORMAT_VERSION = 1

@@ -13,8 +13,8 @@ from flax import nnx
 from jax import export
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
-from svilm_jax.interop import programs as programs_module
-from svilm_jax.interop.stablehlo import export_stablehlo
+from svilm_jax.interop.exporters import programs as programs_module
+from svilm_jax.interop.exporters.stablehlo import export_stablehlo
 from svilm_jax.models.parameters import parameters
 from tests.tiny import tiny_model
 

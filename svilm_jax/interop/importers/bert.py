@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError, read_json
-from svilm_jax.interop.rules import Rule, convert, dropped, linear, norm, renamed, rule, without_prefix
-from svilm_jax.interop.source import TextSource, architecture_of
+from svilm_jax.interop.importers.rules import Rule, convert, dropped, linear, norm, renamed, rule, without_prefix
+from svilm_jax.interop.importers.source import TextSource, architecture_of
 from svilm_jax.text.tokenizers import load_tokenizer
 
 _OF_PRETRAINING = "of BERT's own pre-training"

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
-from svilm_jax.interop.pixels import halves
-from svilm_jax.interop.rules import (
+from svilm_jax.interop.importers.pixels import halves
+from svilm_jax.interop.importers.rules import (
     Converted,
     Rule,
     convert,
@@ -22,7 +22,7 @@ from svilm_jax.interop.rules import (
     rule,
     squeezed,
 )
-from svilm_jax.interop.source import Architecture, VideoSource, mlp_ratio, split_class_token
+from svilm_jax.interop.importers.source import Architecture, VideoSource, mlp_ratio, split_class_token
 
 _LAYER = "Transformer/encoderblock_{i}"
 _SCANNED = "Transformer/encoderblock/"

@@ -9,9 +9,9 @@ import safetensors.numpy
 from flax import serialization
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
-from svilm_jax.interop.pixels import PIXEL_MEAN, PIXEL_STD
-from svilm_jax.interop.reading import read_text_source, read_video_source
-from svilm_jax.interop.source import Architecture
+from svilm_jax.interop.importers.pixels import PIXEL_MEAN, PIXEL_STD
+from svilm_jax.interop.importers.reading import read_text_source, read_video_source
+from svilm_jax.interop.importers.source import Architecture
 from tests.interop.test_parity import _written as written
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
-from svilm_jax.interop.pixels import halves, pixels_of
-from svilm_jax.interop.rules import without_prefix
-from svilm_jax.interop.source import VideoSource, architecture_of
-from svilm_jax.interop.vit import convert_with_class_token, pair
+from svilm_jax.interop.importers.pixels import halves, pixels_of
+from svilm_jax.interop.importers.rules import without_prefix
+from svilm_jax.interop.importers.source import VideoSource, architecture_of
+from svilm_jax.interop.importers.vit import convert_with_class_token, pair
 
 # Defaults of the configuration class.
 _DEFAULTS = {

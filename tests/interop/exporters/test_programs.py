@@ -7,8 +7,8 @@ from flax import nnx
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.inference import TrainedModel
-from svilm_jax.interop import programs as programs_module
-from svilm_jax.interop.programs import check_size, largest_difference, programs, sample_arguments
+from svilm_jax.interop.exporters import programs as programs_module
+from svilm_jax.interop.exporters.programs import check_size, largest_difference, programs, sample_arguments
 from svilm_jax.models.svilm import build_model
 from svilm_jax.text.tokenizers import load_tokenizer
 from tests.tiny import tiny_config, tiny_model

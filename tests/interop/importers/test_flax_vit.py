@@ -6,9 +6,9 @@ import pytest
 from flax import serialization
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
-from svilm_jax.interop.flax_vit import plane_sinusoids
-from svilm_jax.interop.reading import read_video_source
-from svilm_jax.interop.source import Architecture
+from svilm_jax.interop.importers.flax_vit import plane_sinusoids
+from svilm_jax.interop.importers.reading import read_video_source
+from svilm_jax.interop.importers.source import Architecture
 from tests.interop import imported, random_weights
 from tests.interop.linen_vit import HEADS, HIDDEN, LAYERS, WIDTH, ViT, flat, made
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.inference import TrainedModel
-from svilm_jax.interop.programs import Program, check_size, largest_difference, programs, sample_arguments
+from svilm_jax.interop.exporters.programs import Program, check_size, largest_difference, programs, sample_arguments
 
 TOLERANCE = 1e-5  # largest absolute difference of two outputs: the same program compiled by the same compiler
 _PLATFORMS = ("cpu", "cuda", "tpu")
@@ -27,7 +27,7 @@ _BATCHES = (1, 3)
 def export_saved_model(trained: TrainedModel, out: str | Path) -> dict[str, float]:
     """Writes a SavedModel with signatures `video_tower`, `text_tower` and `both`; the tokenizer in `assets.extra`.
 
-    Names, shapes and dtypes of inputs and outputs are those of `svilm_jax.interop.programs`, all batch axes free.
+    Names, shapes and dtypes of inputs and outputs are those of `programs.py`, all batch axes free.
 
     Args:
       trained: the model to export.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
-from svilm_jax.interop import onnx as onnx_module
-from svilm_jax.interop import programs as programs_module
-from svilm_jax.interop.onnx import export_onnx
+from svilm_jax.interop.exporters import onnx as onnx_module
+from svilm_jax.interop.exporters import programs as programs_module
+from svilm_jax.interop.exporters.onnx import export_onnx
 from tests.tiny import tiny_model
 
 pytestmark = pytest.mark.usefixtures("compiled_in_haste")

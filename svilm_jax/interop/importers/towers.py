@@ -9,8 +9,8 @@ import numpy as np
 
 from svilm_jax.checkpoints.model_directory import ModelDirectoryError
 from svilm_jax.config import GroupingConfig, ModelConfig, VideoConfig, nearest
-from svilm_jax.interop.pixels import convert_normalization
-from svilm_jax.interop.source import TextSource, VideoSource
+from svilm_jax.interop.importers.pixels import convert_normalization
+from svilm_jax.interop.importers.source import TextSource, VideoSource
 from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.models.positions import resample_positions
 
