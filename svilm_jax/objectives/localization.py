@@ -109,7 +109,7 @@ class Localization:
 
     def __post_init__(self) -> None:
         if self.low > self.high:
-            raise ValueError(f"low={self.low:g}: expected at most high={self.high:g}")
+            raise ValueError(f"low={self.low:g}: expected at most config.objectives.localization.high={self.high:g}")
 
     def __call__(
         self, outputs: LocalizationOutputs, batch: dict[str, jax.Array], rng: jax.Array

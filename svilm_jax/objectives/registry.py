@@ -116,7 +116,8 @@ def resolve_objective(name: str, options: Mapping[str, Any]) -> Objective:
     except ConfigError:
         raise
     except ValueError as error:  # of options that exclude each other, from `__post_init__`
-        raise ConfigError(f"{path}: {error}") from error
+        named = str(error).partition("=")[0] in {field.name for field in dataclasses.fields(schema)}
+        raise ConfigError(f"{path}{'.' if named else ': '}{error}") from error
     return objective
 
 

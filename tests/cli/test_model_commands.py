@@ -68,9 +68,9 @@ def test_an_import_says_what_became_of_everything(bert, imported, tmp_path, caps
     assert main(["import", "--text", str(bert), f"--config={TINY}", "--out", str(tmp_path / "again")]) == 0
     told = capsys.readouterr().out
     assert "config.model.text.hidden_size: 16 -> 24" in told
-    assert "dropped pooler.dense.weight" in told
+    assert "skipped pooler.dense.weight" in told
     assert "mapped text_tower.layers.stacked.attention.query.kernel" in told
-    assert "fresh video_tower.group_tokens" in told
+    assert "newly initialized video_tower.group_tokens" in told
     card = (imported / "README.md").read_text()
     assert "license: apache-2.0" in card
     assert "Train it before you use it" in card
@@ -163,7 +163,11 @@ def test_mistakes_are_told_in_one_line(arguments, message, capsys):
         ("config.json", "[1]", "expected an object of JSON"),
         ("config.json", '{"model_type": "roberta"}', "'roberta'"),
         ("tokenizer_config.json", "{", "cannot be read as JSON"),
-        ("1_Pooling/config.json", '{"pooling_mode_max_tokens": true}', "only mean_tokens or cls_token"),
+        (
+            "1_Pooling/config.json",
+            '{"pooling_mode_max_tokens": true}',
+            "expected mean_tokens or cls_token, and no other",
+        ),
         (
             "1_Pooling/config.json",
             '{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}',

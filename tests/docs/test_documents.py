@@ -151,7 +151,7 @@ def test_the_examples_of_extensions_run(monkeypatch):
     from svilm_jax.evaluation import registry as evaluators
     from svilm_jax.objectives import registry as objectives
 
-    for module, name in ((objectives, "OBJECTIVES"), (objectives, "NEEDS"), (evaluators, "EVALUATORS")):
+    for module, name in ((objectives, "OBJECTIVES"), (evaluators, "EVALUATORS")):
         monkeypatch.setattr(module, name, dict(getattr(module, name)))
     monkeypatch.setattr(datasets, "_ADDED", {})
     for example in fenced(ROOT / "docs" / "extending.md", "python"):

@@ -17,10 +17,12 @@ import os, sys
 from pathlib import Path
 from svilm_jax.filesystem.locks import locked
 with locked(Path(sys.argv[1]), "the place"):
-    if sys.argv[2] == "forks" and os.fork() == 0:
+    if sys.argv[2] == "alone":
+        print(flush=True)
+    elif os.fork() == 0:
+        print(flush=True)  # by the child, so that it has left the fork
         sys.stdin.read()  # the child lives on
         os._exit(0)
-    print(flush=True)
     sys.stdin.read()
 """
 

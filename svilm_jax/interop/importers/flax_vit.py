@@ -33,7 +33,7 @@ _WITH_CLASS_POSITION = "Transformer/posembed_input/pos_embedding"
 # Path components above a tower in a larger tree: of training states, of two towers.
 _WAY = {"params", "img", "optimizer", "target", "model_params"}
 # Siblings of the tower in such a tree.
-_BESIDE = {
+_OTHER_TOWERS = {
     "txt": "the text tower of the source",
     "t": "the temperature of the source's own contrast",
     "b": "the bias of the source's own contrast",
@@ -99,7 +99,7 @@ def read_flax_vit(arrays: Mapping[str, object], origin: str) -> VideoSource:
             f"{origin}: has factorized space-time attention ({factorized[0]}), and this tower attends over "
             'both at once: take a ViViT of attention "spacetime"'
         )
-    tower, beside = _tower_of(arrays, origin)
+    tower, other_towers = _tower_of(arrays, origin)
     kernel = tower[_KERNEL]
     if kernel.ndim not in (4, 5):
         raise ModelDirectoryError(
@@ -111,7 +111,7 @@ def read_flax_vit(arrays: Mapping[str, object], origin: str) -> VideoSource:
     width = kernel.shape[-1]
     if _WITH_CLASS_POSITION in tower and "cls" in tower:
         split_class_token(converted)
-    converted.dropped.update(beside)
+    converted.dropped.update(other_towers)
     return VideoSource(
         origin=origin,
         architecture=_architecture(tower, converted, layers, origin),
@@ -153,7 +153,7 @@ def _tower_of(arrays: Mapping[str, object], origin: str) -> tuple[dict[str, np.n
         )
     (start,) = starts
     tower: dict[str, np.ndarray] = {}
-    beside: dict[str, str] = {}
+    other_towers: dict[str, str] = {}
     for name, array in arrays.items():
         if name.startswith(start):
             if not isinstance(array, np.ndarray):
@@ -161,12 +161,12 @@ def _tower_of(arrays: Mapping[str, object], origin: str) -> tuple[dict[str, np.n
             tower[name.removeprefix(start)] = array
             continue
         parts = [part for part in name.split("/") if part not in _WAY or part == "optimizer"]
-        if parts[0] not in _BESIDE:
+        if parts[0] not in _OTHER_TOWERS:
             raise ModelDirectoryError(f"{origin}: {name}: not part of the tower {start!r}, and unknown")
-        beside[name] = _BESIDE[parts[0]]
+        other_towers[name] = _OTHER_TOWERS[parts[0]]
     numbered = re.compile(f"({'|'.join(_NUMBERS_BEFORE)})(?=/)")
     tower = _unstacked(tower)
-    return renamed(tower, lambda name: numbered.sub(lambda m: _NUMBERS_BEFORE[m[0]], name)), beside
+    return renamed(tower, lambda name: numbered.sub(lambda m: _NUMBERS_BEFORE[m[0]], name)), other_towers
 
 
 def _unstacked(tower: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
