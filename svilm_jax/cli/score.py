@@ -13,7 +13,7 @@ from svilm_jax.evaluation.retrieval.scores import score_retrieval
 _EXAMPLES = """examples:
   svilm score retrieval --predictions similarity.npy
   svilm score retrieval --ground-truth video_of_caption.json --predictions similarity.npy --dual-softmax
-  svilm score qa --ground-truth test_qa.json --train train_qa.json --predictions metrics.json
+  svilm score qa --ground-truth test_qa.json --train train_qa.json --predictions answers.json
   svilm score localization --ground-truth activity_net.v1-3.min.json --predictions submission.json
 """
 
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "accuracy of answers, over all questions and by kind",
         "Accuracy in percent over the whole ground truth: a question without a prediction is wrong. An answer is "
         "correct if it is the same string.",
-        "qa --ground-truth test_qa.json --train train_qa.json --predictions metrics.json",
+        "qa --ground-truth test_qa.json --train train_qa.json --predictions answers.json",
         _question_answering,
     )
     qa.add_argument(
