@@ -3,11 +3,12 @@
 The literal formula (`centers="all"`) can be minimized without looking at the clip. Every z_j is part of the center
 that it is compared with: tokens that encode only their temporal index, orthogonal to each other, have a cosine of 1/√n
 to their own center of n members and 0 to the other. With `centers="others"` z_j is excluded from its own center:
-orthogonal tokens gain nothing, but smooth ones still reach an accuracy of 0.907 with 16 indices. In both cases clips need at least five temporal indices: with three or four only one duration
-can be drawn, the middle indices are always foreground, and opposite vectors for the first and the last index fit every
-mask. Even with five the index carries much information: one constant span, (1, 4), is right about 76 % of the indices,
-and a model that is rewarded for it learns just that (experiments/README.md). With `centered` the mean over all clips of
-the batch at each temporal index is subtracted first: tokens that encode only their index become zero, and gain nothing.
+orthogonal tokens gain nothing, but smooth ones still reach an accuracy of 0.907 with 16 indices. In both cases clips
+need at least five temporal indices: with three or four only one duration can be drawn, the middle indices are always
+foreground, and opposite vectors for the first and the last index fit every mask. Even with five the index carries much
+information: one constant span, (1, 4), is right about 76 % of the indices, and a model that is rewarded for it learns
+just that (experiments/README.md). With `centered` the mean over all clips of the batch at each temporal index is
+subtracted first: tokens that encode only their index become zero, and gain nothing.
 """
 
 import dataclasses
