@@ -183,7 +183,7 @@ def test_embedding_again_computes_nothing(features, pretrained, monkeypatch, cap
     assert embed(pretrained, "untrimmed_test", out) == 0
     assert asked == []
     assert contents(out) == before
-    assert "2 videos, features of width 16" in capsys.readouterr().out
+    assert "2 videos, feature dimension 16" in capsys.readouterr().out
 
 
 def told(capsys):
@@ -206,7 +206,7 @@ def test_features_of_other_parameters_are_not_mixed_in(features, pretrained, mon
         found.model.video_projection.kernel[...] += 1
         return found
 
-    monkeypatch.setattr("svilm_jax.model_commands.load", other)
+    monkeypatch.setattr("svilm_jax.cli.extract_features.load", other)
     assert embed(pretrained, "untrimmed_test", out) == 2
     assert "has features of another source (parameters was 'pretrained step 2" in told(capsys)
     assert contents(out) == before

@@ -15,7 +15,7 @@ SOURCES = ("LICENSE", "README.md", "pyproject.toml", "setup.py", "configs", "dat
 # In its own process: the paths of the packages, a packaged config read by name, and the vocabulary of moving_shapes.
 USE = """
 import svilm_configs, svilm_data, svilm_jax
-from svilm_jax.config_file import find_config_file, read_config
+from svilm_jax.cli.config_file import find_config_file, read_config
 print(svilm_configs.__file__, svilm_data.__file__, svilm_jax.__file__, find_config_file("pretrain/demo"), sep="\\n")
 assert read_config("pretrain/demo:objectives=contrast", ()).objectives.keys() == {"global_contrast"}
 """

@@ -201,7 +201,7 @@ def test_an_export_has_the_fingerprint_of_its_model_unless_it_is_rounded(trained
 
 def test_other_formats_and_other_models_are_refused(copy):
     changed(copy, format_version=9)
-    with pytest.raises(ModelDirectoryError, match="format 9, this version reads 1"):
+    with pytest.raises(ModelDirectoryError, match="format 9, this version reads 2"):
         read_model_directory(copy)
     changed(copy, model_type="bert")
     with pytest.raises(ModelDirectoryError, match="`svilm import` makes one"):

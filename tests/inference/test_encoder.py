@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from svilm_jax.inference import encoder as encoder_module
 from svilm_jax.inference.encoder import READINGS, Encoder
 from tests.evaluation import colored_squares as world
 
@@ -82,9 +83,9 @@ def test_clips_are_taken_batch_by_batch(encoder):
 
 def test_a_second_encoder_of_the_same_architecture_compiles_nothing(encoder):
     list(encoder.videos(clips(1), ("embedding",)))
-    compiled = encoder._read_videos._cache_size()
+    compiled = encoder_module._read_videos._cache_size()
     list(Encoder(world.ColorReader(), encoder.config, encoder.tokenizer, batch_size=3).videos(clips(1), ("embedding",)))
-    assert encoder._read_videos._cache_size() == compiled
+    assert encoder_module._read_videos._cache_size() == compiled
 
 
 SHARDED = """
@@ -94,8 +95,8 @@ from tests.evaluation import colored_squares as world
 import jax, numpy as np
 from pathlib import Path
 from svilm_jax.config import MeshConfig
-from svilm_jax.inference.encoding import Encoder
-from svilm_jax.input.tokenization import load_tokenizer
+from svilm_jax.inference.encoder import Encoder
+from svilm_jax.text.tokenizers import load_tokenizer
 from svilm_jax.parallel import make_mesh
 assert len(jax.devices()) == 4
 tokenizer = load_tokenizer(world.write_vocabulary(Path(sys.argv[2]) / "vocab.txt"))

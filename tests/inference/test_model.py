@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from svilm_jax.config import ConfigError
-from svilm_jax.inference import TrainedModel, encoder
+from svilm_jax.inference import TrainedModel
+from svilm_jax.inference import encoder as encoder_module
 from svilm_jax.inference.clip_input import read_clip
 from svilm_jax.input.clips import load_clip
 from svilm_jax.input.records import open_records
@@ -95,10 +96,10 @@ def test_one_program_a_power_of_two(files):
     model = tiny_model(**{"model.embed_dim": 24})  # of its own: nothing of it is compiled yet
     clip = np.zeros((8, 16, 16, 3), np.uint8)
     with jax.log_compiles(False):
-        before = encoder._read_videos._cache_size()
+        before = encoder_module._read_videos._cache_size()
         for count in (1, 2, 3, 4, 3, 16, 17, 20):
             assert model.embed_video([clip] * count).shape == (count, 24)
-        assert encoder._read_videos._cache_size() == before + 4  # 1, 2, 4, 16
+        assert encoder_module._read_videos._cache_size() == before + 4  # 1, 2, 4, 16
 
 
 def test_ground_gives_a_map_of_every_frame(trained, files):

@@ -67,7 +67,7 @@ def sentences(document: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 def clips(kind: str, document: Mapping[str, Any]) -> np.ndarray:
     """uint8 [B, T, H, W, 3]."""
     clip = clip_of(kind, document)
-    return random_weights.video("clips", (BATCH, clip["frames"], clip["size"], clip["size"], 3))
+    return random_weights.video("clips", (BATCH, clip["num_frames"], clip["image_size"], clip["image_size"], 3))
 
 
 def clip_of(kind: str, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,9 +76,9 @@ def clip_of(kind: str, document: Mapping[str, Any]) -> dict[str, Any]:
     tubelet = document.get("tubelet_size", 1)
     t = tubelet if isinstance(tubelet, int) else tubelet[0]
     return {
-        "frames": document.get("num_frames", 1),
-        "size": document["image_size"],
-        "tubelet": (t, *patch),
+        "num_frames": document.get("num_frames", 1),
+        "image_size": document["image_size"],
+        "tubelet_size": (t, *patch),
     }
 
 

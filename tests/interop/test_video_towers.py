@@ -20,8 +20,8 @@ from tests.interop import imported, random_weights
 from tests.interop.test_parity import _written as written
 from tests.tiny import tiny_config
 
-IMAGE = {"frames": 1, "size": 32, "tubelet": (1, 8, 8)}
-CLIP = {"frames": 4, "size": 32, "tubelet": (2, 8, 8)}
+IMAGE = {"num_frames": 1, "image_size": 32, "tubelet_size": (1, 8, 8)}
+CLIP = {"num_frames": 4, "image_size": 32, "tubelet_size": (2, 8, 8)}
 
 pytestmark = pytest.mark.usefixtures("compiled_in_haste")
 
@@ -58,7 +58,7 @@ def _still(images, frames):
 def test_a_still_clip_gives_what_the_image_gives(sources, inflate):
     images = random_weights.video("still", (2, 1, 32, 32, 3))
     image = imported.encoded(imported.import_video(sources["vit"], IMAGE).trained, images)
-    clip = {**CLIP, "frames": 2}
+    clip = {**CLIP, "num_frames": 2}
     made = imported.import_video(sources["vit"], clip, inflate=inflate)
     np.testing.assert_allclose(imported.encoded(made.trained, _still(images, 2)), image, atol=1e-5)
 
@@ -72,7 +72,7 @@ def test_a_still_clip_gives_what_the_image_gives(sources, inflate):
 
 
 def test_a_moving_clip_tells_the_inflations_apart(sources):
-    clip = {**CLIP, "frames": 2}
+    clip = {**CLIP, "num_frames": 2}
     moving = random_weights.video("moving", (2, 2, 32, 32, 3))
     second = _still(moving[:, 1:], 2)
     center = imported.import_video(sources["vit"], clip, inflate="center").trained
@@ -102,7 +102,7 @@ def test_our_own_pixels_change_nothing():
 
 
 def test_images_have_no_time(sources):
-    made = imported.import_video(sources["vit"], {**CLIP, "size": 48})
+    made = imported.import_video(sources["vit"], {**CLIP, "image_size": 48})
     arrays = _arrays(made)
     assert "joint_position" not in " ".join(arrays)
     np.testing.assert_array_equal(arrays["video_tower.time_position"], np.zeros((2, 32)))
@@ -131,7 +131,7 @@ def test_positions_of_clips_are_resampled_over_time_rows_and_columns(sources, ax
         converted, arrays={**converted.arrays, "positions": np.tile(grid, (1, 32)).astype(np.float32)}
     )
     source = dataclasses.replace(sources["vivit"], converted=changed)
-    made = imported.import_video(source, {**CLIP, "frames": 8, "size": 64})
+    made = imported.import_video(source, {**CLIP, "num_frames": 8, "image_size": 64})
     assert made.trained.config.model.video.position_table == "joint"
     table = _arrays(made)["video_tower.joint_position"].reshape(4, 8, 8, 32)
     several = np.moveaxis(table, axis, 0)
@@ -158,7 +158,7 @@ def test_stages_take_the_layers_in_order_and_groups_stay_fresh(sources):
     assert any(".stage1.grouping." in name for name in made.fresh)
     assert sorted([*made.filled, *made.fresh]) == sorted(arrays)
     assert made.dropped["embeddings.cls_token"].startswith("group tokens take its place")
-    assert made.pixels == "mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5), as the default of vit says"
+    assert made.pixels == "mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5), as stated by the default of vit"
     assert "config.model.video.hidden_size: 16 -> 32" in made.changed
     assert "config.model.video.activation: 'relu' -> 'gelu'" in made.changed
 
@@ -295,9 +295,17 @@ def test_positions_that_do_not_fill_the_grid_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "clip", "message"),
     [
-        ("vit", {"tubelet": (2, 16, 16)}, r"tubelet=\(2, 16, 16\): the patches .* 8x8; set .*tubelet to \(2, 8, 8\)"),
-        ("vivit", {"tubelet": (4, 8, 8)}, r"tubelet=\(4, 8, 8\): the tubelets .* 2x8x8 .*tubelet to \(2, 8, 8\)"),
-        ("videomae", {"tubelet": (2, 16, 16)}, r"tubelets .* 2x8x8 .*tubelet to \(2, 8, 8\)"),
+        (
+            "vit",
+            {"tubelet_size": (2, 16, 16)},
+            r"tubelet_size=\(2, 16, 16\): the patches .* 8x8; set .*tubelet_size to \(2, 8, 8\)",
+        ),
+        (
+            "vivit",
+            {"tubelet_size": (4, 8, 8)},
+            r"tubelet_size=\(4, 8, 8\): the tubelets .* 2x8x8 .*tubelet_size to \(2, 8, 8\)",
+        ),
+        ("videomae", {"tubelet_size": (2, 16, 16)}, r"tubelets .* 2x8x8 .*tubelet_size to \(2, 8, 8\)"),
         ("vit", {"stem": (4, 2)}, r"config\.model\.video\.stem=\(4, 2\): .* set config\.model\.video\.stem to \(\)"),
     ],
 )
@@ -309,7 +317,7 @@ def test_other_patches_are_refused_with_what_to_set(sources, kind, clip, message
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"inflate": "center"}, r"inflate='center': expected one of .*did you mean 'center'"),
+        ({"inflate": "centr"}, r"inflate='centr': expected one of .*did you mean 'center'"),
         ({"class_token": "groups"}, "class_token='groups': .*did you mean 'group'"),
     ],
 )

@@ -189,7 +189,7 @@ def test_features_by_time_are_the_means_over_places_side_by_side(config, reader)
 
 
 def test_mistakes_are_told_before_anything_runs(config, squares):
-    with pytest.raises(ConfigError, match="as many train as test splits"):
+    with pytest.raises(ConfigError, match="equal numbers of train and test splits"):
         LinearProbeEvaluator(ProbeOptions(train=("train1", "train2"), test=("test1",)), config)
     with pytest.raises(DatasetError, match="no split 'train3'"):
         LinearProbeEvaluator(ProbeOptions(train=("train3",), test=("test1",)), config)

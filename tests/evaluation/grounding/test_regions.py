@@ -63,7 +63,7 @@ def test_an_object_never_in_view_is_not_counted():
 
 
 def test_nothing_seen_and_wrong_sizes_are_errors():
-    with pytest.raises(ValueError, match="no region"):
+    with pytest.raises(ValueError, match="no object is visible in any clip"):
         RegionOverlap().metrics()
     with pytest.raises(ValueError, match="do not cover"):
         RegionOverlap().add(np.zeros((1, 2, 2), int), np.array([0]), np.zeros((1, 2, 9, 8), bool), TUBELET)

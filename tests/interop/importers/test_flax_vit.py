@@ -13,8 +13,8 @@ from tests.interop import imported, random_weights
 from tests.interop.linen_vit import HEADS, HIDDEN, LAYERS, WIDTH, ViT, flat, made
 
 LIMIT = 1e-4
-IMAGE = {"frames": 1, "size": 16, "tubelet": (1, 4, 4)}
-CLIP = {"frames": 4, "size": 16, "tubelet": (2, 8, 8)}
+IMAGE = {"num_frames": 1, "image_size": 16, "tubelet_size": (1, 4, 4)}
+CLIP = {"num_frames": 4, "image_size": 16, "tubelet_size": (2, 8, 8)}
 OLD_NUMBERS = {
     "MultiHeadDotProductAttention_0": "MultiHeadDotProductAttention_1",
     "LayerNorm_1": "LayerNorm_2",
@@ -121,7 +121,7 @@ def test_the_grid_is_told_by_the_config_or_is_that_of_224_pixels(tmp_path, vivit
     with pytest.raises(
         ModelDirectoryError, match=r"8 positions, which are neither the 2x4x4 .* config\.model\.video\.image_size"
     ):
-        imported.import_video(read_video_source(tmp_path / "small"), {**CLIP, "size": 32})
+        imported.import_video(read_video_source(tmp_path / "small"), {**CLIP, "image_size": 32})
 
     large = {**params, "Transformer": dict(params["Transformer"])}
     rng = np.random.default_rng(0)
