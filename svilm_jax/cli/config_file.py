@@ -54,10 +54,7 @@ def read_config(file: str, overrides: Sequence[str], values: Mapping[str, Any] |
     name, colon, argument = file.partition(":")
     path = find_config_file(name)
     parse_overrides(overrides)  # reports malformed arguments before the file runs
-    if path.suffix == ".json":
-        tree = _read_tree(path, file)
-    else:
-        tree = _run(path, argument if colon else None, file)
+    tree = _read_tree(path, file) if path.suffix == ".json" else _run(path, argument if colon else None, file)
     return _overridden(tree, overrides, values or {})
 
 
@@ -244,8 +241,14 @@ def _module(path: Path) -> ModuleType:
 
 
 @contextlib.contextmanager
+def explained_errors(file: str) -> Iterator[None]:
+    """Turns every exception of the code of a config file, given as to `read_config`, into a ConfigError of one line."""
+    with _explained(find_config_file(file.partition(":")[0]), file):
+        yield
+
+
+@contextlib.contextmanager
 def _explained(path: Path, given: str) -> Iterator[None]:
-    """Turns every exception of the code of a config file into a ConfigError of one line that names it."""
     try:
         yield
     except ConfigError as error:

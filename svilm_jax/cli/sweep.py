@@ -9,7 +9,7 @@ from typing import Any
 
 from svilm_jax.cli.arguments import CONFIG
 from svilm_jax.cli.arguments import OVERRIDES as OVERRIDES_HELP
-from svilm_jax.cli.config_file import read_config, read_config_module, with_defaults
+from svilm_jax.cli.config_file import explained_errors, read_config, read_config_module, with_defaults
 from svilm_jax.config import Config, ConfigError, quoted
 from svilm_jax.config.overrides import parse_overrides
 from svilm_jax.errors import EXIT_STOPPED
@@ -96,10 +96,8 @@ def resolve_trials(file: str, names: Sequence[str], overrides: Sequence[str]) ->
       ConfigError: an invalid sweep or trial; the message names the trial.
     """
     module = read_config_module(file)
-    try:
+    with explained_errors(file):
         combinations = expand(module, names)
-    except ConfigError as error:
-        raise ConfigError(f"--config={file}: {error}") from error
     trials = []
     for number, changes in enumerate(combinations, 1):
         try:
@@ -141,12 +139,11 @@ def _print_changes(earlier: Sequence[Trial], trials: Sequence[Trial]) -> None:
     known, wanted = {trial.id for trial in earlier}, {trial.id for trial in trials}
     if not earlier or known == wanted:
         return
-    added = [trial for trial in trials if trial.id not in known]
-    if added:
-        print(f"{len(added)} trials are new: {'; '.join(_listed(trial.changes) for trial in added[:5])}"
-              f"{'; ...' if len(added) > 5 else ''}", file=sys.stderr)
+    if added := [_listed(trial.changes) for trial in trials if trial.id not in known]:
+        more = "; ..." if len(added) > 5 else ""
+        print(f"new in the plan ({len(added)}): {'; '.join(added[:5])}{more}", file=sys.stderr)
     if left := len(known - wanted):
-        print(f"{left} trials of the earlier plan are not part of this sweep and are not run", file=sys.stderr)
+        print(f"in the plan, but not in this sweep, and therefore not run: {left}", file=sys.stderr)
 
 
 def _print_plan(folder: Path, plan: Sequence[Trial], wanted: set[str]) -> None:

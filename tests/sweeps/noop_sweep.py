@@ -1,6 +1,6 @@
 """Sweep of trials that only write metrics, with the real controller and launcher.
 
-    python -m tests.sweeps.noop_sweep FOLDER TRIALS JOBS SECONDS
+python -m tests.sweeps.noop_sweep FOLDER TRIALS JOBS SECONDS
 """
 
 import sys
@@ -33,9 +33,7 @@ def run(folder: Path, count: int, jobs: int, seconds: float, *options: str, retr
         plan = extended(read_plan(folder), trials(count))
         write_plan(folder, plan)
         wanted = frozenset(trial.id for trial in plan)
-        return run_sweep(
-            Sweep(folder, plan, wanted, noop_command(seconds, *options), retries), LocalLauncher(jobs)
-        )
+        return run_sweep(Sweep(folder, plan, wanted, noop_command(seconds, *options), retries), LocalLauncher(jobs))
 
 
 if __name__ == "__main__":

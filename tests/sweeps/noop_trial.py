@@ -11,26 +11,25 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 
 def main() -> None:
-    folder, seconds = sys.argv[1], float(sys.argv[2])
+    folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
     status, times = [*map(int, sys.argv[3:]), *(0, 10**9)[len(sys.argv) - 3 :]][:2]
-    descriptor = os.open(f"{folder}/starts", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    os.write(descriptor, b"x")
+    with (folder / "starts").open("a") as file:
+        file.write("x")
     signal.signal(signal.SIGTERM, lambda *_: os._exit(75))
     time.sleep(seconds)
-    if status and os.path.getsize(f"{folder}/starts") <= times:
+    if status and (folder / "starts").stat().st_size <= times:
         print(f"svilm train: ends with {status}", file=sys.stderr)
         sys.exit(status)
-    with open(f"{folder}/trial_config.json") as file:
-        config = json.load(file)
-    with open(f"{folder}/metrics.jsonl", "w") as file:
-        for step in (1, 2, 3):
-            file.write(json.dumps({"step": step, "loss/total": config["optimizer.learning_rate"] / step}) + "\n")
-    with open(f"{folder}/.metrics.tmp", "w") as file:
-        json.dump({"score": config["train.seed"] / 7, "train/steps": 3, "train/seconds": time.time()}, file)
-    os.replace(f"{folder}/.metrics.tmp", f"{folder}/metrics.json")
+    config = json.loads((folder / "trial_config.json").read_text())
+    lines = [{"step": step, "loss/total": config["optimizer.learning_rate"] / step} for step in (1, 2, 3)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    metrics = {"score": config["train.seed"] / 7, "train/steps": 3, "train/seconds": time.time()}
+    (folder / ".metrics.tmp").write_text(json.dumps(metrics))
+    (folder / ".metrics.tmp").replace(folder / "metrics.json")
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ def test_the_gpus_of_an_adopted_trial_are_taken(tmp_path):
     new = job(tmp_path, "new")
     second.start(new)
     assert not second.free()
+    while "new" in second.active():
+        time.sleep(0.01)
     second.stop()
     ended(second)
     assert environment(new)["CUDA_VISIBLE_DEVICES"] == "1"

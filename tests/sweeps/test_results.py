@@ -80,7 +80,7 @@ def test_the_page_shows_every_trial_and_needs_nothing_else(tmp_path):
     assert all(one.trial.id in page for one in rows)
     assert "0.375 ± 0.18" in page
     assert page.count("<polyline") == 3
-    assert "2 done, 1 diverged" in " ".join(page.split())
+    assert "1 diverged, 2 done" in " ".join(page.split())
     assert "&lt;script&gt;" in page
     assert page.count("<script>") == 1
     assert not any(address in page for address in ("http://", "https://", "src="))
