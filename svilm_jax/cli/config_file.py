@@ -23,6 +23,9 @@ from svilm_jax.filesystem.json_reader import read_document
 _MISSING_KEY = re.compile(r'Key \\?"(.+?)\\?" does not exist')
 _SUGGESTION = re.compile(r'Did you mean \\?"(\w+)')
 
+# Key of a JSON config: the config file that registers objectives or evaluators of its own, which is executed first.
+REGISTERED_BY = "registered_by"
+
 # Keys that a command reads, each including all keys below it; `svilm train` reads all.
 USED_BY_EVAL = ("evaluators", "input.dataset", "input.split", "input.prompts", "train.seed")
 USED_BY_COMPILE = (
@@ -39,7 +42,7 @@ def read_config(file: str, overrides: Sequence[str], values: Mapping[str, Any] |
     Args:
       file: path of a Python file, or the name of a packaged config (see `find_config_file`), with an optional argument
         for its `get_config`: `FILE` or `FILE:ARG`. Or path of a JSON file with the values of a config, such as the
-        `config.json` of a workdir.
+        `config.json` of a workdir, and optionally `registered_by`.
       overrides: arguments of the form `--config.KEY=VALUE`.
       values: dotted key -> Python value, assigned before the overrides are applied.
 
@@ -64,6 +67,16 @@ def read_config_module(file: str) -> ModuleType:
     path = find_config_file(file.partition(":")[0])
     with _explained(path, file):
         return _module(path)
+
+
+def is_self_contained(config: Config) -> bool:
+    """Returns whether all objectives and evaluators of a config are those of this package."""
+    from svilm_jax.evaluation.registry import EVALUATORS, evaluator_kind
+    from svilm_jax.objectives.registry import objective_schema
+
+    kinds = [objective_schema(name) for name in config.objectives]
+    kinds += [EVALUATORS[evaluator_kind(name, entry)][0] for name, entry in config.evaluators.items()]
+    return all(kind.__module__.startswith("svilm_jax.") for kind in kinds)
 
 
 def with_defaults(config: Config) -> dict[str, Any]:
@@ -263,6 +276,9 @@ def _read_tree(path: Path, given: str) -> dict[str, Any]:
     tree = read_document(path)
     if not isinstance(tree, dict):
         raise ConfigError(f"--config={given}: expected a JSON object with the tables of a config, such as config.json")
+    if registering := tree.pop(REGISTERED_BY, None):
+        with _explained(Path(registering), registering):
+            _module(Path(registering))
     return tree
 
 

@@ -9,7 +9,15 @@ from typing import Any
 
 from svilm_jax.cli.arguments import CONFIG
 from svilm_jax.cli.arguments import OVERRIDES as OVERRIDES_HELP
-from svilm_jax.cli.config_file import explained_errors, read_config, read_config_module, with_defaults
+from svilm_jax.cli.config_file import (
+    REGISTERED_BY,
+    explained_errors,
+    find_config_file,
+    is_self_contained,
+    read_config,
+    read_config_module,
+    with_defaults,
+)
 from svilm_jax.config import Config, ConfigError, quoted
 from svilm_jax.config.overrides import parse_overrides
 from svilm_jax.errors import EXIT_STOPPED
@@ -60,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     for option in ("jobs", "gpus_per_trial", "retries"):
         if getattr(args, option) < 0:
             raise ConfigError(f"--{option.replace('_', '-')}={getattr(args, option)}: expected a number of at least 0")
+    if ":" in str(args.out):
+        raise ConfigError(f"--out={args.out}: a colon separates a config file from its argument; choose another folder")
     check_output_folder(args.out)
     names = [name for name in args.sweep.split(",") if name]
     trials = resolve_trials(args.config, names, args.overrides)
@@ -103,7 +113,10 @@ def resolve_trials(file: str, names: Sequence[str], overrides: Sequence[str]) ->
         try:
             _check_disjoint(changes, overrides)
             config = _resolved(file, changes, overrides)
-            trials.append(make_trial(changes, dataclasses.asdict(config), with_defaults(config)))
+            tree = dataclasses.asdict(config)
+            if not is_self_contained(config):
+                tree[REGISTERED_BY] = str(find_config_file(file.partition(":")[0]).absolute())
+            trials.append(make_trial(changes, tree, with_defaults(config)))
         except ConfigError as error:
             raise ConfigError(f"trial {number} of {len(combinations)} ({_listed(changes)}): {error}") from error
     return distinct(trials)

@@ -50,6 +50,11 @@ class Setting:
     color: str
 
     @property
+    def done(self) -> int:
+        """Number of trials that are done."""
+        return sum(row.state is State.DONE for row in self.rows)
+
+    @property
     def label(self) -> str:
         """The changes in one line."""
         return ", ".join(f"{key}={_shown(value)}" for key, value in self.changes.items()) or "no changes"

@@ -6,7 +6,9 @@ import pytest
 
 from svilm_jax.cli import sweep as command
 from svilm_jax.cli.config_file import read_config
+from svilm_jax.config import ConfigError
 from svilm_jax.main import main
+from svilm_jax.objectives import registry
 
 SWEEPS = """
 from tests.tiny import get_config
@@ -142,6 +144,53 @@ def test_a_changed_sweep_says_what_is_new(file, tmp_path, capsys, monkeypatch):
         "new in the plan (1): arg.width=32",  # the other one has the default width and seed
         "in the plan, but not in this sweep, and therefore not run: 1",
     ]
+
+
+REGISTERS = """
+import dataclasses
+from svilm_jax.objectives.registry import register_objective
+from tests import tiny
+
+@dataclasses.dataclass(frozen=True)
+class Nothing:
+    weight: float = 1.0
+    NEEDS = READS = ()
+    SPANS_BATCH = False
+
+register_objective("nothing", Nothing)
+
+def get_config(arg=None):
+    config = tiny.get_config(arg)
+    config.objectives.nothing = {"weight": 2.0}
+    return config
+
+def sweep():
+    yield {"objectives.nothing.weight": 3.0}
+"""
+
+
+def test_an_objective_of_the_config_file_reaches_the_trial(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "OBJECTIVES", dict(registry.OBJECTIVES))
+    file = tmp_path / "registers.py"
+    file.write_text(REGISTERS)
+    (trial,) = command.resolve_trials(str(file), [], [])
+    (tmp_path / "trial.json").write_text(json.dumps(trial.config))
+    del registry.OBJECTIVES["nothing"]  # as in the process of the trial
+    assert read_config(str(tmp_path / "trial.json"), []).objectives["nothing"] == {"weight": 3.0}
+
+
+def test_a_json_config_takes_overrides_and_no_argument(file, tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps(command.resolve_trials(file, ["seed"], [])[1].config))
+    assert read_config(str(tmp_path / "c.json"), ["--config.train.steps=9"]).train.steps == 9
+    (tmp_path / "list.json").write_text("[]")
+    for name, message in (("c.json:seed=1", "takes no argument"), ("list.json", "expected a JSON object")):
+        with pytest.raises(ConfigError, match=message):
+            read_config(str(tmp_path / name), [])
+
+
+def test_a_colon_in_the_folder_is_refused(file, tmp_path, capsys):
+    assert main(["sweep", f"--config={file}", "--sweep=seed", f"--out={tmp_path / 'a:b'}"]) == 2
+    assert "a colon separates" in capsys.readouterr().err
 
 
 @pytest.mark.services
