@@ -5,7 +5,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from svilm_jax.cli.arguments import CONFIG
 from svilm_jax.cli.arguments import OVERRIDES as OVERRIDES_HELP
@@ -24,11 +24,14 @@ from svilm_jax.errors import EXIT_STOPPED
 from svilm_jax.filesystem.output_paths import check_output_folder
 from svilm_jax.sweeps.attempts import read_history
 from svilm_jax.sweeps.controller import Sweep, held_folder, run_sweep
-from svilm_jax.sweeps.definition import expand, split_argument
+from svilm_jax.sweeps.definition import expand, plain_changes, split_argument
 from svilm_jax.sweeps.launchers.local import LocalLauncher, visible_gpus
 from svilm_jax.sweeps.plan import TRIAL_CONFIG, Trial, distinct, extended, make_trial, read_plan, write_plan
 from svilm_jax.sweeps.progress import ProgressLine
 from svilm_jax.sweeps.results import CSV, PAGE
+
+if TYPE_CHECKING:
+    from svilm_jax.sweeps.search import OptunaSearch
 
 OVERRIDES = True
 
@@ -51,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=0, metavar="N", help="trials at once; default: 1, or all GPUs")
     parser.add_argument("--gpus-per-trial", type=int, default=0, metavar="N", help="GPUs of each trial; default: all")
     parser.add_argument("--retries", type=int, default=1, metavar="N", help="runs of a trial after it failed")
+    search = parser.add_argument_group("search", "with Optuna, by `def search(trial)` of the file")
+    search.add_argument("--trials", type=int, default=0, metavar="N", help="number of trials that Optuna suggests")
+    search.add_argument("--metric", default="", metavar="NAME", help="metric of metrics.json, such as retrieval/t2v_R1")
+    search.add_argument("--minimize", action="store_true", help="smaller values of the metric are better")
+    search.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings whose mean is a trial's value")
     parser.add_argument("--dry-run", action="store_true", help="check all trials and print the plan")
 
 
@@ -65,25 +73,28 @@ def run(args: argparse.Namespace) -> int:
       LockError: another controller runs this sweep.
       TrialRefusedError: a trial ended with an error of the user.
     """
-    for option in ("jobs", "gpus_per_trial", "retries"):
+    for option in ("jobs", "gpus_per_trial", "retries", "trials"):
         if getattr(args, option) < 0:
             raise ConfigError(f"--{option.replace('_', '-')}={getattr(args, option)}: expected a number of at least 0")
     if ":" in str(args.out):
         raise ConfigError(f"--out={args.out}: a colon separates a config file from its argument; choose another folder")
     check_output_folder(args.out)
     names = [name for name in args.sweep.split(",") if name]
-    trials = resolve_trials(args.config, names, args.overrides)
+    _check_search(args)
+    trials = [] if args.trials else resolve_trials(args.config, names, args.overrides)
     if args.dry_run:
         _print_plan(args.out, extended(read_plan(args.out), trials), {trial.id for trial in trials})
         return 0
     launcher = LocalLauncher(args.jobs, args.gpus_per_trial, visible_gpus() if args.gpus_per_trial else ())
     with held_folder(args.out):
         earlier = read_plan(args.out)
-        plan = extended(earlier, trials)
+        search = _open_search(args) if args.trials else None
+        plan = extended(earlier, search.planned() if search else trials)
         write_plan(args.out, plan)
-        _print_changes(earlier, trials)
+        if search is None:
+            _print_changes(earlier, trials)
         sweep = Sweep(args.out, plan, frozenset(trial.id for trial in trials), train_command, args.retries)
-        status = run_sweep(sweep, launcher, ProgressLine())
+        status = run_sweep(sweep, launcher, ProgressLine(), search)
     print(args.out / CSV)
     print(args.out / PAGE)
     if status == EXIT_STOPPED:
@@ -108,18 +119,33 @@ def resolve_trials(file: str, names: Sequence[str], overrides: Sequence[str]) ->
     module = read_config_module(file)
     with explained_errors(file):
         combinations = expand(module, names)
-    trials = []
-    for number, changes in enumerate(combinations, 1):
-        try:
-            _check_disjoint(changes, overrides)
-            config = _resolved(file, changes, overrides)
-            tree = dataclasses.asdict(config)
-            if not is_self_contained(config):
-                tree[REGISTERED_BY] = str(find_config_file(file.partition(":")[0]).absolute())
-            trials.append(make_trial(changes, tree, with_defaults(config)))
-        except ConfigError as error:
-            raise ConfigError(f"trial {number} of {len(combinations)} ({_listed(changes)}): {error}") from error
-    return distinct(trials)
+    labels = (f"trial {number} of {len(combinations)}" for number in range(1, len(combinations) + 1))
+    return distinct(
+        resolve_trial(file, changes, overrides, label) for changes, label in zip(combinations, labels, strict=True)
+    )
+
+
+def resolve_trial(file: str, changes: Mapping[str, Any], overrides: Sequence[str], label: str) -> Trial:
+    """Resolves and checks one trial.
+
+    Args:
+      file: value of --config.
+      changes: dotted key -> value.
+      overrides: arguments of the form `--config.KEY=VALUE`.
+      label: name of the trial in messages.
+
+    Raises:
+      ConfigError: an invalid trial.
+    """
+    try:
+        _check_disjoint(changes, overrides)
+        config = _resolved(file, changes, overrides)
+        tree = dataclasses.asdict(config)
+        if not is_self_contained(config):
+            tree[REGISTERED_BY] = str(find_config_file(file.partition(":")[0]).absolute())
+        return make_trial(changes, tree, with_defaults(config))
+    except ConfigError as error:
+        raise ConfigError(f"{label} ({_listed(changes)}): {error}") from error
 
 
 def train_command(trial: Trial, folder: Path) -> list[str]:
@@ -136,6 +162,45 @@ def _resolved(file: str, changes: Mapping[str, Any], overrides: Sequence[str]) -
     if not config.init.checkpoint:  # which replaces parts of the config that objectives depend on
         build_objectives(config.objectives, config)
     return config
+
+
+def _check_search(args: argparse.Namespace) -> None:
+    """Rejects options of a search that do not fit together."""
+    if not args.trials:
+        if args.metric or args.minimize or args.seeds != 1:
+            raise ConfigError("--metric, --minimize and --seeds belong to a search: add --trials=N")
+        return
+    if args.sweep:
+        raise ConfigError("--sweep and --trials exclude each other: a sweep has a plan, a search suggests its trials")
+    if args.dry_run:
+        raise ConfigError("--dry-run: the trials of a search are not known beforehand")
+    if not args.metric:
+        raise ConfigError("--trials: a search needs --metric=NAME, such as --metric=retrieval/t2v_R1")
+    if args.seeds < 1:
+        raise ConfigError(f"--seeds={args.seeds}: expected a number of at least 1")
+
+
+def _open_search(args: argparse.Namespace) -> "OptunaSearch":
+    from svilm_jax.sweeps.search import Options, OptunaSearch
+
+    module = read_config_module(args.config)
+    function, study = getattr(module, "search", None), getattr(module, "study", dict)
+    if not callable(function):
+        raise ConfigError(f"--config={args.config}: defines no function search(trial)")
+
+    def suggest(trial: Any) -> Mapping[str, Any]:
+        with explained_errors(args.config):
+            return plain_changes(function(trial), "search(trial)")
+
+    def make(changes: Mapping[str, Any]) -> Trial:
+        return resolve_trial(args.config, changes, args.overrides, "a suggested trial")
+
+    with explained_errors(args.config):
+        parts = dict(study())
+    if unknown := sorted(parts.keys() - {"sampler", "pruner"}):
+        raise ConfigError(f"--config={args.config}: study() returns {', '.join(unknown)}; known: sampler, pruner")
+    options = Options(args.trials, args.metric, not args.minimize, args.seeds, args.retries)
+    return OptunaSearch(args.out, suggest, make, options, **parts)
 
 
 def _check_disjoint(changes: Mapping[str, Any], overrides: Sequence[str]) -> None:

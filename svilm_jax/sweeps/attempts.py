@@ -22,6 +22,7 @@ class State(enum.Enum):
     RUNNING = "running"
     STOPPED = "stopped"  # saved and ended, or killed together with its supervisor: to be run again
     FAILED = "failed"
+    PRUNED = "pruned"  # given up by a search
     DIVERGED = "diverged"  # a loss or gradient that is not finite
     REFUSED = "refused"  # a mistake of the user, which ends the sweep
     DONE = "done"
@@ -32,7 +33,7 @@ class History:
     """What the attempts at a trial amount to.
 
     Attributes:
-      state: never `RUNNING`, which only the launcher knows.
+      state: never `RUNNING`, which only the launcher knows, nor `PRUNED`, which only a search knows.
       failures: number of attempts that failed.
       status: exit status of the latest attempt, negative for a signal; None if it did not end under supervision.
       seconds: time of all attempts that ended.

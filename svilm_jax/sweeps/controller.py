@@ -12,19 +12,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 from svilm_jax.errors import EXIT_STOPPED, UserError
 from svilm_jax.filesystem.locks import created_folder, locked
 from svilm_jax.sweeps.attempts import History, State, read_history
 from svilm_jax.sweeps.launchers.launcher import Job, Launcher
 from svilm_jax.sweeps.launchers.local import LOG
-from svilm_jax.sweeps.plan import Trial
+from svilm_jax.sweeps.plan import Trial, distinct, write_plan
 from svilm_jax.sweeps.progress import Counts
 from svilm_jax.sweeps.results import Results
 
 LOCK = ".lock"
 EXIT_FAILED = 1  # a trial failed more often than it is retried
 _POLL_SECONDS = 0.05
+_SEARCH_SECONDS = 1.0  # between two looks at the metrics of the trials that are active
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -56,6 +58,29 @@ class Sweep:
         return Job(trial.id, folder, tuple(self.command(trial, folder)))
 
 
+def is_due(history: History, retries: int) -> bool:
+    """Returns whether a trial that is not active is to be run, first or again."""
+    if history.state is State.FAILED:
+        return history.failures <= retries
+    return history.state not in (State.DONE, State.DIVERGED)
+
+
+class Search(Protocol):
+    """Adds trials to a sweep while it runs."""
+
+    def next(self, active: set[str]) -> list[Trial]:
+        """Returns the trials to run next, of which the first is to be started now; an empty list: none at present."""
+        ...
+
+    def hopeless(self, active: set[str]) -> set[str]:
+        """Returns the active trials to stop for good."""
+        ...
+
+    def is_pruned(self, id: str) -> bool:
+        """Returns whether a trial was given up."""
+        ...
+
+
 @contextlib.contextmanager
 def held_folder(folder: Path) -> Iterator[None]:
     """Holds the lock of a sweep folder, which it creates.
@@ -68,13 +93,19 @@ def held_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-def run_sweep(sweep: Sweep, launcher: Launcher, progress: Callable[[Counts], None] = lambda counts: None) -> int:
+def run_sweep(
+    sweep: Sweep,
+    launcher: Launcher,
+    progress: Callable[[Counts], None] = lambda counts: None,
+    search: Search | None = None,
+) -> int:
     """Runs the trials of a sweep that have not ended; the caller holds the lock of the folder.
 
     Args:
       sweep: what to run.
       launcher: where to run it.
       progress: called with the number of trials in each state when they change.
+      search: adds trials whenever another one can be started; None: the plan is all.
 
     Returns:
       The exit status: 0; 1 if a trial failed; 75 if a signal stopped the sweep, which then has saved.
@@ -84,7 +115,7 @@ def run_sweep(sweep: Sweep, launcher: Launcher, progress: Callable[[Counts], Non
       KeyboardInterrupt: a second Ctrl-C; the trials are asked to stop, but not waited for.
     """
     with _StopRequest() as request:
-        return _Controller(sweep, launcher, progress, request).run()
+        return _Controller(sweep, launcher, progress, search, request).run()
 
 
 class _StopRequest:
@@ -113,9 +144,17 @@ class _StopRequest:
 
 class _Controller:
     def __init__(
-        self, sweep: Sweep, launcher: Launcher, progress: Callable[[Counts], None], request: _StopRequest
+        self,
+        sweep: Sweep,
+        launcher: Launcher,
+        progress: Callable[[Counts], None],
+        search: Search | None,
+        request: _StopRequest,
     ) -> None:
         self._sweep, self._launcher, self._progress, self._request = sweep, launcher, progress, request
+        self._search = search
+        self._plan, self._wanted = list(sweep.plan), set(sweep.wanted)
+        self._search_due = 0.0
         self._jobs = {trial.id: sweep.job(trial) for trial in sweep.plan}
         self._results = Results(sweep.folder, sweep.plan)
         self._queue: collections.deque[str] = collections.deque()
@@ -126,21 +165,30 @@ class _Controller:
         running = self._launcher.active()
         histories = {id: read_history(job.folder) for id, job in self._jobs.items()}
         for trial in self._sweep.plan:
-            self._results.update(trial.id, histories[trial.id], trial.id in running)
-            if trial.id in self._sweep.wanted - running and self._is_due(histories[trial.id]):
+            self._update(trial.id, histories[trial.id], trial.id in running)
+            if trial.id in self._wanted - running and is_due(histories[trial.id], self._sweep.retries):
                 self._queue.append(trial.id)
         self._publish()
+        try:
+            self._loop(running)
+        except Exception:  # such as a suggestion of a search that is no valid config
+            self._launcher.stop(self._launcher.active())
+            raise
+        for id, job in self._jobs.items() if self._search else ():
+            self._update(id, read_history(job.folder), running=False)
+        self._results.write(final=True)
+        return self._status()
+
+    def _loop(self, running: set[str]) -> None:
         asked = False
         while True:
             running = self._step(running)
             if self._stopping and not asked:
-                self._launcher.stop()
+                self._launcher.stop(running)
                 asked = True
             if not running and (self._stopping or not self._queue):
                 break
             time.sleep(_POLL_SECONDS)
-        self._results.write(final=True)
-        return self._status()
 
     @property
     def _stopping(self) -> bool:
@@ -151,11 +199,11 @@ class _Controller:
         active = self._launcher.active()
         for id in sorted(running - active):
             self._ended(id)
-        started = set()
-        while self._queue and not self._stopping and self._launcher.free():
-            id = self._queue.popleft()
+        self._prune(active)
+        started: set[str] = set()
+        while not self._stopping and self._launcher.free() and (id := self._next(active | started)):
             self._launcher.start(self._jobs[id])
-            self._results.update(id, read_history(self._jobs[id].folder), running=True)
+            self._update(id, read_history(self._jobs[id].folder), running=True)
             started.add(id)
         if started or running - active:
             self._publish()
@@ -163,17 +211,37 @@ class _Controller:
 
     def _ended(self, id: str) -> None:
         history = read_history(self._jobs[id].folder)
-        self._results.update(id, history, running=False)
+        self._update(id, history, running=False)
         if history.state is State.REFUSED:
             self._refused = self._refused or id
-        elif id in self._sweep.wanted and self._is_due(history):
+        elif id in self._wanted and is_due(history, self._sweep.retries):
             self._queue.append(id)
 
-    def _is_due(self, history: History) -> bool:
-        """Returns whether a trial that is not active is to be run."""
-        if history.state is State.FAILED:
-            return history.failures <= self._sweep.retries
-        return history.state not in (State.DONE, State.DIVERGED)
+    def _next(self, active: set[str]) -> str:
+        """Returns the id of the trial to start now; "" if there is none."""
+        if self._queue:
+            return self._queue.popleft()
+        trials = self._search.next(active) if self._search else []
+        if not trials:
+            return ""
+        if new := [trial for trial in trials if trial.id not in self._jobs]:
+            self._plan = distinct([*self._plan, *new])
+            write_plan(self._sweep.folder, self._plan)
+            for trial in new:
+                self._jobs[trial.id] = self._sweep.job(trial)
+                self._results.add(trial)
+        return trials[0].id
+
+    def _prune(self, active: set[str]) -> None:
+        """Stops the trials that the search gives up, asking it every few seconds."""
+        if self._search is None or self._stopping or time.monotonic() < self._search_due:
+            return
+        self._launcher.stop(self._search.hopeless(active))
+        self._search_due = time.monotonic() + _SEARCH_SECONDS
+
+    def _update(self, id: str, history: History, running: bool) -> None:
+        pruned = self._search is not None and self._search.is_pruned(id)
+        self._results.update(id, history, running, pruned and not running)
 
     def _publish(self) -> None:
         self._results.write()

@@ -64,13 +64,22 @@ def _called(function: Callable[[], Any], label: str) -> Sweep:
     found = function()
     if isinstance(found, (str, Mapping)) or not isinstance(found, Iterable):
         raise ConfigError(f"{label} returned {quoted(found)}, expected dicts of dotted config keys")
-    trials = [_plain(trial, label) for trial in found]
+    trials = [plain_changes(trial, label) for trial in found]
     if not trials:
         raise ConfigError(f"{label} yields no trial")
     return trials
 
 
-def _plain(trial: Any, label: str) -> Changes:
+def plain_changes(trial: Any, label: str) -> Changes:
+    """Returns the changes of a trial, keys without a leading `config.`.
+
+    Args:
+      trial: as a function of a config file yields it.
+      label: name of the function in messages.
+
+    Raises:
+      ConfigError: not a dict of dotted keys.
+    """
     if not isinstance(trial, Mapping):
         raise ConfigError(f"{label} yields {quoted(trial)}, expected a dict of dotted config keys")
     changes = {}

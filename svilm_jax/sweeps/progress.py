@@ -15,6 +15,7 @@ class Counts:
     waiting: int
     failed: int
     diverged: int
+    pruned: int = 0
 
 
 class ProgressLine:
@@ -27,14 +28,16 @@ class ProgressLine:
 
     def __call__(self, counts: Counts) -> None:
         """Prints the line if it differs from the one before."""
-        ended = counts.done + counts.failed + counts.diverged
+        ended = counts.done + counts.failed + counts.diverged + counts.pruned
         if self._first is None:
             self._first = ended
         if counts == self._before:
             return
         self._before = counts
         parts = [f"{counts.done}/{counts.total} done", f"{counts.running} running"]
-        parts += [f"{getattr(counts, name)} {name}" for name in ("failed", "diverged") if getattr(counts, name)]
+        parts += [
+            f"{getattr(counts, name)} {name}" for name in ("failed", "diverged", "pruned") if getattr(counts, name)
+        ]
         left, here = counts.running + counts.waiting, ended - self._first
         if here and left:
             parts.append(f"about {duration((time.monotonic() - self._since) / here * left)} left")

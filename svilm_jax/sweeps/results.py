@@ -51,9 +51,15 @@ class Results:
         self._rows = {trial.id: Row(trial, State.PLANNED) for trial in plan}
         self._page_due = 0.0
 
-    def update(self, id: str, history: History, running: bool) -> None:
+    def add(self, trial: Trial) -> None:
+        """Adds a row for a trial, if it has none."""
+        self._rows.setdefault(trial.id, Row(trial, State.PLANNED))
+
+    def update(self, id: str, history: History, running: bool, pruned: bool = False) -> None:
         """Reads the results of a trial whose state changed."""
         state = State.RUNNING if running else history.state
+        if pruned and state is not State.DONE:
+            state = State.PRUNED
         self._rows[id] = read_row(self._folder, self._rows[id].trial, state, history)
 
     def write(self, final: bool = False) -> None:
@@ -78,6 +84,7 @@ class Results:
             waiting,
             number[State.FAILED],
             number[State.DIVERGED],
+            number[State.PRUNED],
         )
 
 

@@ -82,7 +82,7 @@ def test_the_gpus_of_an_adopted_trial_are_taken(tmp_path):
     assert not second.free()
     while "new" in second.active():
         time.sleep(0.01)
-    second.stop()
+    second.stop({"waits"})
     ended(second)
     assert environment(new)["CUDA_VISIBLE_DEVICES"] == "1"
     assert read_history(waits.folder).devices == "2,3"

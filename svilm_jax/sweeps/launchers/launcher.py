@@ -42,6 +42,6 @@ class Launcher(Protocol):
         """Returns whether another job can be started."""
         ...
 
-    def stop(self) -> None:
-        """Asks all active jobs to save and end."""
+    def stop(self, ids: set[str]) -> None:
+        """Asks active jobs to save and end."""
         ...

@@ -93,11 +93,12 @@ class LocalLauncher:
         """Returns whether a slot is free."""
         return len(self._occupied()) < self.slots
 
-    def stop(self) -> None:
-        """Sends SIGTERM to the supervisors of all active jobs, which forward it."""
-        for _, process, _ in self._started.values():
-            process.send_signal(signal.SIGTERM)
-        for job in self._adopted.values():
+    def stop(self, ids: set[str]) -> None:
+        """Sends SIGTERM to the supervisors of active jobs, which forward it."""
+        for id in ids & self._started.keys():
+            self._started[id][1].send_signal(signal.SIGTERM)
+        for id in ids & self._adopted.keys():
+            job = self._adopted[id]
             pid = read_history(job.folder).pid
             if _is_supervisor(pid, job):
                 os.kill(pid, signal.SIGTERM)
