@@ -1,7 +1,8 @@
-"""Learning rate and weight decay of the demo: a grid of 5 x 3, with the grid language of ml_collections configs.
+"""Learning rate and weight decay of the demo: a grid of 5 x 3 in the language of ml_collections configs, or a search.
 
 Command:   svilm prepare moving_shapes --out runs/data
            svilm sweep --config=sweeps/lr_weight_decay --out=runs/lr_weight_decay
+Search:    svilm sweep --config=sweeps/lr_weight_decay --out=runs/search --trials=20 --metric=retrieval/t2v_R1
 Hardware:  two CPU cores, 3 GB of memory.
 Time:      about two and a half hours (15 runs of the demo).
 Metric:    retrieval/t2v_R1 of each pair: runs/lr_weight_decay/results.html.
@@ -22,3 +23,10 @@ def get_hyper(hyper):
             hyper.sweep("config.optimizer.weight_decay", [0.0, 0.05, 0.2]),
         ]
     )
+
+
+def search(trial):
+    return {
+        "optimizer.learning_rate": trial.suggest_float("learning_rate", 2e-4, 5e-3, log=True),
+        "optimizer.weight_decay": trial.suggest_float("weight_decay", 0.0, 0.2),
+    }

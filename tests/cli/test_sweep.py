@@ -193,6 +193,57 @@ def test_a_colon_in_the_folder_is_refused(file, tmp_path, capsys):
     assert "a colon separates" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--metric=x"], "belong to a search: add --trials=N"),
+        (["--seeds=2"], "belong to a search: add --trials=N"),
+        (["--trials=3"], "a search needs --metric=NAME"),
+        (["--trials=3", "--metric=x", "--sweep=seed"], "exclude each other"),
+        (["--trials=3", "--metric=x", "--dry-run"], "not known beforehand"),
+        (["--trials=3", "--metric=x", "--seeds=0"], "--seeds=0: expected a number of at least 1"),
+        (["--trials=-3", "--metric=x"], "--trials=-3: expected a number of at least 0"),
+    ],
+)
+def test_options_of_a_search_fit_together(file, arguments, message, tmp_path, capsys):
+    assert main(["sweep", f"--config={file}", f"--out={tmp_path / 'out'}", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+SEARCHES = """
+import optuna
+from tests.tiny import get_config
+
+def study():
+    return {"sampler": optuna.samplers.RandomSampler(seed=1)}
+
+def search(trial):
+    return {"config.optimizer.learning_rate": trial.suggest_float("rate", 1e-4, 1e-2, log=True), KEY: 3}
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("train.seed", ""),
+        ("train.sede", "a suggested trial (optimizer.learning_rate=0.000"),
+        ("train..x", "search(trial) yields the key 'train..x'"),
+    ],
+)
+def test_suggested_trials_are_resolved(key, message, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("optuna", reason="pip install optuna: see requirements/search.in")
+    started = []
+    monkeypatch.setattr(command.LocalLauncher, "start", lambda self, job: started.append(job))
+    monkeypatch.setattr(command, "run_sweep", lambda sweep, launcher, progress, search: started.extend(search.next(())))
+    file = tmp_path / "searches.py"
+    file.write_text(SEARCHES.replace("KEY", repr(key)))
+    arguments = ["sweep", f"--config={file}", f"--out={tmp_path / 'out'}", "--trials=2", "--metric=score"]
+    assert main(arguments) == (2 if message else 0)
+    assert message in capsys.readouterr().err
+    assert [set(trial.changes) for trial in started] == ([] if message else [{"optimizer.learning_rate", "train.seed"}])
+
+
 @pytest.mark.services
 def test_two_trainings_are_compared(file, moving_shapes, tmp_path, capsys):
     out = tmp_path / "out"

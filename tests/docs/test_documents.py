@@ -47,7 +47,7 @@ def check_svilm(argv, monkeypatch):
     args, overrides = parser.parse_known_args(argv)
     assert not overrides or getattr(chosen, "OVERRIDES", False), f"unknown arguments: {overrides}"
     file = getattr(args, "config", None) or getattr(args, "file", None)
-    if args.command == "sweep":
+    if args.command == "sweep" and not args.trials:
         assert resolve_trials(file, [name for name in args.sweep.split(",") if name], overrides)
     elif file:
         read_config(file, overrides)
