@@ -26,6 +26,7 @@ from svilm_jax.sweeps.results import Results
 LOCK = ".lock"
 EXIT_FAILED = 1  # a trial failed more often than it is retried
 _POLL_SECONDS = 0.05
+_RESULTS_SECONDS = 30.0  # between two looks at the steps and curves of the trials that are active
 _SEARCH_SECONDS = 1.0  # between two looks at the metrics of the trials that are active
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -155,6 +156,7 @@ class _Controller:
         self._search = search
         self._plan, self._wanted = list(sweep.plan), set(sweep.wanted)
         self._search_due = 0.0
+        self._results_due = 0.0
         self._jobs = {trial.id: sweep.job(trial) for trial in sweep.plan}
         self._results = Results(sweep.folder, sweep.plan)
         self._queue: collections.deque[str] = collections.deque()
@@ -203,11 +205,13 @@ class _Controller:
         started: set[str] = set()
         while not self._stopping and self._launcher.free() and (id := self._next(active | started)):
             self._launcher.start(self._jobs[id])
-            self._update(id, read_history(self._jobs[id].folder), running=True)
             started.add(id)
-        if started or running - active:
+        running_now = active | started
+        if started or running - active or time.monotonic() >= self._results_due:
+            for id in running_now:
+                self._update(id, read_history(self._jobs[id].folder), running=True)
             self._publish()
-        return active | started
+        return running_now
 
     def _ended(self, id: str) -> None:
         history = read_history(self._jobs[id].folder)
@@ -245,6 +249,7 @@ class _Controller:
 
     def _publish(self) -> None:
         self._results.write()
+        self._results_due = time.monotonic() + _RESULTS_SECONDS
         self._progress(self._results.counts(len(self._queue)))
 
     def _status(self) -> int:

@@ -1,6 +1,7 @@
 """Page of a sweep, `results.html`: table of trials, statistics over seeds, and curves of the loss; self-contained."""
 
 import dataclasses
+import functools
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.sweeps.attempts import State
@@ -23,10 +25,18 @@ _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 
 @dataclasses.dataclass(frozen=True)
 class Statistic:
-    """Mean and sample standard deviation of a metric over the seeds of a setting; one seed has no deviation."""
+    """Statistics of a metric over the seeds of a setting.
+
+    Attributes:
+      mean: the mean.
+      deviation: sample standard deviation; None for one seed.
+      interval: 95 % bootstrap interval of the mean; None for one seed.
+      count: number of seeds.
+    """
 
     mean: float
     deviation: float | None
+    interval: tuple[float, float] | None
     count: int
 
     def __str__(self) -> str:
@@ -93,6 +103,7 @@ def write_page(file: Path, folder: Path, rows: Sequence[Row]) -> None:
         names=names,
         settings=settings,
         plot=plot_losses(folder, settings),
+        refresh=any(row.state is State.RUNNING for row in rows),
         states={state.value: sum(row.state is state for row in rows) for state in State},
     )
     with atomic_write(file) as temporary:
@@ -118,9 +129,23 @@ def _statistics(rows: Sequence[Row]) -> dict[str, Statistic]:
     found = {}
     for name in dict.fromkeys(name for row in rows for name in row.metrics):
         values = [row.metrics[name] for row in rows if name in row.metrics]
-        deviation = statistics.stdev(values) if len(values) > 1 else None
-        found[name] = Statistic(statistics.mean(values), deviation, len(values))
+        several = len(values) > 1
+        deviation, interval = (statistics.stdev(values), bootstrap_interval(values)) if several else (None, None)
+        found[name] = Statistic(statistics.mean(values), deviation, interval, len(values))
     return found
+
+
+def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Returns the percentile bootstrap interval of the mean of some values; the same values give the same interval."""
+    draws = _draws(len(values))
+    low, high = np.quantile(np.asarray(values)[draws].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@functools.cache
+def _draws(count: int) -> np.ndarray:
+    """Returns the indices of resampled values [2000, count]."""
+    return np.random.default_rng(0).integers(count, size=(2000, count))
 
 
 def plot_losses(folder: Path, settings: Sequence[Setting]) -> Plot | None:

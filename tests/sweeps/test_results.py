@@ -3,10 +3,11 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from svilm_jax.sweeps.attempts import History, State
-from svilm_jax.sweeps.page import group_by_setting, plot_losses, read_curve, write_page
+from svilm_jax.sweeps.page import bootstrap_interval, group_by_setting, plot_losses, read_curve, write_page
 from svilm_jax.sweeps.plan import make_trial
 from svilm_jax.sweeps.progress import Counts, ProgressLine, duration
 from svilm_jax.sweeps.results import Row, read_row, write_csv
@@ -52,7 +53,18 @@ def test_seeds_are_averaged():
     assert first.metrics["x"].mean == 3.0
     assert first.metrics["x"].deviation == pytest.approx(7**0.5)  # (4 + 1 + 9) / 2
     assert str(first.metrics["x"]) == "3 ± 2.6"
+    assert first.metrics["x"].interval == (1.0, 6.0)  # of three values, all are equal with a probability of 1/27
+    assert (second.metrics["x"].interval, second.metrics["x"].deviation) == (None, None)
     assert (second.metrics["x"].count, str(second.metrics["x"])) == (1, "4")
+
+
+def test_a_bootstrap_interval_of_many_values_is_that_of_the_normal_distribution():
+    values = np.random.default_rng(1).normal(size=400)
+    low, high = bootstrap_interval(values.tolist())
+    center, width = values.mean(), 1.96 * values.std() / 20
+    assert low == pytest.approx(center - width, abs=0.01)
+    assert high == pytest.approx(center + width, abs=0.01)
+    assert bootstrap_interval(values.tolist()) == (low, high)
 
 
 def test_curves_are_thinned_and_damaged_lines_left_out(tmp_path):
