@@ -62,7 +62,7 @@ def states(study):
     return [trial.state.name for trial in study.trials]
 
 
-def test_values_are_told_and_the_best_one_is_found(tmp_path):
+def test_the_study_learns_the_value_of_every_trial(tmp_path):
     status, study = run(tmp_path, lambda trial: {"x": trial.suggest_float("x", 0, 1)}, Options(8, "score"), jobs=2)
     assert status == 0
     assert states(study) == ["COMPLETE"] * 8
@@ -81,7 +81,7 @@ def test_a_repeated_suggestion_is_not_run_again(tmp_path):
     assert len(read_plan(tmp_path)) == 1
 
 
-def test_failed_and_diverged_trials_are_told_as_such(tmp_path):
+def test_failed_and_diverged_trials_are_reported_as_such(tmp_path):
     def suggest(trial):
         return {"x": trial.number, "status": (0, 1, 65)[trial.number]}
 
@@ -128,9 +128,9 @@ def test_a_killed_controller_loses_no_trial(tmp_path):
         process.wait()
     status, study = run(tmp_path, slow, Options(8, "score"), jobs=2)
     assert status == 0
-    told = [trial for trial in study.trials if "changes" in trial.user_attrs]
-    assert [trial.state.name for trial in told] == ["COMPLETE"] * 8
-    assert all(trial.value == trial.params["x"] for trial in told)
+    suggested = [trial for trial in study.trials if "changes" in trial.user_attrs]
+    assert [trial.state.name for trial in suggested] == ["COMPLETE"] * 8
+    assert all(trial.value == trial.params["x"] for trial in suggested)
     starts = [line for file in tmp_path.glob("*/attempts.jsonl") for line in file.read_text().splitlines()]
     assert sum(json.loads(line)["event"] == "start" for line in starts) == 8
 
