@@ -9,7 +9,7 @@ class UserError(Exception):
 
     The message alone is all that a user needs: it names the thing, what was expected and what to do. The command line
     prints it without a traceback and exits with status 2, so an error class of this package joins that treatment by
-    deriving from this one, beside the built-in class that callers may catch.
+    deriving from this one, in addition to the built-in class that callers may catch.
     """
 
     exit_status = 2  # of a command that ends with this error
