@@ -1,4 +1,7 @@
-"""Base class of the errors that a user can act on."""
+"""Base class of the errors that a user can act on, and the exit statuses by which a sweep knows how a trial ended."""
+
+EXIT_DIVERGED = 65  # a loss or gradient that is not finite (EX_DATAERR of sysexits.h)
+EXIT_STOPPED = 75  # stopped by a signal after saving; the same command resumes (EX_TEMPFAIL)
 
 
 class UserError(Exception):
@@ -8,3 +11,5 @@ class UserError(Exception):
     prints it without a traceback and exits with status 2, so an error class of this package joins that treatment by
     deriving from this one, in addition to the built-in class that callers may catch.
     """
+
+    exit_status = 2  # of a command that ends with this error

@@ -20,6 +20,7 @@ COMMANDS = {
     "inspect": ("inspect", "summarize a prepared dataset and draw a contact sheet"),
     "config": ("config", "print the resolved config of a file, with the source of every value"),
     "train": ("train", "train from a config, evaluate, and write WORKDIR/metrics.json"),
+    "sweep": ("sweep", "train the trials of a sweep, side by side or one after another, and compare them"),
     "eval": ("evaluate", "run evaluators on a trained model"),
     "report": ("report", "write WORKDIR/report.html"),
     "compile": ("compile_step", "compile the train step ahead of time for a TPU topology, without hardware"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from svilm_jax.cli.sweep import resolve_trials
 from svilm_jax.config import ConfigError, default_config, parse_arg, resolve, resolve_options
 from svilm_jax.evaluation import EVALUATORS
 from svilm_jax.models.parameters import abstract_model
@@ -39,6 +40,18 @@ CONFIGS = [
     "finetune/action_recognition.py:data=moving_shapes,mode=probe",
     "finetune/localization.py",
     "finetune/localization.py:data=moving_shapes",
+    "sweeps/ablation.py",
+    "sweeps/frames_groups.py",
+    "sweeps/lr_weight_decay.py",
+    "sweeps/multilevel.py",
+]
+# (config, sweeps whose product is taken, number of trials)
+SWEEPS = [
+    ("sweeps/ablation", ("arms", "seeds"), 12),
+    ("sweeps/frames_groups", ("frames", "groups"), 9),
+    ("sweeps/frames_groups", ("blocks",), 3),
+    ("sweeps/lr_weight_decay", (), 15),
+    ("sweeps/multilevel", ("arms", "seeds"), 6),
 ]
 
 
@@ -78,6 +91,28 @@ def test_config(name):
         file.write_text(text)
     assert file.is_file(), "no golden file: see the head of this test"
     assert file.read_text() == text
+
+
+@pytest.mark.parametrize(("name", "sweeps", "count"), SWEEPS)
+def test_every_trial_of_a_sweep_resolves_and_builds(name, sweeps, count):
+    trials = resolve_trials(name, sweeps, [])
+    assert len(trials) == count
+    models = {json.dumps(trial.config["model"]): trial for trial in trials}
+    for trial in models.values():
+        abstract_model(filled(resolve(trial.config)), 1000)
+
+
+def test_no_sweep_is_missing_here():
+    defined = {f"sweeps/{path.stem}" for path in (ROOT / "configs" / "sweeps").glob("*.py")}
+    assert defined == {name for name, _, _ in SWEEPS}
+
+
+def test_cut_and_paste_is_on_in_every_arm_of_the_ablation():
+    trials = resolve_trials("sweeps/ablation", ["arms"], [])
+    built = [set(build_objectives(trial.config["objectives"], resolve(trial.config))) for trial in trials]
+    contrast, spatial, temporal = "global_contrast", "spatial_grounding", "temporal_grouping"
+    assert built == [{contrast}, {contrast, spatial}, {contrast, temporal}, {contrast, spatial, temporal}]
+    assert all(trial.config["splice"]["enabled"] for trial in trials)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Config files (`--config=FILE[:ARG]`) and command-line overrides of their values and of those of a checkpoint."""
 
+import contextlib
 import dataclasses
 import difflib
 import importlib.util
 import re
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ml_collections
@@ -14,11 +16,15 @@ import ml_collections
 from svilm_jax.config import Config, ConfigError, quoted, resolve
 from svilm_jax.config.local_paths import require_local
 from svilm_jax.config.modes import check_modes
-from svilm_jax.config.overrides import EntrySchema, apply, lookup, parse_overrides
+from svilm_jax.config.overrides import EntrySchema, apply, assign, lookup, parse_overrides
+from svilm_jax.filesystem.json_reader import read_document
 
 # Parts of the message of ml_collections about a key that a locked table lacks, with one or two levels of quotes.
 _MISSING_KEY = re.compile(r'Key \\?"(.+?)\\?" does not exist')
 _SUGGESTION = re.compile(r'Did you mean \\?"(\w+)')
+
+# Key of a JSON config: the config file that registers objectives or evaluators of its own, which is executed first.
+REGISTERED_BY = "registered_by"
 
 # Keys that a command reads, each including all keys below it; `svilm train` reads all.
 USED_BY_EVAL = ("evaluators", "input.dataset", "input.split", "input.prompts", "train.seed")
@@ -30,13 +36,15 @@ USED_BY_COMPILE = (
 USED_BY_IMPORT = ("task", "model", "tokenizer", "input.dataset", "input.prompts", "train.seed")
 
 
-def read_config(file: str, overrides: Sequence[str]) -> Config:
+def read_config(file: str, overrides: Sequence[str], values: Mapping[str, Any] | None = None) -> Config:
     """Reads a config file and applies overrides.
 
     Args:
       file: path of a Python file, or the name of a packaged config (see `find_config_file`), with an optional argument
-        for its `get_config`: `FILE` or `FILE:ARG`.
+        for its `get_config`: `FILE` or `FILE:ARG`. Or path of a JSON file with the values of a config, such as the
+        `config.json` of a workdir, and optionally `registered_by`.
       overrides: arguments of the form `--config.KEY=VALUE`.
+      values: dotted key -> Python value, assigned before the overrides are applied.
 
     Returns:
       The validated config.
@@ -49,8 +57,43 @@ def read_config(file: str, overrides: Sequence[str]) -> Config:
     name, colon, argument = file.partition(":")
     path = find_config_file(name)
     parse_overrides(overrides)  # reports malformed arguments before the file runs
-    tree = _run(path, argument if colon else None, file)
-    return _overridden(tree, overrides)
+    tree = _read_tree(path, file) if path.suffix == ".json" else _run(path, argument if colon else None, file)
+    return _overridden(tree, overrides, values or {})
+
+
+def read_config_module(file: str) -> ModuleType:
+    """Executes a config file, given as to `read_config`, and returns its module; raises as `read_config`."""
+    require_local(file, "config")
+    path = find_config_file(file.partition(":")[0])
+    with _explained(path, file):
+        return _module(path)
+
+
+def is_self_contained(config: Config) -> bool:
+    """Returns whether all objectives and evaluators of a config are those of this package."""
+    from svilm_jax.evaluation.registry import EVALUATORS, evaluator_kind
+    from svilm_jax.objectives.registry import objective_schema
+
+    kinds = [objective_schema(name) for name in config.objectives]
+    kinds += [EVALUATORS[evaluator_kind(name, entry)][0] for name, entry in config.evaluators.items()]
+    return all(kind.__module__.startswith("svilm_jax.") for kind in kinds)
+
+
+def with_defaults(config: Config) -> dict[str, Any]:
+    """Returns the values of a config as a nested dict, with the defaults of its objectives and evaluators filled in."""
+    from svilm_jax.evaluation.registry import resolve_evaluator
+    from svilm_jax.objectives.registry import resolve_objective
+
+    tree = dataclasses.asdict(config)
+    tree["objectives"] = {
+        name: dataclasses.asdict(resolve_objective(name, entry))  # type: ignore[call-overload]
+        for name, entry in config.objectives.items()
+    }
+    tree["evaluators"] = {}
+    for name, entry in config.evaluators.items():
+        kind, options = resolve_evaluator(name, entry)
+        tree["evaluators"][name] = {"kind": kind, **dataclasses.asdict(options)}
+    return tree
 
 
 def find_config_file(name: str) -> Path:
@@ -150,11 +193,11 @@ def check_overrides_hold(overrides: Sequence[str], given: Config, used: Config, 
         raise ConfigError(f"{'; '.join(lost.values())}: {why}")
 
 
-def _overridden(tree: dict[str, Any], overrides: Sequence[str]) -> Config:
-    parsed = parse_overrides(overrides)
-    config = resolve(apply(tree, parsed, _open_tables()))
+def _overridden(tree: dict[str, Any], overrides: Sequence[str], values: Mapping[str, Any] | None = None) -> Config:
+    parsed, values = parse_overrides(overrides), values or {}
+    config = resolve(apply(assign(tree, values), parsed, _open_tables()))
     _check_open_tables(config)
-    check_modes((override.name for override in parsed), config)
+    check_modes([*(f"config.{key}" for key in values), *(override.name for override in parsed)], config)
     return config
 
 
@@ -190,23 +233,53 @@ def _run(path: Path, argument: str | None, given: str) -> dict[str, Any]:
     Raises:
       ConfigError: the file fails, or does not return a `ConfigDict`.
     """
-    spec = importlib.util.spec_from_file_location("svilm_config", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"--config={path}: expected a Python file, NAME.py")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        make = getattr(module, "get_config", None)
+    with _explained(path, given):
+        make = getattr(_module(path), "get_config", None)
         if not callable(make):
             raise ConfigError("defines no function get_config()")
         config = make() if argument is None else make(argument)
         if not isinstance(config, ml_collections.ConfigDict):
             raise ConfigError(f"get_config() returned {type(config).__name__}, expected a ConfigDict")
-        return config.to_dict()
+        tree: dict[str, Any] = config.to_dict()
+        return tree
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("svilm_config", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError("expected a Python file, NAME.py, or a JSON file, NAME.json")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def explained_errors(file: str) -> Iterator[None]:
+    """Turns every exception of the code of a config file, given as to `read_config`, into a ConfigError of one line."""
+    with _explained(find_config_file(file.partition(":")[0]), file):
+        yield
+
+
+@contextlib.contextmanager
+def _explained(path: Path, given: str) -> Iterator[None]:
+    try:
+        yield
     except ConfigError as error:
         raise ConfigError(f"--config={given}: {error}") from error
     except Exception as error:  # user code may raise anything
         raise ConfigError(f"--config={given}: {_reason(error, path)}") from error
+
+
+def _read_tree(path: Path, given: str) -> dict[str, Any]:
+    if ":" in given:
+        raise ConfigError(f"--config={given}: a JSON file takes no argument after a colon")
+    tree = read_document(path)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"--config={given}: expected a JSON object with the tables of a config, such as config.json")
+    if registering := tree.pop(REGISTERED_BY, None):
+        with _explained(Path(registering), registering):
+            _module(Path(registering))
+    return tree
 
 
 def _reason(error: Exception, path: Path) -> str:

@@ -25,6 +25,7 @@ _KEPT = {
     "embed": "finished rows are kept next to --out, and the same command resumes",
     "import": "nothing was written",
     "export": "nothing was written",
+    "sweep": "finished trials are kept in --out, and the same command continues",
     "eval": "nothing was written; metrics are written at the end",
     "compile": "nothing was written",
     "score": "nothing was written",
@@ -76,7 +77,7 @@ def failure(error: BaseException, command: str = "") -> Failure | None:
         kept = _KEPT.get(command, "")
         return Failure("interrupted" + (f"; {kept}" if kept else ""), EXIT_INTERRUPTED)
     if isinstance(error, UserError):
-        return Failure(str(error))
+        return Failure(str(error), error.exit_status)
     if isinstance(error, BrokenPipeError) and _reader_gone(sys.stdout):
         return Failure("", EXIT_BROKEN_PIPE)
     message = _explanation(error)

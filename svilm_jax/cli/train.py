@@ -15,6 +15,7 @@ from svilm_jax.cli.arguments import OVERRIDES as OVERRIDES_HELP
 from svilm_jax.cli.config_file import check_overrides_hold, read_config
 from svilm_jax.cli.run_files import DECIDED, EXIT_FAILED, open_workdir, report_failures, write_json
 from svilm_jax.config import Config
+from svilm_jax.errors import EXIT_STOPPED
 from svilm_jax.evaluation import Encoder, build_evaluators, evaluate, format_table
 from svilm_jax.models.parameters import Params, bind
 from svilm_jax.parallel import initialize_distributed, is_lead_process, make_mesh
@@ -26,7 +27,6 @@ from svilm_jax.training.preemption import Stopped, StopSignals
 from svilm_jax.training.workdir import held_workdir
 
 OVERRIDES = True
-EXIT_STOPPED = 75  # stopped by a signal after saving; the same command resumes (EX_TEMPFAIL of sysexits.h)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from svilm_jax.config.constraints import PartialOf
 from svilm_jax.config.resolution import check_key, fields_of, unwrapped
 
 _PREFIX = "--config."
+_REPLACED = ("objectives.", "evaluators.", "init.model.")  # tables whose keys a config file decides
 _BOOLS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
 # (name of an entry, the current entry or None) -> the dataclass of its options; raises ConfigError.
 EntrySchema = Callable[[str, Mapping[str, Any] | None], type]
@@ -75,6 +76,39 @@ def apply(tree: dict[str, Any], overrides: Sequence[Override], entries: Mapping[
     for override in overrides:
         _apply(tree, override, entries)
     return tree
+
+
+def assign(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Assigns Python values to dotted keys of a nested table; `resolve` checks keys and values afterwards.
+
+    Args:
+      tree: nested like `Config`; not modified.
+      values: dotted key -> value, assigned in order. Below `objectives`, `evaluators` and `init.model`, a dict replaces
+        a whole table; None removes an entry of `objectives` or `evaluators`.
+
+    Returns:
+      A table with the new values.
+
+    Raises:
+      ConfigError: a key below a value, a dict for another table, or an entry to remove that does not exist.
+    """
+    new = _copied(tree)
+    for key, value in values.items():
+        *outer, last = key.split(".")
+        table, path = new, "config"
+        for name in outer:
+            path = f"{path}.{name}"
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"config.{key}: {path} is a value and has no keys")
+        if isinstance(value, Mapping) and not f"{key}.".startswith(_REPLACED):
+            raise ConfigError(f"config.{key} is a table: assign its keys one by one, such as {key}.KEY")
+        if value is None and len(outer) == 1 and outer[0] in ("objectives", "evaluators"):
+            check_key(last, table, path)
+            del table[last]
+        else:
+            table[last] = _copied(value) if isinstance(value, Mapping) else value
+    return new
 
 
 def _apply(tree: dict[str, Any], override: Override, entries: Mapping[str, EntrySchema]) -> None:

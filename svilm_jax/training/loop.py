@@ -21,7 +21,7 @@ from svilm_jax.checkpoints.manager import Checkpoints
 from svilm_jax.checkpoints.metadata import check_same_model, check_same_tokenizer, make_meta
 from svilm_jax.checkpoints.train_state import StateSpec, TrainState, init_state, make_state_spec, with_params
 from svilm_jax.config import Config, ConfigError
-from svilm_jax.errors import UserError
+from svilm_jax.errors import EXIT_DIVERGED, UserError
 from svilm_jax.inference import TrainedModel
 from svilm_jax.models.parameters import Params, count
 from svilm_jax.objectives import build_objectives
@@ -46,6 +46,8 @@ CONSOLE = ("loss/total", "loss/global_contrast", "loss/spatial_grounding", "loss
 
 class NonFiniteError(UserError, FloatingPointError):
     """A non-finite loss or gradient; the message names the step and the cause."""
+
+    exit_status = EXIT_DIVERGED  # a sweep continues after a trial that diverges, but ends at a mistake of the user
 
 
 @dataclasses.dataclass(frozen=True)

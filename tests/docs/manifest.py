@@ -75,6 +75,7 @@ ELSEWHERE = {
     "prepare *": "tests/data/datasets",
     "score *": "tests/cli/test_score.py",
     "serve": "tests/serving",
+    "sweep": "tests/cli/test_sweep.py",
     "train finetune/*": "tests/test_tasks.py",
     "train pretrain/svilm_b": "tests/test_configs.py",
 }

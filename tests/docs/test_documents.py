@@ -13,6 +13,7 @@ import pytest
 
 from svilm_jax import main as command_line
 from svilm_jax.cli.config_file import apply_overrides, read_config
+from svilm_jax.cli.sweep import resolve_trials
 from svilm_jax.config import default_config, resolve
 from tests.docs.commands import COMMANDS, PAGES, ROOT, fenced
 
@@ -46,7 +47,9 @@ def check_svilm(argv, monkeypatch):
     args, overrides = parser.parse_known_args(argv)
     assert not overrides or getattr(chosen, "OVERRIDES", False), f"unknown arguments: {overrides}"
     file = getattr(args, "config", None) or getattr(args, "file", None)
-    if file:
+    if args.command == "sweep" and not args.trials:
+        assert resolve_trials(file, [name for name in args.sweep.split(",") if name], overrides)
+    elif file:
         read_config(file, overrides)
     else:
         apply_overrides(resolve(default_config()), overrides)

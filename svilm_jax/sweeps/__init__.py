@@ -1,0 +1,1 @@
+"""Sweeps: many trials of one config, planned, run and compared."""

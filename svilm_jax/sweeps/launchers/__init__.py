@@ -1,0 +1,1 @@
+"""Launchers: where the trials of a sweep are run."""
