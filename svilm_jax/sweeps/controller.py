@@ -45,6 +45,7 @@ class Sweep:
       wanted: ids of the trials to run; the others only appear in the results.
       command: trial and folder of the trial -> program and arguments.
       retries: how often a failed trial is run again.
+      metric: of the parallel coordinates; "": the first one.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Sweep:
     wanted: frozenset[str]
     command: Callable[[Trial, Path], Sequence[str]]
     retries: int = 1
+    metric: str = ""
 
     def job(self, trial: Trial) -> Job:
         """Returns the trial as launchers see it."""
@@ -158,7 +160,7 @@ class _Controller:
         self._search_due = 0.0
         self._results_due = 0.0
         self._jobs = {trial.id: sweep.job(trial) for trial in sweep.plan}
-        self._results = Results(sweep.folder, sweep.plan)
+        self._results = Results(sweep.folder, sweep.plan, sweep.metric)
         self._queue: collections.deque[str] = collections.deque()
         self._refused = ""
 
