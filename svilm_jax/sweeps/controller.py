@@ -17,8 +17,7 @@ from typing import Protocol
 from svilm_jax.errors import EXIT_STOPPED, UserError
 from svilm_jax.filesystem.locks import created_folder, locked
 from svilm_jax.sweeps.attempts import History, State, read_history
-from svilm_jax.sweeps.launchers.launcher import Job, Launcher
-from svilm_jax.sweeps.launchers.local import LOG
+from svilm_jax.sweeps.launchers.launcher import LOG, Job, Launcher
 from svilm_jax.sweeps.plan import Trial, distinct, write_plan
 from svilm_jax.sweeps.progress import Counts
 from svilm_jax.sweeps.results import Results
