@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         write_plan(args.out, plan)
         if search is None:
             _print_changes(earlier, trials)
-        sweep = Sweep(args.out, plan, frozenset(trial.id for trial in trials), train_command, args.retries)
+        sweep = Sweep(args.out, plan, frozenset(trial.id for trial in trials), train_command, args.retries, args.metric)
         status = run_sweep(sweep, launcher, ProgressLine(), search)
     print(args.out / CSV)
     print(args.out / PAGE)

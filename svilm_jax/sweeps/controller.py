@@ -17,8 +17,7 @@ from typing import Protocol
 from svilm_jax.errors import EXIT_STOPPED, UserError
 from svilm_jax.filesystem.locks import created_folder, locked
 from svilm_jax.sweeps.attempts import History, State, read_history
-from svilm_jax.sweeps.launchers.launcher import Job, Launcher
-from svilm_jax.sweeps.launchers.local import LOG
+from svilm_jax.sweeps.launchers.launcher import LOG, Job, Launcher
 from svilm_jax.sweeps.plan import Trial, distinct, write_plan
 from svilm_jax.sweeps.progress import Counts
 from svilm_jax.sweeps.results import Results
@@ -45,6 +44,7 @@ class Sweep:
       wanted: ids of the trials to run; the others only appear in the results.
       command: trial and folder of the trial -> program and arguments.
       retries: how often a failed trial is run again.
+      metric: of the parallel coordinates; "": the first one.
     """
 
     folder: Path
@@ -52,6 +52,7 @@ class Sweep:
     wanted: frozenset[str]
     command: Callable[[Trial, Path], Sequence[str]]
     retries: int = 1
+    metric: str = ""
 
     def job(self, trial: Trial) -> Job:
         """Returns the trial as launchers see it."""
@@ -158,7 +159,7 @@ class _Controller:
         self._search_due = 0.0
         self._results_due = 0.0
         self._jobs = {trial.id: sweep.job(trial) for trial in sweep.plan}
-        self._results = Results(sweep.folder, sweep.plan)
+        self._results = Results(sweep.folder, sweep.plan, sweep.metric)
         self._queue: collections.deque[str] = collections.deque()
         self._refused = ""
 

@@ -46,8 +46,9 @@ class Row:
 class Results:
     """The rows of a sweep, kept up to date by its controller."""
 
-    def __init__(self, folder: Path, plan: Sequence[Trial]):
-        self._folder = folder
+    def __init__(self, folder: Path, plan: Sequence[Trial], metric: str = ""):
+        """`metric`: that of the parallel coordinates of the page; "": the first one."""
+        self._folder, self._metric = folder, metric
         self._rows = {trial.id: Row(trial, State.PLANNED) for trial in plan}
         self._page_due = 0.0
 
@@ -70,7 +71,7 @@ class Results:
             from svilm_jax.sweeps.page import write_page
 
             started = time.monotonic()
-            write_page(self._folder / PAGE, self._folder, rows)
+            write_page(self._folder / PAGE, self._folder, rows, self._metric)
             ended = time.monotonic()
             self._page_due = ended + (ended - started) / _SHARE
 

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from svilm_jax.sweeps.attempts import History, State
-from svilm_jax.sweeps.page import bootstrap_interval, group_by_setting, plot_losses, read_curve, write_page
+from svilm_jax.sweeps.page import write_page
 from svilm_jax.sweeps.plan import make_trial
+from svilm_jax.sweeps.plots import plot_losses, plot_parallel, read_curve
 from svilm_jax.sweeps.progress import Counts, ProgressLine, duration
 from svilm_jax.sweeps.results import Row, read_row, write_csv
+from svilm_jax.sweeps.settings import bootstrap_interval, group_by_setting
 
 
 def row(state=State.DONE, metrics=None, **changes):
@@ -99,6 +101,29 @@ def test_the_page_shows_every_trial_and_needs_nothing_else(tmp_path):
     plot = plot_losses(tmp_path, group_by_setting(rows))
     assert plot.lines[0][2] == "0.0,0.0 430.0,53.3 860.0,106.7"  # losses from 8 to 2, steps from 0 to 2
     assert plot.lines[2][2].endswith("860.0,320.0")
+
+
+def test_parallel_coordinates_are_to_scale(tmp_path):
+    rows = [
+        row(metrics={"x": 1.0}, rate=1.0, layers=(3,), seed=0),
+        row(metrics={"x": 3.0}, rate=2.0, layers=(1, 3), seed=0),
+        row(metrics={"x": 2.0}, rate=5.0, layers=(3,), seed=0),
+        row(State.FAILED, rate=9.0, layers=(9,), seed=0),
+    ]
+    plot = plot_parallel(group_by_setting(rows), ["rate", "layers"], "x")
+    assert [axis.name for axis in plot.axes] == ["rate", "layers", "x"]
+    assert [axis.x for axis in plot.axes] == [0, 430, 860]
+    assert plot.axes[0].ticks == [(320, "1"), (240, "2"), (0, "5")]
+    assert plot.axes[1].ticks == [(0, "[3]"), (320, "[1, 3]")]
+    assert [points for _, _, points in plot.lines] == [
+        "0.0,320.0 430.0,0.0 860.0,320.0",
+        "0.0,240.0 430.0,320.0 860.0,0.0",
+        "0.0,0.0 430.0,0.0 860.0,160.0",
+    ]
+    assert plot_parallel(group_by_setting(rows), ["rate"], "x") is None
+    assert plot_parallel(group_by_setting(rows), ["rate", "layers"], "y") is None
+    write_page(tmp_path / "results.html", tmp_path, rows)
+    assert (tmp_path / "results.html").read_text().count("<polyline") == 3
 
 
 def test_a_sweep_without_results_has_a_page(tmp_path):

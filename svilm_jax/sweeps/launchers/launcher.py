@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Protocol
 
+LOG = "log.txt"  # output of all attempts, in the folder of the trial
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:

@@ -10,10 +10,9 @@ from pathlib import Path
 from svilm_jax.config import ConfigError
 from svilm_jax.sweeps import supervisor
 from svilm_jax.sweeps.attempts import ATTEMPTS, read_history
-from svilm_jax.sweeps.launchers.launcher import Job
+from svilm_jax.sweeps.launchers.launcher import LOG, Job
 
 LOCK = "trial.lock"  # held by the supervisor of a trial and by the trial
-LOG = "log.txt"
 # Variables that size the thread pools of XLA (NPROC), of BLAS and of OpenMP; those that are set already are left alone.
 _THREADS = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
