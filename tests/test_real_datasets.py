@@ -7,9 +7,8 @@ import pytest
 
 from svilm_jax.main import main
 
-pytestmark = pytest.mark.services
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("compiled_in_haste")]
 
 SHRUNK = {
     "train.steps": 1,
