@@ -7,7 +7,6 @@ import pytest
 
 from svilm_jax.main import main
 
-
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("compiled_in_haste")]
 
 SHRUNK = {

@@ -85,15 +85,8 @@ def draw_batch(
         phrases = [tokenizer.decode(ids) for ids in batch["nouns"][row][batch["noun_mask"][row]]]
         number = f"record {int(batch['index'][row])}"
         draw.text((_MARGIN, below), _fitting(draw, caption, font, wide - 2 * _MARGIN), fill=_INK, font=font)
-        summary = (
-            f"{number} · " + (" · ".join(phrases) if phrases else "no phrase") if valid else f"{number} · not valid"
-        )
-        draw.text(
-            (_MARGIN, below + 19),
-            _fitting(draw, f"{number} · {below_caption}", small, wide - 2 * _MARGIN),
-            fill=_FAINT,
-            font=small,
-        )
+        summary = f"{number} · {' · '.join(phrases) or 'no phrase'}" if valid else f"{number} · not valid"
+        draw.text((_MARGIN, below + 19), _fitting(draw, summary, small, wide - 2 * _MARGIN), fill=_FAINT, font=small)
     return sheet
 
 
