@@ -47,6 +47,8 @@ def initialize_distributed(
         return ""
     # CPUs exchange arrays by gloo; other devices ignore this.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # Its SIGTERM handler would replace that of `StopSignals`, and a stopped run would go on to its end unsaved.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         # JAX aborts when its own heartbeats stop; `lost_processes`, which names the lost process, must be faster.
         limit = int(2 * lost_process_seconds) + 10

@@ -108,7 +108,7 @@ def test_parts_that_do_not_fit_are_skipped_and_said_so(tmp_path, monkeypatch, ca
     assert runner.main() == 0
     statuses = json.loads((tmp_path / "summary.json").read_text())["parts"]
     assert {status["status"] for status in statuses} == {"skipped"}
-    assert "s were left" in capsys.readouterr().out
+    assert "s left" in capsys.readouterr().out
 
 
 def test_a_part_that_fails_keeps_its_traceback_and_the_others_go_on(tmp_path, monkeypatch):
@@ -207,4 +207,5 @@ def test_random_batches_have_the_shapes_of_the_input(name):
 
 def test_every_config_has_a_miniature():
     files = {str(file.relative_to(ROOT / "configs")) for file in (ROOT / "configs").rglob("*.py")}
-    assert {name.partition(":")[0] for name in CONFIGS} == files - {"__init__.py"}
+    sweeps = {name for name in files if name.startswith("sweeps/")}  # of configs that are here already
+    assert {name.partition(":")[0] for name in CONFIGS} == files - {"__init__.py"} - sweeps
