@@ -10,8 +10,8 @@ cd "$(dirname "$0")/../.."
 DATASET=${1:-runs/data/moving_shapes}
 PYTHON=${PYTHON:-python3}
 OUT=experiments/accelerator/carried
-STEP="absl-py ml-collections optax flax setuptools wheel"
-FULL="$STEP orbax-checkpoint grain array-record tensorflow-datasets av tensorboardx ijson etils immutabledict
+STEP="absl-py ml-collections optax flax einops jaxtyping wadler-lindig setuptools wheel"
+FULL="$STEP clu orbax-checkpoint grain array-record tensorflow-datasets av tensorboardx ijson etils immutabledict
   importlib-resources promise simple-parsing tensorflow-metadata toml dm-tree docstring-parser googleapis-common-protos
   portpicker attrs six flatbuffers"
 LIMIT=$((50 * 1024 * 1024))
