@@ -23,8 +23,8 @@ import jax
 import numpy as np
 
 from svilm_jax.checkpoints import load
+from svilm_jax.filesystem.log_lines import read_lines
 from svilm_jax.models.parameters import parameters
-from svilm_jax.training.metric_writers import read_lines
 
 CONFIG = "configs/pretrain/demo.py"
 

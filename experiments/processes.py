@@ -18,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from svilm_jax.training.metric_writers import read_lines
+from svilm_jax.filesystem.log_lines import read_lines
 
 DEVICES = 8
 

@@ -1,7 +1,8 @@
-"""Base class of the errors that a user can act on, and the exit statuses by which a sweep knows how a trial ended."""
+"""Base class of the errors that a user can act on, and exit statuses that several commands share."""
 
 EXIT_DIVERGED = 65  # a loss or gradient that is not finite (EX_DATAERR of sysexits.h)
 EXIT_STOPPED = 75  # stopped by a signal after saving; the same command resumes (EX_TEMPFAIL)
+EXIT_INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT, as shells report it
 
 
 class UserError(Exception):

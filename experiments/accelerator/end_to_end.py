@@ -15,8 +15,8 @@ from experiments.accelerator.train_step import CONFIG, step_config
 from experiments.benchmarks.compiled_step import VOCAB_SIZE
 from svilm_jax.cli.config_file import read_config
 from svilm_jax.config import VideoConfig
+from svilm_jax.filesystem.log_lines import read_lines
 from svilm_jax.input.shared_memory import shared_bytes
-from svilm_jax.training.metric_writers import read_lines
 
 WORKERS = 14
 PREFETCH = 1

@@ -15,6 +15,7 @@ from typing import Any
 
 from svilm_jax.checkpoints.errors import CheckpointError
 from svilm_jax.config import Config, ConfigError, resolve
+from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.text.tokenizers import Tokenizer, tokenizer_from_files
 
 log = logging.getLogger(__name__)
@@ -117,9 +118,8 @@ def write_selection(checkpoint: Path, grounding_block: int) -> None:
       checkpoint: its folder, WORKDIR/checkpoints/STEP.
       grounding_block: number of the block, from 1; 0: the last.
     """
-    temporary = checkpoint / f"{_SELECTION}.tmp"
-    temporary.write_text(json.dumps({"grounding_block": grounding_block}) + "\n", encoding="utf-8")
-    temporary.replace(checkpoint / _SELECTION)
+    with atomic_write(checkpoint / _SELECTION) as file:
+        file.write_text(json.dumps({"grounding_block": grounding_block}) + "\n", encoding="utf-8")
 
 
 def read_selection(checkpoint: Path) -> int:

@@ -11,10 +11,9 @@ import sqlite3
 import sys
 from typing import Any, TextIO
 
-from svilm_jax.errors import UserError
+from svilm_jax.errors import EXIT_INTERRUPTED, UserError
 
 EXIT_USER = 2  # invalid input, or an environment that lacks something the command needs
-EXIT_INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT, as shells report it
 EXIT_BROKEN_PIPE = 141  # the reader of stdout has exited: 128 + SIGPIPE
 
 # Command -> what is left on disk after an interruption.

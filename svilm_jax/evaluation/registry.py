@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from svilm_jax.config import Config, ConfigError, nearest, quoted, resolve_options
+from svilm_jax.config.registration import check_free
 from svilm_jax.evaluation.action_recognition.evaluator import ActionOptions, ActionRecognitionEvaluator
 from svilm_jax.evaluation.action_recognition.linear_probe import LinearProbeEvaluator, ProbeOptions
 from svilm_jax.evaluation.grounding.evaluator import GroundingEvaluator, GroundingOptions
@@ -59,17 +60,10 @@ def register_evaluator(kind: str, options: type, evaluator: Callable[[Any, Confi
       ValueError: the kind is taken by another evaluator.
       TypeError: `options` is not a dataclass.
     """
-    known = EVALUATORS.get(kind)
-    if known is not None and _qualified_name(known[1]) != _qualified_name(evaluator):
-        raise ValueError(f"evaluator {kind!r} is registered already, by {_qualified_name(known[1])}")
+    check_free("evaluator", kind, EVALUATORS[kind][1] if kind in EVALUATORS else None, evaluator)
     if not dataclasses.is_dataclass(options):
         raise TypeError(f"evaluator {kind!r}: expected a dataclass of options, got {options!r}")
     EVALUATORS[kind] = (options, evaluator)
-
-
-def _qualified_name(evaluator: Callable[..., Evaluator]) -> str:
-    """Returns the name by which it is known: a config file that runs twice defines its classes twice."""
-    return f"{evaluator.__module__}.{evaluator.__qualname__}"
 
 
 def build_evaluators(config: Config) -> dict[str, Evaluator]:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from svilm_jax.config import Config, ConfigError, nearest, resolve_options
+from svilm_jax.config.registration import check_free
 from svilm_jax.models.outputs import LocalizationOutputs, Outputs
 from svilm_jax.objectives.classification import Classification
 from svilm_jax.objectives.global_contrast import GlobalContrast
@@ -73,20 +74,13 @@ def register_objective(name: str, objective: type) -> None:
       ValueError: the name is taken by another class.
       TypeError: not a dataclass with a field `weight`, or an attribute of `Objective` is missing.
     """
-    known = OBJECTIVES.get(name)
-    if known is not None and _qualified_name(known) != _qualified_name(objective):
-        raise ValueError(f"objective {name!r} is registered already, by {_qualified_name(known)}")
+    check_free("objective", name, OBJECTIVES.get(name), objective)
     fields = {field.name for field in dataclasses.fields(objective)} if dataclasses.is_dataclass(objective) else ()
     if "weight" not in fields:
         raise TypeError(f"objective {name!r}: expected a frozen dataclass with a field `weight`, got {objective!r}")
     if missing := [member for member in ("NEEDS", "READS", "SPANS_BATCH") if not hasattr(objective, member)]:
         raise TypeError(f"objective {name!r}: {objective.__qualname__} lacks {', '.join(missing)}")
     OBJECTIVES[name] = objective
-
-
-def _qualified_name(kind: type) -> str:
-    """Returns the name by which a class is known: a config file that runs twice defines its classes twice."""
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def objective_schema(name: str) -> type:

@@ -6,11 +6,10 @@ reads it: a controller that is killed loses nothing.
 
 import dataclasses
 import enum
-import json
 from pathlib import Path
-from typing import Any
 
 from svilm_jax.errors import EXIT_DIVERGED, EXIT_STOPPED, UserError
+from svilm_jax.filesystem.log_lines import read_lines
 
 ATTEMPTS = "attempts.jsonl"
 
@@ -52,7 +51,7 @@ class History:
 def read_history(folder: Path) -> History:
     """Reads the attempts of the trial in `folder`."""
     state, failures, status, seconds, pid, devices, started = State.PLANNED, 0, None, 0.0, 0, "", 0.0
-    for event in _events(folder / ATTEMPTS):
+    for event in read_lines(folder / ATTEMPTS):
         if event["event"] == "start":
             # Until it ends: an attempt of which only the start is known was lost with its machine.
             state, status, started = State.STOPPED, None, event["time"]
@@ -76,13 +75,3 @@ def _outcome(status: int, stopped: bool, folder: Path) -> State:
     if status == EXIT_STOPPED or (stopped and status != 0):
         return State.STOPPED
     return State.FAILED
-
-
-def _events(file: Path) -> list[dict[str, Any]]:
-    events = []
-    for line in file.read_text().splitlines() if file.is_file() else ():
-        try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:  # the last line, cut off when its machine went down
-            continue
-    return events

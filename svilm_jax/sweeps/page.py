@@ -9,7 +9,7 @@ from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.sweeps.attempts import State
 from svilm_jax.sweeps.plots import plot_losses, plot_parallel
 from svilm_jax.sweeps.progress import duration
-from svilm_jax.sweeps.results import Row
+from svilm_jax.sweeps.results import Row, ordered_keys
 from svilm_jax.sweeps.settings import SEEDS, group_by_setting, shown
 
 
@@ -23,8 +23,8 @@ def write_page(file: Path, folder: Path, rows: Sequence[Row], metric: str = "") 
       metric: of the parallel coordinates; "": the first one.
     """
     settings = group_by_setting(rows)
-    keys = list(dict.fromkeys(key for row in rows for key in row.trial.changes))
-    names = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    keys = ordered_keys(row.trial.changes for row in rows)
+    names = ordered_keys(row.metrics for row in rows)
     setting_keys = [key for key in keys if key not in SEEDS]
     loader = jinja2.PackageLoader("svilm_jax.sweeps", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)

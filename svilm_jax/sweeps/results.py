@@ -102,8 +102,8 @@ def read_row(folder: Path, trial: Trial, state: State, history: History) -> Row:
 
 def write_csv(file: Path, rows: Sequence[Row]) -> None:
     """Writes one line per trial, in the order of the plan; floats with all digits, other values as JSON."""
-    keys = _ordered(row.trial.changes for row in rows)
-    names = _ordered(row.metrics for row in rows)
+    keys = ordered_keys(row.trial.changes for row in rows)
+    names = ordered_keys(row.metrics for row in rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", *keys, "status", "steps", *names])
@@ -115,7 +115,7 @@ def write_csv(file: Path, rows: Sequence[Row]) -> None:
         temporary.write_text(text.getvalue())
 
 
-def _ordered(tables: Iterable[Mapping[str, Any]]) -> list[str]:
+def ordered_keys(tables: Iterable[Mapping[str, Any]]) -> list[str]:
     """Returns the keys of all tables, each once, in the order of their first appearance."""
     return list(dict.fromkeys(key for table in tables for key in table))
 

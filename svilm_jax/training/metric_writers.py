@@ -11,6 +11,8 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from svilm_jax.filesystem.log_lines import read_lines
+
 
 class MetricWriter:
     """Writes scalars per step to WORKDIR/metrics.jsonl and WORKDIR/tensorboard, and a short line to the console."""
@@ -46,14 +48,3 @@ class MetricWriter:
         """Flushes and closes."""
         self._file.close()
         self._board.close()
-
-
-def read_lines(path: Path) -> list[dict[str, float]]:
-    """Reads the lines of a metrics.jsonl; an incomplete last line, left by a kill, is dropped."""
-    lines = []
-    for text in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
-    return lines

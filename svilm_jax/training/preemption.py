@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from svilm_jax.errors import EXIT_INTERRUPTED
+
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-EXIT_INTERRUPTED = 130  # exit status of a shell after Ctrl-C
 _SAME_PRESS = 1.0  # seconds: one Ctrl-C reaches a process twice if a wrapper forwards the terminal's signal
 
 

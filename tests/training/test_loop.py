@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from svilm_jax.filesystem.log_lines import read_lines
 from svilm_jax.parallel import make_mesh
 from svilm_jax.text.tokenizers import load_tokenizer
 from svilm_jax.training.loop import NonFiniteError, _check_finite, train
-from svilm_jax.training.metric_writers import MetricWriter, read_lines
+from svilm_jax.training.metric_writers import MetricWriter
 from tests.tiny import tiny_config
 
 FINE = {

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from svilm_jax.checkpoints import load
+from svilm_jax.filesystem.log_lines import read_lines
 from svilm_jax.parallel import make_mesh
 from svilm_jax.text.tokenizers import load_tokenizer
 from svilm_jax.training.loop import train
-from svilm_jax.training.metric_writers import read_lines
 from tests.parallel.processes import rows_of
 from tests.tiny import tiny_config
 from tests.training.restores_on_devices import MESHES, SAVED
