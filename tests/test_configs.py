@@ -44,6 +44,9 @@ CONFIGS = [
     "sweeps/frames_groups.py",
     "sweeps/lr_weight_decay.py",
     "sweeps/multilevel.py",
+    "sweeps/multilevel.py:task=question_answering,align=multilevel",
+    "sweeps/tasks.py:task=localization,tower=random",
+    "sweeps/text_towers.py:text=frozen",
 ]
 # (config, sweeps whose product is taken, number of trials)
 SWEEPS = [
@@ -52,6 +55,9 @@ SWEEPS = [
     ("sweeps/frames_groups", ("blocks",), 3),
     ("sweeps/lr_weight_decay", (), 15),
     ("sweeps/multilevel", ("arms", "seeds"), 6),
+    ("sweeps/multilevel:task=question_answering", ("arms", "seeds"), 6),
+    ("sweeps/tasks", ("tasks", "seeds"), 12),
+    ("sweeps/text_towers", ("towers", "seeds"), 9),
 ]
 
 
