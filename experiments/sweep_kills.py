@@ -1,6 +1,7 @@
 """Fault-injection study of sweeps: a controller that is killed at random times, compared with an undisturbed one.
 
-    python -m experiments.sweep_kills --dataset runs/data/moving_shapes --kills 5 --out experiments/results/sweep_kills.json
+    python -m experiments.sweep_kills --dataset runs/data/moving_shapes --kills 5 \\
+        --out experiments/results/sweep_kills.json
 
 Twelve short trainings of the demo (four learning rates, three seeds). The controller is ended by SIGKILL at a random
 time, drawn from a seed, while its trials go on, and started again. In the end, every trial must have completed exactly

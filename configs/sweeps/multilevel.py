@@ -10,6 +10,7 @@ Arguments: task=retrieval|question_answering, align=none|multilevel, seed.
 """
 
 from svilm_configs.finetune import question_answering, retrieval
+
 from svilm_jax.config import parse_arg
 
 TASKS = {"retrieval": retrieval, "question_answering": question_answering}

@@ -13,6 +13,7 @@ Arguments: task=action_recognition|question_answering|localization, tower=traine
 """
 
 from svilm_configs.finetune import action_recognition, localization, question_answering
+
 from svilm_jax.config import parse_arg
 
 TASKS = {

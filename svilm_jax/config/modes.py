@@ -20,6 +20,7 @@ _MODES: dict[str, tuple[str, tuple[Any, ...] | range]] = {
     "splice.prob": ("splice.enabled", (True,)),
     "splice.partner": ("splice.enabled", (True,)),
     "splice.block": ("splice.enabled", (True,)),
+    "input.split": ("input.mixture", ({},)),
     "input.crop_scale": ("input.random_crop", (True,)),
     "input.crop_ratio": ("input.random_crop", (True,)),
     "input.num_phrases": ("task", ("video_text",)),

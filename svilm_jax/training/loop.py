@@ -188,7 +188,7 @@ def train(
                 if (step + 1) % settings.log_every == 0 or step + 1 == total:
                     scalars = {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
                     if writer:
-                        writer.write_scalars(step + 1, {**scalars, **pace.scalars()})
+                        writer.write_scalars(step + 1, {**scalars, **pace.scalars(), **data.scalars(step + 1)})
         finally:
             bar.close()
             data.close()
