@@ -212,7 +212,8 @@ class SpliceConfig:
     enabled: Stated[bool] = True
     prob: Stated[Portion] = 1.0  # probability that a clip is spliced
     partner: Chosen[Literal["roll", "derangement"]] = "roll"
-    block: Chosen[Annotated[int, Range(2, 65_536)]] = 8  # rows that exchange backgrounds; a block lies on one device
+    # rows that exchange backgrounds, a divisor of the rows of a device; 0: the largest such divisor up to 8
+    block: Chosen[Annotated[int, Range(0, 65_536)]] = 0
 
 
 @dataclasses.dataclass(frozen=True)

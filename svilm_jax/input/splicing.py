@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Int, Shaped
 
 from svilm_jax.config import ConfigError, SpliceConfig
 
+_LARGEST_BLOCK = 8  # of a block that is fitted to the rows of a device
 Frames = TypeVar("Frames", np.ndarray, jax.Array)
 
 
@@ -64,11 +65,25 @@ def paste(foreground: Frames, background: Frames, mask: Frames, tubelet_frames: 
     return where(keep, foreground, background)
 
 
+def fitted_block(config: SpliceConfig, batch: int, pieces: int) -> SpliceConfig:
+    """Returns the config with its block: if it is 0, the largest divisor of the rows of a device up to 8.
+
+    Args:
+      config: of the splices.
+      batch: rows of the global batch.
+      pieces: number of devices that shard the batch.
+    """
+    rows = batch // pieces
+    if config.block or batch % pieces:
+        return config
+    return dataclasses.replace(config, block=max(size for size in range(1, _LARGEST_BLOCK + 1) if rows % size == 0))
+
+
 def check_splice(config: SpliceConfig, times: int, batch: int, pieces: int) -> None:
     """Rejects configs that cannot be spliced.
 
     Args:
-      config: number of rows that exchange backgrounds, and how partners are drawn.
+      config: number of rows that exchange backgrounds, fitted, and how partners are drawn.
       times: temporal indices of a clip, Nt.
       batch: rows of the global batch.
       pieces: number of devices that shard the batch.

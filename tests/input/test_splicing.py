@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.config import ConfigError, SpliceConfig
-from svilm_jax.input.splicing import check_splice, draw_partners, draw_spans, splice_batch
+from svilm_jax.input.splicing import check_splice, draw_partners, draw_spans, fitted_block, splice_batch
 
 
 def test_spans_are_uniform_over_durations_and_then_over_starts():
@@ -76,6 +76,14 @@ def test_rows_that_did_not_decode_are_neither_foreground_nor_background():
     assert bool(mask[1].all())
     assert bool(mask[2].all())
     assert (np.asarray(out[2]) == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("batch", "pieces", "block"), [(1024, 64, 8), (1024, 256, 4), (24, 4, 6), (64, 1, 8), (7, 1, 7), (11, 1, 1)]
+)
+def test_a_block_is_fitted_to_the_rows_of_a_device(batch, pieces, block):
+    assert fitted_block(SpliceConfig(), batch, pieces).block == block
+    assert fitted_block(SpliceConfig(block=2), batch, pieces).block == 2
 
 
 @pytest.mark.parametrize(
