@@ -18,6 +18,7 @@ _MODES: dict[str, tuple[str, tuple[Any, ...] | range]] = {
     "optimizer.muon_rms": ("optimizer.name", ("muon",)),
     "optimizer.muon_start_fraction": ("optimizer.name", ("muon",)),
     "splice.prob": ("splice.enabled", (True,)),
+    "splice.min_whole_fraction": ("splice.enabled", (True,)),
     "splice.partner": ("splice.enabled", (True,)),
     "splice.block": ("splice.enabled", (True,)),
     "input.split": ("input.mixture", ({},)),

@@ -211,6 +211,8 @@ class SpliceConfig:
 
     enabled: Stated[bool] = True
     prob: Stated[Portion] = 1.0  # probability that a clip is spliced
+    # fraction of the clips that stay whole in any case, on which the accuracy of the temporal index alone is measured
+    min_whole_fraction: Chosen[Fraction] = 0.0625
     partner: Chosen[Literal["roll", "derangement"]] = "roll"
     # rows that exchange backgrounds, a divisor of the rows of a device; 0: the largest such divisor up to 8
     block: Chosen[Annotated[int, Range(0, 65_536)]] = 0
