@@ -6,7 +6,10 @@ Hardware:  two CPU cores for data=moving_shapes and data=untrimmed; accelerators
 Time:      minutes for moving shapes; not measured for the others.
 Metric:    accuracy of the paper's S-ViLM: MSRVTT-QA 43.5, MSVD-QA 46.4. Not reproduced yet. data=moving_shapes, from
            the checkpoint of pretrain/demo: 49.4 % (one seed; most frequent answer: 3.1 %).
-Arguments: data=msrvtt_qa|msvd_qa|activitynet_qa|moving_shapes|untrimmed, align=none|multilevel, steps, seed.
+Arguments: data=msrvtt_qa|msvd_qa|activitynet_qa|moving_shapes|untrimmed, align=none|global|segment|multilevel,
+           targets=graded|one_hot (of the segment level), steps, seed. The public question-answering datasets have no
+           captions: there the global level aligns a video with the question and its answer, and the segment level is
+           refused. data=untrimmed has timed sentences.
 """
 
 from svilm_jax.config import default_config, parse_arg
@@ -22,7 +25,8 @@ DATA = {
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, data=tuple(DATA), align=("none", "multilevel"), steps=0, seed=0)
+    align = ("none", "global", "segment", "multilevel")
+    arg = parse_arg(arg, data=tuple(DATA), align=align, targets=("graded", "one_hot"), steps=0, seed=0)
     train, test = DATA[arg.data]
     config = default_config()
     config.task = "question_answering"
@@ -36,9 +40,15 @@ def get_config(arg=None):
     config.train.update({"batch_size": 128, "epochs": 100.0, "steps": arg.steps, "seed": arg.seed})
     config.evaluators = {"question_answering": {"split": test, "predictions": ""}}
     config.objectives.classification = {"weight": 1.0}
-    if arg.align == "multilevel":
-        config.input.num_sentences = 8 if arg.data == "untrimmed" else 1
-        config.objectives.multilevel_alignment = {"weight": 1.0, "global_weight": 1.0, "segment_weight": 1.0}
+    if arg.align != "none":
+        captioned = arg.data == "untrimmed"
+        config.input.num_sentences = 8 if captioned else 1
+        config.input.sentences = "captions" if captioned else "question"
+        config.objectives.multilevel_alignment = {
+            "global_weight": float(arg.align != "segment"),
+            "segment_weight": float(arg.align != "global"),
+            "targets": arg.targets,
+        }
     if arg.data in ("moving_shapes", "untrimmed"):
         config.input.update({"workers": 0, "threads": 1, "prefetch": 2, "cache_bytes": 2 * 2**30, "random_crop": False})
         config.init.learning_rate_scale = 0.3

@@ -9,8 +9,8 @@ Time:      minutes for moving shapes; not measured for the others.
 Metric:    the paper's S-ViLM on MSR-VTT 1k-A, R@1/5/10: zero-shot 28.6 / 53.6 / 65.1, fine-tuned 38.4 / 65.7 / 76.3.
            Not reproduced yet. data=untrimmed, paragraph-to-video R@1: 84.8 ± 1.0 % (three seeds), with
            align=multilevel 88.0 ± 0.9 %.
-Arguments: data=msrvtt|msrvtt_full|msvd|activitynet_captions|moving_shapes|untrimmed, align=none|multilevel, steps,
-           seed.
+Arguments: data=msrvtt|msrvtt_full|msvd|activitynet_captions|moving_shapes|untrimmed,
+           align=none|global|segment|multilevel, targets=graded|one_hot (of the segment level), steps, seed.
 """
 
 from svilm_jax.config import default_config, parse_arg
@@ -24,10 +24,12 @@ DATA = {
     "moving_shapes": ("train", {"retrieval": "test"}, False),
     "untrimmed": ("untrimmed_train", {"retrieval": "untrimmed_test"}, True),
 }
+# Levels of multi-level alignment beside the contrast; the segment level needs sentences with times.
+ALIGN = ("none", "global", "segment", "multilevel")
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, data=tuple(DATA), align=("none", "multilevel"), steps=0, seed=0)
+    arg = parse_arg(arg, data=tuple(DATA), align=ALIGN, targets=("graded", "one_hot"), steps=0, seed=0)
     train, test, paragraphs = DATA[arg.data]
     config = default_config()
     config.input.update({"dataset": "runs/data/moving_shapes", "split": train, "workers": 8, "prefetch": 4})
@@ -42,9 +44,13 @@ def get_config(arg=None):
     config.objectives.global_contrast = {"weight": 1.0}
     if paragraphs:
         config.input.update({"text": "sentences", "num_sentences": 8})
-    if arg.align == "multilevel":
-        config.input.num_sentences = config.input.num_sentences or 1
-        config.objectives.multilevel_alignment = {"weight": 1.0, "global_weight": 1.0, "segment_weight": 1.0}
+    if arg.align != "none":
+        config.input.num_sentences = config.input.num_sentences or 8
+        config.objectives.multilevel_alignment = {
+            "global_weight": float(arg.align != "segment"),
+            "segment_weight": float(arg.align != "global"),
+            "targets": arg.targets,
+        }
     if arg.data in ("moving_shapes", "untrimmed"):
         config.input.update({"workers": 0, "threads": 1, "prefetch": 2, "cache_bytes": 2 * 2**30, "random_crop": False})
         config.optimizer.learning_rate = 3e-4

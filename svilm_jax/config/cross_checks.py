@@ -18,6 +18,19 @@ def check_fields_together(config: Config) -> None:
         if low > high:
             raise ConfigError(f"config.input.{key}=({low:g}, {high:g}): expected the smaller number first")
     _check_mixture(config)
+    _check_sentences(config)
+
+
+def _check_sentences(config: Config) -> None:
+    """Checks the source of sentences against the task and the text."""
+    source, path = config.input.sentences, f"config.input.sentences={config.input.sentences!r}"
+    if source == "question" and config.task != "question_answering":
+        raise ConfigError(f"{path}: expected config.task='question_answering', it is {config.task!r}")
+    if source == "clauses" and (config.task != "video_text" or config.input.text == "sentences"):
+        raise ConfigError(
+            f"{path}: clauses are those of the caption of a clip: expected config.task='video_text' with "
+            "config.input.text='caption' or 'paragraph'"
+        )
 
 
 def _check_mixture(config: Config) -> None:

@@ -26,6 +26,7 @@ _MODES: dict[str, tuple[str, tuple[Any, ...] | range]] = {
     "input.crop_ratio": ("input.random_crop", (True,)),
     "input.num_phrases": ("task", ("video_text",)),
     "input.text": ("task", ("video_text",)),
+    "input.sentences": ("input.num_sentences", ()),
     "train.epochs": ("train.steps", (0,)),
     "train.accumulation": ("train.microbatches", range(2, LARGEST + 1)),
     "init.model": ("init.checkpoint", ()),

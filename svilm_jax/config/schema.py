@@ -191,6 +191,8 @@ class InputConfig:
     text: Chosen[Literal["caption", "paragraph", "sentences"]] = "caption"
     # sentences per video, with their times, for text=sentences and multi-level alignment
     num_sentences: Chosen[Annotated[int, Range(0, 1024)]] = 0
+    # captions | clauses of the chosen caption | the question with its answer, for the global level on questions alone
+    sentences: Chosen[Literal["captions", "clauses", "question"]] = "captions"
     workers: Chosen[Annotated[int, Range(0, 1024)]] = 0  # decoding processes; 0: threads of the main process
     threads: Chosen[Annotated[int, Range(1, 1024)]] = 2  # decoding threads per process
     prefetch: Chosen[Annotated[int, Range(1, 1024)]] = 2  # batches decoded ahead

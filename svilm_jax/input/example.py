@@ -17,6 +17,7 @@ from svilm_jax.input.clips import FrameCache, decode_clip
 from svilm_jax.input.records import DamagedRecordError, RecordSource
 from svilm_jax.input.sampler import clip_rng
 from svilm_jax.input.schema import Action, Caption, Record
+from svilm_jax.input.sentences import answered, clauses_of
 from svilm_jax.text import prompts
 from svilm_jax.text.direction_words import mentions_side
 from svilm_jax.text.tokenizers import Tokenizer
@@ -92,13 +93,17 @@ class ClipLoader:
     def _choose_targets(self, record: Record, rng: np.random.Generator) -> "_TextTargets":
         """Draws the texts or labels of the clip, in an order that does not depend on the options."""
         config = self._config
+        sentences: tuple[Caption, ...]
         if self._task == "question_answering":
             question, target = labels.choose_question(record, self._numbers, rng)
             words = question.question if question else ""
             arrays = {**self._text_arrays(words), "target": np.array(target, np.int32)}
+            sentences = self._choose_sentences(record, rng)
+            if config.sentences == "question":
+                sentences = (answered(question),) if question and config.num_sentences else ()
             # For a mirrored clip "sliding left" is the wrong answer: answers count as text, and so do labels below.
             said = [words, question.answer] if question else []
-            return _TextTargets(arrays, said, question is not None, self._choose_sentences(record, rng))
+            return _TextTargets(arrays, said, question is not None, sentences)
         if self._task == "action_recognition":
             action, target = labels.choose_action(record, self._numbers, rng)
             times = (action.start, action.end) if action else (-1.0, -1.0)
@@ -119,8 +124,10 @@ class ClipLoader:
         phrases = self._choose_phrases(caption.phrases if caption else (), rng)
         arrays = {**self._text_arrays(words), **self._noun_arrays(phrases, rng)}
         start, end = (caption.start, caption.end) if caption else (-1.0, -1.0)
-        sentences: tuple[Caption, ...] = ()
-        if config.num_sentences:  # alignment needs the whole video
+        sentences = ()
+        if config.num_sentences and config.sentences == "clauses":
+            sentences = clauses_of(caption)[: config.num_sentences] if caption else ()
+        elif config.num_sentences:  # alignment needs the whole video
             sentences, start, end = self._choose_sentences(record, rng), -1.0, -1.0
         return _TextTargets(arrays, [words, *phrases], caption is not None, sentences, start, end)
 

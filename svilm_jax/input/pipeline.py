@@ -16,6 +16,7 @@ from svilm_jax.input.example import ClipLoader
 from svilm_jax.input.mixture import MixtureLoader, MixtureSampler, source_of
 from svilm_jax.input.records import DamagedRecordError, RecordSource, open_records
 from svilm_jax.input.sampler import seed_of
+from svilm_jax.input.sentences import SentenceFacts, sentence_facts
 from svilm_jax.input.shared_memory import check_shared_memory
 from svilm_jax.text import prompts
 from svilm_jax.text.tokenizers import Tokenizer
@@ -24,6 +25,8 @@ __all__ = ["Batch", "InputError", "TrainInput"]
 
 # Number of clips before the failure rate is checked, unless the whole split is smaller.
 _FAILURE_SAMPLE = 1000
+# Number of records that are read to learn whether a dataset has captions and times.
+_SENTENCE_SAMPLE = 50
 
 
 class TrainInput(Stream):
@@ -96,6 +99,12 @@ class TrainInput(Stream):
             ShardOptions(batch_size, seed, start_step, process_index, process_count),
             ReadOptions(config.threads, config.prefetch, config.workers),
         )
+
+    def sentence_facts(self) -> SentenceFacts:
+        """Counts what a sample of the records, evenly spaced over each dataset, offers for alignment."""
+        stride = max(1, self.num_records // _SENTENCE_SAMPLE)
+        sample = (part.records[n] for part in self._parts for n in range(0, len(part.records), stride))
+        return sentence_facts(sample, self._config)
 
     def scalars(self, step: int) -> dict[str, float]:
         """Returns the share of each dataset of a mixture in the first `step` global batches."""

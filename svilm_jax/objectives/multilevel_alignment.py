@@ -6,6 +6,7 @@ the segment-level contrast are graded by the temporal overlap of segments.
 """
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Float32
 
 from svilm_jax.config.constraints import Positive, PositiveOrZero
 from svilm_jax.config.grades import Chosen
+from svilm_jax.input.sentences import SentenceFacts
 from svilm_jax.models.normalization import normalize
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.contrast import info_nce, masked_mean
@@ -110,6 +112,7 @@ class MultilevelAlignment:
       segment_weight: λ_s; 0 disables that level.
       hard_negative_weight: weight of a non-overlapping segment of the same video; 1: like any other negative.
       monotone_width: width of the alignment without times, in sentences.
+      targets: of the segment level. `graded` by the overlap of segments; `one_hot`: only the segment's own sentence.
     """
 
     weight: Chosen[PositiveOrZero] = 1.0
@@ -117,6 +120,7 @@ class MultilevelAlignment:
     segment_weight: Chosen[PositiveOrZero] = 1.0
     hard_negative_weight: Chosen[PositiveOrZero] = 2.0
     monotone_width: Chosen[Positive] = 0.5
+    targets: Chosen[Literal["graded", "one_hot"]] = "graded"
 
     NEEDS = (CLIPS, TIMED_SENTENCES, TIME_EMBEDDINGS)
     READS = ("video.embedding", "video.time_embedding", "sentence_embedding")
@@ -125,6 +129,20 @@ class MultilevelAlignment:
     def __post_init__(self) -> None:
         if not self.global_weight + self.segment_weight:
             raise ValueError("global_weight and segment_weight are both 0, which disables the objective")
+
+    def problem_with(self, facts: SentenceFacts) -> str:
+        """Returns why a dataset cannot be aligned at the levels with a weight; "" if it can."""
+        if not facts.described:
+            lacks = "questions" if facts.source == "question" else "captions"
+            advice = "" if facts.source == "question" else "; for question answering: config.input.sentences='question'"
+            return f"none of {facts.records} records of the dataset has {lacks}, so that nothing is aligned{advice}"
+        if self.segment_weight and not facts.timed and not facts.in_parts:
+            return (
+                f"segment_weight={self.segment_weight:g} needs sentences with times, or captions of several clauses "
+                f"(config.input.sentences='clauses'); none of {facts.records} records of the dataset has them, and "
+                "the segment level would repeat the global one: set segment_weight=0"
+            )
+        return ""
 
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
@@ -151,7 +169,10 @@ class MultilevelAlignment:
             mask = mask & (own.sum(axis=-1) > 0.5 * weights.sum(axis=-1))
             weights = own
         segments = normalize(jnp.einsum("bsn,bnc->bsc", weights, time))  # [B, S, C]
-        targets = graded_targets(spans, timed, mask, self.monotone_width)
+        if self.targets == "graded":
+            targets = graded_targets(spans, timed, mask, self.monotone_width)
+        else:
+            targets = jnp.eye(mask.shape[1]) * mask[..., None]  # [B, S, S]
         everywhere = constrain(sentences, None, None, None)
         scores = scale * jnp.einsum("iac,jbc->iajb", segments, everywhere)  # [B, S, B, S]
         back = scores.transpose(2, 3, 0, 1)

@@ -36,7 +36,7 @@ from svilm_jax.training.optimizer import make_optimizer, make_schedule
 from svilm_jax.training.parameter_table import parameter_table
 from svilm_jax.training.preemption import Stopped, StopSignals
 from svilm_jax.training.step import check_batch, check_step, fit_to_mesh, make_step
-from svilm_jax.training.task_input import open_input
+from svilm_jax.training.task_input import check_sentences, open_input
 from svilm_jax.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ def train(
     data = open_input(config, tokenizer, 0, mesh)
     try:
         check_batch(config, objectives, data.steps_per_epoch)
+        check_sentences(data, objectives)
     except ConfigError:
         data.close()
         raise

@@ -1,12 +1,15 @@
 """Training input of a task: clips with texts or classes, or sliding-window features with segments."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from jax.sharding import Mesh
 
-from svilm_jax.config import Config
+from svilm_jax.config import Config, ConfigError
 from svilm_jax.input.features import FeatureInput
 from svilm_jax.input.pipeline import TrainInput
+from svilm_jax.objectives import Objective
+from svilm_jax.objectives.multilevel_alignment import MultilevelAlignment
 from svilm_jax.parallel import data_shard
 from svilm_jax.text.tokenizers import Tokenizer
 
@@ -33,6 +36,21 @@ class BatchSource(Protocol):
 
     def close(self) -> None:
         """Stops reading."""
+
+
+def check_sentences(data: BatchSource, objectives: Mapping[str, Objective]) -> None:
+    """Rejects objectives that align sentences if the dataset has none of the kind that they need.
+
+    Raises:
+      ConfigError: what the dataset lacks, and what to change.
+    """
+    aligned = {name: o for name, o in objectives.items() if isinstance(o, MultilevelAlignment)}
+    if not aligned or not isinstance(data, TrainInput):
+        return
+    facts = data.sentence_facts()
+    for name, objective in aligned.items():
+        if problem := objective.problem_with(facts):
+            raise ConfigError(f"config.objectives.{name}: {problem}")
 
 
 def open_input(config: Config, tokenizer: Tokenizer, start_step: int, mesh: Mesh) -> BatchSource:

@@ -185,6 +185,24 @@ def test_of_more_captions_than_fit_some_come_in_order(text):
         assert seen(row)[-1] >= 12
 
 
+def test_sentences_can_be_clauses_of_the_caption():
+    caption = Caption("a red square slides, then a blue circle turns and then one thing stops", (), 0.5, 1.5)
+    for row in rows(record(captions=(caption,)), sentences="clauses", num_sentences=3):
+        assert decoded(row["sentences"]) == ["a red square slides", "a blue circle turns", "one thing stops"]
+        assert (row["sentence_spans"] == -1).all()
+        assert seen(row)[0] >= 4  # the part of the video that the caption describes
+        assert seen(row)[-1] < 13
+
+
+def test_a_question_and_its_answer_are_a_sentence():
+    asked = record(captions=TIMED, questions=(Question("what color is the star", "red"),))
+    options = {"task": "question_answering", "sentences": "question", "num_sentences": 2}
+    row = loader(asked, ("red",), **options)(0, 0)
+    assert decoded(row["sentences"]) == ["what color is the star red", ""]
+    assert row["sentence_mask"].tolist() == [True, False]
+    assert TOKENIZER.decode(row["text"]) == "what color is the star"  # the head does not see the answer
+
+
 def test_phrases_of_sentences_are_of_the_chosen_ones():
     for row in rows(record(captions=TIMED), text="sentences", num_sentences=1, num_phrases=2):
         of = {c.text: [f"a video of {phrase}" for phrase in c.phrases] for c in TIMED}
