@@ -22,6 +22,7 @@ from svilm_jax.config.schema import (
     Task,
     TextConfig,
     TokenizerConfig,
+    TrackingConfig,
     TrainConfig,
     VideoConfig,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Task",
     "TextConfig",
     "TokenizerConfig",
+    "TrackingConfig",
     "TrainConfig",
     "VideoConfig",
     "check_model",
