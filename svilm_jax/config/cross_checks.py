@@ -20,7 +20,7 @@ def check_fields_together(config: Config) -> None:
     steps = config.train.profile
     if steps and (len(steps) != 2 or steps[0] >= steps[1]):
         raise ConfigError(
-            f"config.train.profile={steps}: expected (first, last), the first step smaller than the last, or () for none"
+            f"config.train.profile={steps}: expected (first, last), the first step before the last, or () for none"
         )
 
 

@@ -133,7 +133,8 @@ def _lock(descriptor: int) -> None:
     """Locks a file that at most another process only looks at."""
     for left in reversed(range(_TRIES)):
         try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
         except BlockingIOError:
             if not left:
                 raise

@@ -35,7 +35,7 @@ def find_runs(arguments: Sequence[str]) -> tuple[list[FoundRun], list[str]]:
     """Finds the runs that the arguments name, each once.
 
     Args:
-      arguments: workdirs, folders of sweeps, and patterns with `*`, `?` or `[...]`, of which other folders are left out.
+      arguments: workdirs, folders of sweeps, and patterns with `*`, `?` or `[...]`; what else these match is left out.
 
     Returns:
       The runs in the order of the arguments, and one line for each argument that names none.
@@ -59,7 +59,7 @@ def _runs(argument: str) -> Iterator[FoundRun]:
     if folder.exists() or not glob.has_magic(argument):
         yield from _runs_of(folder)
         return
-    folders = [Path(match) for match in sorted(glob.glob(argument))]
+    folders = sorted(Path(folder.anchor).glob(str(folder.relative_to(folder.anchor))))
     folders = [folder for folder in folders if (folder / PLAN).is_file() or is_workdir(folder)]
     if not folders:
         raise ConfigError(f"{argument}: matches no workdir of `svilm train` and no --out of `svilm sweep`")

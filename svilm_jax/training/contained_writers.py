@@ -1,7 +1,7 @@
 """Containment of metric writers: their errors are logged once, counted, and never reach the training loop.
 
-A lost curve is not worth a lost run. Whether a full disk or a broken network ends the training is for the checkpoints to
-decide.
+A lost curve is not worth a lost run. Whether a full disk or a broken network ends the training is decided by the next
+checkpoint.
 """
 
 import logging
