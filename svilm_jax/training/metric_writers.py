@@ -1,6 +1,6 @@
 """Metric writers: console, JSON lines and TensorBoard, and those of `experiment_trackers`, as the config selects them.
 
-Their methods are named as those of clu's writers, which import TensorFlow; tensorboardX writes the files of TensorBoard.
+Their methods are named as those of clu's writers, which import TensorFlow; tensorboardX writes TensorBoard files.
 """
 
 import functools
