@@ -63,7 +63,7 @@ class TensorBoardWriter:
             self._board.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Flushes the event file."""
+        """Flushes the event file; points that tensorboardX has in its queue follow within two minutes."""
         self._board.flush()
 
     def close(self) -> None:

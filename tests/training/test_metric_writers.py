@@ -49,11 +49,10 @@ def test_lines_and_points_hold_the_metrics(tmp_path):
     writers = open_writers(config("jsonl", "tensorboard"), tmp_path, 0)
     writers.write_scalars(1, {"loss": 0.5, "rate": 2.0})
     writers.write_final(2, {"accuracy": 0.25})
-    writers.flush()
+    writers.close()
     assert points(tmp_path) == [(1, "loss", 0.5), (1, "rate", 2.0), (2, "accuracy", 0.25)]
     (line,) = read_lines(tmp_path / "metrics.jsonl")  # the final metrics are in metrics.json
     assert (line["step"], line["loss"], line["rate"]) == (1, 0.5, 2.0)
-    writers.close()
 
 
 def test_the_log_of_a_resumed_run_has_no_line_twice(tmp_path):
