@@ -7,7 +7,7 @@ import functools
 import importlib.util
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tensorboardX import SummaryWriter
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.filesystem.log_lines import read_lines
-from svilm_jax.training.contained_writers import BackgroundWriter, ContainedWriter, Failures
+from svilm_jax.training.contained_writers import BackgroundWriter, ContainedWriter, Failures, MetricWriter
 from svilm_jax.training.experiment_trackers import TRACKERS, tracked_run
 
 METRICS = "metrics.jsonl"
@@ -144,7 +144,7 @@ def open_writers(config: Config, workdir: Path, start: int, console: tuple[str, 
       console: names of the metrics for the console.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    local = {
+    local: Mapping[str, Callable[[], MetricWriter]] = {
         "console": functools.partial(ConsoleWriter, console),
         "jsonl": functools.partial(JsonLinesWriter, workdir, start),
         "tensorboard": functools.partial(TensorBoardWriter, workdir, start),
