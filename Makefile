@@ -20,7 +20,7 @@ demo: setup  ## Prepare moving_shapes, pre-train, evaluate, write runs/demo/repo
 test: setup-dev lint  ## Every test, as CI runs them
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -m "not services"
 
-test-services: setup-dev $(VENV)/.installed-docs  ## Long end-to-end runs, several processes, servers, browsers and documents
+test-services: setup-dev $(VENV)/.installed-docs $(VENV)/.installed-writers  ## Long end-to-end runs, several processes, servers, browsers and documents
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile -q -m services
 
 docs: setup $(VENV)/.installed-docs  ## The documentation, with its notebooks executed: docs/_build/html/index.html
@@ -72,6 +72,11 @@ $(VENV)/.installed-docs: requirements/lock-docs.txt setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/lock-docs.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# On top of the environment of `make setup-dev` with that of the documents, whose versions the lock repeats.
+$(VENV)/.installed-writers: requirements/lock-writers.txt $(VENV)/.installed-dev $(VENV)/.installed-docs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/lock-writers.txt
 	touch $@
 
 lock:  ## Resolve the lock files again (needs uv)

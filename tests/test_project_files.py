@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = ("lock.txt", "lock-dev.txt", "lock-docs.txt")
+ON_TOP = {"lock-writers.txt": ("wandb", "trackio")}  # of the environment of all others -> what they add
 
 
 def locked(name: str) -> set[str]:
@@ -59,7 +60,7 @@ def test_pre_commit_runs_the_linters_of_make_lint():
     assert hooks == [command.replace(" . --check", " --check") for command in commands]
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, *ON_TOP])
 def test_lock_files_are_hashed_and_hold_no_address(name):
     text = (ROOT / "requirements" / name).read_text()
     assert not re.search(r"://|--(extra-)?index|--find-links|^-", text, re.MULTILINE)
@@ -76,3 +77,17 @@ def test_lock_files_hold_what_is_declared_in_the_same_versions():
     versions = {name: {line.partition(";")[0].strip() for line in locked(name)} for name in LOCKS}
     assert versions["lock.txt"] - versions["lock-dev.txt"] == set()
     assert versions["lock.txt"] - versions["lock-docs.txt"] == set()
+
+
+@pytest.mark.parametrize("name", ON_TOP)
+def test_what_is_installed_on_top_changes_no_version(name):
+    def versions(*files):
+        lines = (line.partition(";")[0].strip() for file in files for line in locked(file))
+        found = {}
+        for package, _, version in (line.partition("==") for line in lines):
+            found.setdefault(canonicalize_name(package), set()).add(version)
+        return found
+
+    below, above = versions(*LOCKS), versions(name)
+    assert declared(*ON_TOP[name]) - above.keys() == set()
+    assert [package for package in above.keys() & below.keys() if above[package] - below[package]] == []

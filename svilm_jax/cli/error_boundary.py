@@ -25,6 +25,7 @@ _KEPT = {
     "import": "nothing was written",
     "export": "nothing was written",
     "sweep": "finished trials are kept in --out, and the same command continues",
+    "status": "nothing was changed",
     "eval": "nothing was written; metrics are written at the end",
     "compile": "nothing was written",
     "score": "nothing was written",

@@ -1,6 +1,7 @@
 """The `svilm train` command: trains from a config, evaluates at the end and writes the metrics."""
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,8 +23,10 @@ from svilm_jax.parallel import initialize_distributed, is_lead_process, make_mes
 from svilm_jax.parallel.lost_processes import leave_processes, wait_for_verdict
 from svilm_jax.training.compilation_cache import set_compilation_cache
 from svilm_jax.training.initialization import resolve_init
-from svilm_jax.training.loop import train
+from svilm_jax.training.loop import CONSOLE, train
+from svilm_jax.training.metric_writers import MetricWriters, open_writers
 from svilm_jax.training.preemption import Stopped, StopSignals
+from svilm_jax.training.run_record import recorded_run
 from svilm_jax.training.workdir import held_workdir
 
 OVERRIDES = True
@@ -87,22 +90,32 @@ def _train(
         model = bind(spec.graphdef, spec.abstract, params)
         return evaluate(Encoder(model, config, tokenizer, mesh), evaluators).metrics
 
-    def accepted() -> None:
-        if is_lead_process():
-            open_workdir(workdir, config, command)
+    def accepted(start: int, total: int) -> MetricWriters | None:
+        if not is_lead_process():
+            return None
+        open_workdir(workdir, config, command)
+        record.start(start, total)
+        writers = open_writers(config, workdir, start, CONSOLE)
+        stack.callback(lambda: writers.close(hurry=signals.received is not None))
+        opened.append(writers)
+        return writers
 
-    with held_workdir(workdir):
+    opened: list[MetricWriters] = []
+    with held_workdir(workdir), recorded_run(workdir) as record, contextlib.ExitStack() as stack:
         with signals.deferred():
             result = train(config, workdir, tokenizer, mesh, measure, resolved.loaded, signals, accepted)
         signals.check()
         model = bind(result.structure.graphdef, result.structure.abstract, result.params)
         evaluation = evaluate(Encoder(model, config, tokenizer, mesh), evaluators)
+        record.status = EXIT_FAILED if evaluation.failed else 0
         if not is_lead_process():
-            return EXIT_FAILED if evaluation.failed else 0
+            return record.status
         print(format_table(evaluation.metrics))
         checkpoint = workdir / "checkpoints" / str(result.step)
         if "grounding/block" in evaluation.metrics and checkpoint.is_dir():
             write_selection(checkpoint, int(evaluation.metrics["grounding/block"]))
+        for writers in opened:
+            writers.write_final(result.step, evaluation.metrics)
         measured = {**evaluation.metrics, "train/steps": result.step, "train/seconds": time.monotonic() - started}
         write_json(workdir / "metrics.json", measured)
     return report_failures(evaluation.failed)

@@ -23,6 +23,7 @@ from svilm_jax.config.schema import (
     Task,
     TextConfig,
     TokenizerConfig,
+    TrackingConfig,
     TrainConfig,
     VideoConfig,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "Task",
     "TextConfig",
     "TokenizerConfig",
+    "TrackingConfig",
     "TrainConfig",
     "VideoConfig",
     "check_model",

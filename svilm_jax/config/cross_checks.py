@@ -17,6 +17,11 @@ def check_fields_together(config: Config) -> None:
         low, high = getattr(config.input, key)
         if low > high:
             raise ConfigError(f"config.input.{key}=({low:g}, {high:g}): expected the smaller number first")
+    steps = config.train.profile
+    if steps and (len(steps) != 2 or steps[0] >= steps[1]):
+        raise ConfigError(
+            f"config.train.profile={steps}: expected (first, last), the first step before the last, or () for none"
+        )
     _check_mixture(config)
     _check_sentences(config)
 

@@ -31,6 +31,7 @@ Options = Mapping[str, Any]
 Task = Literal["video_text", "question_answering", "action_recognition", "localization"]
 HEAD_TASKS: tuple[Task, ...] = ("question_answering", "action_recognition")  # those with a head on the towers
 
+Writer = Literal["console", "jsonl", "tensorboard", "wandb", "trackio"]
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 Epsilon = Annotated[float, Range(0, 1, low_included=False)]
 Layers = Annotated[int, Range(0, 1024)]
@@ -252,6 +253,17 @@ class MeshConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class TrackingConfig:
+    """What the writers `wandb` and `trackio` of `TrainConfig.writers` are told about a run."""
+
+    project: Chosen[Text] = "svilm"
+    name: Chosen[str] = ""  # of the run; "": that of the workdir
+    group: Chosen[str] = ""  # of runs that belong together
+    # offline: nothing is sent; `wandb sync` uploads the runs later, and trackio keeps its local database
+    mode: Chosen[Literal["online", "offline"]] = "online"
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """Training loop."""
 
@@ -260,6 +272,10 @@ class TrainConfig:
     steps: Chosen[CountOrZero] = 0
     seed: Chosen[Annotated[int, Range(0, LARGEST - 1)]] = 0
     log_every: Chosen[Count] = 50  # steps
+    writers: Chosen[tuple[Writer, ...]] = ("console", "jsonl", "tensorboard")  # of the metrics
+    tracking: TrackingConfig = TrackingConfig()
+    # (first, last) of the steps, counted from 1, that are traced by the profiler; (): none
+    profile: Chosen[tuple[Count, ...]] = ()
     eval_every: Chosen[CountOrZero] = 0  # steps; 0: only at the end
     checkpoint_every: Chosen[Count] = 1000  # steps; the last step is always saved
     checkpoint_seconds: Chosen[PositiveOrZero] = 0.0  # save also after this time; 0: only by steps

@@ -14,14 +14,17 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from svilm_jax.errors import UserError
 
 log = logging.getLogger(__name__)
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # errors of file systems without `flock`
+_TRIES, _PAUSE_SECONDS = 5, 0.02  # `holder_of` has a lock for a few microseconds
 _held: set[int] = set()  # file descriptors of this process
 
 
@@ -86,6 +89,25 @@ def created_folder(folder: Path, what: str) -> Iterator[None]:
                 parent.rmdir()
 
 
+def holder_of(file: Path) -> dict[str, Any] | None:
+    """Looks at a lock without keeping others from it.
+
+    Returns:
+      pid, host, command and since of the process that holds it, which may be missing; None if it is free.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return None if error.errno in _NO_LOCKS else _read_holder(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def _acquire(file: Path, what: str) -> int:
     while True:
         try:
@@ -93,7 +115,7 @@ def _acquire(file: Path, what: str) -> int:
         except OSError as error:
             raise LockError(f"{what}: cannot be written to ({error.strerror}); choose another place") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 holder = _holder(descriptor)
@@ -105,6 +127,18 @@ def _acquire(file: Path, what: str) -> int:
         os.close(descriptor)  # the previous holder removed the file after it was opened here
     _write_holder(descriptor)
     return descriptor
+
+
+def _lock(descriptor: int) -> None:
+    """Locks a file that at most another process only looks at."""
+    for left in reversed(range(_TRIES)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _is_at(descriptor: int, file: Path) -> bool:
@@ -126,11 +160,19 @@ def _write_holder(descriptor: int) -> None:
 
 def _holder(descriptor: int) -> str:
     """Describes the holder of the lock."""
+    holder = _read_holder(descriptor)
+    try:
+        return f"process {holder['pid']} on {holder['host']} ({holder['command']}) since {holder['since']}"
+    except KeyError:
+        return "another process"  # which has not written its description yet
+
+
+def _read_holder(descriptor: int) -> dict[str, Any]:
     try:
         holder = json.loads(os.pread(descriptor, 1 << 16, 0))
-        return f"process {holder['pid']} on {holder['host']} ({holder['command']}) since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"  # which has not written its description yet
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
 
 
 def _close_in_child() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from svilm_jax.filesystem.atomic_write import atomic_write
+from svilm_jax.filesystem.log_lines import read_lines_backward
 from svilm_jax.sweeps.attempts import History, State
 from svilm_jax.sweeps.plan import Trial
 from svilm_jax.sweeps.progress import Counts
@@ -126,14 +127,9 @@ def _cell(value: Any) -> str:
 
 def _last_step(file: Path) -> int | None:
     """Returns the step of the last whole line of a metrics.jsonl; None if there is none."""
-    if not file.is_file():
-        return None
-    with file.open("rb") as stream:
-        stream.seek(max(0, stream.seek(0, io.SEEK_END) - (1 << 16)))
-        lines = stream.read().split(b"\n")
-    for line in reversed(lines):
+    for line in read_lines_backward(file):
         try:
-            return int(json.loads(line)["step"])
+            return int(line["step"])
         except (ValueError, KeyError, TypeError):
             continue
     return None

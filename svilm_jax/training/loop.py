@@ -26,12 +26,13 @@ from svilm_jax.inference import TrainedModel
 from svilm_jax.models.parameters import Params, count
 from svilm_jax.objectives import build_objectives
 from svilm_jax.parallel import HostConsensus, HostRequest, check_replication, is_lead_process, to_global_batch
+from svilm_jax.profiling.step_trace import StepTrace
 from svilm_jax.profiling.throughput import Throughput
 from svilm_jax.text.tokenizers import Tokenizer
 from svilm_jax.training.freezing import frozen, scale_by_group
 from svilm_jax.training.initialization import initial_params
 from svilm_jax.training.loss import Metrics
-from svilm_jax.training.metric_writers import MetricWriter
+from svilm_jax.training.metric_writers import MetricWriters, check_writers, open_writers
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
 from svilm_jax.training.parameter_table import parameter_table
 from svilm_jax.training.preemption import Stopped, StopSignals
@@ -67,7 +68,7 @@ def train(
     evaluate: Callable[[Params, StateSpec], Mapping[str, float]] | None = None,
     loaded: TrainedModel | None = None,
     signals: StopSignals | None = None,
-    accepted: Callable[[], None] = lambda: None,
+    accepted: Callable[[int, int], MetricWriters | None] = lambda start, total: None,
 ) -> TrainResult:
     """Trains for the steps of `config.train`, from the newest checkpoint of `workdir` if there is one.
 
@@ -79,7 +80,8 @@ def train(
       evaluate: called every `config.train.eval_every` steps.
       loaded: initial model of a run whose `workdir` holds no checkpoint; None: random parameters.
       signals: of the caller, inside its `deferred`; None: watched here.
-      accepted: called once all checks have passed, before anything is written to `workdir`.
+      accepted: called once all checks have passed, before anything is written to `workdir`, with the steps that are
+        done already and the total. It may return the writers of the metrics, which its caller then closes.
 
     Raises:
       ConfigError, InputError, CheckpointError: see there.
@@ -90,6 +92,7 @@ def train(
         with StopSignals() as signals, signals.deferred():
             return train(config, workdir, tokenizer, mesh, evaluate, loaded, signals, accepted)
     settings = config.train
+    check_writers(config)
     objectives = build_objectives(config.objectives, config)
     config = fit_to_mesh(config, mesh)
     check_step(config, objectives, mesh)
@@ -137,10 +140,11 @@ def train(
             state = init_state(config, tokenizer.vocab_size, optimizer, structure)
             if loaded is not None:
                 state = with_params(state, initial_params(state.params, loaded, config))
-        accepted()
+        trace = StepTrace(settings.profile, workdir, start, total)
+        given = accepted(start, total)
         checkpoints.begin()
         step_function = make_step(config, structure, objectives, optimizer, schedule)
-        writer = MetricWriter(workdir, start, CONSOLE) if is_lead_process() else None
+        writer = given or open_writers(config, workdir, start, CONSOLE) if is_lead_process() else None
         if writer:
             (workdir / "parameters.txt").write_text(table + "\n", encoding="utf-8")
         agreement = HostConsensus(mesh)
@@ -177,9 +181,13 @@ def train(
                     signals.agreed = True
                     raise Stopped(f"stopped {by} at step {step}: the same command resumes from it")
                 # 3. Step. Only now does the data position advance.
-                with pace.waiting(), watchdog.phase("waiting for data", step):
-                    rows = next(data)
-                state, metrics = step_function(state, to_global_batch(rows, mesh))
+                with trace.step(step + 1, state):
+                    with pace.waiting(), watchdog.phase("waiting for data", step):
+                        rows = next(data)
+                    state, metrics = step_function(state, to_global_batch(rows, mesh))
+                if trace.ends_with(step + 1):
+                    with pace.paused(), watchdog.phase("writing a profile", step):
+                        trace.close(metrics)
                 # 4. Log, one step late: reading the metrics of the previous step does not keep the device waiting.
                 with watchdog.phase("computing", step - 1):
                     _check_finite(pending, step - 1, state.params)
@@ -196,8 +204,9 @@ def train(
             data.close()
             with watchdog.phase("finishing the last save", total):
                 checkpoints.close()
-            if writer:
-                writer.close()
+            trace.close()
+            if writer and not given:
+                writer.close(hurry=signals.received is not None)
     signals.kept = f"training is done, and the checkpoint of step {total} is whole"
     if data.failures:
         log.warning("%d clips could not be used: %s", len(data.failures), "; ".join(data.failures.values()))

@@ -22,8 +22,11 @@ from tests.config.every_field import VALUES, every_kind, fields, fields_of_table
 from tests.test_configs import CONFIGS, read
 
 FILES = [name for name in CONFIGS if ":" not in name]
-# Text without a constraint: names of classes, and a second split.
-FREE_TEXT = {"config.model.head.classes", "config.evaluators.grounding.block_split"}
+# Text without a constraint: names of classes, a second split, and names of a run and of its group.
+FREE_TEXT = {
+    *("config.model.head.classes", "config.evaluators.grounding.block_split"),
+    *("config.train.tracking.name", "config.train.tracking.group"),
+}
 # Numbers for which 0 is valid, often with a meaning that the schema documents.
 ZERO_IS_VALID = {
     *(f"model.{tower}.{size}" for tower in ("video", "text") for size in ("num_layers", "hidden_size", "num_heads")),
@@ -50,6 +53,7 @@ EMPTY_IS_VALID = {
         "evaluators.localization.classifier",
     ),
     "evaluators.grounding.block_split",
+    *("train.writers", "train.profile", "train.tracking.name", "train.tracking.group"),
 }
 
 

@@ -51,6 +51,7 @@ RUNS = (
         SMALL,
         ("runs/own/metrics.json",),
     ),
+    Run("svilm status runs/demo"),
     Run("svilm eval runs/own"),
     Run("svilm report runs/own", (), ("runs/own/report.html",)),
     Run("svilm config pretrain/demo --config.train.steps=100"),

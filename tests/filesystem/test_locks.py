@@ -1,5 +1,6 @@
 """Tests of locks and output paths: one writer at a time, its name in the error, and no files left by a refusal."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from svilm_jax.filesystem.locks import LockError, locked, locked_output
+from svilm_jax.filesystem import locks
+from svilm_jax.filesystem.locks import LockError, holder_of, locked, locked_output
 from svilm_jax.filesystem.output_paths import OutputError, check_output_file, check_output_folder
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +56,31 @@ def test_a_second_process_is_told_who_holds_the_lock(tmp_path):
         with pytest.raises(LockError, match=f"process {os.getpid()} "), locked(file, "the place"):
             pytest.fail("two threads hold the same lock")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_look_tells_who_holds_the_lock(tmp_path):
+    file = tmp_path / ".lock"
+    assert holder_of(file) is None
+    assert not file.exists()
+    with holder(file) as process:
+        found = holder_of(file)
+        assert found is not None
+        assert found["pid"] == process.pid
+        process.kill()
+    assert file.exists()
+    assert holder_of(file) is None
+
+
+def test_a_look_does_not_keep_others_from_the_lock(tmp_path, monkeypatch):
+    """`holder_of` has the lock of a killed process for a moment, here until somebody else has tried once."""
+    file = tmp_path / ".lock"
+    file.touch()
+    look = os.open(file, os.O_RDONLY)
+    fcntl.flock(look, fcntl.LOCK_SH)
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: fcntl.flock(look, fcntl.LOCK_UN))
+    with locked(file, "the place"):
+        assert holder_of(file) is not None
+    os.close(look)
 
 
 @pytest.mark.parametrize("how", ["alone", "forks"])

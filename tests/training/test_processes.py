@@ -92,8 +92,10 @@ def whole(moving_shapes, tmp_path_factory):
 
 
 def test_two_processes_have_the_losses_of_one(moving_shapes, whole, tmp_path):
-    finish(start(moving_shapes, tmp_path, 2, 2))
+    finish(start(moving_shapes, tmp_path, 2, 2, "--config.train.profile=4,5"))
     assert_same(tmp_path, whole)
+    traces = sorted(path.name for path in (tmp_path / "profile/plugins/profile/steps_4_5").iterdir())
+    assert traces == [f"{socket.gethostname()}.{process}.xplane.pb" for process in range(2)]
 
 
 def test_a_run_that_one_signal_stops_goes_on_with_other_processes(moving_shapes, whole, tmp_path):
