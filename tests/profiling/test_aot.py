@@ -70,7 +70,8 @@ def test_a_topology_that_does_not_exist_is_told():
 @pytest.mark.environment("tpu")
 def test_a_pod_that_is_not_there(tmp_path):
     out = tmp_path / "plan.json"
-    done = compile_command("--topology=v5e:2x2", "--mesh=fsdp", f"--out={out}")
+    mesh = ("--config.mesh.preset=fsdp", "--config.mesh.max_replicated_fraction=1")
+    done = compile_command("--topology=v5e:2x2", *mesh, f"--out={out}")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "ESTIMATE step" in done.stdout
     plan = json.loads(out.read_text())

@@ -15,7 +15,6 @@ from svilm_jax.cli.prepare import add_arguments, run
 from tests.data.pipeline.test_journal import files_of, go
 from tests.data.weird_videos import write_video
 
-
 ROOT = Path(__file__).parents[3]
 PATIENCE = 300  # seconds for a server that starts
 
@@ -64,7 +63,7 @@ def job_server(tmp_path_factory):
         server.wait()
 
 
-@pytest.fixture(params=["in this process", "two processes", "job server"])
+@pytest.fixture
 def runner(request):
     if request.param == "job server":
         return request.getfixturevalue("job_server")
@@ -81,6 +80,7 @@ def test_workers_are_processes(runner, count, tmp_path):
 
 
 @pytest.mark.environment("beam")
+@pytest.mark.parametrize("runner", ["two processes", "job server"], indirect=True)
 def test_the_same_bytes_as_a_local_run(runner, tmp_path, monkeypatch):
     for i in range(12):
         write_video(tmp_path / "raw" / f"{i}.mp4", colors=[(10 * i, 20, 5 * k) for k in range(16)])
@@ -93,6 +93,7 @@ def test_the_same_bytes_as_a_local_run(runner, tmp_path, monkeypatch):
 
 
 @pytest.mark.environment("beam")
+@pytest.mark.parametrize("runner", ["in this process", "job server"], indirect=True)
 def test_order_and_failure(runner, tmp_path):
     workers = BeamWorkers(runner, tmp_path / "shared")
     assert list(workers.map(halve, iter(range(5)), task="halving")) == [[i, 1 / (i - 7)] for i in range(5)]
