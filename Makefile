@@ -23,7 +23,8 @@ demo: setup  ## Prepare moving_shapes, pre-train, evaluate, write runs/demo/repo
 test: setup-dev lint  ## Every test, as CI runs them
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -m "not services"
 
-test-services: $(FEATURES:%=test-%) setup-dev $(VENV)/.installed-docs  ## Features, and long runs with several processes, servers, browsers and documents
+test-services: setup-dev $(VENV)/.installed-docs  ## Features, and long runs with several processes, servers, browsers and documents
+	$(MAKE) --jobs=2 --output-sync=target $(FEATURES:%=test-%)
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile -q -m services
 
 $(FEATURES:%=test-%): test-%: $(VENV)-%/.installed
