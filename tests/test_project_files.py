@@ -9,10 +9,13 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.environments import PACKAGES
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = ("lock.txt", "lock-dev.txt", "lock-docs.txt")
 ON_TOP = {"lock-writers.txt": ("wandb", "trackio")}  # of the environment of all others -> what they add
+FEATURES = {"beam": "beam", "minilm": "minilm", "onnx": "onnx", "saved-model": "tf", "search": "search", "tpu": "tpu"}
 
 
 def locked(name: str) -> set[str]:
@@ -60,7 +63,7 @@ def test_pre_commit_runs_the_linters_of_make_lint():
     assert hooks == [command.replace(" . --check", " --check") for command in commands]
 
 
-@pytest.mark.parametrize("name", [*LOCKS, *ON_TOP])
+@pytest.mark.parametrize("name", [*LOCKS, *ON_TOP, *(f"lock-{feature}.txt" for feature in FEATURES)])
 def test_lock_files_are_hashed_and_hold_no_address(name):
     text = (ROOT / "requirements" / name).read_text()
     assert not re.search(r"://|--(extra-)?index|--find-links|^-", text, re.MULTILINE)
@@ -91,3 +94,16 @@ def test_what_is_installed_on_top_changes_no_version(name):
     below, above = versions(*LOCKS), versions(name)
     assert declared(*ON_TOP[name]) - above.keys() == set()
     assert [package for package in above.keys() & below.keys() if above[package] - below[package]] == []
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_the_environment_of_a_feature_is_locked_and_tested(feature):
+    development = {canonicalize_name(line.partition("==")[0]) for line in locked("lock-dev.txt")}
+    packages = {canonicalize_name(line.partition("==")[0]) for line in locked(f"lock-{feature}.txt")}
+    assert declared(FEATURES[feature]) - packages - development == set()
+    assert locked(f"lock-{feature}.txt").isdisjoint(locked("lock-dev.txt"))
+    features = re.search(r"^FEATURES := (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert features is not None
+    assert features[1].split() == list(FEATURES) == list(PACKAGES)
+    mark = f'mark.environment("{feature}")'
+    assert any(mark in file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))

@@ -73,8 +73,9 @@ def _optimizer_shardings(
 ) -> Any:
     """Returns a sharding for every array of an optimizer's state: that of its parameter, or replicated."""
     masked = lambda node: isinstance(node, optax.MaskedNode)  # noqa: E731 - a hole: the parameter of another group
+    # Abstractly: `init` creates its counters on the devices of the mesh, which need not be attached (`svilm compile`).
     return optax.tree.map_params(
-        optimizer,
+        lambda params: jax.eval_shape(optimizer.init, params),
         lambda leaf, sharding: leaf if masked(leaf) else sharding,
         state,
         of_params,

@@ -1,6 +1,10 @@
-"""Tests of preparation by Apache Beam: output identical to a local run, and errors of runners."""
+"""Tests of preparation by Apache Beam: output identical to a local run on several runners, and their errors."""
 
+import os
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from svilm_data.pipeline import beam as beam_module
@@ -11,14 +15,12 @@ from svilm_jax.cli.prepare import add_arguments, run
 from tests.data.pipeline.test_journal import files_of, go
 from tests.data.weird_videos import write_video
 
+ROOT = Path(__file__).parents[3]
+PATIENCE = 300  # seconds for a server that starts
+
 
 def halve(number: int) -> float:
     return [number, 1 / (number - 7)]
-
-
-@pytest.fixture
-def apache_beam():
-    return pytest.importorskip("apache_beam", reason="Apache Beam is not installed: pip install svilm_jax[beam]")
 
 
 def test_without_beam(tmp_path, monkeypatch):
@@ -32,33 +34,84 @@ def test_without_beam(tmp_path, monkeypatch):
     assert parse_beam_options("DirectRunner", ["--x=y"]) == BeamOptions("DirectRunner", ("--x=y",))
 
 
-def test_the_same_bytes_as_a_local_run(apache_beam, tmp_path, monkeypatch):
+def process_of(number: int) -> int:
+    time.sleep(0.01)
+    return os.getpid()
+
+
+@pytest.fixture(scope="module")
+def job_server(tmp_path_factory):
+    """Options of a runner that submits pipelines to a job server, which runs each in a worker process.
+
+    The protocols are those of Flink and Spark: the Job API for the pipeline, the Fn API for the worker.
+    """
+    port = tmp_path_factory.mktemp("job_server") / "port"
+    module = "apache_beam.runners.portability.local_job_service_main"
+    server = subprocess.Popen([sys.executable, "-m", module, f"--port_file={port}"], cwd=ROOT)
+    try:
+        end = time.monotonic() + PATIENCE
+        while not (port.is_file() and port.read_text()):
+            assert server.poll() is None, "the job server ended"
+            assert time.monotonic() < end, "the job server does not start"
+            time.sleep(0.1)
+        worker = f"{sys.executable} -m apache_beam.runners.worker.sdk_worker_main"
+        environment = ("--environment_type=beam:env:harness_subprocess_python:v1", f"--environment_config={worker}")
+        address = f"--job_endpoint=127.0.0.1:{port.read_text()}"
+        yield BeamOptions("PortableRunner", (address, *environment))
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture
+def runner(request):
+    if request.param == "job server":
+        return request.getfixturevalue("job_server")
+    two = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    return BeamOptions("DirectRunner", two if request.param == "two processes" else ())
+
+
+@pytest.mark.environment("beam")
+@pytest.mark.parametrize(("runner", "count"), [("two processes", 2), ("job server", 1)], indirect=["runner"])
+def test_workers_are_processes(runner, count, tmp_path):
+    processes = set(BeamWorkers(runner, tmp_path / "shared").map(process_of, range(64), task="processes"))
+    assert len(processes) == count
+    assert os.getpid() not in processes
+
+
+@pytest.mark.environment("beam")
+@pytest.mark.parametrize("runner", ["two processes", "job server"], indirect=True)
+def test_the_same_bytes_as_a_local_run(runner, tmp_path, monkeypatch):
     for i in range(12):
         write_video(tmp_path / "raw" / f"{i}.mp4", colors=[(10 * i, 20, 5 * k) for k in range(16)])
     (tmp_path / "raw" / "5.mp4").write_bytes(b"no video")
     monkeypatch.setattr(beam_module, "WAVE", 5)
     one = go(tmp_path / "local", tmp_path / "raw")
-    two = go(tmp_path / "beam", tmp_path / "raw", beam=BeamOptions("DirectRunner"))
+    two = go(tmp_path / "beam", tmp_path / "raw", beam=runner)
     assert files_of(one) == files_of(two)
     assert [p.name for p in (tmp_path / "beam").iterdir()] == ["dogs"]
 
 
-def test_order_and_failure(apache_beam, tmp_path):
-    workers = BeamWorkers(BeamOptions("DirectRunner"), tmp_path / "shared")
+@pytest.mark.environment("beam")
+@pytest.mark.parametrize("runner", ["in this process", "job server"], indirect=True)
+def test_order_and_failure(runner, tmp_path):
+    workers = BeamWorkers(runner, tmp_path / "shared")
     assert list(workers.map(halve, iter(range(5)), task="halving")) == [[i, 1 / (i - 7)] for i in range(5)]
-    with pytest.raises(PreparationError, match="halving: the pipeline of DirectRunner failed .*division by zero"):
+    with pytest.raises(PreparationError, match=f"halving: the pipeline of {runner.runner} failed .*division by zero"):
         list(workers.map(halve, range(9), task="halving"))
     assert not (tmp_path / "shared").exists()
 
 
-def test_wrong_options(apache_beam, tmp_path):
+@pytest.mark.environment("beam")
+def test_wrong_options(tmp_path):
     with pytest.raises(PreparationError, match="--runner NoRunner"):
         BeamWorkers(BeamOptions("NoRunner"), tmp_path)
     with pytest.raises(PreparationError, match="--beam-option --direct_num_workers=many: not an option of Beam"):
         BeamWorkers(BeamOptions("DirectRunner", ("--direct_num_workers=many",)), tmp_path)
 
 
-def test_from_the_command_line(apache_beam, tmp_path):
+@pytest.mark.environment("beam")
+def test_from_the_command_line(tmp_path):
     import argparse
 
     write_video(tmp_path / "videos" / "a.mp4")
