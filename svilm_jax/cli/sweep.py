@@ -25,6 +25,7 @@ from svilm_jax.filesystem.output_paths import check_output_folder
 from svilm_jax.sweeps.attempts import read_history
 from svilm_jax.sweeps.controller import Sweep, held_folder, run_sweep
 from svilm_jax.sweeps.definition import expand, plain_changes, split_argument
+from svilm_jax.sweeps.launchers.launcher import Launcher
 from svilm_jax.sweeps.launchers.local import LocalLauncher, visible_gpus
 from svilm_jax.sweeps.plan import TRIAL_CONFIG, Trial, distinct, extended, make_trial, read_plan, write_plan
 from svilm_jax.sweeps.progress import ProgressLine
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from svilm_jax.sweeps.search import OptunaSearch
 
 OVERRIDES = True
+LAUNCHERS = ("local", "ray")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,10 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="product of the functions sweep_NAME() of the file; default: its sweep() or get_hyper(hyper)",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the plan, trials and results")
-    parser.add_argument("--launcher", choices=("local",), default="local", help="where trials run (default: local)")
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="where trials run (default: local)")
     parser.add_argument("--jobs", type=int, default=0, metavar="N", help="trials at once; default: 1, or all GPUs")
     parser.add_argument("--gpus-per-trial", type=int, default=0, metavar="N", help="GPUs of each trial; default: all")
     parser.add_argument("--retries", type=int, default=1, metavar="N", help="runs of a trial after it failed")
+    ray = parser.add_argument_group("--launcher=ray", "job submission to a Ray cluster")
+    ray.add_argument("--ray-address", default="", metavar="URL", help="of the dashboard, such as http://head:8265")
+    ray.add_argument("--cpus-per-trial", type=float, default=0, metavar="N", help="logical CPUs of each trial (1)")
     search = parser.add_argument_group("search", "with Optuna, by `def search(trial)` of the file")
     search.add_argument("--trials", type=int, default=0, metavar="N", help="number of trials that Optuna suggests")
     search.add_argument("--metric", default="", metavar="NAME", help="metric of metrics.json, such as retrieval/t2v_R1")
@@ -73,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
       LockError: another controller runs this sweep.
       TrialRefusedError: a trial ended with an error of the user.
     """
-    for option in ("jobs", "gpus_per_trial", "retries", "trials"):
+    for option in ("jobs", "gpus_per_trial", "cpus_per_trial", "retries", "trials"):
         if getattr(args, option) < 0:
             raise ConfigError(f"--{option.replace('_', '-')}={getattr(args, option)}: expected a number of at least 0")
     if ":" in str(args.out):
@@ -85,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         _print_plan(args.out, extended(read_plan(args.out), trials), {trial.id for trial in trials})
         return 0
-    launcher = LocalLauncher(args.jobs, args.gpus_per_trial, visible_gpus() if args.gpus_per_trial else ())
+    launcher = make_launcher(args)
     with held_folder(args.out):
         earlier = read_plan(args.out)
         search = _open_search(args) if args.trials else None
@@ -100,6 +105,23 @@ def run(args: argparse.Namespace) -> int:
     if status == EXIT_STOPPED:
         print("stopped by a signal; the trials have saved, and the same command continues", file=sys.stderr)
     return status
+
+
+def make_launcher(args: argparse.Namespace) -> Launcher:
+    """Returns the launcher that the options describe.
+
+    Raises:
+      ConfigError: options of another launcher, or resources that do not exist.
+      RayError: the Ray cluster does not answer.
+    """
+    if args.launcher == "ray":
+        from svilm_jax.sweeps.launchers.ray import RayLauncher
+
+        return RayLauncher(args.ray_address, args.jobs, args.cpus_per_trial or 1, args.gpus_per_trial)
+    for option in ("ray_address", "cpus_per_trial"):
+        if getattr(args, option):
+            raise ConfigError(f"--{option.replace('_', '-')} belongs to --launcher=ray, not to {args.launcher}")
+    return LocalLauncher(args.jobs, args.gpus_per_trial, visible_gpus() if args.gpus_per_trial else ())
 
 
 def resolve_trials(file: str, names: Sequence[str], overrides: Sequence[str]) -> list[Trial]:
