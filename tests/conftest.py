@@ -12,6 +12,13 @@ import pytest
 from jaxtyping import install_import_hook
 
 import tests.shape_checks  # noqa: F401 - named in the import hook
+from tests.environments import (  # noqa: F401 - hooks of pytest
+    pytest_addoption,
+    pytest_configure,
+    pytest_ignore_collect,
+    pytest_runtest_setup,
+    select,
+)
 
 # Before JAX is imported, and for every process that a test starts: the processes of a test run share compiled programs,
 # and nothing goes to the user's cache folder. Workers inherit the variables of the controller.
@@ -49,8 +56,9 @@ LONG = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Moves the tests of `LONG` to the front; the order within a file stays."""
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    """Selects the tests of `--environment`; moves the tests of `LONG` to the front, the order within a file stays."""
+    select(items, config)
     rank = {name: place for place, name in enumerate(LONG)}
 
     def place(item: pytest.Item) -> int:

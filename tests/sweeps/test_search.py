@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-optuna = pytest.importorskip("optuna", reason="pip install optuna: see requirements/search.in")
+pytestmark = pytest.mark.environment("search")
+optuna = pytest.importorskip("optuna", reason="no optuna here: make test-search")
 
 from svilm_jax.config import ConfigError  # noqa: E402
 from svilm_jax.sweeps.attempts import State, read_history  # noqa: E402

@@ -45,7 +45,7 @@ def export_saved_model(trained: TrainedModel, out: str | Path) -> dict[str, floa
         from jax.experimental import jax2tf
     except ImportError as error:
         raise ModelDirectoryError(
-            f"a SavedModel needs TensorFlow ({error}): pip install tensorflow-cpu, or use StableHLO, which does not"
+            f"a SavedModel needs TensorFlow ({error}): pip install svilm_jax[tf], or use StableHLO, which does not"
         ) from error
     # `both` repeats both towers: three programs in one file.
     check_size(trained, "float32", "SavedModel", "export StableHLO in bfloat16", copies=2)

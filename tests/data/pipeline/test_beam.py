@@ -16,11 +16,6 @@ def halve(number: int) -> float:
     return [number, 1 / (number - 7)]
 
 
-@pytest.fixture
-def apache_beam():
-    return pytest.importorskip("apache_beam", reason="Apache Beam is not installed: pip install svilm_jax[beam]")
-
-
 def test_without_beam(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     monkeypatch.setitem(sys.modules, "apache_beam.options.pipeline_options", None)
@@ -32,7 +27,8 @@ def test_without_beam(tmp_path, monkeypatch):
     assert parse_beam_options("DirectRunner", ["--x=y"]) == BeamOptions("DirectRunner", ("--x=y",))
 
 
-def test_the_same_bytes_as_a_local_run(apache_beam, tmp_path, monkeypatch):
+@pytest.mark.environment("beam")
+def test_the_same_bytes_as_a_local_run(tmp_path, monkeypatch):
     for i in range(12):
         write_video(tmp_path / "raw" / f"{i}.mp4", colors=[(10 * i, 20, 5 * k) for k in range(16)])
     (tmp_path / "raw" / "5.mp4").write_bytes(b"no video")
@@ -43,7 +39,8 @@ def test_the_same_bytes_as_a_local_run(apache_beam, tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path / "beam").iterdir()] == ["dogs"]
 
 
-def test_order_and_failure(apache_beam, tmp_path):
+@pytest.mark.environment("beam")
+def test_order_and_failure(tmp_path):
     workers = BeamWorkers(BeamOptions("DirectRunner"), tmp_path / "shared")
     assert list(workers.map(halve, iter(range(5)), task="halving")) == [[i, 1 / (i - 7)] for i in range(5)]
     with pytest.raises(PreparationError, match="halving: the pipeline of DirectRunner failed .*division by zero"):
@@ -51,14 +48,16 @@ def test_order_and_failure(apache_beam, tmp_path):
     assert not (tmp_path / "shared").exists()
 
 
-def test_wrong_options(apache_beam, tmp_path):
+@pytest.mark.environment("beam")
+def test_wrong_options(tmp_path):
     with pytest.raises(PreparationError, match="--runner NoRunner"):
         BeamWorkers(BeamOptions("NoRunner"), tmp_path)
     with pytest.raises(PreparationError, match="--beam-option --direct_num_workers=many: not an option of Beam"):
         BeamWorkers(BeamOptions("DirectRunner", ("--direct_num_workers=many",)), tmp_path)
 
 
-def test_from_the_command_line(apache_beam, tmp_path):
+@pytest.mark.environment("beam")
+def test_from_the_command_line(tmp_path):
     import argparse
 
     write_video(tmp_path / "videos" / "a.mp4")

@@ -14,14 +14,8 @@ from tests.tiny import tiny_model
 pytestmark = pytest.mark.usefixtures("compiled_in_haste")
 
 
-def jax2onnx():
-    """Not in the lock files: it asks for an older Orbax than training does."""
-    pytest.importorskip("onnxruntime", reason="pip install onnxruntime: see requirements/onnx.in")
-    return pytest.importorskip("jax2onnx", reason="pip install jax2onnx, in an environment of its own")
-
-
+@pytest.mark.environment("onnx")
 def test_files_give_the_models_numbers(tmp_path):
-    jax2onnx()
     import onnxruntime
 
     # A part of every kind that a tower may have.
@@ -55,8 +49,8 @@ def test_files_give_the_models_numbers(tmp_path):
         export_onnx(trained, tmp_path)
 
 
+@pytest.mark.environment("onnx")
 def test_other_numbers_are_not_written(tmp_path, monkeypatch):
-    jax2onnx()
     given = iter(np.linspace(0, 1, 50))
     monkeypatch.setattr(onnx_module, "largest_difference", lambda ours, theirs: float(next(given)))
     with pytest.raises(ModelDirectoryError, match="video_tower: onnxruntime .* differ from JAX's by"):
@@ -64,13 +58,14 @@ def test_other_numbers_are_not_written(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.environment("onnx")
 def test_what_cannot_be_converted_is_named(tmp_path, monkeypatch):
-    library = jax2onnx()
+    import jax2onnx
 
     def unknown(*args, **options):
         raise NotImplementedError("no plugin for primitive 'ragged_dot'")
 
-    monkeypatch.setattr(library, "to_onnx", unknown)
+    monkeypatch.setattr(jax2onnx, "to_onnx", unknown)
     with pytest.raises(ModelDirectoryError, match=r"video_tower: jax2onnx .* cannot convert it .*'ragged_dot'"):
         export_onnx(tiny_model(), tmp_path / "out")
 
