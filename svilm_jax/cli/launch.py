@@ -17,7 +17,7 @@ from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.filesystem.output_paths import check_output_folder
 from svilm_jax.launch import jobset, skypilot, slurm
 from svilm_jax.launch.hardware import EXPECTED, Hardware, parse_hardware
-from svilm_jax.launch.run import Run, Settings, check_step
+from svilm_jax.launch.run import Run, Settings, check_config
 
 OVERRIDES = True
 SCHEDULERS = {"skypilot": skypilot, "jobset": jobset, "slurm": slurm}
@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, metavar="FILE[:ARG]", help=CONFIG)
     parser.add_argument("--scheduler", required=True, choices=tuple(SCHEDULERS), help="for which the file is")
     parser.add_argument("--accelerator", required=True, metavar="NAME", help=EXPECTED.removeprefix("expected "))
-    parser.add_argument("--workdir", required=True, metavar="PATH", help="of the run, or of all trials; may be gs://...")
+    parser.add_argument(
+        "--workdir", required=True, metavar="PATH", help="of the run, or of all trials; may be gs://..."
+    )
     parser.add_argument(
         "--sweep",
         nargs="?",
@@ -115,13 +117,11 @@ def _checked(run: Run, config: Config, hardware: Hardware) -> Run:
             "the config file registers objectives or evaluators, which other machines would lack: move them into an "
             "installed package with an entry point of the group svilm_jax.plugins"
         )
-    check_step(config, hardware)
+    check_config(config, hardware)
     return run
 
 
-def _files(
-    args: argparse.Namespace, name: str, runs: Sequence[Run], settings: Settings
-) -> Iterator[tuple[str, str]]:
+def _files(args: argparse.Namespace, name: str, runs: Sequence[Run], settings: Settings) -> Iterator[tuple[str, str]]:
     """Yields the name and the contents of each file: one for all runs if they are printed, or if it is an array."""
     comments = _comments(args, settings.hardware)
     if args.scheduler == "slurm":

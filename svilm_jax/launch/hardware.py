@@ -112,7 +112,9 @@ def parse_hardware(text: str, nodes: int = 0, slices: int = 0) -> Hardware:
     """
     if found := _NUMBERED.fullmatch(text) or _SHAPED.fullmatch(text):
         if nodes:
-            raise ConfigError(f"--nodes={nodes}: the machines of {text} follow from its topology; --slices=N adds slices")
+            raise ConfigError(
+                f"--nodes={nodes}: the machines of {text} follow from its topology; --slices=N adds slices"
+            )
         return _tpu(text, found.group(1), found.group(2), slices or 1)
     if found := _COUNTED.fullmatch(text):
         if slices:
@@ -120,7 +122,9 @@ def parse_hardware(text: str, nodes: int = 0, slices: int = 0) -> Hardware:
         name, chips = found.group(1).upper(), int(found.group(2))
         if not chips:
             raise ConfigError(f"--accelerator={text}: {EXPECTED}")
-        return Hardware(name, "gpu", f"NVIDIA {name}", chips, nodes or 1, gke=_GPUS.get(name, ""), sky=f"{name}:{chips}")
+        return Hardware(
+            name, "gpu", f"NVIDIA {name}", chips, nodes or 1, gke=_GPUS.get(name, ""), sky=f"{name}:{chips}"
+        )
     raise ConfigError(f"--accelerator={text}: {EXPECTED}")
 
 

@@ -16,6 +16,7 @@ from svilm_jax.launch.hardware import Hardware
 from svilm_jax.objectives.registry import build_objectives
 from svilm_jax.parallel import mesh_shape
 from svilm_jax.parallel.mesh import AXES, BATCH_AXES
+from svilm_jax.text.tokenizers import load_tokenizer
 from svilm_jax.training.step import check_step_on
 
 COORDINATOR_PORT = 8476  # any free port of the first machine; the one that JAX takes on TPUs
@@ -87,12 +88,16 @@ def check_name(name: str, longest: int = 63) -> None:
         )
 
 
-def check_step(config: Config, hardware: Hardware) -> None:
-    """Rejects configs whose mesh, batch or attention does not fit the accelerators.
+def check_config(config: Config, hardware: Hardware) -> None:
+    """Rejects configs that lack something, or whose mesh, batch or attention does not fit the accelerators.
 
     Raises:
       ConfigError: naming the key.
     """
+    if not config.input.dataset:
+        raise ConfigError("config.input.dataset is not set: expected a folder that `svilm prepare` wrote")
+    if not (config.tokenizer.path or config.init.checkpoint):
+        load_tokenizer("")  # which says what is missing
     try:
         shape = mesh_shape(config.mesh, hardware.devices, hardware.islands)
         pieces = math.prod(size for axis, size in zip(AXES, shape, strict=True) if axis in BATCH_AXES)
@@ -109,8 +114,15 @@ def check_paths(run: Run, settings: Settings, scheduler: str) -> None:
     Raises:
       ConfigError: naming the option or key.
     """
-    dataset = str(run.config.get("input", {}).get("dataset", ""))
-    for name, path in (("--workdir", run.workdir), ("config.input.dataset", dataset)):
+    config: Mapping[str, Mapping[str, Any]] = run.config
+    vocabulary = str(config["tokenizer"]["path"])
+    paths = {
+        "--workdir": run.workdir,
+        "config.input.dataset": config["input"]["dataset"],
+        "config.tokenizer.path": "" if vocabulary == "dataset" or vocabulary.startswith("builtin:") else vocabulary,
+        "config.init.checkpoint": config["init"]["checkpoint"],
+    }
+    for name, path in paths.items():
         if path and not (scheme_of(path) or any(_is_below(path, folder) for folder in settings.volumes)):
             raise ConfigError(
                 f"{name}={path}: is not on the machines that {scheduler} starts, or is lost with them; give a bucket "
@@ -123,6 +135,10 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def quoted(arguments: list[str]) -> str:
-    """Returns a shell command of several lines; arguments that contain `$` are put in double quotes."""
-    words = [f'"{word}"' if "$" in word else shlex.quote(word) for word in arguments]
-    return " \\\n  ".join([" ".join(words[:2]), *words[2:]])
+    """Returns a shell command, each option on a line of its own; arguments with `$` are put in double quotes."""
+    lines = [""]
+    for word in arguments:
+        if word.startswith("--") or word == "svilm":
+            lines.append("")
+        lines[-1] += " " * bool(lines[-1]) + (f'"{word}"' if "$" in word else shlex.quote(word))
+    return " \\\n  ".join(line for line in lines if line)

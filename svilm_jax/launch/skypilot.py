@@ -20,7 +20,7 @@ def render(runs: Sequence[Run], settings: Settings, comments: Sequence[str]) -> 
     """
     hardware = settings.hardware
     if len(runs) > 1:
-        raise ConfigError("--scheduler=skypilot runs the tasks of one file one after another; give each a file by --out")
+        raise ConfigError("--scheduler=skypilot runs tasks of one file one after another; give each a file by --out")
     if hardware.slices > 1:
         raise ConfigError(f"--slices={hardware.slices}: SkyPilot has single slices; --scheduler=jobset has several")
     if not hardware.sky:

@@ -65,7 +65,8 @@ def mesh_shape(config: MeshConfig, devices: int, physical_slices: int = 1) -> tu
             )
     slices = config.num_slices or physical_slices
     if slices < 1 or devices % slices or (physical_slices > 1 and physical_slices != slices):
-        known = f"these {devices} devices lie in {physical_slices} slices" if physical_slices > 1 else f"{devices} devices"
+        lie = f"these {devices} devices lie in {physical_slices} slices"
+        known = lie if physical_slices > 1 else f"{devices} devices"
         raise ConfigError(f"config.mesh.num_slices={config.num_slices}: {known}; 0 uses their own number")
     count = devices // slices
     inside = config.tensor * config.seq
