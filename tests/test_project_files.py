@@ -14,7 +14,16 @@ from tests.environments import PACKAGES
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = ("lock.txt", "lock-dev.txt", "lock-docs.txt")
-FEATURES = {"beam": "beam", "minilm": "minilm", "onnx": "onnx", "saved-model": "tf", "search": "search", "tpu": "tpu"}
+FEATURES = {
+    "beam": "beam",
+    "launch": "launch",
+    "minilm": "minilm",
+    "onnx": "onnx",
+    "ray": "ray",
+    "saved-model": "tf",
+    "search": "search",
+    "tpu": "tpu",
+}
 
 
 def locked(name: str) -> set[str]:

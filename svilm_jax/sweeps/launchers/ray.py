@@ -93,8 +93,8 @@ class RayLauncher:
         except (OSError, RuntimeError, ValueError) as error:
             where = f"--ray-address={address or _address_of_environment()}"
             raise RayError(
-                f"{where}: no Ray dashboard answers there ({_line(error)}); expected http://HOST:PORT; the port is 8265 unless "
-                "`ray start --head --dashboard-port` set another"
+                f"{where}: no Ray dashboard answers there ({_line(error)}); expected http://HOST:PORT of the head, "
+                "whose port is 8265 unless `ray start --head --dashboard-port` set another"
             ) from error
         self._slots = max(jobs, 1)
         self._resources = {"entrypoint_num_cpus": cpus, "entrypoint_num_gpus": gpus}
