@@ -18,6 +18,7 @@ from svilm_jax.cli.config_file import (
     read_config_module,
     with_defaults,
 )
+from svilm_jax.cli.ray_options import add_ray_arguments, check_ray_arguments, make_ray_launcher
 from svilm_jax.config import Config, ConfigError, quoted
 from svilm_jax.config.overrides import parse_overrides
 from svilm_jax.errors import EXIT_STOPPED
@@ -56,14 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=0, metavar="N", help="trials at once; default: 1, or all GPUs")
     parser.add_argument("--gpus-per-trial", type=int, default=0, metavar="N", help="GPUs of each trial; default: all")
     parser.add_argument("--retries", type=int, default=1, metavar="N", help="runs of a trial after it failed")
-    ray = parser.add_argument_group("--launcher=ray", "job submission to a Ray cluster")
-    ray.add_argument("--ray-address", default="", metavar="URL", help="of the dashboard, such as http://head:8265")
-    ray.add_argument("--cpus-per-trial", type=float, default=0, metavar="N", help="logical CPUs of each trial (1)")
     search = parser.add_argument_group("search", "with Optuna, by `def search(trial)` of the file")
     search.add_argument("--trials", type=int, default=0, metavar="N", help="number of trials that Optuna suggests")
     search.add_argument("--metric", default="", metavar="NAME", help="metric of metrics.json, such as retrieval/t2v_R1")
     search.add_argument("--minimize", action="store_true", help="smaller values of the metric are better")
     search.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings whose mean is a trial's value")
+    add_ray_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="check all trials and print the plan")
 
 
@@ -86,11 +85,12 @@ def run(args: argparse.Namespace) -> int:
     check_output_folder(args.out)
     names = [name for name in args.sweep.split(",") if name]
     _check_search(args)
+    check_ray_arguments(args)
     trials = [] if args.trials else resolve_trials(args.config, names, args.overrides)
     if args.dry_run:
         _print_plan(args.out, extended(read_plan(args.out), trials), {trial.id for trial in trials})
         return 0
-    launcher = make_launcher(args)
+    launcher = _make_launcher(args)
     with held_folder(args.out):
         earlier = read_plan(args.out)
         search = _open_search(args) if args.trials else None
@@ -105,23 +105,6 @@ def run(args: argparse.Namespace) -> int:
     if status == EXIT_STOPPED:
         print("stopped by a signal; the trials have saved, and the same command continues", file=sys.stderr)
     return status
-
-
-def make_launcher(args: argparse.Namespace) -> Launcher:
-    """Returns the launcher that the options describe.
-
-    Raises:
-      ConfigError: options of another launcher, or resources that do not exist.
-      RayError: the Ray cluster does not answer.
-    """
-    if args.launcher == "ray":
-        from svilm_jax.sweeps.launchers.ray import RayLauncher
-
-        return RayLauncher(args.ray_address, args.jobs, args.cpus_per_trial or 1, args.gpus_per_trial)
-    for option in ("ray_address", "cpus_per_trial"):
-        if getattr(args, option):
-            raise ConfigError(f"--{option.replace('_', '-')} belongs to --launcher=ray, not to {args.launcher}")
-    return LocalLauncher(args.jobs, args.gpus_per_trial, visible_gpus() if args.gpus_per_trial else ())
 
 
 def resolve_trials(file: str, names: Sequence[str], overrides: Sequence[str]) -> list[Trial]:
@@ -184,6 +167,12 @@ def _resolved(file: str, changes: Mapping[str, Any], overrides: Sequence[str]) -
     if not config.init.checkpoint:  # which replaces parts of the config that objectives depend on
         build_objectives(config.objectives, config)
     return config
+
+
+def _make_launcher(args: argparse.Namespace) -> Launcher:
+    if args.launcher == "ray":
+        return make_ray_launcher(args)
+    return LocalLauncher(args.jobs, args.gpus_per_trial, visible_gpus() if args.gpus_per_trial else ())
 
 
 def _check_search(args: argparse.Namespace) -> None:
