@@ -290,6 +290,6 @@ def _record_failure(attempt: _Attempt, message: str) -> None:
 
 
 def _line(error: object) -> str:
-    """Returns the first line of a message of Ray, which may be followed by a traceback."""
+    """Returns the last line of a message of Ray, which may be a traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    return lines[-1][:300] if lines else type(error).__name__
