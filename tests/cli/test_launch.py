@@ -15,9 +15,9 @@ from tests.tiny import get_config as tiny
 
 def get_config():
     config = tiny()
-    config.input.dataset = "gs://bucket/data"
-    config.train.batch_size = 64
-    config.splice.enabled = False
+    config.input.dataset = "/data/set"
+    config.splice.block = 2
+    config.train.batch_size = 128
     return config
 
 def sweep_seed():
@@ -25,7 +25,7 @@ def sweep_seed():
         yield {"train.seed": seed}
 
 def sweep_batch():
-    for size in (64, 60):
+    for size in (128, 60):
         yield {"train.batch_size": size}
 """
 
@@ -39,7 +39,8 @@ def file(tmp_path):
 
 def launch(file, scheduler, accelerator, *options):
     fixed = [f"--config={file}", f"--scheduler={scheduler}", f"--accelerator={accelerator}"]
-    return main(["launch", *fixed, "--workdir=gs://bucket/runs", *options])
+    volume = [] if scheduler == "slurm" else ["--volume=claim:/data"]
+    return main(["launch", *fixed, *volume, "--workdir=gs://bucket/runs", *options])
 
 
 def test_the_file_is_printed_with_the_resolved_config(file, capsys):

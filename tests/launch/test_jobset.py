@@ -116,7 +116,7 @@ def test_machines_with_gpus_are_joined_through_the_name_of_the_first_pod():
 
 def test_the_config_is_mounted_and_shared_memory_is_large():
     run = make_run(train={"steps": 7})
-    config, job_set = rendered(make_settings("v5e-8", image="image", volumes={"/data": "claim"}), run)
+    config, job_set = rendered(make_settings("v5e-8", image="image"), run)
     assert json.loads(config["data"]["config.json"]) == json.loads(json.dumps(run.config))
     pod = job_of(job_set)["template"]["spec"]
     mounts = {mount["mountPath"]: mount["name"] for mount in container_of(job_set)["volumeMounts"]}

@@ -30,9 +30,9 @@ def test_a_slice_of_tpus():
 
 
 def test_an_image_needs_no_setup():
-    task = rendered(make_settings("H100:8", image="image", volumes={"/data": "volume"}))
+    task = rendered(make_settings("H100:8", image="image"))
     assert task["resources"]["image_id"] == "docker:image"
-    assert task["volumes"] == {"/data": "volume"}
+    assert task["volumes"] == {"/data": "claim"}
     assert not task.keys() & {"setup", "workdir"}
     assert rendered(make_settings("H100:8", image="image", setup="make"))["setup"] == "make\n"
 

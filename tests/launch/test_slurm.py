@@ -14,7 +14,7 @@ from tests.launch.runs import make_run, make_settings
 
 def rendered(runs=None, **options):
     runs = runs or [make_run(workdir="/shared/runs/demo")]
-    return slurm.render(runs, make_settings("H100:8", nodes=2, **options), ["a comment"], "demo")
+    return slurm.render(runs, make_settings("H100:8", nodes=2, volumes={}, **options), ["a comment"], "demo")
 
 
 def directives(script):
@@ -110,7 +110,7 @@ def test_the_tasks_of_an_array_are_the_trials(tmp_path):
 )
 def test_refused_settings(accelerator, options, message):
     with pytest.raises(ConfigError, match=message):
-        slurm.render([make_run()], make_settings(accelerator, **options), [], "demo")
+        slurm.render([make_run()], make_settings(accelerator, **{"volumes": {}} | options), [], "demo")
 
 
 @pytest.mark.services
@@ -121,7 +121,7 @@ def test_slurm_accepts_the_script(tmp_path, runs):
     script = slurm.render(
         [make_run(f"demo-{number}") for number in range(runs)],
         # What a test cluster has: no GPUs, and a node that other jobs use too.
-        make_settings("H100:1", cpus=1),
+        make_settings("H100:1", cpus=1, volumes={}),
         [],
         "demo",
     ).replace("#SBATCH --gpus-per-node=1\n", "")

@@ -72,10 +72,9 @@ def address():
             assert process.poll() is None, log.read_text()
             yield url
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
+            process.terminate()  # it ends the others
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(30)
+                process.wait(60)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -125,7 +124,7 @@ def test_four_trials_whose_controller_is_killed_run_once_with_the_results_of_a_l
     with controller(address, remote, 4, [*TRIAL, "2"]) as second:
         assert second.wait(LIMIT) == 0
     assert len(events(remote, "start")) == len(events(remote, "end")) == 4
-    assert [(folder / "starts").read_text() for folder in remote.glob("*/trial_config.json/..")] == ["x"] * 4
+    assert [(folder / "starts").read_text() for folder in remote.iterdir() if folder.is_dir()] == ["x"] * 4
     assert (remote / "results.csv").read_bytes() == (local / "results.csv").read_bytes()
     assert ray_sweep.run(address, remote, 4, 2, [*TRIAL, "2"]) == 0  # nothing is left to do
     assert len(events(remote, "start")) == 4
