@@ -62,7 +62,8 @@ def address():
         command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--disable-usage-stats"]
         command += [f"--{name}={port}" for name, port in ports.items()]
         command += [f"--temp-dir={folder}", "--object-store-memory=100000000"]
-        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+        # Without the second variable, which means clusters in general, Ray takes another address than the loopback one.
+        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
         log = Path(folder) / "start.log"
         with log.open("w") as output:
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
