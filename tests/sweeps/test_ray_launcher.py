@@ -39,7 +39,7 @@ if not os.path.exists(sys.argv[1] + "/saved"):
     time.sleep(600)
 json.dump({"score": 1.0}, open(sys.argv[1] + "/metrics.json", "w"))
 """
-LIMIT = 180.0  # seconds; no test waits that long
+LIMIT = 300.0  # seconds; no test waits that long
 
 
 def free_ports(count):
@@ -64,6 +64,8 @@ def address():
         command += [f"--temp-dir={folder}", "--object-store-memory=100000000"]
         # Without the second variable, which means clusters in general, Ray takes another address than the loopback one.
         environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+        # On a busy machine a request may break off after the job is known and before it is scheduled.
+        environment["RAY_JOB_START_TIMEOUT_SECONDS"] = "90"
         log = Path(folder) / "start.log"
         with log.open("w") as output:
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
@@ -71,6 +73,7 @@ def address():
             url = f"http://127.0.0.1:{ports['dashboard-port']}"
             wait_for(lambda: process.poll() is not None or answers(url))
             assert process.poll() is None, log.read_text()
+            runs_a_job(url, Path(folder))
             yield url
         finally:
             process.terminate()  # it ends the others
@@ -86,6 +89,14 @@ def answers(url):
         return bool(RayLauncher(url))
     except RayError:
         return False
+
+
+def runs_a_job(url, folder):
+    """Waits until the parts of the cluster that run jobs are up, which happens with the first job."""
+    launcher = RayLauncher(url, settle_seconds=1.0)
+    (folder / "first").mkdir()
+    launcher.start(Job("first", folder / "first", ("true",)))
+    wait_for(lambda: not launcher.active())
 
 
 def wait_for(condition):
