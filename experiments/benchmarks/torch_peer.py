@@ -192,7 +192,7 @@ def make_train_step(
     inputs = {name: torch.from_numpy(np.array(batch[name])).to(device) for name in ("video", "text", "nouns")}
     inputs |= {"text": inputs["text"].long(), "nouns": inputs["nouns"].long()}
     settings, times, rows = config.optimizer, peer.grid[0], len(batch["video"])
-    block = min(config.splice.block, rows)
+    block = min(config.splice.block or 8, rows)
     optimizer = torch.optim.SGD(
         peer.parameters(), 1e-4, settings.momentum, weight_decay=settings.weight_decay, fused=device == "cuda" or None
     )

@@ -13,7 +13,7 @@ from svilm_jax.config import Config
 from svilm_jax.config.constraints import PartialOf
 from svilm_jax.config.grades import Grade
 from svilm_jax.config.overrides import parse_overrides
-from svilm_jax.config.resolution import fields_of, grade_of, unwrapped
+from svilm_jax.config.resolution import entry_kind, fields_of, grade_of, unwrapped
 from svilm_jax.evaluation.registry import EVALUATORS, evaluator_kind
 from svilm_jax.objectives.registry import objective_schema
 
@@ -98,6 +98,9 @@ def _fields(kind: type, values: Mapping[str, Any], path: str) -> Iterator[Entry]
         key, value = f"{path}.{name}", values.get(name, defaults[name])
         if dataclasses.is_dataclass(plain):
             yield from _fields(plain, value, key)  # type: ignore[arg-type]
+        elif value and (entry := entry_kind(plain)) is not None:
+            for label, options in value.items():
+                yield from _fields(entry, options, f"{key}.{label}")
         elif value and any(isinstance(constraint, PartialOf) for constraint in constraints):
             yield from _leaves(value, key)
         else:

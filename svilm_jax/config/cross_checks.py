@@ -17,6 +17,27 @@ def check_fields_together(config: Config) -> None:
         low, high = getattr(config.input, key)
         if low > high:
             raise ConfigError(f"config.input.{key}=({low:g}, {high:g}): expected the smaller number first")
+    _check_mixture(config)
+
+
+def _check_mixture(config: Config) -> None:
+    """Checks the datasets of a mixture against the rest of the config."""
+    given = config.input
+    if given.mixture and config.task != "video_text":
+        raise ConfigError(
+            f"config.input.mixture with config.task={config.task!r}: expected task='video_text'; other tasks train on "
+            "one dataset, config.input.dataset"
+        )
+    for name, entry in given.mixture.items():
+        path = f"config.input.mixture.{name}"
+        if not entry.dataset:
+            raise ConfigError(f"{path}.dataset='': expected the folder of a prepared dataset")
+        text = entry.text or given.text
+        if (text == "sentences") != (given.text == "sentences"):
+            raise ConfigError(
+                f"{path}.text={text!r} with config.input.text={given.text!r}: clips with the mean of several "
+                "embeddings cannot share a batch with clips with one text; use 'sentences' for all or for none"
+            )
 
 
 def check_model(model: ModelConfig, path: str) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 from svilm_jax.config import Config, ConfigError, nearest, quoted
 from svilm_jax.config.constraints import PartialOf
-from svilm_jax.config.resolution import check_key, fields_of, unwrapped
+from svilm_jax.config.resolution import check_key, entry_kind, fields_of, unwrapped
 
 _PREFIX = "--config."
-_REPLACED = ("objectives.", "evaluators.", "init.model.")  # tables whose keys a config file decides
+_REPLACED = ("objectives.", "evaluators.", "init.model.", "input.mixture.")  # tables whose keys a config file decides
+_REMOVABLE = ("objectives", "evaluators", "input.mixture")  # tables whose entries None removes
 _BOOLS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
 # (name of an entry, the current entry or None) -> the dataclass of its options; raises ConfigError.
 EntrySchema = Callable[[str, Mapping[str, Any] | None], type]
@@ -83,8 +84,8 @@ def assign(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]
 
     Args:
       tree: nested like `Config`; not modified.
-      values: dotted key -> value, assigned in order. Below `objectives`, `evaluators` and `init.model`, a dict replaces
-        a whole table; None removes an entry of `objectives` or `evaluators`.
+      values: dotted key -> value, assigned in order. Below `objectives`, `evaluators`, `input.mixture` and
+        `init.model`, a dict replaces a whole table; None removes an entry of the first three.
 
     Returns:
       A table with the new values.
@@ -103,7 +104,7 @@ def assign(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]
                 raise ConfigError(f"config.{key}: {path} is a value and has no keys")
         if isinstance(value, Mapping) and not f"{key}.".startswith(_REPLACED):
             raise ConfigError(f"config.{key} is a table: assign its keys one by one, such as {key}.KEY")
-        if value is None and len(outer) == 1 and outer[0] in ("objectives", "evaluators"):
+        if value is None and ".".join(outer) in _REMOVABLE:
             check_key(last, table, path)
             del table[last]
         else:
@@ -128,10 +129,21 @@ def _apply(tree: dict[str, Any], override: Override, entries: Mapping[str, Entry
         if key in entries and kind is Config:
             _apply_to_entry(table, key, override, entries[key])
             return
+        if (entry := entry_kind(below)) is not None:
+            _apply_to_table(table, override.key[place + 1 :], path, override, entry)
+            return
         if changes is None and not dataclasses.is_dataclass(below):
             raise ConfigError(f"{override.name}: {path} is a value and has no keys")
         kind = changes.of if changes is not None else typing.cast(type, below)
     table[last] = _value_of(_hint(kind, last, path), override)
+
+
+def _apply_to_table(table: dict[str, Any], key: Sequence[str], path: str, override: Override, kind: type) -> None:
+    """Sets one key of an entry of a table whose entries have one schema."""
+    if len(key) != 2 or not key[0]:
+        raise ConfigError(f"{override.name}: expected {path}.NAME.KEY")
+    name, last = key
+    table.setdefault(name, {})[last] = _value_of(_hint(kind, last, f"{path}.{name}"), override)
 
 
 def _apply_to_entry(table: dict[str, Any], name: str, override: Override, schema: EntrySchema) -> None:

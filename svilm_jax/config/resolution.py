@@ -22,13 +22,14 @@ _NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 def default_config() -> ml_collections.ConfigDict:
     """Returns a config with the default of every field, locked: a config file assigns values but cannot add keys.
 
-    `objectives`, `evaluators` and `init.model` are empty and unlocked; their keys are checked by `resolve`.
+    `objectives`, `evaluators`, `input.mixture` and `init.model` are empty and unlocked; `resolve` checks their keys.
     """
     config = ml_collections.ConfigDict(dataclasses.asdict(Config()), convert_dict=True)
     config.lock()
     config.objectives.unlock()
     config.evaluators.unlock()
     config.init.model.unlock()
+    config.input.mixture.unlock()
     return config
 
 
@@ -113,6 +114,13 @@ def grade_of(hint: Any) -> Grade | None:
     return next((item for item in metadata if isinstance(item, Grade)), None)
 
 
+def entry_kind(kind: Any) -> type | None:
+    """Returns the dataclass of the entries of a table such as `Mapping[str, MixtureEntry]`, or None."""
+    last = (typing.get_args(kind) or (None,))[-1]
+    table = isinstance(origin := typing.get_origin(kind), type) and issubclass(origin, Mapping)
+    return typing.cast(type, last) if table and dataclasses.is_dataclass(last) else None
+
+
 def check_key(key: Any, known: typing.Iterable[str], path: str) -> None:
     """Raises ConfigError, with the nearest known name, if `key` is not `known`."""
     known = list(known)
@@ -176,7 +184,11 @@ def _typed(kind: Any, value: Any, path: str) -> Any:
     if origin is not None:  # an open table
         if not isinstance(value, Mapping):
             raise ConfigError(f"{path}={quoted(value)}: expected a table")
-        return value
+        if (entry := entry_kind(kind)) is None:
+            return value
+        if unnamed := [name for name in value if not isinstance(name, str) or not name or "." in name]:
+            raise ConfigError(f"{path}: expected names of entries, without dots; got {quoted(unnamed[0])}")
+        return {name: _build(entry, options, f"{path}.{name}") for name, options in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value)

@@ -168,11 +168,25 @@ class TokenizerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class InputConfig:
-    """Input pipeline from a prepared dataset to batches."""
+class MixtureEntry:
+    """One dataset of a mixture."""
 
     dataset: Chosen[LocalPath] = ""  # output folder of `svilm prepare`
     split: Chosen[Text] = "train"
+    weight: Chosen[Positive] = 1.0  # share of the clips, relative to the other weights
+    text: Chosen[Literal["", "caption", "paragraph", "sentences"]] = ""  # "": as `input.text`
+    prompts: Chosen[tuple[Text, ...]] = ()  # (): as `input.prompts`
+
+
+@dataclasses.dataclass(frozen=True)
+class InputConfig:
+    """Input pipeline from a prepared dataset to batches."""
+
+    # output folder of `svilm prepare`; with a mixture, only of evaluators that name no dataset and of the vocabulary
+    dataset: Chosen[LocalPath] = ""
+    split: Chosen[Text] = "train"
+    # name -> dataset: trains on several datasets, instead of `dataset` and `split`
+    mixture: Chosen[Mapping[str, MixtureEntry]] = dataclasses.field(default_factory=dict)
     # of the task video_text: one caption | all captions joined | the mean of the embeddings of the captions
     text: Chosen[Literal["caption", "paragraph", "sentences"]] = "caption"
     # sentences per video, with their times, for text=sentences and multi-level alignment
@@ -197,8 +211,11 @@ class SpliceConfig:
 
     enabled: Stated[bool] = True
     prob: Stated[Portion] = 1.0  # probability that a clip is spliced
+    # fraction of the clips that stay whole in any case, on which the accuracy of the temporal index alone is measured
+    min_whole_fraction: Chosen[Fraction] = 0.0625
     partner: Chosen[Literal["roll", "derangement"]] = "roll"
-    block: Chosen[Annotated[int, Range(2, 65_536)]] = 8  # rows that exchange backgrounds; a block lies on one device
+    # rows that exchange backgrounds, a divisor of the rows of a device; 0: the largest such divisor up to 8
+    block: Chosen[Annotated[int, Range(0, 65_536)]] = 0
 
 
 @dataclasses.dataclass(frozen=True)

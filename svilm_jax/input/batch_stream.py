@@ -1,13 +1,13 @@
 """Endless batch stream over a function of (epoch, record number), resumable exactly.
 
 Grain reads positions of the stream; the content of a position is a pure function of the seed and one integer, the
-number of global batches before it (see `order`). It does not depend on threads, workers, processes or earlier reads.
+number of global batches before it (see `sampler`). It does not depend on threads, workers, processes or earlier reads.
 """
 
 import dataclasses
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, SupportsIndex
+from typing import Any, Protocol, SupportsIndex
 
 import grain
 import numpy as np
@@ -51,6 +51,25 @@ class ReadOptions:
     workers: int = 0
 
 
+class Order(Protocol):
+    """Order of an endless stream of records."""
+
+    @property
+    def records(self) -> int:
+        """Number of records."""
+
+    @property
+    def block(self) -> int:
+        """Consecutive records that stay together in a batch."""
+
+    @property
+    def epoch_length(self) -> int:
+        """Number of rows per epoch."""
+
+    def __call__(self, position: int) -> tuple[int, int]:
+        """Returns (epoch, record number) at a position, from 0."""
+
+
 class Stream(Iterator[Batch]):
     """Endless host batches.
 
@@ -61,21 +80,19 @@ class Stream(Iterator[Batch]):
     def __init__(
         self,
         load: Callable[[int, int], Batch],
-        records: int,
+        order: Order,
         identity: str,
         share: ShardOptions,
         reading: ReadOptions,
-        block: int = 1,
     ):
         """Starts reading.
 
         Args:
           load: (epoch, record number) -> its row; sent to worker processes unchanged.
-          records: number of records.
+          order: of the records; sent to worker processes as well.
           identity: fingerprint of the data, checked by a resumed run.
           share: rows of each batch that this process gets.
           reading: read-ahead options.
-          block: consecutive records that stay together in a batch.
 
         Raises:
           ConfigError: inconsistent values.
@@ -84,15 +101,12 @@ class Stream(Iterator[Batch]):
             raise ConfigError(
                 f"train.batch_size={share.batch_size}: expected a multiple of {share.process_count} processes"
             )
-        if share.batch_size % block:
+        if share.batch_size % order.block:
             raise ConfigError(
-                f"input.shuffle_block={block}: expected a divisor of train.batch_size={share.batch_size}, "
+                f"input.shuffle_block={order.block}: expected a divisor of train.batch_size={share.batch_size}, "
                 "since a block stays together in one batch"
             )
-        try:
-            self._order = BlockShuffleSampler(records, block, share.seed)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+        self._order = order
         self._share, self._identity, self._step = share, identity, share.start_step
         self.failures: dict[str, str] = {}
         rows = share.batch_size // share.process_count
@@ -160,6 +174,10 @@ class Stream(Iterator[Batch]):
         """Number of global batches per epoch (of whole blocks); rarely an integer."""
         return self._order.epoch_length / self._share.batch_size
 
+    def scalars(self, step: int) -> dict[str, float]:  # noqa: ARG002
+        """Returns what the log shows of the input after `step` batches."""
+        return {}
+
     def state(self) -> dict[str, Any]:
         """State for a checkpoint, as JSON values: the position, and the options that determine the order."""
         return {"step": self._step, **self._meaning()}
@@ -167,7 +185,7 @@ class Stream(Iterator[Batch]):
     def check_state(self, saved: Mapping[str, Any]) -> None:
         """Raises InputError if a run resumed from `saved` would not continue in the same order."""
         hints = {
-            "dataset": "the records are not those of the saved run",
+            "dataset": "the records, or the weights of a mixture, are not those of the saved run",
             "seed": "it decides the order",
             "batch_size": "the position counts batches",
             "shuffle_block": "it decides the order",
@@ -188,6 +206,18 @@ class Stream(Iterator[Batch]):
         }
 
 
+def shuffled(records: int, block: int, seed: int) -> BlockShuffleSampler:
+    """Returns the shuffled order of some records.
+
+    Raises:
+      ConfigError: a block that is longer than the split.
+    """
+    try:
+        return BlockShuffleSampler(records, block, seed)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
 class _Positions(Sequence[int]):
     """Positions of one process's rows in the global stream, from a step on; endless in practice."""
 
@@ -205,7 +235,7 @@ class _Positions(Sequence[int]):
 class _LoadPosition(grain.transforms.Map):
     """Maps a position of the stream to its row."""
 
-    def __init__(self, order: BlockShuffleSampler, load: Callable[[int, int], Batch]):
+    def __init__(self, order: Order, load: Callable[[int, int], Batch]):
         self._order, self._load = order, load
 
     def map(self, element: int) -> Batch:

@@ -20,7 +20,7 @@ from svilm_jax.config import LocalizationConfig
 from svilm_jax.errors import UserError
 from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.filesystem.json_reader import JsonError, read_document
-from svilm_jax.input.batch_stream import Batch, ReadOptions, ShardOptions, Stream
+from svilm_jax.input.batch_stream import Batch, ReadOptions, ShardOptions, Stream, shuffled
 from svilm_jax.input.labels import numbered
 from svilm_jax.input.schema import Action
 from svilm_jax.input.segments import localization_targets, resize_features
@@ -171,7 +171,8 @@ class FeatureInput(Stream):
         load = FeatureLoader(Path(config.features), config.num_steps, classes)
         content = json.dumps([[v.id for v in load.videos], config.num_steps])
         identity = hashlib.sha256(content.encode()).hexdigest()[:16]  # stored in checkpoints
-        super().__init__(load, len(load.videos), identity, ShardOptions(**share), ReadOptions(threads=1))
+        options = ShardOptions(**share)
+        super().__init__(load, shuffled(len(load.videos), 1, options.seed), identity, options, ReadOptions(threads=1))
 
 
 class FeatureLoader:

@@ -17,7 +17,7 @@ _ROUNDS = 4
 # Ranges below this are permuted by an array.
 _SHORT = 4096
 # Purpose of a seed; separates the random streams of one experiment.
-BLOCKS, INSIDE, CLIP = 0, 1, 2
+BLOCKS, INSIDE, CLIP, MIXTURE = 0, 1, 2, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +63,11 @@ class BlockShuffleSampler:
 def clip_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
     """Returns the random generator of one record in one epoch, the same in every worker, process and step."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, CLIP, epoch, index))))
+
+
+def seed_of(seed: int, name: str) -> int:
+    """Returns the seed of a named part of an experiment: 32 bits that differ for all names and seeds."""
+    return int(np.random.SeedSequence((seed, MIXTURE, *name.encode())).generate_state(1)[0])
 
 
 def _permuted(index: int, count: int, seed: int) -> int:

@@ -8,7 +8,8 @@ splice, so that every checkpoint is evaluated on the same splices.
 """
 
 import dataclasses
-from typing import TypeVar
+import math
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from jaxtyping import Array, Bool, Int, Shaped
 
 from svilm_jax.config import ConfigError, SpliceConfig
 
+_LARGEST_BLOCK = 8  # of a block that is fitted to the rows of a device
 Frames = TypeVar("Frames", np.ndarray, jax.Array)
 
 
@@ -64,11 +66,25 @@ def paste(foreground: Frames, background: Frames, mask: Frames, tubelet_frames: 
     return where(keep, foreground, background)
 
 
+def fitted_block(config: SpliceConfig, batch: int, pieces: int) -> SpliceConfig:
+    """Returns the config with its block: if it is 0, the largest divisor of the rows of a device up to 8.
+
+    Args:
+      config: of the splices.
+      batch: rows of the global batch.
+      pieces: number of devices that shard the batch.
+    """
+    rows = batch // pieces
+    if config.block or batch % pieces:
+        return config
+    return dataclasses.replace(config, block=max(size for size in range(1, _LARGEST_BLOCK + 1) if rows % size == 0))
+
+
 def check_splice(config: SpliceConfig, times: int, batch: int, pieces: int) -> None:
     """Rejects configs that cannot be spliced.
 
     Args:
-      config: number of rows that exchange backgrounds, and how partners are drawn.
+      config: number of rows that exchange backgrounds, fitted, and how partners are drawn.
       times: temporal indices of a clip, Nt.
       batch: rows of the global batch.
       pieces: number of devices that shard the batch.
@@ -114,14 +130,31 @@ def draw_partners(key: jax.Array, batch: int, config: SpliceConfig) -> Int[Array
     return jax.vmap(derange)(jax.random.split(key, blocks))
 
 
+class SplicedBatch(NamedTuple):
+    """A training batch after splicing.
+
+    Attributes:
+      video: [B, T, H, W, 3].
+      mask: bool [B, Nt], True where the clip's own frames are; all of a row that stays whole.
+      spliced: bool [B], the rows that were spliced.
+      span: bool [B, Nt], the span that was drawn, also for rows that stay whole. Such a row is the clip pasted into
+        itself: what tells its span from the rest is the temporal index alone.
+    """
+
+    video: Shaped[Array, "B T H W 3"]
+    mask: Bool[Array, "B Nt"]
+    spliced: Bool[Array, " B"]
+    span: Bool[Array, "B Nt"]
+
+
 def splice_batch(
     key: jax.Array,
     video: Shaped[Array, "B T H W 3"],
     valid: Bool[Array, " B"],
     config: SpliceConfig,
     tubelet_frames: int,
-) -> tuple[Shaped[Array, "B T H W 3"], Bool[Array, "B Nt"], Bool[Array, " B"]]:
-    """Splices every clip of a training batch, or a fraction of them: pastes a span of it over its partner.
+) -> SplicedBatch:
+    """Splices the clips of a training batch: pastes a span of each over its partner, except for those that stay whole.
 
     Args:
       key: random key of the step.
@@ -129,10 +162,6 @@ def splice_batch(
       valid: bool [B]; a row that is not valid, or whose partner is not, is unchanged.
       config: fraction of the rows, and how partners are drawn.
       tubelet_frames: frames per temporal index, t; spans are aligned with tubelets.
-
-    Returns:
-      the spliced video, the mask bool [B, Nt] (True where the clip's own frames are), and bool [B], which rows were
-      spliced.
     """
     batch, frames = video.shape[:2]
     times = frames // tubelet_frames
@@ -144,9 +173,22 @@ def splice_batch(
         moved = jax.vmap(lambda rows, places: rows[places])(blocks, partner)
         return rearrange(moved, "blocks block ... -> (blocks block) ...")
 
-    spliced = valid & of_partner(valid) & jax.random.bernoulli(fraction_key, config.prob, (batch,))
-    mask = draw_spans(span_key, batch, times) | ~spliced[:, None]  # [B, Nt]
-    return paste(video, of_partner(video), mask, tubelet_frames), mask, spliced
+    chosen = jax.random.bernoulli(fraction_key, config.prob, (batch,)) & ~_kept_whole(fraction_key, batch, config)
+    spliced = valid & of_partner(valid) & chosen
+    span = draw_spans(span_key, batch, times)
+    mask = span | ~spliced[:, None]  # [B, Nt]
+    return SplicedBatch(paste(video, of_partner(video), mask, tubelet_frames), mask, spliced, span)
+
+
+def _kept_whole(key: jax.Array, batch: int, config: SpliceConfig) -> Bool[Array, " B"]:
+    """Draws the rows that stay whole even if all clips are to be spliced, evenly spread, bool [B]; often none."""
+    missing = max(0.0, config.min_whole_fraction - (1 - config.prob))
+    count = math.ceil(missing * batch - 1e-6)
+    if not count:
+        return jnp.zeros(batch, bool)
+    offset = jax.random.uniform(jax.random.fold_in(key, 1))
+    rows = jnp.floor((jnp.arange(count) + offset) * (batch / count)).astype(jnp.int32)
+    return jnp.zeros(batch, bool).at[rows].set(True)
 
 
 @dataclasses.dataclass(frozen=True)

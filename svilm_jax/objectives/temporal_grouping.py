@@ -98,7 +98,12 @@ class TemporalGrouping:
     def __call__(
         self, outputs: Outputs, batch: dict[str, jax.Array], rng: jax.Array
     ) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
-        """Returns the loss over spliced rows and the metric `accuracy`: temporal indices nearer to their own center."""
+        """Returns the loss over spliced rows, and metrics.
+
+        `accuracy`: fraction of the temporal indices of spliced clips that are nearer to the center of their own side.
+        `accuracy_index_only`: the same for clips that stay whole, with the spans that were drawn for them. Nothing in
+        such a clip tells its span from the rest, so this is what the temporal index alone earns; -1 if there are none.
+        """
         mask, spliced = batch["splice_mask"], batch["spliced"]
         z = outputs.video.time_tokens
         common = common_tokens(z, batch["valid"]) if self.centered else None
@@ -111,4 +116,10 @@ class TemporalGrouping:
             likely = jnp.where(mask, foreground, 1 - foreground)
             error = -jnp.log(jnp.maximum(likely, 1e-12))
         per_clip, hits = error.mean(axis=1), ((foreground > 0.5) == mask).astype(jnp.float32).mean(axis=1)
-        return masked_mean(per_clip, spliced), {"accuracy": masked_mean(hits, spliced)}
+        metrics = {"accuracy": masked_mean(hits, spliced)}
+        if "splice_span" in batch:
+            span, whole = batch["splice_span"], batch["valid"] & ~spliced
+            guess = foreground_probability(z, span, self.temperature, self.centers, common) > 0.5
+            by_index = masked_mean((guess == span).astype(jnp.float32).mean(axis=1), whole)
+            metrics["accuracy_index_only"] = jnp.where(whole.any(), jax.lax.stop_gradient(by_index), -1.0)
+        return masked_mean(per_clip, spliced), metrics

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from svilm_jax.config import InputConfig, SpliceConfig, TextConfig, VideoConfig
 from svilm_jax.input.pipeline import Batch, TrainInput
-from svilm_jax.input.splicing import check_splice, splice_batch
+from svilm_jax.input.splicing import check_splice, fitted_block, splice_batch
 from svilm_jax.text.tokenizers import Tokenizer
 
 # Also distinguishable by lightness, for readers who do not see the colors.
@@ -38,12 +38,13 @@ def write_contact_sheet(
       DatasetError, ConfigError: the dataset or the numbers do not fit.
     """
     tubelet = video.tubelet_size[0]
+    splice_config = fitted_block(splice_config, rows, 1)
     check_splice(splice_config, video.num_frames // tubelet, rows, 1)
     with TrainInput(config, video, text, tokenizer, batch_size=rows, seed=seed) as data:
         batch = next(data)
     key = jax.random.key(seed)
     video_array, valid = jax.numpy.asarray(batch["video"]), jax.numpy.asarray(batch["valid"])
-    spliced, mask, _ = splice_batch(key, video_array, valid, splice_config, tubelet)
+    spliced, mask, *_ = splice_batch(key, video_array, valid, splice_config, tubelet)
     picture = draw_batch(np.asarray(spliced), np.asarray(mask), batch, tokenizer, tubelet)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)

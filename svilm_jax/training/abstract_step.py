@@ -19,7 +19,7 @@ from svilm_jax.profiling.device_specs import DeviceSpec, published_spec
 from svilm_jax.profiling.jaxpr_flops import product_flops
 from svilm_jax.training.freezing import frozen
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
-from svilm_jax.training.step import check_step, make_step
+from svilm_jax.training.step import check_step, fit_to_mesh, make_step
 
 
 def plan_step(config: Config, vocab_size: int, topology: str, slices: int = 1) -> StepPlan:
@@ -65,6 +65,7 @@ def trace_step(config: Config, vocab_size: int, mesh: Mesh, pad_id: int = 0) -> 
       ConfigError: the config does not fit the mesh.
     """
     objectives = build_objectives(config.objectives, config)
+    config = fit_to_mesh(config, mesh)
     check_step(config, objectives, mesh)
     steps = config.train.steps or 1000  # of the schedule: unknown without data, and irrelevant here
     optimizer = make_optimizer(config.optimizer, steps)

@@ -35,7 +35,7 @@ from svilm_jax.training.metric_writers import MetricWriter
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
 from svilm_jax.training.parameter_table import parameter_table
 from svilm_jax.training.preemption import Stopped, StopSignals
-from svilm_jax.training.step import check_batch, check_step, make_step
+from svilm_jax.training.step import check_batch, check_step, fit_to_mesh, make_step
 from svilm_jax.training.task_input import open_input
 from svilm_jax.training.watchdog import Watchdog
 
@@ -91,6 +91,7 @@ def train(
             return train(config, workdir, tokenizer, mesh, evaluate, loaded, signals, accepted)
     settings = config.train
     objectives = build_objectives(config.objectives, config)
+    config = fit_to_mesh(config, mesh)
     check_step(config, objectives, mesh)
     data = open_input(config, tokenizer, 0, mesh)
     try:
@@ -188,7 +189,7 @@ def train(
                 if (step + 1) % settings.log_every == 0 or step + 1 == total:
                     scalars = {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
                     if writer:
-                        writer.write_scalars(step + 1, {**scalars, **pace.scalars()})
+                        writer.write_scalars(step + 1, {**scalars, **pace.scalars(), **data.scalars(step + 1)})
         finally:
             bar.close()
             data.close()

@@ -49,15 +49,15 @@ def without_frozen(config: Config, params: Params) -> Params:
 def cut_and_paste(config: Config, batch: Batch, key: jax.Array) -> Batch:
     """Returns the batch with spliced clips, if the config enables splicing.
 
-    It then also has `splice_mask` bool [B, Nt] and `spliced` bool [B].
+    It then also has `splice_mask` bool [B, Nt], `spliced` bool [B] and `splice_span` bool [B, Nt]; see `SplicedBatch`.
     """
     if config.task == "localization" or not config.splice.enabled:
         return batch
     with jax.named_scope("splice"):
-        video, mask, rows = splice_batch(
+        video, mask, rows, span = splice_batch(
             key, batch["video"], batch["valid"], config.splice, config.model.video.tubelet_size[0]
         )
-    return {**batch, "video": video, "splice_mask": mask, "spliced": rows}
+    return {**batch, "video": video, "splice_mask": mask, "spliced": rows, "splice_span": span}
 
 
 def encode(config: Config, structure: StateSpec, params: Params, batch: Batch, key: jax.Array) -> Any:

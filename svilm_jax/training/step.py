@@ -1,5 +1,6 @@
 """Train step: splicing, towers, objectives, gradients and update in one jitted function of arrays."""
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 
@@ -10,7 +11,7 @@ from jax.sharding import Mesh
 
 from svilm_jax.checkpoints.train_state import StateSpec, TrainState
 from svilm_jax.config import Config, ConfigError
-from svilm_jax.input.splicing import check_splice
+from svilm_jax.input.splicing import check_splice, fitted_block
 from svilm_jax.models.attention import check_attention
 from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.objectives import Objective
@@ -26,8 +27,14 @@ def step_key(seed: int, step: jax.Array) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), step)
 
 
+def fit_to_mesh(config: Config, mesh: Mesh) -> Config:
+    """Returns the config with those values that depend on the number of devices: `splice.block`."""
+    splice = fitted_block(config.splice, config.train.batch_size, data_parallelism(mesh))
+    return dataclasses.replace(config, splice=splice)
+
+
 def check_step(config: Config, objectives: Mapping[str, Objective], mesh: Mesh) -> None:
-    """Rejects configs that have no valid train step on this mesh, before anything is loaded.
+    """Rejects configs, fitted to the mesh, that have no valid train step on it, before anything is loaded.
 
     Raises:
       ConfigError: naming the key.

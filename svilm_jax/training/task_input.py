@@ -20,6 +20,9 @@ class BatchSource(Protocol):
     def steps_per_epoch(self) -> float:
         """Number of global batches per epoch."""
 
+    def scalars(self, step: int) -> dict[str, float]:
+        """Returns what the log shows of the input after `step` batches."""
+
     def __next__(self) -> dict[str, Any]: ...
 
     def state(self) -> dict[str, Any]:

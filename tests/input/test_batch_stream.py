@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.config import ConfigError
-from svilm_jax.input.batch_stream import InputError, ReadOptions, ShardOptions, Stream
+from svilm_jax.input.batch_stream import InputError, ReadOptions, ShardOptions, Stream, shuffled
 from svilm_jax.input.sampler import BlockShuffleSampler
 
 
@@ -15,7 +15,8 @@ def load(epoch, number):
 
 
 def stream(records=10, batch_size=4, block=1, load=load, reading=None, identity="these", **share):
-    return Stream(load, records, identity, ShardOptions(batch_size, **share), reading or ReadOptions(), block)
+    options = ShardOptions(batch_size, **share)
+    return Stream(load, shuffled(records, block, options.seed), identity, options, reading or ReadOptions())
 
 
 def test_what_stands_at_a_position_is_the_order_alone():
@@ -63,7 +64,7 @@ def test_a_saved_state_is_json_and_names_what_changed():
         saved = json.loads(json.dumps(data.state()))
         data.check_state(saved)
     for other, message in (
-        (stream(identity="others"), "dataset was 'these' and is 'others' .the records are not those"),
+        (stream(identity="others"), "dataset was 'these' and is 'others' .the records, or the weights"),
         (stream(batch_size=5), "batch_size was 4 and is 5"),
         (stream(block=2), "shuffle_block was 1 and is 2"),
     ):

@@ -217,7 +217,7 @@ def test_a_damaged_record_is_left_out_counted_and_named(make, monkeypatch, cache
         return record
 
     data = make(max_failure_fraction=1.0, cache_bytes=cache_bytes)
-    victim = data._records[5].id
+    victim = data._parts[0].records[5].id
     monkeypatch.setattr(schema, "from_example", damaged)
     rows = [row for batch in take(data, data.num_records // 8) for row in zip(*batch.values(), strict=True)]
     names = ("video", "text", "text_mask", "nouns", "noun_mask", "valid", "index")

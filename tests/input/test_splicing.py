@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.config import ConfigError, SpliceConfig
-from svilm_jax.input.splicing import check_splice, draw_partners, draw_spans, splice_batch
+from svilm_jax.input.splicing import check_splice, draw_partners, draw_spans, fitted_block, splice_batch
 
 
 def test_spans_are_uniform_over_durations_and_then_over_starts():
@@ -45,9 +45,9 @@ def test_frames_are_the_clips_own_inside_the_mask_and_the_partners_outside(partn
     video = jnp.arange(batch * frames).reshape(batch, frames, 1, 1, 1).astype(jnp.uint8) * jnp.ones(
         (1, 1, 2, 2, 3), jnp.uint8
     )
-    config = SpliceConfig(partner=partner, block=4)
+    config = SpliceConfig(partner=partner, block=4, min_whole_fraction=0.0)
     key = jax.random.key(3)
-    out, mask, spliced = splice_batch(key, video, jnp.ones(batch, bool), config, t)
+    out, mask, spliced, _ = splice_batch(key, video, jnp.ones(batch, bool), config, t)
     partners = np.asarray(draw_partners(jax.random.split(key, 3)[1], batch, config))
     assert bool(spliced.all())
     for i, j in itertools.product(range(batch), range(frames)):
@@ -58,24 +58,48 @@ def test_frames_are_the_clips_own_inside_the_mask_and_the_partners_outside(partn
 
 def test_only_a_share_is_spliced_and_the_others_stay_whole():
     video = jnp.arange(400, dtype=jnp.int32).reshape(400, 1, 1, 1, 1) * jnp.ones((1, 8, 1, 1, 1), jnp.int32)
-    out, mask, spliced = splice_batch(
+    out, mask, spliced, span = splice_batch(
         jax.random.key(0), video, jnp.ones(400, bool), SpliceConfig(prob=0.25, block=4), 2
     )
     assert 70 < int(spliced.sum()) < 130
     assert bool(mask[~spliced].all())
     np.testing.assert_array_equal(out[~spliced], video[~spliced])
     assert not bool(mask[spliced].all(axis=1).any())
+    assert not bool(span.all(axis=1).any())  # also drawn for whole clips
+    assert bool((span == mask)[spliced].all())
     assert not bool((out[spliced] == video[spliced]).all(axis=(1, 2, 3, 4)).any())
+
+
+@pytest.mark.parametrize(("prob", "fraction", "whole"), [(1.0, 0.0625, 4), (1.0, 0.0, 0), (1.0, 0.001, 1)])
+def test_some_clips_stay_whole_to_measure_the_index(prob, fraction, whole):
+    config = SpliceConfig(prob=prob, min_whole_fraction=fraction, block=4)
+    video = jnp.zeros((64, 8, 1, 1, 1), jnp.uint8)
+    chosen = set()
+    for seed in range(20):
+        spliced = np.asarray(splice_batch(jax.random.key(seed), video, jnp.ones(64, bool), config, 2).spliced)
+        assert (~spliced).sum() == whole
+        chosen |= set(np.flatnonzero(~spliced).tolist())
+    assert (len(chosen) > 10) == (whole > 0)
 
 
 def test_rows_that_did_not_decode_are_neither_foreground_nor_background():
     video = jnp.arange(4, dtype=jnp.uint8).reshape(4, 1, 1, 1, 1) * jnp.ones((1, 8, 2, 2, 3), jnp.uint8)
     valid = jnp.array([True, False, True, True])
-    out, mask, spliced = splice_batch(jax.random.key(0), video, valid, SpliceConfig(block=4), 2)
+    out, mask, spliced, _ = splice_batch(
+        jax.random.key(0), video, valid, SpliceConfig(block=4, min_whole_fraction=0.0), 2
+    )
     assert spliced.tolist() == [True, False, False, True]  # roll: the second clip is the third one's background
     assert bool(mask[1].all())
     assert bool(mask[2].all())
     assert (np.asarray(out[2]) == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("batch", "pieces", "block"), [(1024, 64, 8), (1024, 256, 4), (24, 4, 6), (64, 1, 8), (7, 1, 7), (11, 1, 1)]
+)
+def test_a_block_is_fitted_to_the_rows_of_a_device(batch, pieces, block):
+    assert fitted_block(SpliceConfig(), batch, pieces).block == block
+    assert fitted_block(SpliceConfig(block=2), batch, pieces).block == 2
 
 
 @pytest.mark.parametrize(

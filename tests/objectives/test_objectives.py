@@ -115,6 +115,19 @@ def test_temporal_grouping(made):
     np.testing.assert_allclose(metrics["accuracy"], ((a > 0.5) == mask).mean(), rtol=1e-6)
 
 
+def test_temporal_grouping_measures_what_the_index_alone_earns(made):
+    outputs, batch = made
+    span = jnp.array([[1, 1, 1, 0], [0, 1, 1, 1], [1, 1, 1, 0], [0, 1, 1, 1], [1, 1, 1, 0], [0, 1, 1, 1]], bool)
+    batch = {**batch, "spliced": jnp.array([True, True, False, False, False, True]), "splice_span": span}
+    _, metrics = TemporalGrouping(temperature=0.2)(outputs, batch, KEY)
+    whole = [2, 4]  # row 3 is not valid
+    tokens, spans = np.asarray(outputs.video.tokens)[whole], np.asarray(span)[whole]
+    expected = ((slow_foreground(tokens, spans, 0.2) > 0.5) == spans).mean()
+    np.testing.assert_allclose(metrics["accuracy_index_only"], expected, rtol=1e-6)
+    everything = {**batch, "spliced": batch["valid"]}
+    assert TemporalGrouping()(outputs, everything, KEY)[1]["accuracy_index_only"] == -1
+
+
 def test_temporal_grouping_against_other_time_indices_only(made):
     outputs, batch = made
     rows = np.asarray(batch["spliced"])
