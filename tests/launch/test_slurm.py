@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -114,17 +113,15 @@ def test_refused_settings(accelerator, options, message):
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("runs", [1, 3])
-def test_slurm_accepts_the_script(tmp_path, runs):
-    if not shutil.which("sinfo") or subprocess.run(["sinfo"], capture_output=True, check=False).returncode:
-        pytest.skip("no SLURM cluster is running here")
-    script = slurm.render(
-        [make_run(f"demo-{number}") for number in range(runs)],
-        # What a test cluster has: no GPUs, and a node that other jobs use too.
-        make_settings("H100:1", cpus=1, volumes={}),
-        [],
-        "demo",
-    ).replace("#SBATCH --gpus-per-node=1\n", "")
-    (tmp_path / "demo.sbatch").write_text(script)
-    done = subprocess.run(["sbatch", "--test-only", str(tmp_path / "demo.sbatch")], capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_slurm_accepts_the_scripts(tmp_path):
+    test_cluster = pytest.importorskip("tests.slurm.cluster")
+    if missing := test_cluster.missing():
+        pytest.skip(f"no {missing[0]} here")
+    with test_cluster.running_cluster() as environment:
+        for count, cpus in ((1, 0), (3, 1)):
+            runs = [make_run(f"demo-{number}") for number in range(count)]
+            script = slurm.render(runs, make_settings("H100:2", nodes=2, cpus=cpus, volumes={}), [], "demo")
+            (tmp_path / "demo.sbatch").write_text(script)
+            command = ["sbatch", "--test-only", str(tmp_path / "demo.sbatch")]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
