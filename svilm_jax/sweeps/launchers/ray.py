@@ -23,7 +23,8 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # of the dashboard that `ray start --
 EXIT_NOT_STARTED = 127  # status of an attempt that Ray gave up before its supervisor ran, as of a shell
 _POLL_SECONDS = 1.0  # between two looks at the jobs
 _NO_SUCH_JOB = "404"
-_UNAVAILABLE = re.compile(r"status code 50[234]\b")  # of a proxy in front of the dashboard
+# Of a proxy in front of the dashboard, or of the dashboard until an agent has registered at a cluster that starts.
+_UNAVAILABLE = re.compile(r"status code 5\d\d\b")
 
 
 class RayError(UserError):
@@ -233,13 +234,13 @@ class RayLauncher:
 
     @contextlib.contextmanager
     def _answering(self) -> Iterator[None]:
-        """Leaves the context at a request without an answer, which is reported once and does not end the sweep."""
+        """Leaves the context at a request that fails, which is reported once and does not end the sweep."""
         try:
             yield
             self._silent = False
         except (OSError, RuntimeError) as error:
             if not self._silent:
-                print(f"Ray does not answer, trying again: {_line(error)}", file=sys.stderr)
+                print(f"Ray does not answer as expected, trying again: {_line(error)}", file=sys.stderr)
             self._silent = True
 
 
