@@ -52,38 +52,49 @@ def free_ports(count):
         return [one.getsockname()[1] for one in sockets]
 
 
-@pytest.fixture(scope="module")
-def address():
-    """Address of the dashboard of a cluster on the loopback interface, which ends with the tests."""
+@contextlib.contextmanager
+def head_node(folder):
+    """Starts Ray on the loopback interface; yields the address of its dashboard, "" if Ray gave up."""
     names = ("port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port")
     names += ("metrics-export-port", "runtime-env-agent-port", "ray-client-server-port")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
-    # Not in `tmp_path`: paths of sockets have at most 107 characters.
-    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=4"]
-        command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--disable-usage-stats"]
-        command += [f"--{name}={port}" for name, port in ports.items()]
-        command += [f"--temp-dir={folder}", "--object-store-memory=100000000"]
-        # Without the second variable, which means clusters in general, Ray takes another address than the loopback one.
-        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-        # On a busy machine a request may break off after the job is known and before it is scheduled.
-        environment["RAY_JOB_START_TIMEOUT_SECONDS"] = "90"
-        log = Path(folder) / "start.log"
-        with log.open("w") as output:
-            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
-        try:
-            url = f"http://127.0.0.1:{ports['dashboard-port']}"
-            wait_for(lambda: process.poll() is not None or answers(url))
-            assert process.poll() is None, log.read_text()
-            runs_a_job(url, Path(folder))
-            yield url
-        finally:
-            process.terminate()  # it ends the others
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(60)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=4"]
+    command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--disable-usage-stats"]
+    command += [f"--{name}={port}" for name, port in ports.items()]
+    command += [f"--temp-dir={folder}", "--object-store-memory=100000000"]
+    # Without the second variable, which means clusters in general, Ray takes another address than the loopback one.
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    # On a busy machine a request may break off after the job is known and before it is scheduled.
+    environment["RAY_JOB_START_TIMEOUT_SECONDS"] = "90"
+    with (folder / "start.log").open("a") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+    try:
+        url = f"http://127.0.0.1:{ports['dashboard-port']}"
+        wait_for(lambda: process.poll() is not None or answers(url))
+        yield url if process.poll() is None else ""
+    finally:
+        process.terminate()  # it ends the others
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Address of the dashboard of a cluster that ends with the tests."""
+    for _ in range(5):  # Ray gives up if its own start takes more than 30 seconds
+        # Not in `tmp_path`: paths of sockets have at most 107 characters.
+        with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            with head_node(folder) as url:
+                if url:
+                    runs_a_job(url, folder)
+                    yield url
+                    return
+            log = (folder / "start.log").read_text()
+    pytest.fail(f"Ray does not start: {log}")
 
 
 def answers(url):

@@ -22,7 +22,7 @@ from svilm_jax.sweeps.launchers.launcher import LOG, THREAD_VARIABLES, Job
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # of the dashboard that `ray start --head` opens
 EXIT_NOT_STARTED = 127  # status of an attempt that Ray gave up before its supervisor ran, as of a shell
 _POLL_SECONDS = 1.0  # between two looks at the jobs
-_NO_SUCH_JOB = "404"
+_NO_SUCH_JOB = "status code 404"
 # Of a proxy in front of the dashboard, or of the dashboard until an agent has registered at a cluster that starts.
 _UNAVAILABLE = re.compile(r"status code 5\d\d\b")
 
