@@ -64,13 +64,14 @@ def head_node(folder):
     command += [f"--temp-dir={folder}", "--object-store-memory=100000000"]
     # Without the second variable, which means clusters in general, Ray takes another address than the loopback one.
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-    # On a busy machine a request may break off after the job is known and before it is scheduled.
-    environment["RAY_JOB_START_TIMEOUT_SECONDS"] = "90"
+    # On a busy machine, a request may break off after the job is known and before it is scheduled, and parts of Ray
+    # take long to start.
+    environment |= {"RAY_JOB_START_TIMEOUT_SECONDS": "90", "RAY_agent_register_timeout_ms": "120000"}
     with (folder / "start.log").open("a") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
     try:
         url = f"http://127.0.0.1:{ports['dashboard-port']}"
-        wait_for(lambda: process.poll() is not None or answers(url))
+        wait_for(lambda: process.poll() is not None or runs_jobs(url, folder))
         yield url if process.poll() is None else ""
     finally:
         process.terminate()  # it ends the others
@@ -90,26 +91,23 @@ def address():
             folder = Path(name)
             with head_node(folder) as url:
                 if url:
-                    runs_a_job(url, folder)
                     yield url
                     return
             log = (folder / "start.log").read_text()
     pytest.fail(f"Ray does not start: {log}")
 
 
-def answers(url):
-    try:
-        return bool(RayLauncher(url))
-    except RayError:
-        return False
-
-
-def runs_a_job(url, folder):
-    """Waits until the parts of the cluster that run jobs are up, which happens with the first job."""
-    launcher = RayLauncher(url, settle_seconds=1.0)
-    (folder / "first").mkdir()
-    launcher.start(Job("first", folder / "first", ("true",)))
-    wait_for(lambda: not launcher.active())
+def runs_jobs(url, folder):
+    """Whether the cluster has run a job, with which all of its parts are up."""
+    with contextlib.suppress(RayError):
+        launcher = RayLauncher(url, settle_seconds=0.0)
+        first = Job("first", folder / "first", ("true",))
+        first.folder.mkdir(exist_ok=True)
+        launcher.adopt([first])
+        if not launcher.active() and not read_history(first.folder).pid:
+            launcher.start(first)
+        return read_history(first.folder).status == 0
+    return False
 
 
 def wait_for(condition):
