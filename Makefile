@@ -8,7 +8,7 @@ WORKERS ?= 2
 REPORT ?= runs/accelerator
 SECONDS ?= 540
 # Features that each need an environment of their own to be tested in (CONTRIBUTING.md): `make test-beam`, ...
-FEATURES := beam minilm onnx saved-model search tpu
+FEATURES := beam launch minilm onnx ray saved-model search tpu
 
 .PHONY: $(FEATURES:%=test-%)
 .PHONY: accelerator demo test test-services docs lint parity setup setup-dev lock clean

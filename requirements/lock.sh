@@ -28,8 +28,10 @@ layer() {
     >"lock-$name.txt"
 }
 layer beam base.in spacy.in build.in beam.in
+layer launch launch.in
 layer minilm minilm.in --no-deps
 layer onnx onnx.in build.in
+layer ray ray.in
 layer saved-model base.in spacy.in build.in tf.in
 layer search base.in spacy.in build.in search.in
 layer tpu base.in spacy.in build.in tpu.in

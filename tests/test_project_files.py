@@ -15,7 +15,16 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = ("lock.txt", "lock-dev.txt", "lock-docs.txt")
 ON_TOP = {"lock-writers.txt": ("wandb", "trackio")}  # of the environment of all others -> what they add
-FEATURES = {"beam": "beam", "minilm": "minilm", "onnx": "onnx", "saved-model": "tf", "search": "search", "tpu": "tpu"}
+FEATURES = {
+    "beam": "beam",
+    "launch": "launch",
+    "minilm": "minilm",
+    "onnx": "onnx",
+    "ray": "ray",
+    "saved-model": "tf",
+    "search": "search",
+    "tpu": "tpu",
+}
 
 
 def locked(name: str) -> set[str]:

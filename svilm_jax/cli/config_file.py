@@ -25,6 +25,7 @@ _SUGGESTION = re.compile(r'Did you mean \\?"(\w+)')
 
 # Key of a JSON config: the config file that registers objectives or evaluators of its own, which is executed first.
 REGISTERED_BY = "registered_by"
+CONFIG_MODULE = "svilm_config"  # name under which config files are executed
 
 # Keys that a command reads, each including all keys below it; `svilm train` reads all.
 USED_BY_EVAL = ("evaluators", "input.dataset", "input.split", "input.prompts", "train.seed")
@@ -71,12 +72,20 @@ def read_config_module(file: str) -> ModuleType:
 
 def is_self_contained(config: Config) -> bool:
     """Returns whether all objectives and evaluators of a config are those of this package."""
+    return not foreign_modules(config)
+
+
+def foreign_modules(config: Config) -> set[str]:
+    """Returns the modules, other than those of this package, that define objectives and evaluators of a config.
+
+    That of a config file is `CONFIG_MODULE`, others are plugins.
+    """
     from svilm_jax.evaluation.registry import EVALUATORS, evaluator_kind
     from svilm_jax.objectives.registry import objective_schema
 
     kinds = [objective_schema(name) for name in config.objectives]
     kinds += [EVALUATORS[evaluator_kind(name, entry)][0] for name, entry in config.evaluators.items()]
-    return all(kind.__module__.startswith("svilm_jax.") for kind in kinds)
+    return {kind.__module__ for kind in kinds if not kind.__module__.startswith("svilm_jax.")}
 
 
 def with_defaults(config: Config) -> dict[str, Any]:
@@ -245,7 +254,7 @@ def _run(path: Path, argument: str | None, given: str) -> dict[str, Any]:
 
 
 def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("svilm_config", path)
+    spec = importlib.util.spec_from_file_location(CONFIG_MODULE, path)
     if spec is None or spec.loader is None:
         raise ConfigError("expected a Python file, NAME.py, or a JSON file, NAME.json")
     module = importlib.util.module_from_spec(spec)

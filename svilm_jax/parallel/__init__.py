@@ -3,7 +3,7 @@
 from svilm_jax.parallel.arrays import batch_parts, batch_sharding, data_shard, to_global_batch, whole_batch
 from svilm_jax.parallel.chunked_contrastive import MASK_VALUE, Exchange, Score, Streaming, diagonal, reduce_pairs
 from svilm_jax.parallel.distributed import HostConsensus, HostRequest, initialize_distributed, is_lead_process
-from svilm_jax.parallel.mesh import data_parallelism, make_mesh, named_mesh
+from svilm_jax.parallel.mesh import data_parallelism, make_mesh, mesh_shape, named_mesh
 from svilm_jax.parallel.platform import platform, targeting
 from svilm_jax.parallel.sharding import check_replication, constrain, layout, parameter_shardings, sequence_parts
 
@@ -25,6 +25,7 @@ __all__ = [
     "initialize_distributed",
     "layout",
     "make_mesh",
+    "mesh_shape",
     "named_mesh",
     "parameter_shardings",
     "platform",

@@ -34,18 +34,8 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
       ConfigError: axis sizes that do not divide the number of devices.
     """
     devices = list(jax.devices() if devices is None else devices)
-    for preset, name in ADDED_AXES.items():
-        if getattr(config, name) != 1 and config.preset != preset:
-            raise ConfigError(
-                f"config.mesh.{name}={getattr(config, name)}: only the preset {preset} has devices along {name}"
-            )
-    slices = _slices(config, devices)
-    count = len(devices) // slices  # per slice
-    inside = config.tensor * config.seq
-    if inside < 1 or count % inside:
-        name = "tensor" if config.tensor != 1 else "seq"
-        raise ConfigError(f"config.mesh.{name}={inside}: must divide the {count} devices{' of a slice' * (slices > 1)}")
-    shape = (1, count, 1, 1, 1) if config.preset == "dp" else (1, 1, count // inside, config.seq, config.tensor)
+    slices, *inside = mesh_shape(config, len(devices), len({getattr(device, "slice_index", 0) for device in devices}))
+    shape = (1, *inside)  # of a slice
     # Auto: the compiler chooses layouts between our constraints. JAX's own default differs between releases.
     kinds = (AxisType.Auto,) * len(AXES)
     if slices == 1:
@@ -55,6 +45,37 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     else:  # devices without slice information: equal parts in their order, which is that of processes
         grid = np.array(devices).reshape(slices, *shape[1:])
     return Mesh(grid, AXES, axis_types=kinds)
+
+
+def mesh_shape(config: MeshConfig, devices: int, physical_slices: int = 1) -> tuple[int, ...]:
+    """Returns the number of devices along each axis of the mesh of a preset.
+
+    Args:
+      config: the preset and its sizes.
+      devices: number of all devices.
+      physical_slices: number of slices in which they lie.
+
+    Raises:
+      ConfigError: axis sizes that do not divide the number of devices.
+    """
+    for preset, name in ADDED_AXES.items():
+        if getattr(config, name) != 1 and config.preset != preset:
+            raise ConfigError(
+                f"config.mesh.{name}={getattr(config, name)}: only the preset {preset} has devices along {name}"
+            )
+    slices = config.num_slices or physical_slices
+    if slices < 1 or devices % slices or (physical_slices > 1 and physical_slices != slices):
+        lie = f"these {devices} devices lie in {physical_slices} slices"
+        known = lie if physical_slices > 1 else f"{devices} devices"
+        raise ConfigError(f"config.mesh.num_slices={config.num_slices}: {known}; 0 uses their own number")
+    count = devices // slices
+    inside = config.tensor * config.seq
+    if inside < 1 or count % inside:
+        name = "tensor" if config.tensor != 1 else "seq"
+        raise ConfigError(f"config.mesh.{name}={inside}: must divide the {count} devices{' of a slice' * (slices > 1)}")
+    if config.preset == "dp":
+        return slices, count, 1, 1, 1
+    return slices, 1, count // inside, config.seq, config.tensor
 
 
 def named_mesh(text: str, config: MeshConfig) -> MeshConfig:
@@ -77,13 +98,3 @@ def named_mesh(text: str, config: MeshConfig) -> MeshConfig:
 def data_parallelism(mesh: Mesh | AbstractMesh) -> int:
     """Returns the number of shards of the batch; 1 without a mesh."""
     return 1 if mesh.empty else math.prod(mesh.shape[axis] for axis in BATCH_AXES)
-
-
-def _slices(config: MeshConfig, devices: Sequence[jax.Device]) -> int:
-    """Returns the number of slices, from the devices or else from the config."""
-    physical = len({getattr(device, "slice_index", 0) for device in devices})
-    wanted = config.num_slices or physical
-    if wanted < 1 or len(devices) % wanted or (physical > 1 and physical != wanted):
-        known = f"these {len(devices)} devices lie in {physical} slices" if physical > 1 else f"{len(devices)} devices"
-        raise ConfigError(f"config.mesh.num_slices={config.num_slices}: {known}; 0 uses their own number")
-    return wanted

@@ -39,8 +39,23 @@ def check_step(config: Config, objectives: Mapping[str, Objective], mesh: Mesh) 
     Raises:
       ConfigError: naming the key.
     """
-    check_attention(config.model.attention, mesh.devices.flat[0].platform)
-    size, pieces = config.train.batch_size, data_parallelism(mesh)
+    check_step_on(config, objectives, mesh.devices.flat[0].platform, data_parallelism(mesh))
+
+
+def check_step_on(config: Config, objectives: Mapping[str, Objective], device: str, pieces: int) -> None:
+    """Rejects configs that have no valid train step on devices which need not be attached.
+
+    Args:
+      config: the resolved config.
+      objectives: objectives of the run.
+      device: kind of the devices: `cpu`, `gpu` or `tpu`.
+      pieces: number of devices that shard the batch.
+
+    Raises:
+      ConfigError: naming the key.
+    """
+    check_attention(config.model.attention, device)
+    size = config.train.batch_size
     if size % pieces:
         raise ConfigError(f"config.train.batch_size={size}: expected a multiple of the {pieces} devices that shard it")
     if config.splice.enabled and config.task != "localization":

@@ -1,5 +1,6 @@
 """Tests of `svilm sweep`: every trial is checked before anything starts, and values arrive exactly."""
 
+import importlib.util
 import json
 
 import pytest
@@ -255,3 +256,20 @@ def test_two_trainings_are_compared(file, moving_shapes, tmp_path, capsys):
     before = (out / "results.csv").read_bytes()
     assert main(["sweep", *arguments, "--config.train.steps=2", "--jobs=2"]) == 0
     assert (out / "results.csv").read_bytes() == before
+
+
+def test_options_of_ray_belong_to_its_launcher(file, tmp_path, capsys):
+    common = ["sweep", f"--config={file}", "--sweep=seed", f"--out={tmp_path / 'out'}"]
+    for option in ("--ray-address=http://127.0.0.1:1", "--cpus-per-trial=2"):
+        assert main([*common, option]) == 2
+        assert f"{option.partition('=')[0]} belongs to --launcher=ray" in capsys.readouterr().err
+    assert main([*common, "--launcher=ray", "--cpus-per-trial=-1"]) == 2
+    assert "--cpus-per-trial=-1.0: expected a number of at least 0" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed here")
+def test_without_ray_its_launcher_names_the_extra(file, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["sweep", f"--config={file}", "--sweep=seed", f"--out={out}", "--launcher=ray"]) == 2
+    assert "--launcher=ray needs Ray (No module named 'ray'): pip install 'svilm_jax[ray]'" in capsys.readouterr().err
+    assert not out.exists()

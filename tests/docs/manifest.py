@@ -73,6 +73,7 @@ ELSEWHERE = {
     "eval": "tests/cli/test_command_line.py",
     "eval finetune/*": "tests/test_tasks.py",
     "import *": "tests/cli/test_model_commands.py",
+    "launch": "tests/cli/test_launch.py",
     "prepare *": "tests/data/datasets",
     "score *": "tests/cli/test_score.py",
     "serve": "tests/serving",

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Protocol
 
 LOG = "log.txt"  # output of all attempts, in the folder of the trial
+# Variables that size the thread pools of XLA (NPROC), of BLAS and of OpenMP.
+THREAD_VARIABLES = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclasses.dataclass(frozen=True)

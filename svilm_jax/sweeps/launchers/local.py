@@ -10,11 +10,9 @@ from pathlib import Path
 from svilm_jax.config import ConfigError
 from svilm_jax.sweeps import supervisor
 from svilm_jax.sweeps.attempts import ATTEMPTS, read_history
-from svilm_jax.sweeps.launchers.launcher import LOG, Job
+from svilm_jax.sweeps.launchers.launcher import LOG, THREAD_VARIABLES, Job
 
 LOCK = "trial.lock"  # held by the supervisor of a trial and by the trial
-# Variables that size the thread pools of XLA (NPROC), of BLAS and of OpenMP; those that are set already are left alone.
-_THREADS = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class LocalLauncher:
@@ -117,7 +115,7 @@ class LocalLauncher:
         if self._slots[slot]:
             environment["CUDA_VISIBLE_DEVICES"] = self._slots[slot]
         if self.slots > 1:
-            for name in _THREADS:
+            for name in THREAD_VARIABLES:  # those that are set already are left alone
                 environment.setdefault(name, str(self._threads))
         return environment
 
