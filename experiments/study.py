@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from svilm_jax.evaluation.metrics_file import read_scalars
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -53,7 +55,7 @@ def svilm(arguments: Sequence[str]) -> None:
 def write_result(command: Sequence[str], metrics: Path, environment: dict, file: Path) -> None:
     """Writes a result: the command, the versions and the metrics."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    document = {**environment, "command": shlex.join(command), "metrics": json.loads(metrics.read_text())}
+    document = {**environment, "command": shlex.join(command), "metrics": read_scalars(metrics)}
     file.write_text(json.dumps(document, indent=1) + "\n")
 
 

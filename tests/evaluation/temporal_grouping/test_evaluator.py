@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.evaluation.clips import EvaluationError
+from svilm_jax.evaluation.metric import scalars
 from svilm_jax.evaluation.temporal_grouping import raw_pixels
 from svilm_jax.evaluation.temporal_grouping.evaluator import (
     GroupingOptions,
@@ -23,7 +24,7 @@ from tests.evaluation import colored_squares as world
 
 
 def run(encoder, **options):
-    return dict(TemporalGroupingEvaluator(GroupingOptions(**options), encoder.config).run(encoder))
+    return scalars(TemporalGroupingEvaluator(GroupingOptions(**options), encoder.config).run(encoder))
 
 
 def test_a_reader_of_colors_finds_cuts_between_colors(encoder):
