@@ -104,7 +104,7 @@ class Shifted(world.ColorReader):
 def test_what_clips_have_in_common_is_taken_off(encoder):
     shifted = Encoder(Shifted(), encoder.config, encoder.tokenizer, batch_size=3)
     plain = run(shifted)["grouping/tubelet_accuracy"]
-    metrics = dict(
+    metrics = scalars(
         TemporalGroupingEvaluator(GroupingOptions(common_clips=2), input_of(encoder.config, "test")).run(shifted)
     )
     assert metrics["grouping/tubelet_accuracy"] > 0.9 > plain
