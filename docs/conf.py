@@ -16,11 +16,13 @@ project = "svilm_jax"
 author = "The svilm_jax authors"
 copyright = author  # noqa: A001 (Sphinx's name)
 release = metadata.version("svilm_jax")
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+sys.path.append(str(Path(__file__).parent))  # for `mathml`
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml"]
 exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = f"svilm_jax {release}"
+html_math_renderer = "mathml"  # MathJax would be fetched from the network
 
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3

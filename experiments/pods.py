@@ -36,13 +36,18 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for variant, batch, pod in itertools.product(VARIANTS, BATCHES, TOPOLOGIES):
-        name = f"{variant}_{batch}_{pod}"
-        file = args.out / f"{name}.json"
+        name, file = f"{variant}_{batch}_{pod}", entry_file(args.out, variant, batch, pod)
         if args.only in name and not file.is_file():
             entry = fitting(variant, batch, pod, args.most, args.out)
+            file.parent.mkdir(exist_ok=True)
             file.write_text(json.dumps(entry, indent=1) + "\n")
             print(f"{name}: {entry['microbatches']} microbatches, fits: {entry['fits']}", flush=True)
     (args.out / "README.md").write_text(table(args.out))
+
+
+def entry_file(folder: Path, variant: str, batch: int, pod: str) -> Path:
+    """Returns the file of an entry."""
+    return folder / variant / f"{batch}_{pod}.json"
 
 
 def fitting(variant: str, batch: int, pod: str, most: int, folder: Path) -> dict[str, Any]:
@@ -58,7 +63,7 @@ def fitting(variant: str, batch: int, pod: str, most: int, folder: Path) -> dict
 
 def first_guess(variant: str, batch: int, pod: str, folder: Path) -> int:
     """Estimates the number of microbatches from the plan of the smallest batch on the same pod; 1 without it."""
-    file = folder / f"{variant}_{BATCHES[0]}_{pod}.json"
+    file = entry_file(folder, variant, BATCHES[0], pod)
     if not file.is_file():
         return 1
     plan = json.loads(file.read_text())
@@ -87,12 +92,10 @@ def planned(variant: str, batch: int, pod: str, parts: int, file: Path) -> dict[
 
 def table(folder: Path) -> str:
     """Formats all entries of the folder as Markdown."""
-    entries = {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
-    order = [f"{v}_{b}_{p}" for v, b, p in itertools.product(VARIANTS, BATCHES, TOPOLOGIES)]
     lines = [
         "# Resource plans of S-ViLM on TPU pods",
         "",
-        "Written by `python experiments/pods.py`; each JSON file in this folder has all figures of one row and its",
+        "Written by `python experiments/pods.py`; each JSON file below this folder has all figures of one row and its",
         "command. The step is the real one (32 frames of 224x224, full objective, bfloat16, full rematerialization,",
         "SGD with momentum, 30,522 tokens, parameters sharded over all chips), compiled without hardware. Memory and",
         "traffic are the compiler's plan; **times and MFU are estimates**: a lower bound of the step time from",
@@ -103,22 +106,22 @@ def table(folder: Path) -> str:
         "traffic per chip | estimated step | estimated MFU | compiled in |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name in order:
-        if name in entries:
-            lines.append(line(name, entries[name]))
+    for variant, batch, pod in itertools.product(VARIANTS, BATCHES, TOPOLOGIES):
+        file = entry_file(folder, variant, batch, pod)
+        if file.is_file():
+            lines.append(line(variant, batch, pod, json.loads(file.read_text())))
     return "\n".join(lines) + "\n"
 
 
-def line(name: str, plan: dict[str, Any]) -> str:
+def line(variant: str, batch: int, pod: str, plan: dict[str, Any]) -> str:
     """Formats one row."""
-    variant, batch, pod = name.split("_")
     kinds = sorted(plan["collective_bytes"].items(), key=lambda item: -item[1])
     sent = ", ".join(
         f"{size / 2**30:.2f} GiB {kind}" for kind, size in kinds if size >= 2**24
     )  # smaller amounts are negligible
     cells = [
         f"S-ViLM-{variant}",
-        f"{int(batch):,}",
+        f"{batch:,}",
         f"{pod} ({re.sub('.*:', '', plan['topology'])})",
         plan["microbatches"],
         f"{(plan['parameter_bytes'] + plan['optimizer_bytes']) / 2**30:.2f} GiB",

@@ -7,7 +7,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import metadata
 from types import ModuleType
 
 from svilm_jax.cli.error_boundary import discard_output, escape_unencodable, failure
@@ -49,7 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     escape_unencodable(sys.stdout, sys.stderr)
     args = argparse.Namespace(command="", verbose=False)
     try:
-        load_plugins()
         parser, chosen = _parser(argv)
         args, rest = parser.parse_known_args(argv)
         if rest and not getattr(chosen, "OVERRIDES", False):
@@ -73,15 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"svilm {args.command}".rstrip() + f": {reported.message}", file=sys.stderr)
         discard_output(sys.stdout)
         return reported.status
-
-
-def load_plugins() -> None:
-    """Imports the modules that installed packages name as entry points of the group `svilm_jax.plugins`.
-
-    Such a module calls `register_objective`, `register_evaluator` or `register_dataset`.
-    """
-    for entry in metadata.entry_points(group="svilm_jax.plugins"):
-        entry.load()
 
 
 def _parser(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, ModuleType | None]:

@@ -49,7 +49,7 @@ LONG = (
     "tests/test_tasks.py",
     "tests/training/test_resume.py",
     "tests/training/test_restore_elsewhere.py",
-    "tests/training/test_initialization.py",
+    "tests/training/initialization",
     "tests/parallel/test_chunked_contrastive.py",
     "tests/training/test_broken_checkpoints.py",
     "tests/models",

@@ -12,6 +12,7 @@ from svilm_data.annotations import registry as datasets
 from svilm_data.annotations.published_dataset import DatasetSpec
 
 from svilm_jax.cli.config_file import read_config
+from svilm_jax.config import registration
 from svilm_jax.evaluation import register_evaluator
 from svilm_jax.evaluation import registry as evaluators
 from svilm_jax.main import main
@@ -97,10 +98,24 @@ def test_an_entry_point_adds_a_dataset(monkeypatch, capsys):
     entry = metadata.EntryPoint("dogs", "dogs_plugin", "svilm_jax.plugins")
     monkeypatch.setattr(entry.__class__, "load", lambda self: datasets.register_dataset(DATASET))
     monkeypatch.setattr(metadata, "entry_points", lambda group: [entry] if group == "svilm_jax.plugins" else [])
+    monkeypatch.setattr(registration, "_plugins_loaded", False)
     with pytest.raises(SystemExit) as done:
         main(["prepare", "dogs", "--help"])
     assert done.value.code == 0
     assert "Clips of dogs. Needs dogs.json" in capsys.readouterr().out
+
+
+def test_plugins_are_imported_once_and_only_where_names_are_looked_up(monkeypatch, capsys):
+    entry = types.SimpleNamespace(load=lambda: loaded.append(1) or objectives.objective_schema("global_contrast"))
+    loaded = []
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(registration, "_plugins_loaded", False)
+    with pytest.raises(SystemExit):
+        main(["score", "--help"])
+    assert loaded == []
+    assert main(["config", "pretrain/demo"]) == 0
+    assert main(["config", "pretrain/demo"]) == 0
+    assert loaded == [1]
 
 
 @pytest.mark.parametrize(

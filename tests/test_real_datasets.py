@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from svilm_jax.evaluation.metrics_file import read_scalars
 from svilm_jax.main import main
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("compiled_in_haste")]
@@ -68,7 +69,7 @@ def run(config, workdir, **changes):
 
 
 def metrics(workdir):
-    found = json.loads((workdir / "metrics.json").read_text())
+    found = read_scalars(workdir / "metrics.json")
     assert all(math.isfinite(value) for value in found.values())
     return found
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.checkpoints import load
+from svilm_jax.evaluation.metrics_file import read_scalars
 from svilm_jax.main import main
 from svilm_jax.models.parameters import parameters
 from tests.conftest import SIZES
@@ -33,7 +34,7 @@ def train(config, workdir, **changes):
 
 def finished(workdir, *names):
     """The metrics of a run, every one finite, those named among them."""
-    metrics = json.loads((workdir / "metrics.json").read_text())
+    metrics = read_scalars(workdir / "metrics.json")
     assert not [name for name in names if name not in metrics], sorted(metrics)
     assert all(math.isfinite(value) for value in metrics.values())
     return metrics

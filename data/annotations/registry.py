@@ -4,6 +4,8 @@ import importlib
 
 from svilm_data.annotations.published_dataset import DatasetSpec
 
+from svilm_jax.config.registration import load_plugins
+
 # Packages of `svilm_data.datasets` with a published dataset, each of which exports `DATASET`.
 PUBLISHED_DATASETS: tuple[str, ...] = (
     "msrvtt",
@@ -42,5 +44,6 @@ def register_dataset(dataset: DatasetSpec) -> None:
 
 def published_datasets() -> list[DatasetSpec]:
     """Returns every dataset with official annotation files, those of this package first."""
+    load_plugins()
     modules = (importlib.import_module(f"svilm_data.datasets.{name}") for name in PUBLISHED_DATASETS)
     return [*(module.DATASET for module in modules), *_ADDED.values()]

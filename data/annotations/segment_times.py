@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from svilm_data.annotations.caption_text import MAX_CHARACTERS, has_visible_text
+from svilm_data.annotations.captions.text import MAX_CHARACTERS, has_visible_text
 from svilm_data.annotations.issues import IssueCounter
 from svilm_data.annotations.published_dataset import VideoAnnotation
 from svilm_data.pipeline.errors import PreparationError

@@ -27,10 +27,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from svilm_data.annotations.caption_times import OutOfRangeTimes
+from svilm_data.annotations.captions.noun_phrases import PhraseTable, parser_versions
+from svilm_data.annotations.captions.phrase_extraction import attach_phrases, extract_phrases
+from svilm_data.annotations.captions.times import OutOfRangeTimes
 from svilm_data.annotations.entries import Entry, read_masks
-from svilm_data.annotations.noun_phrases import PhraseTable, parser_versions
-from svilm_data.annotations.phrase_extraction import attach_phrases, extract_phrases
 from svilm_data.pipeline.beam import BeamOptions, open_beam_workers
 from svilm_data.pipeline.errors import PreparationError
 from svilm_data.pipeline.journal import Journal, open_journal

@@ -1,12 +1,12 @@
 """Part 6: the demo on this device, the same config and figures as on two CPU cores."""
 
 import importlib.util
-import json
 import os
 from pathlib import Path
 
 from experiments.accelerator.commands import svilm
 from experiments.accelerator.part import Part, run_part
+from svilm_jax.evaluation.metrics_file import read_scalars
 
 # spaCy's noun phrases of the captions of moving shapes, for machines without spaCy (written by `wheels.sh`).
 PHRASES = Path(__file__).parent / "carried" / "moving_shapes_phrases.json"
@@ -56,7 +56,7 @@ def run(part: Part) -> None:
     train += [f"--config.input.dataset={data / 'moving_shapes'}", *(SMOKE if part.smoke else ())]
     seconds = svilm(train, part.seconds_left)
     part.note(seconds=seconds, command=" ".join(["svilm", *train[:2]]))
-    figures = json.loads((workdir / "metrics.json").read_text())
+    figures = read_scalars(workdir / "metrics.json")
     part.note(figures={name: figures[name] for name in HEADLINES if name in figures} | {"seconds": seconds})
     part.note(metrics=figures)
 

@@ -52,13 +52,13 @@ class ModelOrigin:
       source: such as "checkpoint at step 560 of demo".
       license: of the parameters, an SPDX identifier or a name; "" if not stated.
       data: description of the training data.
-      metrics: name -> value, from `metrics.json` of the run.
+      metrics: content of `metrics.json` of the run (`svilm_jax.evaluation.metrics_file`); empty if there is none.
     """
 
     source: str
     license: str = ""
     data: str = ""
-    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def is_model_directory(path: str | Path) -> bool:

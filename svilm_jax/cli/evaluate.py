@@ -8,8 +8,9 @@ from svilm_jax.checkpoints import load
 from svilm_jax.cli.arguments import MODEL
 from svilm_jax.cli.arguments import OVERRIDES as OVERRIDES_HELP
 from svilm_jax.cli.config_file import USED_BY_EVAL, apply_overrides, check_overrides_used, read_config
-from svilm_jax.cli.run_files import report_failures, write_json
+from svilm_jax.cli.run_files import report_failures
 from svilm_jax.evaluation import Encoder, build_evaluators, evaluate, format_table
+from svilm_jax.evaluation.metrics_file import write_metrics
 from svilm_jax.filesystem.output_paths import check_output_file
 
 OVERRIDES = True
@@ -40,5 +41,5 @@ def run(args: argparse.Namespace) -> int:
     evaluation = evaluate(encoder, build_evaluators(config))
     print(format_table(evaluation.metrics))
     if args.out is not None:
-        write_json(args.out, evaluation.metrics)
+        write_metrics(args.out, evaluation.metrics)
     return report_failures(evaluation.failed)

@@ -18,7 +18,7 @@ from svilm_jax.checkpoints.model_directory import (
 from svilm_jax.cli.arguments import MODEL
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation import format_table
-from svilm_jax.evaluation.metrics_file import read_metrics
+from svilm_jax.evaluation.metrics_file import from_document, read_metrics, to_document
 from svilm_jax.filesystem.locks import locked_output
 from svilm_jax.filesystem.output_paths import check_output_folder
 from svilm_jax.inference import TrainedModel
@@ -66,7 +66,7 @@ def _export(args: argparse.Namespace) -> None:
         )
         if args.stablehlo:
             notes.append(f"The StableHLO programs also compute in {args.dtype}, which adds a larger error.")
-    metrics = format_table(origin.metrics) if origin.metrics else ""
+    metrics = format_table(from_document(origin.metrics)) if origin.metrics else ""
     card = model_card(args.out.name, trained.config, origin, metrics, args.dtype, notes, len(trained.fresh))
     # Programs first: if they fail (a missing library, a model too large), nothing is half written.
     with tempfile.TemporaryDirectory(dir=args.out.absolute().parent, prefix=f".{args.out.name}.") as staging:
@@ -108,6 +108,7 @@ def _origin(args: argparse.Namespace, trained: TrainedModel) -> ModelOrigin:
     else:
         source = f"step {trained.step} of {args.workdir.name}"
         data = Path(trained.config.input.dataset).name  # a full path would reveal the layout of this machine
-        origin = ModelOrigin(source, "", data, read_metrics(args.workdir / "metrics.json"))
+        metrics = read_metrics(args.workdir / "metrics.json")
+        origin = ModelOrigin(source, "", data, to_document(metrics) if metrics else {})
     changes = {"license": args.license, "data": args.data}
     return dataclasses.replace(origin, **{key: value for key, value in changes.items() if value})

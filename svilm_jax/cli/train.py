@@ -14,10 +14,11 @@ from svilm_jax.checkpoints.train_state import StateSpec
 from svilm_jax.cli.arguments import CONFIG
 from svilm_jax.cli.arguments import OVERRIDES as OVERRIDES_HELP
 from svilm_jax.cli.config_file import check_overrides_hold, read_config
-from svilm_jax.cli.run_files import DECIDED, EXIT_FAILED, open_workdir, report_failures, write_json
+from svilm_jax.cli.run_files import DECIDED, EXIT_FAILED, open_workdir, report_failures
 from svilm_jax.config import Config
 from svilm_jax.errors import EXIT_STOPPED
-from svilm_jax.evaluation import Encoder, build_evaluators, evaluate, format_table
+from svilm_jax.evaluation import Encoder, Metric, Unit, build_evaluators, evaluate, format_table
+from svilm_jax.evaluation.metrics_file import write_metrics
 from svilm_jax.models.parameters import Params, bind
 from svilm_jax.parallel import initialize_distributed, is_lead_process, make_mesh
 from svilm_jax.parallel.lost_processes import leave_processes, wait_for_verdict
@@ -88,7 +89,7 @@ def _train(
 
     def measure(params: Params, spec: StateSpec) -> Mapping[str, float]:
         model = bind(spec.graphdef, spec.abstract, params)
-        return evaluate(Encoder(model, config, tokenizer, mesh), evaluators).metrics
+        return evaluate(Encoder(model, config, tokenizer, mesh), evaluators).scalars
 
     def accepted(start: int, total: int) -> MetricWriters | None:
         if not is_lead_process():
@@ -112,10 +113,15 @@ def _train(
             return record.status
         print(format_table(evaluation.metrics))
         checkpoint = workdir / "checkpoints" / str(result.step)
-        if "grounding/block" in evaluation.metrics and checkpoint.is_dir():
-            write_selection(checkpoint, int(evaluation.metrics["grounding/block"]))
+        block = evaluation.scalars.get("grounding/block")
+        if block is not None and checkpoint.is_dir():
+            write_selection(checkpoint, int(block))
         for writers in opened:
-            writers.write_final(result.step, evaluation.metrics)
-        measured = {**evaluation.metrics, "train/steps": result.step, "train/seconds": time.monotonic() - started}
-        write_json(workdir / "metrics.json", measured)
+            writers.write_final(result.step, evaluation.scalars)
+        seconds = time.monotonic() - started
+        training = (
+            Metric("train/steps", result.step, Unit.STEPS),
+            Metric("train/seconds", seconds, Unit.SECONDS, "total seconds, including evaluation"),
+        )
+        write_metrics(workdir / "metrics.json", [*evaluation.metrics, *training])
     return report_failures(evaluation.failed)

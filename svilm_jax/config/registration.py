@@ -1,6 +1,24 @@
-"""Rule of the registries of objectives and evaluators: a name belongs to one class."""
+"""Registration of objectives, evaluators and datasets: plugins of other packages, and the rule of unique names."""
 
+from importlib import metadata
 from typing import Any
+
+PLUGINS = "svilm_jax.plugins"  # group of entry points
+_plugins_loaded = False
+
+
+def load_plugins() -> None:
+    """Imports the modules that installed packages name as entry points of `PLUGINS`; once per process.
+
+    Such a module calls `register_objective`, `register_evaluator` or `register_dataset`. The registries call this
+    before they look up a name: reading the entry points of all installed packages takes longer than the start of a
+    command that needs none.
+    """
+    global _plugins_loaded
+    if not _plugins_loaded:
+        _plugins_loaded = True  # first: a plugin may look up a name itself
+        for entry in metadata.entry_points(group=PLUGINS):
+            entry.load()
 
 
 def check_free(label: str, name: str, known: Any, new: Any) -> None:

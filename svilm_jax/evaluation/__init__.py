@@ -7,7 +7,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from svilm_jax.evaluation.evaluate import Evaluation, evaluate
-from svilm_jax.evaluation.table import format_table, with_baselines
+from svilm_jax.evaluation.metric import Metric, Unit
+from svilm_jax.evaluation.section import Section
+from svilm_jax.evaluation.table import format_table
 
 if TYPE_CHECKING:
     from svilm_jax.evaluation.registry import EVALUATORS, Evaluator, build_evaluators, register_evaluator
@@ -18,11 +20,13 @@ __all__ = [
     "Encoder",
     "Evaluation",
     "Evaluator",
+    "Metric",
+    "Section",
+    "Unit",
     "build_evaluators",
     "evaluate",
     "format_table",
     "register_evaluator",
-    "with_baselines",
 ]
 
 _LATE = {

@@ -1,6 +1,6 @@
 """Evaluation clips of a split, with accounting of those that cannot be decoded.
 
-Undecodable clips are excluded, named in the log, and counted in `<prefix>/failed_fraction`: a gallery that shrinks
+Undecodable clips are excluded, named in the log, and counted in the metric `failed_fraction`: a gallery that shrinks
 silently would overstate the model's quality.
 """
 
@@ -11,10 +11,13 @@ import numpy as np
 
 from svilm_jax.config import VideoConfig
 from svilm_jax.errors import UserError
+from svilm_jax.evaluation.metric import Metric, Unit
 from svilm_jax.input.clips import Clip, clip_masks, evaluation_clips
 from svilm_jax.input.records import RecordSource, open_records
 from svilm_jax.input.schema import Record
 from svilm_jax.video.decoding import VideoError, probe
+
+FAILED_FRACTION = "failed_fraction"
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +71,15 @@ class EvaluationClips:
                 groups.setdefault(group, []).append(number)
         return groups
 
-    def failed_fraction(self, prefix: str) -> tuple[str, float]:
-        """Returns `<prefix>/failed_fraction`: the fraction of clips that could not be decoded."""
-        return f"{prefix}/failed_fraction", len(self.failed) / max(1, len(self.numbers))
+    def failed_fraction(self, prefix: str, suffix: str = "") -> Metric:
+        """Returns `PREFIX/failed_fraction` and the suffix: the fraction of clips that could not be decoded."""
+        return failed_fraction(prefix, len(self.failed) / max(1, len(self.numbers)), suffix)
+
+
+def failed_fraction(prefix: str, value: float, suffix: str = "") -> Metric:
+    """Returns the metric `PREFIX/failed_fraction` of an evaluator that counts its clips itself."""
+    name = f"{prefix}/{FAILED_FRACTION}{suffix}"
+    return Metric(name, value, Unit.FRACTION, "clips that cannot be decoded", higher_is_better=False)
 
 
 def whole_captions(record: Record) -> list[str]:

@@ -2,9 +2,10 @@
 
 import dataclasses
 import logging
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from svilm_jax.evaluation.metric import Metric, as_metric, scalars
 
 if TYPE_CHECKING:  # not at run time: both import JAX, and this function's package is imported without it
     from svilm_jax.evaluation.registry import Evaluator
@@ -18,28 +19,34 @@ class Evaluation:
     """Result of an evaluation.
 
     Attributes:
-      metrics: name -> value, of the evaluators that finished.
+      metrics: of the evaluators that finished.
       failed: evaluator -> reason, of those that did not; none of their metrics are kept.
     """
 
-    metrics: dict[str, float]
-    failed: dict[str, str]
+    metrics: tuple[Metric, ...]
+    failed: Mapping[str, str]
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """Name -> value of all metrics and baselines."""
+        return scalars(self.metrics)
 
 
 def evaluate(encoder: "Encoder", evaluators: "Mapping[str, Evaluator]") -> Evaluation:
     """Runs every evaluator; one that raises is logged with its traceback and named in `failed`."""
-    metrics: dict[str, float] = {}
+    metrics: list[Metric] = []
+    known: dict[str, float] = {}
     failed: dict[str, str] = {}
     for name, evaluator in evaluators.items():
         try:
-            values = dict(evaluator.run(encoder))
-            if duplicates := sorted(values.keys() & metrics.keys()):
+            found = [as_metric(reported) for reported in evaluator.run(encoder)]
+            values = scalars(found)
+            if duplicates := sorted(values.keys() & known.keys()):
                 raise ValueError(f"metrics {duplicates} are also reported by another evaluator: set its `prefix`")
-            if bad := sorted(key for key, value in values.items() if not math.isfinite(value)):
-                raise ValueError(f"metrics {bad} are not finite")
         except Exception as error:  # any failure of a task: the others and training continue
             log.exception("evaluator %s failed", name)
             failed[name] = f"{type(error).__name__}: {error}"
         else:
-            metrics.update(values)
-    return Evaluation(metrics, failed)
+            metrics += found
+            known |= values
+    return Evaluation(tuple(metrics), failed)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from svilm_jax.config import Config, ConfigError, nearest, quoted, resolve_options
-from svilm_jax.config.registration import check_free
+from svilm_jax.config.registration import check_free, load_plugins
 from svilm_jax.evaluation.action_recognition.evaluator import ActionOptions, ActionRecognitionEvaluator
 from svilm_jax.evaluation.action_recognition.linear_probe import LinearProbeEvaluator, ProbeOptions
 from svilm_jax.evaluation.grounding.evaluator import GroundingEvaluator, GroundingOptions
 from svilm_jax.evaluation.localization.evaluator import LocalizationEvaluator, LocalizationOptions
+from svilm_jax.evaluation.metric import Reported
 from svilm_jax.evaluation.question_answering.evaluator import QuestionAnsweringEvaluator, QuestionOptions
 from svilm_jax.evaluation.retrieval.evaluator import (
     HardRetrievalEvaluator,
@@ -18,6 +19,7 @@ from svilm_jax.evaluation.retrieval.evaluator import (
     RetrievalEvaluator,
     RetrievalOptions,
 )
+from svilm_jax.evaluation.section import Section
 from svilm_jax.evaluation.temporal_grouping.evaluator import GroupingOptions, TemporalGroupingEvaluator
 from svilm_jax.evaluation.temporal_grouping.scene_cuts import SceneCutEvaluator, SceneCutOptions
 from svilm_jax.filesystem.output_paths import check_output_file
@@ -25,10 +27,14 @@ from svilm_jax.inference.encoder import Encoder
 
 
 class Evaluator(Protocol):
-    """Interface of an evaluator: queries an encoder and reports metrics."""
+    """Interface of an evaluator: queries an encoder and reports metrics.
 
-    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value); `table.is_fraction` distinguishes fractions, between 0 and 1, from other metrics."""
+    A class attribute `SECTION` (`section.Section`) is optional: the report then has a section for metrics of this
+    evaluator's `prefix`.
+    """
+
+    def run(self, encoder: Encoder) -> Iterator[Reported]:
+        """Yields metrics; a tuple (name, value) is a metric without unit and baselines."""
         ...
 
 
@@ -85,12 +91,28 @@ def build_evaluators(config: Config) -> dict[str, Evaluator]:
     return evaluators
 
 
+def report_sections(config: Config) -> dict[str, Section]:
+    """Returns prefix of the metrics -> section, of the config's evaluators that have both; in the order of the kinds.
+
+    Raises:
+      ConfigError: see `resolve_evaluator`.
+    """
+    resolved = [resolve_evaluator(name, entry) for name, entry in config.evaluators.items()]
+    sections: dict[str, Section] = {}
+    for kind, options in sorted(resolved, key=lambda item: list(EVALUATORS).index(item[0])):
+        section, prefix = getattr(EVALUATORS[kind][1], "SECTION", None), getattr(options, "prefix", "")
+        if section and prefix:
+            sections.setdefault(prefix, section)
+    return sections
+
+
 def evaluator_kind(name: str, entry: object) -> str:
     """Returns the kind of one entry of `config.evaluators`, by default its name.
 
     Raises:
       ConfigError: the entry is not a table, or there is no such kind; the message suggests the nearest name.
     """
+    load_plugins()
     path = f"config.evaluators.{name}"
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{path}={quoted(entry)}: expected a table with kind and options")

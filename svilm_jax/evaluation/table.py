@@ -1,64 +1,16 @@
-"""Metric tables that show every metric together with its baselines, one metric per row."""
+"""Text table of metrics: one metric per row, with its baselines."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
-# Suffixes that make a metric a baseline of the metric without the suffix, with their display names.
-BASELINES: Mapping[str, str] = {
-    "chance": "chance",
-    "majority": "most frequent",
-    "majority_by_kind": "most frequent by kind",
-    "random_tower": "random tower",
-    "oracle_colors": "colors",
-    "oracle": "colors + background",
-    "phrase_blind": "phrase-blind",
-    "ceiling": "ceiling of the patch grid",
-    "raw_pixels": "raw pixels",
-    "raw_mean_color": "mean color",
-    "raw_small_pictures": "downsampled frames",
-    "all_foreground": "all foreground",
-    "constant_span": "one span for all",
-    "evenly_spaced": "evenly spaced",
-}
+from svilm_jax.evaluation.metric import Metric, Unit, display_name
 
 
-def with_baselines(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Returns metric -> its baselines by display name, for every metric that is not a baseline itself; order is kept.
-
-    A metric with a baseline's suffix but without the metric it refers to is listed on its own.
-    """
-    rows: dict[str, dict[str, float]] = {name: {} for name in metrics if _stem(name, metrics) is None}
-    for name, value in metrics.items():
-        if (found := _stem(name, metrics)) is not None:
-            stem, ending = found
-            rows.setdefault(stem, {})[BASELINES[ending]] = value
-    return rows
-
-
-def is_fraction(name: str) -> bool:
-    """Returns whether a metric is a fraction between 0 and 1; others are ranks, counts, penalties, steps, seconds."""
-    return not (
-        name.startswith("train/")
-        or name.endswith(("groups_used", "penalty", "/block"))
-        or "MedR" in name
-        or "MeanR" in name
-    )
-
-
-def format_value(name: str, value: float) -> str:
-    """Formats a fraction as a percentage, anything else as a number."""
-    if is_fraction(name):
-        return f"{100 * value:.1f} %"
-    if name.endswith("penalty"):
-        return f"{value:g}"
-    return f"{value:.0f}" if name.startswith("train/") or name.endswith("/block") else f"{value:.1f}"
-
-
-def format_table(metrics: Mapping[str, float]) -> str:
-    """Formats the metrics as lines of text: name, value, baselines."""
-    rows = [
-        (name, format_value(name, metrics[name]), ", ".join(f"{k} {format_value(name, v)}" for k, v in found.items()))
-        for name, found in with_baselines(metrics).items()
-    ]
+def format_table(metrics: Iterable[Metric]) -> str:
+    """Formats metrics as lines of text: name, value, baselines."""
+    rows = []
+    for metric in metrics:
+        baselines = (f"{display_name(name)} {format_value(x, metric.unit)}" for name, x in metric.baselines.items())
+        rows.append((metric.name, format_value(metric.value, metric.unit), ", ".join(baselines)))
     if not rows:
         return "no metrics"
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
@@ -68,9 +20,13 @@ def format_table(metrics: Mapping[str, float]) -> str:
     )
 
 
-def _stem(name: str, metrics: Mapping[str, float]) -> tuple[str, str] | None:
-    for ending in BASELINES:
-        stem = name.removesuffix(f"_{ending}")
-        if stem != name and stem in metrics:
-            return stem, ending
-    return None
+def format_value(value: float, unit: Unit) -> str:
+    """Formats a fraction as a percentage, anything else as a number."""
+    match unit:
+        case Unit.FRACTION:
+            return f"{100 * value:.1f} %"
+        case Unit.RANK | Unit.COUNT:
+            return f"{value:.1f}"
+        case Unit.STEPS | Unit.SECONDS:
+            return f"{value:.0f}"
+    return f"{value:g}"

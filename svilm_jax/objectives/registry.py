@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from svilm_jax.config import Config, ConfigError, nearest, resolve_options
-from svilm_jax.config.registration import check_free
+from svilm_jax.config.registration import check_free, load_plugins
 from svilm_jax.models.outputs import LocalizationOutputs, Outputs
 from svilm_jax.objectives.classification import Classification
 from svilm_jax.objectives.global_contrast import GlobalContrast
@@ -89,6 +89,7 @@ def objective_schema(name: str) -> type:
     Raises:
       ConfigError: there is no such objective; the message suggests the nearest name.
     """
+    load_plugins()
     if name not in OBJECTIVES:
         raise ConfigError(
             f"config.objectives.{name}: no such objective{nearest(name, OBJECTIVES)}; known: "

@@ -1,10 +1,13 @@
 """Training curves: the values of metrics.jsonl in panels of related metrics."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import matplotlib.figure
 import numpy as np
+
+from svilm_jax.evaluation.metric import Metric, Unit
 
 # Panel title, strings in the metric names that belong to it, whether the axis is logarithmic. First match wins.
 PANELS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
@@ -16,8 +19,6 @@ PANELS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("groups in use", ("groups_used",), False),
     ("losses", ("loss",), False),
 )
-COUNTED = ("MedR", "MeanR", "groups_used")  # not fractions: they would flatten the curves that are
-EVALUATED = ("retrieval", "retrieval_hard", "grounding", "grouping")
 _IGNORED = ("step", "time", "epoch")
 
 Curve = tuple[np.ndarray, np.ndarray]
@@ -53,18 +54,27 @@ def read_curves(path: Path) -> tuple[dict[str, Curve], int]:
     return curves, bad
 
 
-def panels(curves: dict[str, Curve]) -> list[tuple[str, dict[str, Curve], bool]]:
+def panels(
+    curves: Mapping[str, Curve], evaluated: Iterable[str] = (), metrics: Iterable[Metric] = ()
+) -> list[tuple[str, dict[str, Curve], bool]]:
     """Returns (title, curves, logarithmic) of every panel with data.
 
-    Curves of evaluation metrics need at least two points: a single point is in the table already.
+    Evaluation metrics need at least two points, since a single one is in the table already, and have to be fractions:
+    ranks and counts would flatten the curves of the others.
+
+    Args:
+      curves: name -> curve.
+      evaluated: prefixes of evaluation metrics.
+      metrics: the final ones, for their units; an unfinished run has none, and its curves between 0 and 1 are shown.
     """
+    units = {name: metric.unit for metric in metrics for name in metric.scalars()}
     rest = dict(curves)
     found = []
-    for kind in EVALUATED:
-        chosen = {n: rest.pop(n) for n in list(rest) if n.startswith(f"{kind}/")}
-        shown = {n: c for n, c in chosen.items() if len(c[0]) > 1 and not any(w in n for w in COUNTED)}
+    for prefix in evaluated:
+        chosen = {n: rest.pop(n) for n in list(rest) if n.startswith(f"{prefix}/")}
+        shown = {n: c for n, c in chosen.items() if len(c[0]) > 1 and _is_fraction(units.get(n), c[1])}
         if shown:
-            found.append((f"evaluation: {kind}", shown, False))
+            found.append((f"evaluation: {prefix}", shown, False))
     training = []
     for title, words, logarithmic in PANELS:
         chosen = {n: rest.pop(n) for n in list(rest) if any(_has(n, word) for word in words)}
@@ -77,13 +87,15 @@ def panels(curves: dict[str, Curve]) -> list[tuple[str, dict[str, Curve], bool]]
     return [*training, *((title, lines, False) for title, lines in others.items()), *found]
 
 
-def plot_curves(curves: dict[str, Curve], columns: int = 3) -> matplotlib.figure.Figure:
-    """Plots all panels in one figure.
+def plot_curves(
+    curves: Mapping[str, Curve], evaluated: Iterable[str] = (), metrics: Iterable[Metric] = (), columns: int = 3
+) -> matplotlib.figure.Figure:
+    """Plots all panels in one figure; arguments as for `panels`.
 
     Raises:
       ValueError: no curves.
     """
-    shown = panels(curves)
+    shown = panels(curves, evaluated, metrics)
     if not shown:
         raise ValueError("no curves to plot")
     rows = -(-len(shown) // columns)
@@ -106,3 +118,7 @@ def plot_curves(curves: dict[str, Curve], columns: int = 3) -> matplotlib.figure
 
 def _has(name: str, word: str) -> bool:
     return word in name if len(word) > 2 else word in name.replace("/", "_").split("_")
+
+
+def _is_fraction(unit: Unit | None, values: np.ndarray) -> bool:
+    return unit is Unit.FRACTION if unit else bool(np.all((values >= 0) & (values <= 1)))

@@ -3,7 +3,7 @@
 import base64
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,20 @@ import matplotlib.figure
 
 from svilm_jax.config import Config
 from svilm_jax.errors import UserError
+from svilm_jax.evaluation.clips import FAILED_FRACTION
+from svilm_jax.evaluation.metric import Metric, Unit, display_name
 from svilm_jax.evaluation.metrics_file import read_metrics
-from svilm_jax.evaluation.table import format_value, is_fraction, with_baselines
+from svilm_jax.evaluation.registry import report_sections
+from svilm_jax.evaluation.section import Section
+from svilm_jax.evaluation.table import format_value
 from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.inference.encoder import Encoder
-from svilm_jax.report import curves, figures, metric_labels
+from svilm_jax.report import config_entries, curves, figures
 from svilm_jax.report.examples import Examples, collect
 
 log = logging.getLogger(__name__)
 
-# Shown first, if present.
-HEADLINES = (
-    "retrieval/t2v_R1",
-    "retrieval_hard/t2v_R1",
-    "grounding/pointing_game",
-    "grouping/tubelet_accuracy",
-)
-_MINOR_BASELINES = ("mean color", "downsampled frames")  # the better one is listed as "raw pixels"
+_TRAINING = {"train": Section("Training")}
 
 
 class ReportError(UserError, ValueError):
@@ -37,13 +34,23 @@ class ReportError(UserError, ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class MetricRow:
-    """A metric on the page; `baselines` are (display name, text, fraction between 0 and 1 or None)."""
+    """A metric on the page.
+
+    Attributes:
+      name: name of the metric.
+      label: its display name.
+      text: its value.
+      fraction: its value if it is a fraction, which is drawn as a bar.
+      baselines: (display name, text, fraction or None).
+      lower_is_better: whether the page has to say so.
+    """
 
     name: str
     label: str
     text: str
     fraction: float | None
     baselines: list[tuple[str, str, float | None]]
+    lower_is_better: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +76,7 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
 
     Raises:
       ReportError: no such folder.
-      MetricsFileError: metrics.json is not a flat object of numbers.
+      MetricsFileError: metrics.json has another content.
       ConfigError, DatasetError: the config's evaluators or dataset cannot be opened.
     """
     workdir = Path(workdir)
@@ -80,17 +87,18 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
     notes = list(examples.notes)
     if not metrics:
         notes.insert(0, "This run has no metrics.json: it is unfinished, or has not been evaluated (`svilm eval`).")
-    figure_entries = _figures(workdir, examples, notes)
+    by_prefix = report_sections(config)
+    figure_entries = _figures(workdir, examples, metrics, list(by_prefix), notes)
     page = (
         _environment()
         .get_template("report.html.j2")
         .render(
             title=workdir.resolve().name,
-            headlines=headlines(metrics),
-            sections=sections(metrics),
+            headlines=headlines(metrics, by_prefix),
+            sections=sections(metrics, {**by_prefix, **_TRAINING}),
             figures=figure_entries,
             notes=notes,
-            config=flat_config(config),
+            config=[(entry.key, repr(entry.value), entry.changed) for entry in config_entries.entries(config)],
             environment={key: str(value) for key, value in environment.items()},
         )
     )
@@ -100,59 +108,51 @@ def write_report(workdir: Path, encoder: Encoder, config: Config, environment: M
     return path
 
 
-def rows(metrics: Mapping[str, float]) -> list[MetricRow]:
-    """Returns one row per metric with its baselines, in file order."""
+def headlines(metrics: Iterable[Metric], by_prefix: Mapping[str, Section]) -> list[MetricRow]:
+    """Returns the headline metrics of the sections that exist, in that order, each with its main baselines."""
+    found = {metric.name: metric for metric in metrics}
     return [
-        MetricRow(
-            name=name,
-            label=metric_labels.label(name),
-            text=format_value(name, metrics[name]),
-            fraction=_fraction(name, metrics[name]),
-            baselines=[(words, format_value(name, value), _fraction(name, value)) for words, value in found.items()],
-        )
-        for name, found in with_baselines(metrics).items()
+        _row(found[name], section.minor_baselines)
+        for prefix, section in by_prefix.items()
+        if section.headline and (name := f"{prefix}/{section.headline}") in found
     ]
 
 
-def headlines(metrics: Mapping[str, float]) -> list[MetricRow]:
-    """Returns the rows of `HEADLINES` that exist, in that order, each with its main baselines."""
-    found = {row.name: row for row in rows(metrics)}
-    chosen = [found[name] for name in HEADLINES if name in found]
-    # The table has both kinds of raw pixels; the better one is enough here.
-    return [
-        dataclasses.replace(row, baselines=[b for b in row.baselines if b[0] not in _MINOR_BASELINES]) for row in chosen
-    ]
-
-
-def sections(metrics: Mapping[str, float]) -> list[tuple[str, str, list[MetricRow]]]:
-    """Returns (title, text, rows) of every section that has rows; documented ones first, in their order."""
-    by_section: dict[str, list[MetricRow]] = {}
-    for row in rows(metrics):
-        if "failed_fraction" in row.name and row.fraction == 0:
+def sections(metrics: Iterable[Metric], by_prefix: Mapping[str, Section]) -> list[tuple[str, str, list[MetricRow]]]:
+    """Returns (title, text, rows) of every prefix that has metrics, in the order of `by_prefix`, unknown ones last."""
+    found: dict[str, list[MetricRow]] = {}
+    for metric in metrics:
+        prefix, _, name = metric.name.rpartition("/")
+        if name.startswith(FAILED_FRACTION) and metric.value == 0:
             continue  # no clip was left out, and the row is of no interest
-        by_section.setdefault(metric_labels.section(row.name), []).append(row)
-    order = [*(key for key in metric_labels.SECTIONS if key in by_section)]
-    order += [key for key in by_section if key not in metric_labels.SECTIONS]
-    return [(*metric_labels.SECTIONS.get(key, (key, "")), by_section[key]) for key in order]
+        found.setdefault(prefix or name, []).append(_row(metric))
+    order = [prefix for prefix in by_prefix if prefix in found]
+    order += [prefix for prefix in found if prefix not in by_prefix]
+    described = [(by_prefix.get(prefix, Section(prefix)), found[prefix]) for prefix in order]
+    return [(section.title, section.text, rows) for section, rows in described]
 
 
-def flat_config(config: Config) -> list[tuple[str, str, bool]]:
-    """Returns (dotted key, value, whether it differs from the default) of every field."""
-    values, defaults = dict(_leaves(config, "")), dict(_leaves(Config(), ""))
-    return [(key, repr(value), key not in defaults or defaults[key] != value) for key, value in values.items()]
+def _row(metric: Metric, hidden: Sequence[str] = ()) -> MetricRow:
+    def fraction(value: float) -> float | None:
+        return value if metric.unit is Unit.FRACTION and 0 <= value <= 1 else None
+
+    return MetricRow(
+        name=metric.name,
+        label=metric.label,
+        text=format_value(metric.value, metric.unit),
+        fraction=fraction(metric.value),
+        baselines=[
+            (display_name(name), format_value(value, metric.unit), fraction(value))
+            for name, value in metric.baselines.items()
+            if name not in hidden
+        ],
+        lower_is_better=metric.higher_is_better is False,
+    )
 
 
-def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
-    if dataclasses.is_dataclass(value):
-        items = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
-    elif isinstance(value, Mapping):
-        items = list(value.items())
-    else:
-        return [(path, value)]
-    return [leaf for name, item in items for leaf in _leaves(item, f"{path}.{name}" if path else str(name))]
-
-
-def _figures(workdir: Path, examples: Examples, notes: list[str]) -> list[FigureEntry]:
+def _figures(
+    workdir: Path, examples: Examples, metrics: Iterable[Metric], evaluated: Sequence[str], notes: list[str]
+) -> list[FigureEntry]:
     """Draws all figures for which there is data; missing ones are noted."""
     plots: list[tuple[str, str, str, matplotlib.figure.Figure]] = []
     log_file = workdir / "metrics.jsonl"
@@ -161,7 +161,7 @@ def _figures(workdir: Path, examples: Examples, notes: list[str]) -> list[Figure
         notes.append(f"{bad} lines of metrics.jsonl could not be read and were left out.")
     if series:
         text = "Logged in metrics.jsonl; where a resumed run repeated a step, the later value counts."
-        plots.append(("curves", "Training", text, curves.plot_curves(series)))
+        plots.append(("curves", "Training", text, curves.plot_curves(series, evaluated, metrics)))
     else:
         notes.append("There are no training curves: metrics.jsonl is missing or empty.")
     if examples.retrieval:
@@ -214,7 +214,3 @@ def _environment() -> jinja2.Environment:
     loader = jinja2.PackageLoader("svilm_jax.report", "templates")
     # Captions come from user files: their content is escaped as text.
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-
-
-def _fraction(name: str, value: float) -> float | None:
-    return value if is_fraction(name) and 0 <= value <= 1 else None

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from svilm_jax.evaluation.metrics_file import read_scalars
 from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.filesystem.log_lines import read_lines_backward
 from svilm_jax.sweeps.attempts import History, State
@@ -94,9 +95,10 @@ def read_row(folder: Path, trial: Trial, state: State, history: History) -> Row:
     """Reads the metrics and the steps of a trial from its workdir."""
     workdir = folder / trial.id
     if state is State.DONE:
-        metrics = json.loads((workdir / "metrics.json").read_text())
+        metrics = read_scalars(workdir / "metrics.json")
         shown = {name: value for name, value in metrics.items() if name not in _LEFT_OUT}
-        return Row(trial, state, history.status, metrics.get(STEPS), shown, history.seconds)
+        steps = int(metrics[STEPS]) if STEPS in metrics else None
+        return Row(trial, state, history.status, steps, shown, history.seconds)
     steps = _last_step(workdir / "metrics.jsonl")
     return Row(trial, state, None if state is State.RUNNING else history.status, steps, {}, history.seconds)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from svilm_jax.config import ConfigError, nearest
+from svilm_jax.evaluation.metric import scalars
+from svilm_jax.evaluation.metrics_file import read_metrics
 from svilm_jax.sweeps.attempts import State, read_history
 from svilm_jax.sweeps.controller import is_due
 from svilm_jax.sweeps.plan import Trial
@@ -74,14 +76,17 @@ class OptunaSearch:
         self._folder, self._suggest, self._make, self._options = folder, suggest, make, options
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         journal = folder / JOURNAL
+        direction = "maximize" if options.maximize else "minimize"
         journal.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)  # left by a controller that was killed
         self._study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(journal))),
             study_name="sweep",  # the seed of Hyperband
-            direction="maximize" if options.maximize else "minimize",
+            direction=direction,
             pruner=pruner or optuna.pruners.MedianPruner(),
             load_if_exists=True,
         )
+        if (known_direction := self._study.direction.name.lower()) != direction:
+            raise ConfigError(f"{journal}: the study was started to {known_direction} its metric; give another --out")
         # A seed that depends on what is known: the same one would suggest the first trials again after a restart.
         known = len(self._study.get_trials(deepcopy=False))
         self._study.sampler = sampler or optuna.samplers.TPESampler(seed=known, constant_liar=True)
@@ -196,12 +201,16 @@ class OptunaSearch:
         return [self._make({**changes, SEED: seed}) for seed in range(self._options.seeds)]
 
     def _value(self, trial: Trial) -> float:
-        metrics = json.loads((self._folder / trial.id / "metrics.json").read_text())
-        name = self._options.metric
-        if name not in metrics:
-            known = ", ".join(sorted(metrics))
-            raise ConfigError(f"--metric={name}: trial {trial.id} has no such metric{nearest(name, metrics)}; {known}")
-        return float(metrics[name])
+        metrics, name = read_metrics(self._folder / trial.id / "metrics.json"), self._options.metric
+        values = scalars(metrics)
+        if name not in values:
+            known = ", ".join(sorted(values))
+            raise ConfigError(f"--metric={name}: trial {trial.id} has no such metric{nearest(name, values)}; {known}")
+        better = next((metric.higher_is_better for metric in metrics if metric.name == name), None)
+        if better is not None and better != self._options.maximize:
+            which, remedy = ("larger", "leave out --minimize") if better else ("smaller", "add --minimize")
+            raise ConfigError(f"--metric={name}: {which} values are better; {remedy}, and give another --out")
+        return values[name]
 
     def _values(self, trial: Trial) -> list[tuple[int, float]]:
         """Returns (step, value) of the evaluations during a training so far."""

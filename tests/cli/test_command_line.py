@@ -1,12 +1,13 @@
 """Tests of the `svilm` command line: help, one-line errors, and train to report on a tiny dataset."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from svilm_jax.evaluation.metrics_file import read_scalars
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,7 +86,7 @@ def test_train_eval_and_report_of_the_demo_shrunk(moving_shapes, tmp_path):
     changes = [f"--config.{key}={value}" for key, value in small.items()]
     done = svilm("train", "--config=configs/pretrain/demo.py", f"--workdir={tmp_path}", *changes)
     assert done.returncode == 0, done.stderr[-3000:]
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics = read_scalars(tmp_path / "metrics.json")
     promised = [
         *(f"retrieval/{way}_{name}" for way in ("t2v", "v2t") for name in ("R1", "R5", "R10", "MedR", "R1_chance")),
         *("retrieval_hard/t2v_R1", "retrieval_hard/t2v_R1_oracle", "retrieval_hard/t2v_R1_chance"),
@@ -103,7 +104,7 @@ def test_train_eval_and_report_of_the_demo_shrunk(moving_shapes, tmp_path):
 
     again = svilm("eval", tmp_path, f"--out={tmp_path / 'again.json'}")
     assert again.returncode == 0, again.stderr[-3000:]
-    for name, value in json.loads((tmp_path / "again.json").read_text()).items():
+    for name, value in read_scalars(tmp_path / "again.json").items():
         assert metrics[name] == pytest.approx(value, abs=1e-6), name
 
     report = svilm("report", tmp_path)

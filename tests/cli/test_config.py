@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from svilm_jax.cli.config import entries
 from svilm_jax.config import resolve
 from svilm_jax.main import main
+from svilm_jax.report.config_entries import entries
 
 FILE = """from svilm_jax.config import default_config
 def get_config(arg=None):

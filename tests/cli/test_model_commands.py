@@ -10,7 +10,9 @@ import safetensors.numpy
 
 import svilm_jax
 from svilm_jax.checkpoints.metadata import write_selection
-from svilm_jax.checkpoints.model_directory import ModelOrigin, write_model_directory
+from svilm_jax.checkpoints.model_directory import ModelOrigin, read_origin, write_model_directory
+from svilm_jax.evaluation import Metric, Unit
+from svilm_jax.evaluation.metrics_file import from_document, write_metrics
 from svilm_jax.filesystem.locks import locked_output
 from svilm_jax.input.records import open_records
 from svilm_jax.main import main
@@ -115,12 +117,14 @@ def test_a_checkpoint_goes_out_and_is_found_in(moving_shapes, tmp_path, capsys):
     work, out = tmp_path / "run", tmp_path / "model"
     command = ["train", f"--config={TINY}", f"--workdir={work}", f"--config.input.dataset={moving_shapes}"]
     assert main([*command, "--config.train.steps=1"]) == 0
-    (work / "metrics.json").write_text('{"retrieval/t2v_R1": 0.5}')
+    metric = Metric("retrieval/t2v_R1", 0.5, Unit.FRACTION, baselines={"chance": 0.005})
+    write_metrics(work / "metrics.json", [metric])
     write_selection(work / "checkpoints" / "1", 1)
     assert main(["export", str(work), "--out", str(out), "--dtype=bfloat16", "--data=moving shapes"]) == 0
     assert "Rounded to bfloat16" in capsys.readouterr().out
     card = (out / "README.md").read_text()
-    assert "50.0 %" in card
+    assert "50.0 %  (chance 0.5 %)" in card
+    assert from_document(read_origin(out).metrics) == [metric]
     assert "trained on | moving shapes" in card
     assert "license: unknown" in card
     assert "trained with global_contrast" in card

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from svilm_jax.cli.config import entries
 from svilm_jax.cli.config_file import read_config
 from svilm_jax.config import ConfigError, MixtureEntry, default_config, resolve
 from svilm_jax.config.overrides import assign
+from svilm_jax.report.config_entries import entries
 
 FILE = """from svilm_jax.config import default_config
 def get_config():

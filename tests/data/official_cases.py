@@ -44,6 +44,15 @@ def counts(annotated: Annotations) -> dict[str, int]:
     return {what: fact.count for what, fact in annotated.counts.items()}
 
 
+def timed_captions(annotated: Annotations) -> dict[str, list[tuple[str, float, float]]]:
+    """Video -> text, start and end of its captions, over all splits."""
+    return {
+        wanted.record.id: [(caption.text, caption.start, caption.end) for caption in wanted.record.captions]
+        for videos in annotated.splits.values()
+        for wanted in videos
+    }
+
+
 def wrong(annotated: Annotations) -> dict[str, tuple[int, int | None]]:
     """The facts that differ from what was published."""
     return {

@@ -4,6 +4,7 @@ import csv
 import fnmatch
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -95,4 +96,8 @@ def test_the_documentation_builds_without_warnings(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    assert (tmp_path / "html" / "notebooks" / "read_a_run.html").is_file()
+    pages = {page.relative_to(tmp_path / "html").as_posix(): page.read_text() for page in tmp_path.rglob("*.html")}
+    assert "notebooks/read_a_run.html" in pages
+    assert "<math " in pages["method.html"]
+    for name, text in pages.items():
+        assert not re.search(r'<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//', text), name  # no network

@@ -37,7 +37,7 @@ def _registry(monkeypatch):
 def test_a_registered_evaluator_is_built_and_run():
     register_evaluator("word_count", WordOptions, WordCount)
     config = dataclasses.replace(tiny_config(), evaluators={"words": {"kind": "word_count", "text": "a b c"}})
-    assert evaluate(None, build_evaluators(config)).metrics == {"text/words": 3.0}
+    assert evaluate(None, build_evaluators(config)).scalars == {"text/words": 3.0}
     config = dataclasses.replace(config, evaluators={"word_count": {"txt": "a"}})
     with pytest.raises(ConfigError, match=r"config\.evaluators\.word_count.*txt"):
         build_evaluators(config)

@@ -28,8 +28,8 @@ def test_all_kinds_together_give_the_official_names(squares, encoder):
     assert list(evaluators) == list(ALL)
     evaluation = evaluate(encoder, evaluators)
     assert evaluation.failed == {}
-    assert not set(PUBLISHED_DATASETS) - evaluation.metrics.keys()
-    assert all(isinstance(value, float) for value in evaluation.metrics.values())
+    assert not set(PUBLISHED_DATASETS) - evaluation.scalars.keys()
+    assert all(isinstance(value, float) for value in evaluation.scalars.values())
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,9 @@ def pods():
 
 
 def test_a_row_of_the_table(pods, tmp_path):
-    (tmp_path / "L_4096_v5e-64.json").write_text(json.dumps(PLAN))
+    file = pods.entry_file(tmp_path, "L", 4096, "v5e-64")
+    file.parent.mkdir()
+    file.write_text(json.dumps(PLAN))
     row = pods.table(tmp_path).splitlines()[-1]
     cells = ["S-ViLM-L", "4,096", "v5e-64 (8x8)", "2", "1.00 GiB", "12.0 GiB", "16 GiB", "yes", "68.4"]
     cells += ["4.00 GiB all-reduce", "347 ms", "69%", "161 s"]

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from svilm_jax.config import Config, GroupingConfig, InputConfig, ModelConfig, TextConfig, VideoConfig
-from svilm_jax.evaluation import Encoder
+from svilm_jax.evaluation import Encoder, Metric, Unit
+from svilm_jax.evaluation.metrics_file import write_metrics
 from svilm_jax.models.svilm import build_model
 from svilm_jax.text.tokenizers import load_tokenizer
 
@@ -47,13 +48,10 @@ def run_folder(tmp_path_factory):
         for step in range(10, 60, 10)
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    final = {
-        "retrieval/t2v_R1": 0.7512,
-        "retrieval/t2v_R1_chance": 0.005,
-        "retrieval/t2v_R1_oracle": 0.4321,
-        "retrieval/t2v_MedR": 1.0,
-        "grounding/pointing_game": 0.66,
-        "grounding/pointing_game_phrase_blind": 0.47,
-    }
-    (folder / "metrics.json").write_text(json.dumps(final))
+    final = [
+        Metric("retrieval/t2v_R1", 0.7512, Unit.FRACTION, baselines={"chance": 0.005, "oracle": 0.4321}),
+        Metric("retrieval/t2v_MedR", 1.0, Unit.RANK, "text to video, median rank", higher_is_better=False),
+        Metric("grounding/pointing_game", 0.66, Unit.FRACTION, baselines={"phrase_blind": 0.47}),
+    ]
+    write_metrics(folder / "metrics.json", final)
     return folder

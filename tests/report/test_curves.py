@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from svilm_jax.evaluation import Metric, Unit
 from svilm_jax.report import curves
 
 
@@ -47,6 +48,7 @@ def test_nan_is_kept_and_text_is_not(tmp_path):
 
 def test_panels_hold_what_belongs_together():
     line = (np.array([1, 2]), np.array([1.0, 2.0]))
+    fractions = (np.array([1, 2]), np.array([0.5, 1.0]))
     one = (np.array([2]), np.array([1.0]))
     shown = curves.panels(
         {
@@ -56,11 +58,17 @@ def test_panels_hold_what_belongs_together():
             "learning_rate": line,
             "temporal_grouping/accuracy": line,
             "temporal_grouping/margin": line,
-            "retrieval/t2v_R1": line,
-            "retrieval/t2v_MedR": line,
+            "retrieval/t2v_R1": fractions,
+            "retrieval/t2v_R1_chance": fractions,
+            "retrieval/t2v_MedR": fractions,
             "grounding/mean_iou": one,
             "alright": line,
-        }
+        },
+        ("retrieval", "grounding"),
+        [
+            Metric("retrieval/t2v_R1", 1.0, Unit.FRACTION, baselines={"chance": 0.5}),
+            Metric("retrieval/t2v_MedR", 1.0, Unit.RANK),
+        ],
     )
     assert [(title, sorted(lines)) for title, lines, _ in shown] == [
         ("losses", ["loss/global_contrast", "loss/total"]),
@@ -68,8 +76,14 @@ def test_panels_hold_what_belongs_together():
         ("learning rate", ["learning_rate"]),
         ("temporal_grouping", ["temporal_grouping/accuracy", "temporal_grouping/margin"]),
         ("alright", ["alright"]),
-        ("evaluation: retrieval", ["retrieval/t2v_R1"]),
+        ("evaluation: retrieval", ["retrieval/t2v_R1", "retrieval/t2v_R1_chance"]),
     ]
+
+
+def test_an_unfinished_run_shows_evaluation_curves_between_0_and_1():
+    ranks, fractions = (np.array([1, 2]), np.array([4.0, 1.0])), (np.array([1, 2]), np.array([0.0, 1.0]))
+    ((title, lines, _),) = curves.panels({"x/MedR": ranks, "x/R1": fractions}, ["x"])
+    assert (title, list(lines)) == ("evaluation: x", ["x/R1"])
 
 
 def test_a_figure_has_a_panel_for_each():

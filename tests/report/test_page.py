@@ -3,15 +3,18 @@
 import dataclasses
 import html.parser
 import io
-import json
 import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from svilm_jax.evaluation.metrics_file import MetricsFileError, read_metrics
+from svilm_jax.config import Config
+from svilm_jax.evaluation import Metric, Section, Unit
+from svilm_jax.evaluation.clips import failed_fraction
+from svilm_jax.evaluation.registry import report_sections
 from svilm_jax.report import ReportError, page, write_report
+from svilm_jax.report.config_entries import entries
 
 ENVIRONMENT = {"jax": "0.10.2", "command": "svilm train --config=<demo>", "device": "cpu"}
 
@@ -56,10 +59,11 @@ def test_metrics_stand_beside_their_baselines(written):
     text = " ".join(" ".join(written[1].text).split())
     assert "75.1 %" in text
     assert "43.2 %" in text
-    assert "phrase-blind 47.0 %" in text
+    assert "phrase blind 47.0 %" in text
+    assert "text to video, median rank (lower is better)" in text
     assert "Spatial grounding" in text
     assert "svilm train --config=<demo>" in text, "escaped, and read back as it was"
-    assert "model.video.num_frames" in text
+    assert "config.model.video.num_frames" in text
 
 
 def test_figures_are_saved_as_files_too(written):
@@ -79,44 +83,65 @@ def test_an_unfinished_run_has_a_page_that_says_so(tmp_path, random_encoder, rep
     assert "No twins." in text
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", '{"a": "b"}', '{"a": {"b": 1}}'])
-def test_metrics_that_are_not_numbers_are_an_error(tmp_path, content):
-    (tmp_path / "metrics.json").write_text(content)
-    with pytest.raises(MetricsFileError, match=r"metrics\.json.*svilm eval"):
-        read_metrics(tmp_path / "metrics.json")
-
-
 def test_a_missing_folder_is_an_error(tmp_path, random_encoder, report_config):
     with pytest.raises(ReportError, match="no such folder"):
         write_report(tmp_path / "nowhere", random_encoder, report_config, {})
 
 
 def test_fields_that_differ_from_the_default_are_marked(report_config):
-    fields = {key: (value, changed) for key, value, changed in page.flat_config(report_config)}
-    assert fields["model.video.num_frames"] == ("8", True)
-    assert fields["model.temperature"] == ("0.07", False)
-    assert fields["evaluators.retrieval.split"] == ("'test'", True)
+    fields = {entry.key: (entry.value, entry.changed) for entry in entries(report_config)}
+    assert fields["config.model.video.num_frames"] == (8, True)
+    assert fields["config.model.temperature"] == (0.07, False)
+    assert fields["config.evaluators.retrieval.limit"] == (0, False)
+    assert fields["config.evaluators.grouping.split"] == ("twins_test", False)
+
+
+SECTIONS = {
+    "val": Section("Retrieval", headline="t2v_R1"),
+    "grouping": Section("Grouping", "Pixels.", "tubelet_accuracy", ("raw_mean_color",)),
+    "grounding": Section("Grounding", headline="pointing_game"),
+}
 
 
 def test_headlines_have_their_order_and_clips_left_out_are_shown_only_if_there_are_any():
-    metrics = {
-        "grouping/tubelet_accuracy": 0.9,
-        "grouping/tubelet_accuracy_raw_pixels": 0.8,
-        "grouping/tubelet_accuracy_raw_mean_color": 0.7,
-        "retrieval/t2v_R1": 0.5,
-        "retrieval/failed_fraction": 0.0,
-        "grouping/failed_fraction": 0.25,
-    }
-    first, second = page.headlines(metrics)
-    assert (first.name, second.name) == ("retrieval/t2v_R1", "grouping/tubelet_accuracy")
+    accuracy = Metric("grouping/tubelet_accuracy", 0.9, Unit.FRACTION, "accuracy")
+    metrics = [
+        dataclasses.replace(accuracy, baselines={"raw_pixels": 0.8, "raw_mean_color": 0.7}),
+        Metric("val/t2v_R1", 0.5, Unit.FRACTION),
+        failed_fraction("val", 0.0, "_untrimmed"),
+        failed_fraction("grouping", 0.25),
+    ]
+    first, second = page.headlines(metrics, SECTIONS)
+    assert (first.name, second.name) == ("val/t2v_R1", "grouping/tubelet_accuracy")
     assert second.baselines == [("raw pixels", "80.0 %", 0.8)]
-    names = [row.name for *_, rows in page.sections(metrics) for row in rows]
-    assert names == ["retrieval/t2v_R1", "grouping/tubelet_accuracy", "grouping/failed_fraction"]
+    rows = [row for *_, rows in page.sections(metrics, SECTIONS) for row in rows]
+    assert [row.name for row in rows] == ["val/t2v_R1", "grouping/tubelet_accuracy", "grouping/failed_fraction"]
+    assert [name for name, *_ in rows[1].baselines] == ["raw pixels", "raw mean color"]
+    assert [row.lower_is_better for row in rows] == [False, False, True]
 
 
 def test_sections_come_in_order_and_unknown_ones_last():
-    metrics = {"new/thing": 0.5, "grouping/cut_exact": 0.5, "retrieval/t2v_R1": 0.1, "retrieval/t2v_R1_chance": 0.01}
-    found = page.sections(metrics)
-    assert [title for title, _, _ in found] == ["Text-video retrieval, full gallery", "Temporal grouping", "new"]
+    metrics = [
+        Metric("new/thing", 0.5),
+        Metric("bare", 2.0, Unit.STEPS),
+        Metric("grouping/cut_exact", 1.5, Unit.FRACTION),
+        Metric("val/t2v_R1", 0.1, Unit.FRACTION, baselines={"chance": 0.01}),
+    ]
+    found = page.sections(metrics, SECTIONS)
+    assert [title for title, _, _ in found] == ["Retrieval", "Grouping", "new", "bare"]
     assert found[0][2][0].baselines == [("chance", "1.0 %", 0.01)]
-    assert json.dumps([dataclasses.asdict(row) for *_, rows in found for row in rows])
+    assert [rows[0].fraction for *_, rows in found] == [0.1, None, None, None]  # no bar beyond 1, or of a number
+
+
+def test_sections_are_those_of_the_evaluators_at_their_own_prefixes():
+    evaluators = {
+        "cuts": {"kind": "scene_cuts"},
+        "clips": {"kind": "grouping"},
+        "val": {"kind": "retrieval", "prefix": "val"},
+        "retrieval": {},
+        "localization": {},  # has no report
+    }
+    found = report_sections(Config(evaluators=evaluators))
+    assert list(found) == ["val", "retrieval", "grouping"]
+    assert found["val"] is found["retrieval"]
+    assert {section.headline for section in found.values()} == {"t2v_R1", "tubelet_accuracy"}

@@ -35,7 +35,11 @@ if config.get("hangs"):
     time.sleep(60)
 if config.get("status"):
     sys.exit(config["status"])
-json.dump({"score": config["x"] + config.get("train.seed", 0) / 100}, open(folder + "/metrics.json", "w"))
+metrics = {"score": config["x"] + config.get("train.seed", 0) / 100}
+if config.get("is_error"):
+    record = {"name": "score", "value": metrics["score"], "unit": "fraction", "higher_is_better": False}
+    metrics["records"] = [record]
+json.dump(metrics, open(folder + "/metrics.json", "w"))
 """
 
 
@@ -134,6 +138,17 @@ def test_a_killed_controller_loses_no_trial(tmp_path):
     assert all(trial.value == trial.params["x"] for trial in suggested)
     starts = [line for file in tmp_path.glob("*/attempts.jsonl") for line in file.read_text().splitlines()]
     assert sum(json.loads(line)["event"] == "start" for line in starts) == 8
+
+
+def test_a_direction_that_contradicts_the_metric_or_the_study_is_named(tmp_path):
+    def suggest(trial):
+        return {"x": 1, "is_error": True}
+
+    with pytest.raises(ConfigError, match="--metric=score: smaller values are better; add --minimize"):
+        run(tmp_path / "a", suggest, Options(1, "score"))
+    with pytest.raises(ConfigError, match=r"study\.log: the study was started to maximize its metric"):
+        run(tmp_path / "a", suggest, Options(1, "score", maximize=False))
+    assert run(tmp_path / "b", suggest, Options(1, "score", maximize=False))[0] == 0
 
 
 def test_a_metric_that_does_not_exist_is_named(tmp_path):

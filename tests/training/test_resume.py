@@ -90,9 +90,10 @@ def test_every_step_is_logged_once_with_the_same_loss(whole, stopped):
     assert losses(whole) == losses(stopped)
 
 
-def test_metrics_json_is_there_only_at_the_end_and_flat(whole):
+def test_metrics_json_is_there_only_at_the_end_with_flat_scalars(whole):
     metrics = json.loads((whole / "metrics.json").read_text())
     assert metrics["train/steps"] == 6
+    assert [record["name"] for record in metrics.pop("records")][-2:] == ["train/steps", "train/seconds"]
     assert all(isinstance(value, (int, float)) for value in metrics.values())
 
 

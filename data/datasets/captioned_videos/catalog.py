@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from svilm_data.annotations.caption_text import CaptionCleaner
+from svilm_data.annotations.captions.text import CaptionCleaner
 from svilm_data.annotations.entries import Entry
 from svilm_data.datasets.captioned_videos import fields
 from svilm_data.datasets.captioned_videos.rows import AnnotationRow

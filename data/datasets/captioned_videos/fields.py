@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from svilm_data.annotations.caption_text import CaptionCleaner, is_missing, parse_number_list
+from svilm_data.annotations.captions.text import CaptionCleaner, is_missing, parse_number_list
 from svilm_data.pipeline.errors import PreparationError
 
 

@@ -8,8 +8,8 @@ import argparse
 import math
 from collections.abc import Collection, Iterator
 
-from svilm_data.annotations.caption_table import MICROSECONDS, CaptionTable, SegmentCaption
-from svilm_data.annotations.caption_text import MAX_CHARACTERS, has_visible_text
+from svilm_data.annotations.captions.table import MICROSECONDS, CaptionTable, SegmentCaption
+from svilm_data.annotations.captions.text import MAX_CHARACTERS, has_visible_text
 from svilm_data.annotations.issues import LEFT_OUT, IssueCounter
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
 from svilm_data.annotations.official_rows import csv_rows

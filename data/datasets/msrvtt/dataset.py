@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from svilm_data.annotations.caption_lists import CaptionLists
+from svilm_data.annotations.captions.lists import CaptionLists
 from svilm_data.annotations.grouping import group_adjacent
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
 from svilm_data.annotations.official_rows import entries_of

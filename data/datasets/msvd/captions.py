@@ -10,7 +10,7 @@ formats do not identify them.
 
 import math
 
-from svilm_data.annotations.caption_lists import CaptionLists
+from svilm_data.annotations.captions.lists import CaptionLists
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
 from svilm_data.annotations.official_rows import csv_rows
 from svilm_data.annotations.published_dataset import field

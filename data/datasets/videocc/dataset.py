@@ -11,8 +11,8 @@ import re
 import urllib.parse
 from collections.abc import Iterator
 
-from svilm_data.annotations.caption_table import CaptionTable, SegmentCaption
-from svilm_data.annotations.caption_text import MAX_CHARACTERS, has_visible_text
+from svilm_data.annotations.captions.table import CaptionTable, SegmentCaption
+from svilm_data.annotations.captions.text import MAX_CHARACTERS, has_visible_text
 from svilm_data.annotations.issues import LEFT_OUT, IssueCounter
 from svilm_data.annotations.official_files import OfficialFile, OfficialFiles
 from svilm_data.annotations.published_dataset import Annotations, CountCheck, DatasetSpec

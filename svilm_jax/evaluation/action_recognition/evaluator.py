@@ -11,7 +11,9 @@ from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import CountOrZero, LocalPath, Range, Text
 from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.action_recognition.labeled_clips import LabeledClips
-from svilm_jax.evaluation.clips import EvaluationError
+from svilm_jax.evaluation.clips import EvaluationError, failed_fraction
+from svilm_jax.evaluation.metric import Metric, Unit
+from svilm_jax.evaluation.section import Section
 from svilm_jax.inference.encoder import Encoder
 
 
@@ -39,6 +41,13 @@ class ActionOptions:
 class ActionRecognitionEvaluator:
     """Accuracy of the softmax probabilities averaged over views, on all labeled videos of the split."""
 
+    SECTION = Section(
+        "Action recognition",
+        "Softmax probabilities averaged over views; a video that cannot be decoded counts as wrong. The majority "
+        "baseline always predicts the most frequent label.",
+        headline="top1",
+    )
+
     def __init__(self, options: ActionOptions, config: Config):
         self.options, self._video, self._head = options, config.model.video, config.model.head
         if config.task != "action_recognition":
@@ -49,8 +58,8 @@ class ActionRecognitionEvaluator:
         # Read once, since reading a label means reading its record, including the video.
         self.labeled = LabeledClips(self._dataset, options.split, options.limit, self._video, self._head.classes)
 
-    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value): `top1`, `top5`, `top1_majority` (the most frequent label), and `failed_fraction`.
+    def run(self, encoder: Encoder) -> Iterator[Metric]:
+        """Yields `top1` with the baseline `majority` (the most frequent label), `top5`, and `failed_fraction`.
 
         A video that cannot be decoded counts as wrong.
         """
@@ -77,7 +86,10 @@ class ActionRecognitionEvaluator:
                 probabilities.clear()
         if (ranked[:, 0] < 0).all():
             raise EvaluationError(f"split {options.split!r}: no labeled video that can be decoded")
-        yield f"{options.prefix}/top1", float(np.mean(ranked[:, 0] == targets))
-        yield f"{options.prefix}/top5", float(np.mean((ranked == targets[:, None]).any(axis=1)))
-        yield f"{options.prefix}/top1_majority", Counter(targets.tolist()).most_common(1)[0][1] / len(targets)
-        yield f"{options.prefix}/failed_fraction", labeled.failed / len(targets)
+        majority = Counter(targets.tolist()).most_common(1)[0][1] / len(targets)
+        for name, label, hits, baselines in (
+            ("top1", "top-1 accuracy", ranked[:, 0] == targets, {"majority": majority}),
+            ("top5", "top-5 accuracy", (ranked == targets[:, None]).any(axis=1), {}),
+        ):
+            yield Metric(f"{options.prefix}/{name}", float(np.mean(hits)), Unit.FRACTION, label, True, baselines)
+        yield failed_fraction(options.prefix, labeled.failed / len(targets))

@@ -16,7 +16,9 @@ from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import CountOrZero, LocalPath, NonEmpty, PositiveOrZero, Range, Text
 from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.action_recognition.labeled_clips import LabeledClips
-from svilm_jax.evaluation.clips import EvaluationError
+from svilm_jax.evaluation.clips import EvaluationError, failed_fraction
+from svilm_jax.evaluation.metric import Metric, Unit
+from svilm_jax.evaluation.section import Section
 from svilm_jax.inference.encoder import FEATURES, Encoder
 from svilm_jax.input.labels import read_classes
 from svilm_jax.models.svilm import build_model
@@ -61,6 +63,13 @@ class ProbeOptions:
 class LinearProbeEvaluator:
     """Top-1 accuracy of the probe for each pair of splits, and the mean; undecodable test videos count as wrong."""
 
+    SECTION = Section(
+        "Linear probe",
+        "Multinomial logistic regression on frozen features. The random tower is an untrained model of the same "
+        "config; the majority baseline always predicts the most frequent label.",
+        headline="top1",
+    )
+
     def __init__(self, options: ProbeOptions, config: Config):
         self.options, self._config = options, config
         if len(options.train) != len(options.test):
@@ -74,21 +83,22 @@ class LinearProbeEvaluator:
             for split in dict.fromkeys((*options.train, *options.test))
         }
 
-    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value).
+    def run(self, encoder: Encoder) -> Iterator[Metric]:
+        """Yields the accuracies, and how they came about.
 
-        - `top1`: the mean over the pairs of splits, and `top1_SPLIT` of each pair if there are several.
-        - `top1_random_tower`, `top1_majority`: of a randomly initialized tower; of the most frequent label.
+        - `top1`: the mean over the pairs of splits, with the baselines `random_tower` (a randomly initialized one) and
+          `majority` (the most frequent label); `top1_SPLIT` of each pair if there are several.
         - `penalty`: the last chosen one; `failed_fraction`: of the test videos.
         """
-        options, towers = self.options, {"": encoder}
+        options, towers = self.options, {"model": encoder}
         if options.random_baseline:
             random_model = build_model(self._config, encoder.tokenizer.vocab_size, self._config.train.seed + 1)
-            towers["_random_tower"] = Encoder(
+            towers["random_tower"] = Encoder(
                 random_model, self._config, encoder.tokenizer, encoder.mesh, encoder.batch_size
             )
+        top1: dict[str, float] = {}
         majority, failed, penalty = [], [], 0.0
-        for ending, tower in towers.items():
+        for name, tower in towers.items():
             accuracies = []
             for train, test in zip(options.train, options.test, strict=True):
                 features, labels, _ = self._features(tower, train, options.train_clips, 1)
@@ -97,16 +107,19 @@ class LinearProbeEvaluator:
                 probe = fit(items, np.repeat(labels, features.shape[1]), options.penalty)
                 hits = probe.probabilities(views).mean(axis=1).argmax(axis=1) == targets
                 accuracies.append(float(hits.sum() / len(every)))
-                if not ending:
+                if tower is encoder:
                     penalty = probe.penalty
                     majority.append(float(np.max(np.bincount(every)) / len(every)))
                     failed.append(1 - len(targets) / len(every))
                     if len(options.train) > 1:
-                        yield f"{options.prefix}/top1_{test}", accuracies[-1]
-            yield f"{options.prefix}/top1{ending}", float(np.mean(accuracies))
-        yield f"{options.prefix}/top1_majority", float(np.mean(majority))
-        yield f"{options.prefix}/penalty", penalty
-        yield f"{options.prefix}/failed_fraction", float(np.mean(failed))
+                        label = f"top-1 accuracy, {test}"
+                        yield Metric(f"{options.prefix}/top1_{test}", accuracies[-1], Unit.FRACTION, label, True)
+            top1[name] = float(np.mean(accuracies))
+        top1["majority"] = float(np.mean(majority))
+        value = top1.pop("model")
+        yield Metric(f"{options.prefix}/top1", value, Unit.FRACTION, "top-1 accuracy", True, baselines=top1)
+        yield Metric(f"{options.prefix}/penalty", penalty, label="weight of the L2 penalty")
+        yield failed_fraction(options.prefix, float(np.mean(failed)))
 
     def _features(
         self, encoder: Encoder, split: str, clips: int, crops: int

@@ -16,6 +16,8 @@ from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, object_masks
 from svilm_jax.evaluation.grounding.pointing import PointingGame
 from svilm_jax.evaluation.grounding.regions import RegionOverlap
+from svilm_jax.evaluation.metric import Metric
+from svilm_jax.evaluation.section import Section
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.inference.heat_maps import Readout, heat_maps, resolve_block, resolve_readout
 
@@ -50,6 +52,12 @@ class GroundingEvaluator:
     """Pointing game and region overlap, with phrase-blind baselines."""
 
     READ = ("group_embedding", "logits", "assignments")
+    SECTION = Section(
+        "Spatial grounding",
+        "Localization of noun phrases, on clips with at least two objects. The phrase-blind baseline always points at "
+        "an object but ignores the phrase; the ceiling is that of the patch grid.",
+        headline="pointing_game",
+    )
 
     def __init__(self, options: GroundingOptions, config: Config):
         self.options = options
@@ -76,17 +84,17 @@ class GroundingEvaluator:
         games = [game for game, _ in self._play(encoder, self.clips(self.options.block_split), self._blocks)]
         return max(self._blocks, key=lambda block: (games[block].hits, -block))
 
-    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value); see `pointing` and `regions` for their definitions.
+    def run(self, encoder: Encoder) -> Iterator[Metric]:
+        """Yields the metrics that `pointing` and `regions` define.
 
         `block`: the number of the block that is read, if it was selected.
         """
         clips, prefix, block = self.clips(), self.options.prefix, self.chosen_block(encoder)
         ((game, overlap),) = self._play(encoder, clips, (block,))
-        yield from game.metrics(prefix).items()
-        yield from overlap.metrics(prefix).items()
+        yield from game.metrics(prefix)
+        yield from overlap.metrics(prefix)
         if self.options.block_split:
-            yield f"{prefix}/block", float(block + 1)
+            yield Metric(f"{prefix}/block", float(block + 1), label="grouping block used, selected on another split")
         yield clips.failed_fraction(prefix)
 
     def _play(

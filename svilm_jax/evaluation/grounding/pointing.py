@@ -13,6 +13,8 @@ import dataclasses
 
 import numpy as np
 
+from svilm_jax.evaluation.metric import Metric, Unit
+
 
 @dataclasses.dataclass
 class PointingGame:
@@ -67,29 +69,33 @@ class PointingGame:
         self.reachable += int((centers.any(axis=(2, 3)) & visible).sum())
         self.area += float((centers.mean(axis=(2, 3)) * visible).sum())
 
-    def metrics(self, prefix: str = "grounding") -> dict[str, float]:
-        """Returns the hit rate and its baselines.
+    def metrics(self, prefix: str = "grounding") -> list[Metric]:
+        """Returns the hit rate and where the misses lie.
 
-        - `pointing_game`: hits over points.
-        - `pointing_game_chance`: a patch drawn at random, the object's fraction of patch centers.
-        - `pointing_game_phrase_blind`: the best pointer that always lies on an object but ignores the phrase. Every
-          visible object is queried once at each (clip, time), and masks do not overlap, so a pointer with the same
-          answer to all phrases is right once: situations over points.
-        - `pointing_game_ceiling`: objects that contain some patch center, the limit of a pointer without sub-patch
-          resolution.
+        - `pointing_game`: hits over points, with the baselines
+          `chance`: a patch drawn at random, the object's fraction of patch centers;
+          `phrase_blind`: the best pointer that always lies on an object but ignores the phrase. Every visible object is
+          queried once at each (clip, time), and masks do not overlap, so a pointer with the same answer to all phrases
+          is right once: situations over points;
+          `ceiling`: objects that contain some patch center, the limit of a pointer without sub-patch resolution.
         - `pointing_game_other_phrase`: points on another object than the named one.
         - `pointing_any_object`: points on any object.
         """
         if not self.points:
             raise ValueError(f"{prefix}: no object is visible in any clip, so the pointing game is undefined")
-        return {
-            f"{prefix}/pointing_game": self.hits / self.points,
-            f"{prefix}/pointing_game_chance": self.area / self.points,
-            f"{prefix}/pointing_game_phrase_blind": self.situations / self.points,
-            f"{prefix}/pointing_game_ceiling": self.reachable / self.points,
-            f"{prefix}/pointing_game_other_phrase": self.other / self.points,
-            f"{prefix}/pointing_any_object": (self.hits + self.other) / self.points,
+        baselines = {
+            "chance": self.area / self.points,
+            "phrase_blind": self.situations / self.points,
+            "ceiling": self.reachable / self.points,
         }
+        return [
+            Metric(f"{prefix}/{name}", count / self.points, Unit.FRACTION, label, better, compared)
+            for name, count, label, better, compared in (
+                ("pointing_game", self.hits, "pointing game accuracy", True, baselines),
+                ("pointing_game_other_phrase", self.other, "points on another object", False, {}),
+                ("pointing_any_object", self.hits + self.other, "points on any object", True, {}),
+            )
+        ]
 
 
 def middle_frames(frames: int, per_tubelet: int) -> np.ndarray:

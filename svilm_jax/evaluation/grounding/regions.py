@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from svilm_jax.evaluation.metric import Metric, Unit
+
 
 @dataclasses.dataclass
 class RegionOverlap:
@@ -48,23 +50,24 @@ class RegionOverlap:
         self.chance += sum(chance_iou(pixels == matched[k], objects[k]) for k in present)
         self.blind += max(sum(iou(pixels == group, objects[k]) for k in present) for group in used)
 
-    def metrics(self, prefix: str = "grounding") -> dict[str, float]:
-        """Returns the mean over phrases and its baselines.
+    def metrics(self, prefix: str = "grounding") -> list[Metric]:
+        """Returns the mean over phrases, and the number of groups.
 
-        - `mean_iou`: IoU of the region of the matched group with the object's mask, over the whole clip.
-        - `mean_iou_chance`: as many random pixels as the region has.
-        - `mean_iou_phrase_blind`: the group that fits all phrases of the clip best, chosen with access to the masks: an
-          upper bound for any reader that ignores the phrase.
+        - `mean_iou`: IoU of the region of the matched group with the object's mask, over the whole clip, with the
+          baselines
+          `chance`: as many random pixels as the region has;
+          `phrase_blind`: the group that fits all phrases of the clip best, chosen with access to the masks: an upper
+          bound for any reader that ignores the phrase.
         - `groups_used`: groups that win at least one token, mean over clips (a count, not a fraction).
         """
         if not self.phrases:
             raise ValueError(f"{prefix}: no object is visible in any clip, so the region overlap is undefined")
-        return {
-            f"{prefix}/mean_iou": self.iou / self.phrases,
-            f"{prefix}/mean_iou_chance": self.chance / self.phrases,
-            f"{prefix}/mean_iou_phrase_blind": self.blind / self.phrases,
-            f"{prefix}/groups_used": self.groups / self.clips,
-        }
+        baselines = {"chance": self.chance / self.phrases, "phrase_blind": self.blind / self.phrases}
+        label = "mean IoU of the matched group with the object"
+        return [
+            Metric(f"{prefix}/mean_iou", self.iou / self.phrases, Unit.FRACTION, label, True, baselines),
+            Metric(f"{prefix}/groups_used", self.groups / self.clips, Unit.COUNT, "groups in use"),
+        ]
 
 
 def iou(region: np.ndarray, mask: np.ndarray) -> float:

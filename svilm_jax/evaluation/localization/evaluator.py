@@ -20,6 +20,7 @@ from svilm_jax.evaluation.localization.proposals import classify, propose
 from svilm_jax.evaluation.localization.published_files import write_submission
 from svilm_jax.evaluation.localization.soft_nms import TOP_K, soft_nms
 from svilm_jax.evaluation.localization.video_classes import read_video_classes
+from svilm_jax.evaluation.metric import Metric, Unit
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.input.features import VideoFeatures, read_index, resized
 
@@ -70,8 +71,8 @@ class LocalizationEvaluator:
         if self._named is None and not config.model.localization.classify:
             raise ConfigError("evaluator localization: name a classifier, or set config.model.localization.classify")
 
-    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value).
+    def run(self, encoder: Encoder) -> Iterator[Metric]:
+        """Yields the precisions, and how complete the classifier's scores are.
 
         - `mAP_50`, `mAP_75`, `mAP_95`: at these overlaps; `mAP`: the mean over 0.5, 0.55, ..., 0.95.
         - `unknown_to_classifier_fraction`: fraction of videos without external scores, where they are used.
@@ -108,10 +109,13 @@ class LocalizationEvaluator:
         prefix = options.prefix
         for threshold, value in zip(THRESHOLDS, precision, strict=True):
             if round(float(threshold), 2) in (0.5, 0.75, 0.95):
-                yield f"{prefix}/mAP_{round(100 * threshold)}", float(value)
-        yield f"{prefix}/mAP", float(np.mean(precision))
+                label = f"mean average precision at tIoU {threshold:.2f}"
+                yield Metric(f"{prefix}/mAP_{round(100 * threshold)}", float(value), Unit.FRACTION, label, True)
+        label = "mean average precision, mean over tIoU 0.5 to 0.95"
+        yield Metric(f"{prefix}/mAP", float(np.mean(precision)), Unit.FRACTION, label, True)
         if self._named is not None:
-            yield f"{prefix}/unknown_to_classifier_fraction", unknown / len(index.videos)
+            name, label = f"{prefix}/unknown_to_classifier_fraction", "videos without scores of the classifier"
+            yield Metric(name, unknown / len(index.videos), Unit.FRACTION, label, False)
 
     def _named_proposals(
         self, proposals: np.ndarray, logits: np.ndarray | None, video: VideoFeatures

@@ -17,12 +17,14 @@ from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import CountOrZero, LocalPath, Text
 from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
+from svilm_jax.evaluation.metric import Metric, Unit
 from svilm_jax.evaluation.question_answering.metrics import (
     accuracy,
     accuracy_by_kind,
     out_of_vocabulary_fraction,
     question_kind,
 )
+from svilm_jax.evaluation.section import Section
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.input.schema import Question
 
@@ -51,6 +53,13 @@ class QuestionOptions:
 class QuestionAnsweringEvaluator:
     """Accuracy overall and per question type, with the most frequent answers as baselines."""
 
+    SECTION = Section(
+        "Question answering",
+        "Accuracy over all questions of the split; an answer outside the vocabulary counts as wrong. The majority "
+        "baselines always give the most frequent answer of the training split, or of each question type in this split.",
+        headline="accuracy",
+    )
+
     def __init__(self, options: QuestionOptions, config: Config):
         self.options, self._video, self._head = options, config.model.video, config.model.head
         if config.task != "question_answering":
@@ -64,13 +73,14 @@ class QuestionAnsweringEvaluator:
         """Returns the videos with questions."""
         return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
 
-    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value).
+    def run(self, encoder: Encoder) -> Iterator[Metric]:
+        """Yields the accuracies, and the fractions that bound them.
 
-        - `accuracy` over all questions of the split, `accuracy_KIND` over those of a type.
-        - `accuracy_majority`: always the most frequent answer of the training split; `accuracy_majority_by_kind`: the
-          most frequent answer to questions of that type, chosen with access to the truth, an upper bound of blind
-          guesses.
+        - `accuracy` over all questions of the split, with the baselines
+          `majority`: always the most frequent answer of the training split;
+          `majority_by_kind`: the most frequent answer to questions of that type, chosen with access to the truth, an
+          upper bound of blind guesses.
+        - `accuracy_KIND` over the questions of a type.
         - `out_of_vocabulary_fraction`: fraction of questions whose answer is outside the answer vocabulary.
         """
         clips, prefix, classes = self.clips(), self.options.prefix, self._head.classes
@@ -109,12 +119,17 @@ class QuestionAnsweringEvaluator:
         if self.options.predictions:
             Path(self.options.predictions).parent.mkdir(parents=True, exist_ok=True)
             Path(self.options.predictions).write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
-        yield f"{prefix}/accuracy", accuracy(answers, predictions)
-        for kind, (fraction, _) in accuracy_by_kind(answers, predictions, kinds).items():
-            yield f"{prefix}/accuracy_{kind.replace(' ', '_').replace('/', '_')}", fraction
-        yield f"{prefix}/accuracy_majority", accuracy(answers, [classes[0]] * len(answers))
         commonest = {kind: Counter(a for a, k in zip(answers, kinds, strict=True) if k == kind) for kind in set(kinds)}
         blind = [commonest[kind].most_common(1)[0][0] for kind in kinds]
-        yield f"{prefix}/accuracy_majority_by_kind", accuracy(answers, blind)
-        yield f"{prefix}/out_of_vocabulary_fraction", out_of_vocabulary_fraction(answers, classes)
+        baselines = {
+            "majority": accuracy(answers, [classes[0]] * len(answers)),
+            "majority_by_kind": accuracy(answers, blind),
+        }
+        value = accuracy(answers, predictions)
+        yield Metric(f"{prefix}/accuracy", value, Unit.FRACTION, higher_is_better=True, baselines=baselines)
+        for kind, (fraction, _) in accuracy_by_kind(answers, predictions, kinds).items():
+            name = f"{prefix}/accuracy_{kind.replace(' ', '_').replace('/', '_')}"
+            yield Metric(name, fraction, Unit.FRACTION, f"accuracy, question type {kind}", True)
+        name, unknown = f"{prefix}/out_of_vocabulary_fraction", out_of_vocabulary_fraction(answers, classes)
+        yield Metric(name, unknown, Unit.FRACTION, "answers outside the vocabulary", False)
         yield clips.failed_fraction(prefix)

@@ -7,7 +7,7 @@ distinguish.
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -16,9 +16,11 @@ from svilm_jax.config import Config
 from svilm_jax.config.constraints import CountOrZero, LocalPath, PositiveOrZero, Text
 from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, whole_captions
+from svilm_jax.evaluation.metric import Metric, Unit
 from svilm_jax.evaluation.retrieval.dual_softmax import dual_softmax
-from svilm_jax.evaluation.retrieval.metrics import chance_metrics, pessimistic_ranks, recall_metrics
-from svilm_jax.evaluation.retrieval.shortcut_baselines import oracle_metrics
+from svilm_jax.evaluation.retrieval.metrics import RANKS, chance_metrics, pessimistic_ranks, recall_metrics
+from svilm_jax.evaluation.retrieval.shortcut_baselines import oracle_recalls
+from svilm_jax.evaluation.section import Section
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.input.schema import Record
 
@@ -139,6 +141,14 @@ def encode_gallery(encoder: Encoder, clips: EvaluationClips, numbers: list[int],
 class RetrievalEvaluator:
     """Both directions over the whole split: R@1, R@5, R@10, MedR and MeanR, with chance level and oracles."""
 
+    SECTION = Section(
+        "Text-video retrieval, full gallery",
+        "Zero-shot, by cosine similarity; ties count against the model. The oracles are shortcut baselines that see "
+        "only the colors (oracle colors), or the colors and the background (oracle), of clips and captions, without "
+        "error.",
+        headline="t2v_R1",
+    )
+
     def __init__(self, options: RetrievalOptions, config: Config):
         self.options = options
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
@@ -148,29 +158,38 @@ class RetrievalEvaluator:
         """Returns the clips of the gallery."""
         return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
 
-    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value); see `metrics` and `shortcut_baselines` for their definitions."""
+    def run(self, encoder: Encoder) -> Iterator[Metric]:
+        """Yields the metrics of both directions, with the baselines that `metrics` and `shortcut_baselines` define."""
         clips, prefix = self.clips(), self.options.prefix
         gallery = encode_gallery(encoder, clips, clips.numbers, self.options.paragraph)
-        rows = [
-            (f"{prefix}/t2v", gallery.similarity, gallery.positives),
-            (f"{prefix}/v2t", gallery.similarity.T, gallery.positives.T),
-        ]
-        if self.options.dual_softmax:
-            rows += [
-                (name.replace("/", "/transductive_"), dual_softmax(similarity, self.options.dual_softmax), positives)
-                for name, similarity, positives in rows
-            ]
-        for name, similarity, positives in rows:
-            yield from recall_metrics(pessimistic_ranks(similarity, positives), name).items()
-            yield from chance_metrics(positives, name).items()
         everything = [np.arange(len(gallery.records))]
-        yield from oracle_metrics(gallery.captions, gallery.owner, gallery.records, everything, f"{prefix}/t2v").items()
+        oracles = oracle_recalls(gallery.captions, gallery.owner, gallery.records, everything)
+        temperature = self.options.dual_softmax
+        for reranked in (False, True) if temperature else (False,):
+            for way, similarity, positives in (
+                ("t2v", gallery.similarity, gallery.positives),
+                ("v2t", gallery.similarity.T, gallery.positives.T),
+            ):
+                ranks = pessimistic_ranks(dual_softmax(similarity, temperature) if reranked else similarity, positives)
+                chance = chance_metrics(positives)
+                for measure, value in recall_metrics(ranks).items():
+                    baselines = {"chance": chance[measure]}
+                    if (way, measure, reranked) == ("t2v", "R1", False):
+                        baselines |= oracles
+                    name = f"{prefix}/{'transductive_' if reranked else ''}{way}"
+                    remark = "reranked by dual softmax" if reranked else ""
+                    yield _metric(name, way, measure, value, baselines, remark)
         yield clips.failed_fraction(prefix)
 
 
 class HardRetrievalEvaluator:
     """Both directions within each set of look-alikes: R@1, with chance level and oracles, pooled over queries."""
+
+    SECTION = Section(
+        "Text-video retrieval within look-alike sets",
+        "Within sets of clips that share colors and background and differ in shape, size or motion.",
+        headline="t2v_R1",
+    )
 
     def __init__(self, options: HardRetrievalOptions, config: Config):
         self.options = options
@@ -181,8 +200,8 @@ class HardRetrievalEvaluator:
         """Returns the clips of all sets."""
         return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
 
-    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value). A set with fewer than two decodable clips is left out."""
+    def run(self, encoder: Encoder) -> Iterator[Metric]:
+        """Yields R@1 in both directions. A set with fewer than two decodable clips is left out."""
         clips, prefix = self.clips(), self.options.prefix
         look_alikes = [numbers for numbers in clips.groups().values() if len(numbers) > 1]
         if not look_alikes:
@@ -205,18 +224,35 @@ class HardRetrievalEvaluator:
             selected = np.ix_(queries, members)
             t2v.append(pessimistic_ranks(similarity[selected], positives[selected]))
             v2t.append(pessimistic_ranks(similarity[selected].T, positives[selected].T))
-            chance_t2v.append(len(queries) * chance_metrics(positives[selected], "x", (1,))["x_R1_chance"])
-            chance_v2t.append(len(members) * chance_metrics(positives[selected].T, "x", (1,))["x_R1_chance"])
-        for name, ranks, chance in (("t2v", t2v, chance_t2v), ("v2t", v2t, chance_v2t)):
-            pooled = np.concatenate(ranks)
-            yield f"{prefix}/{name}_R1", float(np.mean(pooled == 1))
-            yield f"{prefix}/{name}_R1_chance", float(sum(chance) / len(pooled))
+            chance_t2v.append(len(queries) * chance_metrics(positives[selected], (1,))["R1"])
+            chance_v2t.append(len(members) * chance_metrics(positives[selected].T, (1,))["R1"])
         in_any_set = np.isin(gallery.owner, np.concatenate(sets))
-        yield from oracle_metrics(
+        oracles = oracle_recalls(
             [caption for caption, use in zip(gallery.captions, in_any_set, strict=True) if use],
             gallery.owner[in_any_set],
             gallery.records,
             sets,
-            f"{prefix}/t2v",
-        ).items()
+        )
+        for way, ranks, chance, compared in (("t2v", t2v, chance_t2v, oracles), ("v2t", v2t, chance_v2t, {})):
+            pooled = np.concatenate(ranks)
+            baselines = {"chance": float(sum(chance) / len(pooled)), **compared}
+            value = float(np.mean(pooled == 1))
+            yield _metric(f"{prefix}/{way}", way, "R1", value, baselines, "look-alike sets")
         yield clips.failed_fraction(prefix)
+
+
+def _metric(
+    name: str, way: str, measure: str, value: float, baselines: Mapping[str, float], remark: str = ""
+) -> Metric:
+    """Returns the record `NAME_MEASURE` of a direction, `t2v` or `v2t`."""
+    is_rank = measure in RANKS
+    direction = "text to video" if way == "t2v" else "video to text"
+    label = f"{direction}, {RANKS[measure] if is_rank else 'recall at ' + measure.removeprefix('R')}"
+    return Metric(
+        f"{name}_{measure}",
+        value,
+        Unit.RANK if is_rank else Unit.FRACTION,
+        f"{label}, {remark}" if remark else label,
+        higher_is_better=not is_rank,
+        baselines=baselines,
+    )

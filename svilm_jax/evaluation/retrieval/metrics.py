@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 RECALL_AT = (1, 5, 10)
+RANKS = {"MedR": "median rank", "MeanR": "mean rank"}
 
 
 def pessimistic_ranks(similarity: np.ndarray, positives: np.ndarray) -> np.ndarray:
@@ -48,17 +49,17 @@ def pessimistic_ranks(similarity: np.ndarray, positives: np.ndarray) -> np.ndarr
     return 1 + np.sum((similarity >= best) & ~positives, axis=1)  # [Q]
 
 
-def recall_metrics(ranks: np.ndarray, prefix: str, recall_at: Sequence[int] = RECALL_AT) -> dict[str, float]:
-    """Returns `prefix_R1`, ... as fractions, `prefix_MedR` and `prefix_MeanR` as ranks, of ranks int [Q] from 1."""
+def recall_metrics(ranks: np.ndarray, recall_at: Sequence[int] = RECALL_AT) -> dict[str, float]:
+    """Returns `R1`, ... as fractions, `MedR` and `MeanR` as ranks, of ranks int [Q] from 1."""
     ranks = np.asarray(ranks)
     if not len(ranks):
-        raise ValueError(f"{prefix}: no queries to rank; is the split empty, or without captions?")
-    metrics = {f"{prefix}_R{k}": float(np.mean(ranks <= k)) for k in recall_at}
-    return metrics | {f"{prefix}_MedR": float(np.median(ranks)), f"{prefix}_MeanR": float(np.mean(ranks))}
+        raise ValueError("no queries to rank; is the split empty, or without captions?")
+    metrics = {f"R{k}": float(np.mean(ranks <= k)) for k in recall_at}
+    return metrics | {"MedR": float(np.median(ranks)), "MeanR": float(np.mean(ranks))}
 
 
-def chance_metrics(positives: np.ndarray, prefix: str, recall_at: Sequence[int] = RECALL_AT) -> dict[str, float]:
-    """Returns the exact expectation under a random order of the gallery: `prefix_R1_chance`, `prefix_MedR_chance`, ...
+def chance_metrics(positives: np.ndarray, recall_at: Sequence[int] = RECALL_AT) -> dict[str, float]:
+    """Returns the exact expectation of `recall_metrics` under a random order of the gallery, of positives bool [Q, G].
 
     With p correct items and n incorrect ones the rank exceeds k exactly when the first k items are all incorrect, which
     has probability C(n, k) / C(n + p, k); recall is the mean over queries, and the median is that of the pooled ranks.
@@ -74,13 +75,13 @@ def chance_metrics(positives: np.ndarray, prefix: str, recall_at: Sequence[int] 
     def within(k: int) -> float:
         return float(sum(s * chance_within(k, int(p), int(n)) for s, (p, n) in zip(weights, kinds, strict=True)))
 
-    metrics = {f"{prefix}_R{k}_chance": within(k) for k in recall_at}
+    metrics = {f"R{k}": within(k) for k in recall_at}
     ranks = range(1, int(wrong.max()) + 2)
     # The lower and the upper median differ if exactly half of the mass is at or below a rank.
     lower = ranks[bisect.bisect_left(ranks, 0.5 - 1e-12, key=within)]
     upper = ranks[bisect.bisect_right(ranks, 0.5 + 1e-12, key=within)]
     mean = float(np.mean(1 + wrong / (right + 1)))
-    return metrics | {f"{prefix}_MedR_chance": (lower + upper) / 2, f"{prefix}_MeanR_chance": mean}
+    return metrics | {"MedR": (lower + upper) / 2, "MeanR": mean}
 
 
 def chance_within(k: int, right: int, wrong: int) -> float:

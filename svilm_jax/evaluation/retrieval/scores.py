@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from svilm_jax.evaluation.retrieval.dual_softmax import dual_softmax
-from svilm_jax.evaluation.retrieval.metrics import chance_metrics, pessimistic_ranks, recall_metrics
+from svilm_jax.evaluation.retrieval.metrics import RANKS, chance_metrics, pessimistic_ranks, recall_metrics
 from svilm_jax.evaluation.score_files import ScoreError, read_array, read_json, rows
 
 
@@ -42,7 +42,7 @@ def score_retrieval(
     positives = _positives(ground_truth, similarity.shape, predictions)
     found: dict[str, Any] = {"recall": "percent", **_both_directions(similarity, similarity.T, positives)}
     for direction, correct in (("t2v", positives), ("v2t", _with_correct_item(positives.T))):
-        found[direction]["chance"] = _plain(chance_metrics(correct, ""), ending="_chance")
+        found[direction]["chance"] = _in_percent(chance_metrics(correct))
     if temperature is not None:
         try:
             t2v, v2t = (dual_softmax(side, temperature) for side in (similarity, similarity.T))
@@ -94,7 +94,7 @@ def _both_directions(text_to_video: np.ndarray, video_to_text: np.ndarray, posit
         ("t2v", text_to_video, positives),
         ("v2t", video_to_text[has_caption], _with_correct_item(positives.T)),
     ):
-        metrics = _plain(recall_metrics(pessimistic_ranks(side, correct), ""))
+        metrics = _in_percent(recall_metrics(pessimistic_ranks(side, correct)))
         found[direction] = {**metrics, "queries": side.shape[0], "items": side.shape[1]}
     return found
 
@@ -104,7 +104,6 @@ def _with_correct_item(positives: np.ndarray) -> np.ndarray:
     return positives[positives.any(axis=1)]
 
 
-def _plain(metrics: dict[str, float], ending: str = "") -> dict[str, float]:
-    """`_R1` -> `R1` in percent, `_MedR` -> `MedR`, without the ending."""
-    names = {name.removeprefix("_").removesuffix(ending): value for name, value in metrics.items()}
-    return {name: value if name in ("MedR", "MeanR") else 100 * value for name, value in names.items()}
+def _in_percent(metrics: dict[str, float]) -> dict[str, float]:
+    """Converts the recalls; ranks are kept."""
+    return {name: value if name in RANKS else 100 * value for name, value in metrics.items()}

@@ -108,21 +108,16 @@ def oracle_recall_at_1(
     return float(np.mean(credit))
 
 
-def oracle_metrics(
-    captions: Sequence[str],
-    owner: np.ndarray,
-    records: Sequence[Record],
-    sets: Sequence[np.ndarray],
-    prefix: str,
+def oracle_recalls(
+    captions: Sequence[str], owner: np.ndarray, records: Sequence[Record], sets: Sequence[np.ndarray]
 ) -> dict[str, float]:
-    """Returns both oracles: `prefix_R1_oracle_colors` and `prefix_R1_oracle` (colors and background).
+    """Returns the text-to-video R@1 of both oracles: `oracle_colors`, and `oracle` (colors and background).
 
     Args:
       captions: the queries.
       owner: int [Q], the clip of each.
       records: all clips.
       sets: galleries as arrays of indices into `records`; every query is ranked within the set of its clip.
-      prefix: prefix of the metric names, such as `retrieval/t2v`.
 
     Returns:
       An empty dict if no clip has annotated objects or no caption a color word: on such data the oracles would measure
@@ -130,7 +125,7 @@ def oracle_metrics(
     """
     if not any(record.objects for record in records) or not any(color_words(caption) for caption in captions):
         return {}
-    metrics = {}
+    recalls = {}
     for name, read_background in (("oracle_colors", False), ("oracle", True)):
         total = 0.0
         for members in sets:
@@ -142,8 +137,8 @@ def oracle_metrics(
                 [records[int(member)] for member in members],
                 read_background=read_background,
             )
-        metrics[f"{prefix}_R1_{name}"] = total / len(captions)
-    return metrics
+        recalls[name] = total / len(captions)
+    return recalls
 
 
 def _words(text: str) -> list[str]:

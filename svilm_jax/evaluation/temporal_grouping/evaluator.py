@@ -16,7 +16,8 @@ from svilm_jax.config import Config
 from svilm_jax.config.constraints import CountOrZero, LocalPath, Text
 from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError
-from svilm_jax.evaluation.temporal_grouping import raw_pixels, spans
+from svilm_jax.evaluation.metric import Metric, Unit
+from svilm_jax.evaluation.temporal_grouping import raw_pixels, report_section, spans
 from svilm_jax.evaluation.temporal_grouping.mean_features import mean_features
 from svilm_jax.evaluation.temporal_grouping.spans import Readout
 from svilm_jax.inference.encoder import Encoder
@@ -88,6 +89,8 @@ def spliced_clips(
 class TemporalGroupingEvaluator:
     """Accuracy per tubelet of the read span, with raw pixels, all-foreground and chance as baselines."""
 
+    SECTION = report_section.SECTION
+
     def __init__(self, options: GroupingOptions, config: Config):
         self.options = options
         self._dataset, self._video = options.dataset or config.input.dataset, config.model.video
@@ -99,16 +102,17 @@ class TemporalGroupingEvaluator:
         """Returns the clips of the split."""
         return EvaluationClips(self._dataset, self.options.split, self.options.limit, self._video)
 
-    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value), all means over splices.
+    def run(self, encoder: Encoder) -> Iterator[Metric]:
+        """Yields means over splices.
 
-        - `tubelet_accuracy`: fraction of tubelets on the correct side of the span read from the model.
-        - `_raw_pixels`: the same readout on pixels; the better of `_raw_mean_color` and `_raw_small_pictures`, each
-          with and without the common mean subtracted, if it is for the model.
-        - `_all_foreground`, `_chance`: every tubelet foreground; a random legal span.
-        - `_constant_span`: the one legal span that fits all clips best, chosen with access to the truth. Middle indices
+        - `tubelet_accuracy`: fraction of tubelets on the correct side of the span read from the model, with the
+          baselines
+          `raw_pixels`: the same readout on pixels; the better of `raw_mean_color` and `raw_small_pictures`, each with
+          and without the common mean subtracted, if it is for the model;
+          `all_foreground`, `chance`: every tubelet foreground; a random legal span;
+          `constant_span`: the one legal span that fits all clips best, chosen with access to the truth. Middle indices
           are always foreground and the ends are not: this is the accuracy of a model that knows only that.
-        - `cut_exact`, `cut_exact_raw_pixels`, `cut_exact_chance`: the span exactly right.
+        - `cut_exact`: the span exactly right, with `raw_pixels` and `chance`.
         """
         clips, options, per_tubelet = self.clips(), self.options, self._video.tubelet_size[0]
         common: dict[str, np.ndarray] = {}
@@ -138,19 +142,29 @@ class TemporalGroupingEvaluator:
         for name in raw_pixels.FEATURES:
             for kind in ("accuracy", "exact"):
                 mean[f"{kind}/{name}"] = max(mean[f"{kind}/{name}"], mean.get(f"{kind}/{name}_centered", 0.0))
-        accuracy = f"{options.prefix}/tubelet_accuracy{'_ordinary' if options.partners == 'next' else ''}"
-        exact = f"{options.prefix}/cut_exact{'_ordinary' if options.partners == 'next' else ''}"
-        for base, kind in ((accuracy, "accuracy"), (exact, "exact")):
-            yield base, mean[f"{kind}/model"]
-            yield f"{base}_raw_pixels", max(mean[f"{kind}/{name}"] for name in raw_pixels.FEATURES)
-            yield f"{base}_chance", mean[f"{kind}/chance"]
-        for name in raw_pixels.FEATURES:
-            yield f"{accuracy}_raw_{name}", mean[f"accuracy/{name}"]
-        yield f"{accuracy}_all_foreground", mean["accuracy/all_foreground"]
         truth = [spliced.span for spliced in splices]
-        yield f"{accuracy}_constant_span", spans.constant_accuracy(truth, splices[0].tubelets, weights)
-        failed, fraction = clips.failed_fraction(options.prefix)
-        yield f"{failed}{'_ordinary' if options.partners == 'next' else ''}", fraction
+        more = {f"raw_{name}": mean[f"accuracy/{name}"] for name in raw_pixels.FEATURES} | {
+            "all_foreground": mean["accuracy/all_foreground"],
+            "constant_span": spans.constant_accuracy(truth, splices[0].tubelets, weights),
+        }
+        suffix, pairs = ("_ordinary", "ordinary pairs") if options.partners == "next" else ("", "look-alike pairs")
+        for name, kind, label, baselines in (
+            ("tubelet_accuracy", "accuracy", "splice accuracy per temporal index", more),
+            ("cut_exact", "exact", "exact span accuracy", {}),
+        ):
+            yield Metric(
+                f"{options.prefix}/{name}{suffix}",
+                mean[f"{kind}/model"],
+                Unit.FRACTION,
+                f"{label}, {pairs}",
+                higher_is_better=True,
+                baselines={
+                    "raw_pixels": max(mean[f"{kind}/{feature}"] for feature in raw_pixels.FEATURES),
+                    "chance": mean[f"{kind}/chance"],
+                    **baselines,
+                },
+            )
+        yield clips.failed_fraction(options.prefix, suffix)
 
 
 def score_splice(features: dict[str, np.ndarray], true: tuple[int, int], readout: str) -> dict[str, float]:

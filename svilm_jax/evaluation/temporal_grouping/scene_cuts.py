@@ -15,7 +15,8 @@ from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import CountOrZero, LocalPath, Positive, PositiveOrZero, Text
 from svilm_jax.config.grades import Chosen
 from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
-from svilm_jax.evaluation.temporal_grouping import cut_detection, raw_pixels
+from svilm_jax.evaluation.metric import Metric, Unit
+from svilm_jax.evaluation.temporal_grouping import cut_detection, raw_pixels, report_section
 from svilm_jax.evaluation.temporal_grouping.mean_features import mean_features
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.input.schema import Record
@@ -82,6 +83,8 @@ def window_starts(seconds: float, window: float, tubelets: int) -> list[int]:
 class SceneCutEvaluator:
     """F1 of scene cuts, with raw pixels, random and evenly spaced cuts as baselines."""
 
+    SECTION = report_section.SECTION
+
     def __init__(self, options: SceneCutOptions, config: Config):
         if options.split == options.threshold_split:
             raise ConfigError(
@@ -99,13 +102,11 @@ class SceneCutEvaluator:
         """Returns the untrimmed videos of a split."""
         return EvaluationClips(self._dataset, split, limit, self._video)
 
-    def run(self, encoder: Encoder) -> Iterator[tuple[str, float]]:
-        """Yields (name, value).
+    def run(self, encoder: Encoder) -> Iterator[Metric]:
+        """Yields `scene_cut_f1` with the following baselines, and `failed_fraction_untrimmed`.
 
-        - `scene_cut_f1`: of the model.
-        - `scene_cut_f1_raw_pixels`: the better of `_raw_mean_color` and `_raw_small_pictures`, with the same readout.
-        - `scene_cut_f1_chance`: the true number of cuts at random times of every video; `_evenly_spaced`: evenly
-          spaced.
+        - `raw_pixels`: the better of `raw_mean_color` and `raw_small_pictures`, with the same readout.
+        - `chance`, `evenly_spaced`: the true number of cuts of every video, at random times or evenly spaced.
         """
         options, prefix = self.options, self.options.prefix
         tolerance = options.tolerance or options.window_seconds / self._tubelets
@@ -122,17 +123,14 @@ class SceneCutEvaluator:
             scores[name] = cut_detection.f1(predicted, found.true, tolerance)
         for name in raw_pixels.FEATURES:
             scores[name] = max(scores[name], scores.get(f"{name}_centered", 0.0))
-        yield f"{prefix}/scene_cut_f1", scores["model"]
-        yield f"{prefix}/scene_cut_f1_raw_pixels", max(scores[name] for name in raw_pixels.FEATURES)
-        for name in raw_pixels.FEATURES:
-            yield f"{prefix}/scene_cut_f1_raw_{name}", scores[name]
-        yield f"{prefix}/scene_cut_f1_chance", cut_detection.random_f1(found.true, found.seconds, tolerance)
-        yield (
-            f"{prefix}/scene_cut_f1_evenly_spaced",
-            cut_detection.evenly_spaced_f1(found.true, found.seconds, tolerance),
-        )
-        name, fraction = clips.failed_fraction(prefix)
-        yield f"{name}_untrimmed", fraction
+        baselines = {"raw_pixels": max(scores[name] for name in raw_pixels.FEATURES)}
+        baselines |= {f"raw_{name}": scores[name] for name in raw_pixels.FEATURES} | {
+            "chance": cut_detection.random_f1(found.true, found.seconds, tolerance),
+            "evenly_spaced": cut_detection.evenly_spaced_f1(found.true, found.seconds, tolerance),
+        }
+        name, label = f"{prefix}/scene_cut_f1", "scene-cut F1, long videos"
+        yield Metric(name, scores["model"], Unit.FRACTION, label, True, baselines)
+        yield clips.failed_fraction(prefix, "_untrimmed")
 
     def search(self, encoder: Encoder, clips: EvaluationClips, common: Mapping[str, np.ndarray]) -> SearchResult:
         """Finds candidate cuts in all videos of a split, from the model's tokens and from raw pixels.

@@ -1,7 +1,7 @@
 """Tests of official segment times and sentences: invalid ones are refused, irregular ones counted."""
 
 import pytest
-from svilm_data.annotations.caption_lists import CaptionLists
+from svilm_data.annotations.captions.lists import CaptionLists
 from svilm_data.annotations.issues import IssueCounter
 from svilm_data.annotations.segment_times import parse_segment, parse_sentence
 from svilm_data.pipeline.errors import PreparationError

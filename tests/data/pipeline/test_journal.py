@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from svilm_data.annotations import phrase_extraction
+from svilm_data.annotations.captions import phrase_extraction
 from svilm_data.pipeline import video_checks
 from svilm_data.pipeline.journal import JobResult, Journal
 from svilm_data.pipeline.preparation import EncodingOptions, Entry, Plan, prepare
@@ -22,7 +22,7 @@ COUNT = 12
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from svilm_data.annotations import phrase_extraction
+from svilm_data.annotations.captions import phrase_extraction
 from svilm_data.pipeline import preparation, video_checks
 from tests.data.pipeline.test_journal import go
 

@@ -10,6 +10,7 @@ import pytest
 from svilm_jax.config import ConfigError, HeadConfig
 from svilm_jax.evaluation.action_recognition.evaluator import ActionOptions, ActionRecognitionEvaluator
 from svilm_jax.evaluation.clips import EvaluationError
+from svilm_jax.evaluation.metric import scalars
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.input.multi_view import load_views
 from svilm_jax.input.records import open_records
@@ -80,7 +81,7 @@ def reader(config, squares_tokenizer):
 
 
 def run(config, encoder, **options):
-    return dict(ActionRecognitionEvaluator(ActionOptions(**options), config).run(encoder))
+    return scalars(ActionRecognitionEvaluator(ActionOptions(**options), config).run(encoder))
 
 
 def test_metrics_are_those_counted_by_hand(config, reader, caplog):

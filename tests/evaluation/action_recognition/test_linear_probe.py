@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation.action_recognition.linear_probe import PENALTIES, LinearProbeEvaluator, ProbeOptions, fit
 from svilm_jax.evaluation.clips import EvaluationError
+from svilm_jax.evaluation.metric import scalars
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.input.records import DatasetError
 from svilm_jax.input.schema import Action
@@ -152,7 +153,7 @@ def reader(config, squares_tokenizer):
 
 def run(config, reader, **options):
     views = {"clips": 2, "crops": 1, "random_baseline": False}
-    return dict(LinearProbeEvaluator(ProbeOptions(**{**views, **options}), config).run(reader))
+    return scalars(LinearProbeEvaluator(ProbeOptions(**{**views, **options}), config).run(reader))
 
 
 def test_folds_are_fitted_alone_and_their_mean_is_the_metric(config, reader):

@@ -11,12 +11,13 @@ from svilm_jax.config import ConfigError
 from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.evaluation.grounding import evaluator
 from svilm_jax.evaluation.grounding.evaluator import GroundingEvaluator, GroundingOptions
+from svilm_jax.evaluation.metric import scalars
 from svilm_jax.inference.encoder import Encoder
 from tests.evaluation import colored_squares as world
 
 
 def run(encoder, **options):
-    return dict(GroundingEvaluator(GroundingOptions(**options), encoder.config).run(encoder))
+    return scalars(GroundingEvaluator(GroundingOptions(**options), encoder.config).run(encoder))
 
 
 def test_a_reader_of_colors_grounds_every_phrase(encoder):

@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import jaccard_score
 
 from svilm_jax.evaluation.grounding.regions import RegionOverlap, chance_iou, iou
+from svilm_jax.evaluation.metric import scalars
 
 TUBELET = (2, 4, 4)
 
@@ -41,7 +42,7 @@ def test_metrics_against_a_loop_over_pixels():
                 inside, on = winners[t // 2, y // 4, x // 4] == group, objects[k, t, y, x]
                 both, either = both + (inside and on), either + (inside or on)
             table[group, k] = both / either
-    metrics = overlap.metrics()
+    metrics = scalars(overlap.metrics())
     assert metrics["grounding/mean_iou"] == pytest.approx((table[3, 0] + table[0, 1]) / 2)
     assert metrics["grounding/mean_iou_phrase_blind"] == pytest.approx(table.mean(axis=1).max())
     assert metrics["grounding/groups_used"] == len(np.unique(winners))
@@ -50,8 +51,8 @@ def test_metrics_against_a_loop_over_pixels():
 def test_a_group_that_wins_nothing_covers_nothing():
     overlap = RegionOverlap()
     overlap.add(np.zeros((1, 2, 2), int), np.array([5]), np.ones((1, 2, 8, 8), bool), TUBELET)
-    assert overlap.metrics()["grounding/mean_iou"] == 0.0
-    assert overlap.metrics()["grounding/mean_iou_phrase_blind"] == 1.0
+    assert scalars(overlap.metrics())["grounding/mean_iou"] == 0.0
+    assert scalars(overlap.metrics())["grounding/mean_iou_phrase_blind"] == 1.0
 
 
 def test_an_object_never_in_view_is_not_counted():
@@ -59,7 +60,7 @@ def test_an_object_never_in_view_is_not_counted():
     objects[0, :, :4] = True
     overlap = RegionOverlap()
     overlap.add(np.array([[[0, 0], [1, 1]]]), np.array([0, 1]), objects, TUBELET)
-    assert (overlap.phrases, overlap.metrics()["grounding/mean_iou"]) == (1, 1.0)
+    assert (overlap.phrases, scalars(overlap.metrics())["grounding/mean_iou"]) == (1, 1.0)
 
 
 def test_nothing_seen_and_wrong_sizes_are_errors():

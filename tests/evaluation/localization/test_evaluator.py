@@ -11,6 +11,7 @@ from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.evaluation.localization.evaluator import BATCH, LocalizationEvaluator, LocalizationOptions
 from svilm_jax.evaluation.localization.proposals import propose
 from svilm_jax.evaluation.localization.published_files import read_submission
+from svilm_jax.evaluation.metric import scalars
 from svilm_jax.input.features import FeatureError, FeatureIndex, VideoFeatures, file_name, write_index
 from svilm_jax.input.schema import Action
 from svilm_jax.main import main
@@ -84,7 +85,7 @@ class Oracle:
 
 def run(oracle, folder, config=None, **options):
     options = LocalizationOptions(features=str(folder), **options)
-    return dict(LocalizationEvaluator(options, config or make_config()).run(oracle))
+    return scalars(LocalizationEvaluator(options, config or make_config()).run(oracle))
 
 
 PERFECT = {"localization/mAP_50": 1.0, "localization/mAP_75": 1.0, "localization/mAP_95": 1.0, "localization/mAP": 1.0}

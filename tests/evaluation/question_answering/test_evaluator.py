@@ -11,6 +11,7 @@ from flax import nnx
 
 from svilm_jax.config import ConfigError, HeadConfig
 from svilm_jax.evaluation.clips import EvaluationError
+from svilm_jax.evaluation.metric import scalars
 from svilm_jax.evaluation.question_answering.evaluator import QuestionAnsweringEvaluator, QuestionOptions
 from svilm_jax.inference.encoder import Encoder
 from svilm_jax.input.schema import Question
@@ -82,7 +83,7 @@ def answerer(config, squares_tokenizer):
 
 def test_all_metrics_are_those_counted_by_hand(config, answerer, tmp_path, caplog):
     options = QuestionOptions(predictions=str(tmp_path / "answers.json"))
-    metrics = dict(QuestionAnsweringEvaluator(options, config).run(answerer))
+    metrics = scalars(QuestionAnsweringEvaluator(options, config).run(answerer))
     assert metrics == {
         "qa/accuracy": pytest.approx(5 / 9),
         "qa/accuracy_what": pytest.approx(4 / 6),
@@ -102,7 +103,9 @@ def test_all_metrics_are_those_counted_by_hand(config, answerer, tmp_path, caplo
 
 def test_the_file_of_answers_scores_the_same(config, answerer, tmp_path, capsys):
     files = {name: tmp_path / f"{name}.json" for name in ("truth", "answers")}
-    metrics = dict(QuestionAnsweringEvaluator(QuestionOptions(predictions=str(files["answers"])), config).run(answerer))
+    metrics = scalars(
+        QuestionAnsweringEvaluator(QuestionOptions(predictions=str(files["answers"])), config).run(answerer)
+    )
     truth = [{"id": name, "answer": answer, "type": kind} for name, kind, answer, _ in COUNTED]
     files["truth"].write_text(json.dumps(truth))
     assert main(["score", "qa", f"--ground-truth={files['truth']}", f"--predictions={files['answers']}"]) == 0
@@ -112,14 +115,14 @@ def test_the_file_of_answers_scores_the_same(config, answerer, tmp_path, capsys)
 
 
 def test_limit_and_prefix(config, answerer):
-    metrics = dict(QuestionAnsweringEvaluator(QuestionOptions(limit=2, prefix="val"), config).run(answerer))
+    metrics = scalars(QuestionAnsweringEvaluator(QuestionOptions(limit=2, prefix="val"), config).run(answerer))
     assert metrics["val/accuracy"] == pytest.approx(3 / 4)
     assert metrics["val/failed_fraction"] == 0.0
 
 
 def test_a_split_without_answers_and_a_model_without_the_head_are_refused(config, answerer):
     with pytest.raises(EvaluationError, match="'dumb': no question"):
-        dict(QuestionAnsweringEvaluator(QuestionOptions(split="dumb"), config).run(answerer))
+        scalars(QuestionAnsweringEvaluator(QuestionOptions(split="dumb"), config).run(answerer))
     without = dataclasses.replace(config, task="video_text")
     with pytest.raises(ConfigError, match="needs config.task='question_answering', not 'video_text'"):
         QuestionAnsweringEvaluator(QuestionOptions(), without)

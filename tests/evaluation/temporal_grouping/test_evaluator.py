@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.evaluation.clips import EvaluationError
+from svilm_jax.evaluation.metric import scalars
 from svilm_jax.evaluation.temporal_grouping import raw_pixels
 from svilm_jax.evaluation.temporal_grouping.evaluator import (
     GroupingOptions,
@@ -23,7 +24,7 @@ from tests.evaluation import colored_squares as world
 
 
 def run(encoder, **options):
-    return dict(TemporalGroupingEvaluator(GroupingOptions(**options), encoder.config).run(encoder))
+    return scalars(TemporalGroupingEvaluator(GroupingOptions(**options), encoder.config).run(encoder))
 
 
 def test_a_reader_of_colors_finds_cuts_between_colors(encoder):
@@ -103,7 +104,7 @@ class Shifted(world.ColorReader):
 def test_what_clips_have_in_common_is_taken_off(encoder):
     shifted = Encoder(Shifted(), encoder.config, encoder.tokenizer, batch_size=3)
     plain = run(shifted)["grouping/tubelet_accuracy"]
-    metrics = dict(
+    metrics = scalars(
         TemporalGroupingEvaluator(GroupingOptions(common_clips=2), input_of(encoder.config, "test")).run(shifted)
     )
     assert metrics["grouping/tubelet_accuracy"] > 0.9 > plain

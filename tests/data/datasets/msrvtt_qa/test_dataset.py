@@ -4,13 +4,12 @@ import gzip
 import json
 
 import pytest
-from svilm_data.annotations.published_dataset import check_counts
 from svilm_data.datasets.msrvtt_qa import DATASET
 from svilm_data.pipeline.errors import PreparationError
 
 from svilm_jax.input.records import open_records
 from svilm_jax.input.schema import Question
-from tests.data.official_cases import counts, link, prepare, read, write, wrong
+from tests.data.official_cases import counts, link, prepare, read, write
 
 ROWS = [
     {"answer": "couch", "category_id": 14, "id": 7, "question": "what are they sitting on?", "video_id": 7010},
@@ -133,17 +132,8 @@ def test_a_video_of_two_splits_is_refused(tmp_path):
         read(DATASET, tmp_path)
 
 
-def test_no_questions_at_all(tmp_path):
-    with pytest.raises(PreparationError, match=r"no questions: expected any of train_qa\.json, val_qa\.json, test_qa"):
-        read(DATASET, tmp_path)
-
-
-def test_the_official_files_hold_what_was_published(realdata):
-    made = read(DATASET, realdata / "annotations" / "msrvtt_qa")
-    assert not wrong(made)
-    check_counts("msrvtt_qa", made, allowed=False)
-    assert (counts(made)["validation questions"], counts(made)["test questions"]) == (12_278, 72_821)
-    assert "train" not in made.splits  # its file is not held
+def test_official_questions_are_of_five_kinds(read_official):
+    made = read_official("msrvtt_qa")
     assert made.notes["question marks"].startswith("restored in 72,821 questions")
     every = [q for wanted in made.splits.values() for item in wanted for q in item.record.questions]
     assert len(every) == 12_278 + 72_821

@@ -109,9 +109,7 @@ def test_mistakes(tmp_path, line, message):
         read(tmp_path, f"https://youtu.be/{A},0,1,a\n{line}\n")
 
 
-def test_missing_and_empty_files(tmp_path):
-    with pytest.raises(PreparationError, match="no list of VideoCC: expected video_cc_public.csv"):
-        DATASET.read(OfficialFiles(tmp_path), None)
+def test_a_list_without_captions(tmp_path):
     with pytest.raises(PreparationError, match="no caption in video_cc_public.csv"):
         read(tmp_path, "url,start,end,caption\n")
 

@@ -1,8 +1,8 @@
 """Tests of caption cleaning: changed and omitted captions, counted with their first location."""
 
 import pytest
-from svilm_data.annotations import caption_text
-from svilm_data.annotations.caption_text import CaptionCleaner, parse_list, parse_number_list
+from svilm_data.annotations.captions import text as caption_text
+from svilm_data.annotations.captions.text import CaptionCleaner, parse_list, parse_number_list
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ different.
 
 from collections.abc import Iterable
 
-from svilm_data.annotations.caption_text import MAX_CHARACTERS, has_visible_text
+from svilm_data.annotations.captions.text import MAX_CHARACTERS, has_visible_text
 from svilm_data.annotations.issues import format_names
 
 from svilm_jax.input.schema import Caption

@@ -3,8 +3,8 @@
 import sys
 
 import pytest
-from svilm_data.annotations import noun_phrases as module
-from svilm_data.annotations.noun_phrases import noun_phrases
+from svilm_data.annotations.captions import noun_phrases as module
+from svilm_data.annotations.captions.noun_phrases import noun_phrases
 from svilm_data.pipeline.errors import PreparationError
 
 

@@ -1,6 +1,6 @@
 """Tests of the counts of times that exceed their video."""
 
-from svilm_data.annotations.caption_times import OutOfRangeTimes
+from svilm_data.annotations.captions.times import OutOfRangeTimes
 
 from svilm_jax.input.schema import Action, Caption, Record
 

@@ -5,8 +5,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from svilm_data.annotations.captions.noun_phrases import CHUNK, PhraseTable, parser_versions, phrase_lists
 from svilm_data.annotations.entries import Entry
-from svilm_data.annotations.noun_phrases import CHUNK, PhraseTable, parser_versions, phrase_lists
 from svilm_data.pipeline.journal import Journal, texts_key
 from svilm_data.pipeline.video_checks import CheckedSplit
 from svilm_data.pipeline.workers import Mapper
