@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 
-from svilm_jax.evaluation.table import BASELINES, format_value
 from svilm_jax.monitoring.run_status import RunStatus
 from svilm_jax.sweeps.progress import duration
 
@@ -17,7 +16,7 @@ def format_status(runs: Sequence[RunStatus], metric: str = "") -> str:
 
     Args:
       runs: the runs.
-      metric: of the evaluation; "": the first one that is not a baseline.
+      metric: of the evaluation; "": the first one.
     """
     rows = [_COLUMNS, *(_row(run, metric) for run in runs)]
     shown = [i for i, name in enumerate(_COLUMNS) if i < 3 or any(row[i] for row in rows[1:])]
@@ -54,9 +53,8 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _evaluation(run: RunStatus, metric: str) -> str:
-    endings = tuple(f"_{ending}" for ending in BASELINES)
-    name = metric or next((name for name in run.evaluation if not name.endswith(endings)), "")
-    return f"{name} {format_value(name, run.evaluation[name])}" if name in run.evaluation else ""
+    name = metric or next(iter(run.evaluation), "")  # baselines follow their metric
+    return f"{name} {_number(run.evaluation[name], '.4g')}" if name in run.evaluation else ""
 
 
 def _note(run: RunStatus) -> str:

@@ -39,14 +39,14 @@ def test_the_table(runs, capsys):
     assert main(["status", "demo", "sweep"]) == 0
     header, demo, planned, pruned = cells(capsys.readouterr().out)
     assert header == ["run", "state", "step", "loss", "evaluation", "last", "line"]
-    assert demo[:7] == ["demo", "finished", "20/20", "0.25", "retrieval/t2v_R1", "50.0", "%"]
+    assert demo[:6] == ["demo", "finished", "20/20", "0.25", "retrieval/t2v_R1", "0.5"]
     assert planned == ["sweep/trial0", "planned", "train.seed=0"]
     assert pruned == ["sweep/trial1", "pruned", "train.seed=1"]
 
 
 def test_another_metric(runs, capsys):
     assert main(["status", "demo", "--metric=retrieval/t2v_R1_chance"]) == 0
-    assert "retrieval/t2v_R1_chance 10.0 %" in capsys.readouterr().out
+    assert "retrieval/t2v_R1_chance 0.1" in capsys.readouterr().out
 
 
 def test_a_pattern_leaves_out_what_is_no_run(runs, capsys):
