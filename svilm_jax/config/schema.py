@@ -129,7 +129,7 @@ class ModelConfig:
     embed_dim: Attributed[Annotated[int, Range(1, 65_536)]] = 256  # C, width of the joint space
     clip_pool: Chosen[Literal["tokens", "groups", "both"]] = "tokens"  # mean over these tokens embeds a clip
     temperature: Chosen[Temperature] = 0.07  # initial temperature of the global contrast
-    max_logit_scale: Chosen[Positive] = 100.0
+    max_logit_scale: Chosen[Positive] = 100.0  # to which a step clamps 1/temperature after its update
     compute_dtype: Chosen[Literal["auto", "float32", "bfloat16"]] = "auto"  # auto: float32 on CPU, else bfloat16
     attention: Chosen[Literal["auto", "xla", "cudnn", "splash", "rowwise"]] = "auto"
     remat: Chosen[Literal["none", "dots", "full"]] = "none"
