@@ -13,7 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `svilm extract-features`."""
     parser.epilog = (
         "An interrupted run resumes with the same command. example: svilm extract-features --model runs/demo "
-        "--dataset runs/data/moving_shapes --split untrimmed_train --window 1 --stride 0.25 --out runs/features/train"
+        "--dataset runs/data/moving_shapes --split untrimmed_train --window 1.25 --stride 0.25 "
+        "--out runs/features/train"
     )
     parser.add_argument("--model", type=Path, required=True, help=MODEL)
     parser.add_argument("--dataset", default="", metavar="DIR", help="prepared dataset (default: that of training)")
