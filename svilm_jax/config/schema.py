@@ -237,7 +237,8 @@ class TrainConfig:
     """Training loop."""
 
     batch_size: Attributed[Count] = 1024  # global, over all devices
-    epochs: Attributed[Positive] = 10.0  # used if steps is 0
+    # of captions or questions, where a row shows one of those of its clip, otherwise of clips; used if steps is 0
+    epochs: Attributed[Positive] = 10.0
     steps: Chosen[CountOrZero] = 0
     seed: Chosen[Annotated[int, Range(0, LARGEST - 1)]] = 0
     log_every: Chosen[Count] = 50  # steps

@@ -12,6 +12,7 @@ from svilm_jax.input.batch_stream import Batch, InputError, ReadOptions, ShardOp
 from svilm_jax.input.example import ClipLoader
 from svilm_jax.input.records import DamagedRecordError, open_records
 from svilm_jax.input.shared_memory import check_shared_memory
+from svilm_jax.input.text_counts import drawn_texts, texts_per_clip
 from svilm_jax.text import prompts
 from svilm_jax.text.tokenizers import Tokenizer
 
@@ -75,7 +76,7 @@ class TrainInput(Stream):
         self._records = open_records(config.dataset, config.split)
         if not len(self._records):
             raise InputError(f"{config.dataset}: split {config.split!r} holds no records")
-        self._config = config
+        self._config, self._task = config, task
         self._delivered = self._failed_rows = 0
         self._load = ClipLoader(self._records, config, video, text, tokenizer, seed, classes, task)
         super().__init__(
@@ -91,6 +92,12 @@ class TrainInput(Stream):
         batch = super().__next__()
         self._count(batch)
         return batch
+
+    @property
+    def texts_per_clip(self) -> float:
+        """Mean number of captions or questions per record; 1 where a row shows all that the record has."""
+        kind = drawn_texts(self._config, self._task)
+        return 1.0 if kind is None else texts_per_clip(self._records, kind)
 
     def _count(self, batch: Batch) -> None:
         # From `valid`, which crosses process borders; the reason is found by a second attempt, here.

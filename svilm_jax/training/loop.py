@@ -6,7 +6,6 @@ holds the data position that belongs to its parameters: a run interrupted anywhe
 
 import dataclasses
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,7 +35,7 @@ from svilm_jax.training.optimizer import make_optimizer, make_schedule
 from svilm_jax.training.parameter_table import parameter_table
 from svilm_jax.training.preemption import Stopped, StopSignals
 from svilm_jax.training.step import check_batch, check_step, make_step
-from svilm_jax.training.task_input import open_input
+from svilm_jax.training.task_input import open_input, total_steps
 from svilm_jax.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -98,7 +97,7 @@ def train(
     except ConfigError:
         data.close()
         raise
-    total = settings.steps or math.ceil(settings.epochs * data.steps_per_epoch)
+    total = total_steps(settings, data)
     schedule = make_schedule(config.optimizer, total)
     group_scales = scale_by_group(config.init, None if loaded is None else loaded.fresh)
     optimizer = make_optimizer(config.optimizer, total, group_scales)

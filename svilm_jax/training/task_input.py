@@ -1,10 +1,11 @@
 """Training input of a task: clips with texts or classes, or sliding-window features with segments."""
 
+import math
 from typing import Any, Protocol
 
 from jax.sharding import Mesh
 
-from svilm_jax.config import Config
+from svilm_jax.config import Config, TrainConfig
 from svilm_jax.input.features import FeatureInput
 from svilm_jax.input.pipeline import TrainInput
 from svilm_jax.parallel import data_shard
@@ -18,7 +19,11 @@ class BatchSource(Protocol):
 
     @property
     def steps_per_epoch(self) -> float:
-        """Number of global batches per epoch."""
+        """Number of global batches per pass over the clips."""
+
+    @property
+    def texts_per_clip(self) -> float:
+        """Number of passes in which as many captions (or questions) are shown as the split has."""
 
     def __next__(self) -> dict[str, Any]: ...
 
@@ -30,6 +35,11 @@ class BatchSource(Protocol):
 
     def close(self) -> None:
         """Stops reading."""
+
+
+def total_steps(config: TrainConfig, data: BatchSource) -> int:
+    """Returns the steps of a training: `steps`, or those of `epochs`, which count texts where a clip has several."""
+    return config.steps or math.ceil(config.epochs * data.steps_per_epoch * data.texts_per_clip)
 
 
 def open_input(config: Config, tokenizer: Tokenizer, start_step: int, mesh: Mesh) -> BatchSource:
