@@ -101,6 +101,26 @@ def test_config(name):
     assert file.read_text() == text
 
 
+def splits_of(config, names):
+    """Splits that evaluators read, by the options whose names end in `split`."""
+    entries = [config.evaluators[name] for name in names]
+    return {value for entry in entries for key, value in entry.items() if key.endswith("split") and value}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_test_split_is_looked_at_while_something_is_chosen(name):
+    _, config = read(name)
+    chooses = config.train.best.metric or name in ("sweeps/frames_groups.py", "sweeps/lr_weight_decay.py")
+    if chooses:
+        during = config.train.evaluators or config.evaluators
+        assert not [split for split in splits_of(config, during) if "test" in split or split.startswith("val_")]
+    if config.train.best.metric:
+        prefixes = {config.evaluators[name].get("prefix", name.removesuffix("_loss")) for name in during}
+        assert config.train.best.metric.split("/")[0] in prefixes
+    chosen = {key: value for entry in config.evaluators.values() for key, value in entry.items() if "_split" in key}
+    assert not [split for split in chosen.values() if "test" in split]  # of a block, or of a threshold
+
+
 # (config, published clips and captions or questions of its training split, steps)
 BUDGETS = [
     ("finetune/retrieval.py:data=msrvtt", 9_000, 20 * 9_000, 7_032),

@@ -15,7 +15,7 @@ from svilm_jax.checkpoints.model_directory import (
     read_origin,
     write_model_directory,
 )
-from svilm_jax.cli.arguments import MODEL
+from svilm_jax.cli.arguments import MODEL, add_checkpoint, checkpoint_path
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation import format_table
 from svilm_jax.evaluation.metrics_file import read_metrics
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `svilm export`."""
     parser.epilog = "example: svilm export runs/demo --out demo_model --license apache-2.0 --stablehlo"
     parser.add_argument("workdir", type=Path, help=MODEL)
+    add_checkpoint(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output directory, new or empty")
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16"), default="float32", help="dtype of the parameters (default: float32)"
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    trained = load(args.workdir)
+    trained = load(checkpoint_path(args.workdir, args.checkpoint))
     origin, notes = _origin(args, trained), []
     if args.dtype != "float32":
         error = rounding_error(trained, args.dtype)
@@ -108,6 +109,8 @@ def _origin(args: argparse.Namespace, trained: TrainedModel) -> ModelOrigin:
     else:
         source = f"step {trained.step} of {args.workdir.name}"
         data = Path(trained.config.input.dataset).name  # a full path would reveal the layout of this machine
-        origin = ModelOrigin(source, "", data, read_metrics(args.workdir / "metrics.json"))
+        metrics = read_metrics(args.workdir / "metrics.json")
+        measured_at = metrics.get("train/best_step", metrics.get("train/steps", trained.step))
+        origin = ModelOrigin(source, "", data, metrics if measured_at == trained.step else {})
     changes = {"license": args.license, "data": args.data}
     return dataclasses.replace(origin, **{key: value for key, value in changes.items() if value})

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from svilm_jax.checkpoints import load
-from svilm_jax.cli.arguments import MODEL
+from svilm_jax.cli.arguments import MODEL, add_checkpoint, checkpoint_path
 from svilm_jax.config.constraints import Range, check_number
 from svilm_jax.filesystem.output_paths import check_output_folder
 
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out runs/features/train"
     )
     parser.add_argument("--model", type=Path, required=True, help=MODEL)
+    add_checkpoint(parser)
     parser.add_argument("--dataset", default="", metavar="DIR", help="prepared dataset (default: that of training)")
     parser.add_argument("--split", required=True, help="split or view of the dataset, such as validation")
     parser.add_argument(
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     from svilm_jax.models.parameters import fingerprint, parameters
     from svilm_jax.models.svilm import Model, build_model
 
-    trained = load(args.model)
+    trained = load(checkpoint_path(args.model, args.checkpoint))
     model: Model = trained.model
     origin = f"{args.model.name} step {trained.step}"
     if args.random:

@@ -81,11 +81,12 @@ def _train(
     set_compilation_cache(config.train.compilation_cache)
     mesh = make_mesh(config.mesh)
     evaluators = build_evaluators(config)
+    frequent = {name: evaluators[name] for name in config.train.evaluators or evaluators}
     started = time.monotonic()
 
     def measure(params: Params, spec: StateSpec) -> Mapping[str, float]:
         model = bind(spec.graphdef, spec.abstract, params)
-        return evaluate(Encoder(model, config, tokenizer, mesh), evaluators).metrics
+        return evaluate(Encoder(model, config, tokenizer, mesh), frequent).metrics
 
     def accepted() -> None:
         if is_lead_process():
@@ -100,9 +101,11 @@ def _train(
         if not is_lead_process():
             return EXIT_FAILED if evaluation.failed else 0
         print(format_table(evaluation.metrics))
-        checkpoint = workdir / "checkpoints" / str(result.step)
+        checkpoint = workdir / "checkpoints" / str(result.selected)
         if "grounding/block" in evaluation.metrics and checkpoint.is_dir():
             write_selection(checkpoint, int(evaluation.metrics["grounding/block"]))
         measured = {**evaluation.metrics, "train/steps": result.step, "train/seconds": time.monotonic() - started}
+        if config.train.best.metric:
+            measured["train/best_step"] = result.selected
         write_json(workdir / "metrics.json", measured)
     return report_failures(evaluation.failed)

@@ -35,10 +35,10 @@ def with_baselines(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
 
 
 def is_fraction(name: str) -> bool:
-    """Returns whether a metric is a fraction between 0 and 1; others are ranks, counts, penalties, steps, seconds."""
+    """Returns whether a metric is a fraction between 0 and 1; others are ranks, counts, losses, penalties, times."""
     return not (
         name.startswith("train/")
-        or name.endswith(("groups_used", "penalty", "/block"))
+        or name.endswith(("groups_used", "penalty", "/block", "/loss"))
         or "MedR" in name
         or "MeanR" in name
     )
@@ -48,7 +48,7 @@ def format_value(name: str, value: float) -> str:
     """Formats a fraction as a percentage, anything else as a number."""
     if is_fraction(name):
         return f"{100 * value:.1f} %"
-    if name.endswith("penalty"):
+    if name.endswith(("penalty", "/loss")):
         return f"{value:g}"
     return f"{value:.0f}" if name.startswith("train/") or name.endswith("/block") else f"{value:.1f}"
 
