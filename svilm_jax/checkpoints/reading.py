@@ -39,7 +39,7 @@ def read_checkpoint(path: str | Path) -> TrainedModel:
         with reading_errors(workdir / "checkpoints" / str(found)):
             meta = checkpoints.meta(found)
         if best:
-            found = _best_step(workdir, resolve(meta["config"]).train.best)
+            found = best_step(workdir, resolve(meta["config"]).train.best)
             with reading_errors(workdir / "checkpoints" / str(found)):
                 meta = checkpoints.meta(found)
     finally:
@@ -53,8 +53,12 @@ def read_checkpoint(path: str | Path) -> TrainedModel:
     return TrainedModel(bind(graphdef, abstract, params), config, tokenizer, found, read_selection(folder))
 
 
-def _best_step(workdir: Path, selected_by: BestConfig) -> int:
-    """Returns the step of the best checkpoint of a run, according to the config of its newest one."""
+def best_step(workdir: Path, selected_by: BestConfig) -> int:
+    """Returns the step of the best checkpoint of a run.
+
+    Raises:
+      CheckpointError: the run selects none, or has evaluated none yet.
+    """
     if not selected_by.metric:
         raise CheckpointError(
             f"{workdir}: its run selected no best checkpoint, as config.train.best.metric was not set; leave out "

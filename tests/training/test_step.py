@@ -4,9 +4,10 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from svilm_jax.checkpoints.train_state import init_state, make_state_spec
+from svilm_jax.checkpoints.train_state import make_state_spec
 from svilm_jax.models.parameters import bind
 from svilm_jax.parallel import make_mesh
 from svilm_jax.training import step as step_module
@@ -14,6 +15,7 @@ from svilm_jax.training.optimizer import make_optimizer
 from svilm_jax.training.step import make_step
 from tests.tiny import tiny_config
 
+INITIAL = math.log(1 / 0.07)
 PLAIN = {"name": "sgd", "momentum": 0.0, "clip_norm": 0.0, "warmup_fraction": 0.0, "weight_decay": 0.0}
 
 
@@ -33,7 +35,13 @@ def steps(monkeypatch):
     optimizer = make_optimizer(config.optimizer, 1000)
     structure = make_state_spec(config, 96, 0, optimizer, make_mesh(config.mesh, jax.devices()[:1]))
     step = make_step(config, structure, {}, optimizer, lambda count: 10.0)
-    state = init_state(config, 96, optimizer, structure)
+    state = jax.tree.map(
+        lambda shape, sharding: jax.device_put(np.zeros(shape.shape, shape.dtype), sharding),
+        structure.shapes,
+        structure.shardings,
+    )
+    for params in (state.params, state.ema):
+        params["log_scale"] = jnp.float32(INITIAL)
 
     def take(direction):
         nonlocal state
@@ -44,10 +52,10 @@ def steps(monkeypatch):
 
 
 def test_the_logit_scale_comes_back_from_an_overshoot(steps):
-    limit, initial = math.log(100), math.log(1 / 0.07)
+    limit = math.log(100)
     scale, average = steps(-1.0)  # to 10 above its initial value
     assert scale == pytest.approx(limit, rel=1e-6)
-    assert average == pytest.approx((initial + limit) / 2, rel=1e-6)
+    assert average == pytest.approx((INITIAL + limit) / 2, rel=1e-6)
     assert steps(-1.0)[0] == pytest.approx(limit, rel=1e-6)
     assert steps(0.1)[0] == pytest.approx(limit - 1, rel=1e-3)  # a step of 0.1 times a learning rate of 10
     assert steps(0.1)[0] == pytest.approx(limit - 2, rel=1e-3)

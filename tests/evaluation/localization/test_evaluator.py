@@ -240,7 +240,8 @@ class Uncompiled:
     def call(self, function, batch):
         self.batches.append(batch["valid"].tolist())
         outputs = Oracle(classes=False).call(None, batch["features"])
-        scores = np.stack([np.where(batch["iou"] > 0.5, SURE, -SURE)] * 2, axis=1)
+        iou = np.clip(batch["iou"], 1e-6, 1 - 1e-6)
+        scores = np.stack([np.log(iou / (1 - iou)), np.where(iou > 0.9, SURE, -SURE)], axis=1)
         start, end = (np.where(batch[name] > 0.5, SURE, -SURE) for name in ("start", "end"))
         maps = [self.sign * x for x in (start, end, scores)]
         return function(lambda features: LocalizationOutputs(*maps, outputs.valid, None), batch)
@@ -254,6 +255,6 @@ def test_the_loss_is_low_where_the_localizer_is_right(folder):
         evaluator = LocalizationLossEvaluator(LocalizationLossOptions(features=folder), config)
         losses[sign] = dict(evaluator.run(encoder))["localization/loss"]
         assert encoder.batches == [[True] * BATCH, [True] * 3 + [False] * (BATCH - 3)]
-    assert losses[1] < 1 < 10 < losses[-1]
+    assert losses[1] < 0.1 < 10 < losses[-1]
     with pytest.raises(ConfigError, match="needs config.task='localization'"):
         LocalizationLossEvaluator(LocalizationLossOptions(features=folder), Config())
