@@ -93,7 +93,7 @@ class Checkpoints:
         """Returns a value that orders the metrics of checkpoints; of equally good ones the first is the best."""
         assert self._best is not None
         value = metrics.get(self._best.metric)
-        if value is None:  # of a run that was selected by another metric before
+        if value is None:  # not evaluated, or by another metric before
             return (-math.inf, -metrics["step"])
         return (value if self._best.mode == "max" else -value, -metrics["step"])
 
@@ -207,7 +207,8 @@ class Checkpoints:
         items = ocp.args.Composite(state=ocp.args.StandardSave(state_tree(state)), meta=ocp.args.JsonSave(saved))
         with self._saving_errors():
             self.begin()
-            self._existing().save(step, args=items, metrics=None if measured is None else {**measured, "step": step})
+            metrics = None if self._best is None else {**(measured or {}), "step": step}
+            self._existing().save(step, args=items, metrics=metrics)
 
     def restore(self, step: int, structure: StateSpec) -> TrainState:
         """Restores the state on the mesh of `structure`, whatever mesh wrote it."""

@@ -23,15 +23,13 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     """
     warmup = round(config.warmup_fraction * steps)
     if config.schedule == "steps":
-        drops = jnp.array([round(fraction * steps) for fraction in config.drops])
+        drops = [round(fraction * steps) for fraction in config.drops]
 
         def rate(count: jax.typing.ArrayLike) -> jax.Array:
-            factor = config.drop_factor ** (jnp.asarray(count) >= drops).sum()
-            return (
-                config.learning_rate * factor * jnp.minimum(count / warmup, 1.0)
-                if warmup
-                else config.learning_rate * factor
-            )
+            step = jnp.asarray(count)
+            passed = (step >= jnp.array(drops, jnp.int32)).sum()
+            ramp = jnp.minimum(step / warmup, 1.0) if warmup else 1.0
+            return config.learning_rate * ramp * config.drop_factor**passed
 
         return rate
     return optax.warmup_cosine_decay_schedule(
