@@ -128,6 +128,7 @@ def same(one, two):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.services
 def test_the_best_checkpoint_is_kept_and_chosen_whatever_happens_in_between(moving_shapes, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     config = run_config(moving_shapes)
