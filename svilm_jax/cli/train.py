@@ -81,11 +81,11 @@ def _train(
     set_compilation_cache(config.train.compilation_cache)
     mesh = make_mesh(config.mesh)
     evaluators = build_evaluators(config)
-    frequent = {name: evaluators[name] for name in config.train.evaluators or evaluators}
     started = time.monotonic()
 
     def measure(params: Params, spec: StateSpec) -> Mapping[str, float]:
         model = bind(spec.graphdef, spec.abstract, params)
+        frequent = {name: evaluators[name] for name in config.train.evaluators or evaluators}
         return evaluate(Encoder(model, config, tokenizer, mesh), frequent).metrics
 
     def accepted() -> None:

@@ -1,6 +1,6 @@
 """Consistency checks that span several config fields."""
 
-from svilm_jax.config.errors import ConfigError, nearest
+from svilm_jax.config.errors import ConfigError
 from svilm_jax.config.schema import SHORTEST_TEXT, Config, ModelConfig, TextConfig
 
 
@@ -13,25 +13,10 @@ def check_fields_together(config: Config) -> None:
     check_model(config.model, "config.model")
     if not config.model.grouping.after_layers:  # not in check_model: an imported tower has no blocks yet
         raise ConfigError("config.model.grouping.after_layers=(): expected the number of at least one layer")
-    _check_selection(config)
     for key in ("crop_scale", "crop_ratio"):
         low, high = getattr(config.input, key)
         if low > high:
             raise ConfigError(f"config.input.{key}=({low:g}, {high:g}): expected the smaller number first")
-
-
-def _check_selection(config: Config) -> None:
-    train = config.train
-    if unknown := sorted(set(train.evaluators) - set(config.evaluators)):
-        raise ConfigError(
-            f"config.train.evaluators={train.evaluators}: no evaluator {unknown[0]!r}"
-            f"{nearest(unknown[0], config.evaluators)}; config.evaluators has {', '.join(config.evaluators) or 'none'}"
-        )
-    if train.best.metric and not (train.eval_every and config.evaluators):
-        raise ConfigError(
-            f"config.train.best.metric={train.best.metric!r}: nothing measures it during training; set "
-            "config.train.eval_every and config.evaluators"
-        )
 
 
 def check_model(model: ModelConfig, path: str) -> None:

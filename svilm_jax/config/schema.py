@@ -220,7 +220,7 @@ class OptimizerConfig:
     schedule: Attributed[Literal["cosine", "steps"]] = "cosine"  # after warm-up
     final_lr_fraction: Chosen[Fraction] = 0.0  # final learning rate relative to the peak
     # of all steps, after each of which `steps` multiplies the learning rate by `drop_factor`
-    drops: Chosen[tuple[Portion, ...]] = (0.5,)
+    drops: Chosen[Annotated[tuple[Portion, ...], NonEmpty()]] = (0.5,)
     drop_factor: Chosen[Portion] = 0.1
     muon_rms: Chosen[Positive] = 0.2  # RMS of a muon update at learning rate 1; 0.2 is that of AdamW
     muon_start_fraction: Chosen[Fraction] = 0.0  # of all steps in which Adam trains the matrices before muon does

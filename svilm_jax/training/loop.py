@@ -34,7 +34,7 @@ from svilm_jax.training.metric_writers import MetricWriter
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
 from svilm_jax.training.parameter_table import parameter_table
 from svilm_jax.training.preemption import Stopped, StopSignals
-from svilm_jax.training.selection import Selection
+from svilm_jax.training.selection import Selection, check_selection
 from svilm_jax.training.step import check_batch, check_step, make_step
 from svilm_jax.training.task_input import open_input, total_steps
 from svilm_jax.training.watchdog import Watchdog
@@ -100,6 +100,7 @@ def train(
     settings = config.train
     objectives = build_objectives(config.objectives, config)
     check_step(config, objectives, mesh)
+    check_selection(config)
     data = open_input(config, tokenizer, 0, mesh)
     try:
         check_batch(config, objectives, data.steps_per_epoch)

@@ -6,9 +6,28 @@ Both are functions of the metrics that are stored with the checkpoints: a resume
 import logging
 from collections.abc import Mapping
 
-from svilm_jax.config import BestConfig, ConfigError, nearest
+from svilm_jax.config import BestConfig, Config, ConfigError, nearest
 
 log = logging.getLogger(__name__)
+
+
+def check_selection(config: Config) -> None:
+    """Rejects a selection that nothing measures.
+
+    Raises:
+      ConfigError: naming the key.
+    """
+    train = config.train
+    if unknown := sorted(set(train.evaluators) - set(config.evaluators)):
+        raise ConfigError(
+            f"config.train.evaluators={train.evaluators}: no evaluator {unknown[0]!r}"
+            f"{nearest(unknown[0], config.evaluators)}; config.evaluators has {', '.join(config.evaluators) or 'none'}"
+        )
+    if train.best.metric and not (train.eval_every and config.evaluators):
+        raise ConfigError(
+            f"config.train.best.metric={train.best.metric!r}: nothing measures it during training; set "
+            "config.train.eval_every and config.evaluators"
+        )
 
 
 class Selection:

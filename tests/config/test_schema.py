@@ -22,8 +22,8 @@ from tests.config.every_field import VALUES, every_kind, fields, fields_of_table
 from tests.test_configs import CONFIGS, read
 
 FILES = [name for name in CONFIGS if ":" not in name]
-# Text without a constraint: names of classes, and a second split.
-FREE_TEXT = {"config.model.head.classes", "config.evaluators.grounding.block_split"}
+# Text without a constraint: names of classes, a second split, and a metric.
+FREE_TEXT = {"config.model.head.classes", "config.evaluators.grounding.block_split", "config.train.best.metric"}
 # Numbers for which 0 is valid, often with a meaning that the schema documents.
 ZERO_IS_VALID = {
     *(f"model.{tower}.{size}" for tower in ("video", "text") for size in ("num_layers", "hidden_size", "num_heads")),
@@ -33,6 +33,7 @@ ZERO_IS_VALID = {
     *(f"optimizer.{name}" for name in ("momentum", "beta1", "beta2", "weight_decay", "clip_norm", "warmup_fraction")),
     *(f"optimizer.{name}" for name in ("final_lr_fraction", "muon_start_fraction", "ema_decay")),
     *(f"train.{name}" for name in ("steps", "seed", "eval_every", "checkpoint_seconds", "watchdog_minutes")),
+    "train.best.patience",
     *("objectives.*.weight", "objectives.global_contrast.bias", "objectives.classification.label_smoothing"),
     *(f"objectives.localization.{name}" for name in ("regression", "classes", "boundary", "fits", "low")),
     *(f"objectives.multilevel_alignment.{name}_weight" for name in ("global", "segment", "hard_negative")),
@@ -42,6 +43,7 @@ ZERO_IS_VALID = {
 }
 EMPTY_IS_VALID = {
     *("model.video.stem", "model.head.classes", "init.checkpoint", "init.freeze"),
+    *("train.evaluators", "train.best.metric"),
     *("model.localization.features", "tokenizer.path", "input.dataset", "train.compilation_cache"),
     *(
         "evaluators.*.dataset",

@@ -16,7 +16,7 @@ from svilm_jax.models.parameters import parameters
 from svilm_jax.parallel import make_mesh
 from svilm_jax.text.tokenizers import load_tokenizer
 from svilm_jax.training.loop import train
-from svilm_jax.training.selection import Selection
+from svilm_jax.training.selection import Selection, check_selection
 from tests.tiny import tiny_config
 
 METRIC = "validation/t2v_R1"
@@ -89,7 +89,7 @@ def test_a_metric_that_no_evaluator_yields_is_named(caplog):
 )
 def test_a_selection_that_cannot_be_made_is_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
-        run_config("nowhere", **changes)
+        check_selection(run_config("nowhere", **changes))
 
 
 def run_config(dataset, **changes):
