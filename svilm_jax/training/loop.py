@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from svilm_jax.checkpoints.errors import reading_errors
 from svilm_jax.checkpoints.manager import Checkpoints
 from svilm_jax.checkpoints.metadata import check_same_model, check_same_tokenizer, make_meta
 from svilm_jax.checkpoints.train_state import StateSpec, TrainState, init_state, make_state_spec, with_params
@@ -207,9 +208,11 @@ def train(
             selected = step if selection.best is None else selection.best[0]
             if selected != step:
                 log.info("step %d is the best, by %s", selected, settings.best.metric)
-                checkpoints.wait()
-                jax.tree.map(lambda array: array.delete(), state)  # it is saved, and its memory may be needed
-                state = checkpoints.restore(selected, structure)
+                folder = checkpoints.folder / str(selected)
+                with watchdog.phase("reading the best checkpoint", step), reading_errors(folder):
+                    checkpoints.wait()
+                    jax.tree.map(lambda array: array.delete(), state)  # it is saved, and its memory may be needed
+                    state = checkpoints.restore(selected, structure)
         finally:
             bar.close()
             data.close()
