@@ -7,15 +7,23 @@ import dataclasses
 import importlib.util
 import json
 import os
+import types
 from pathlib import Path
 
 import pytest
+from svilm_data.datasets.msrvtt.dataset import PUBLISHED as msrvtt
+from svilm_data.datasets.msrvtt_qa.dataset import PUBLISHED as msrvtt_qa
+from svilm_data.datasets.msvd.dataset import PUBLISHED as msvd
+from svilm_data.datasets.msvd.dataset import PUBLISHED_CAPTIONS as msvd_captions
+from svilm_data.datasets.msvd_qa.dataset import PUBLISHED as msvd_qa
 
 from svilm_jax.cli.sweep import resolve_trials
 from svilm_jax.config import ConfigError, default_config, parse_arg, resolve, resolve_options
 from svilm_jax.evaluation import EVALUATORS
+from svilm_jax.input.text_counts import drawn_texts
 from svilm_jax.models.parameters import abstract_model
 from svilm_jax.objectives import build_objectives
+from svilm_jax.training.task_input import total_steps
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -28,6 +36,7 @@ CONFIGS = [
     "pretrain/svilm_b.py",
     "pretrain/svilm_b.py:variant=L,optimizer=adamw",
     "finetune/retrieval.py",
+    "finetune/retrieval.py:data=msvd",
     "finetune/retrieval.py:data=activitynet_captions,align=multilevel",
     "finetune/retrieval.py:data=moving_shapes,steps=7,seed=3",
     "finetune/retrieval.py:data=untrimmed,align=multilevel",
@@ -40,6 +49,7 @@ CONFIGS = [
     "finetune/action_recognition.py:data=moving_shapes,mode=probe",
     "finetune/localization.py",
     "finetune/localization.py:data=moving_shapes",
+    "finetune/localization.py:recipe=ours",
     "sweeps/ablation.py",
     "sweeps/frames_groups.py",
     "sweeps/lr_weight_decay.py",
@@ -97,6 +107,47 @@ def test_config(name):
         file.write_text(text)
     assert file.is_file(), "no golden file: see the head of this test"
     assert file.read_text() == text
+
+
+def splits_of(config, names):
+    """Splits that evaluators read, by the options whose names end in `split`."""
+    entries = [config.evaluators[name] for name in names]
+    return {value for entry in entries for key, value in entry.items() if key.endswith("split") and value}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_test_split_is_looked_at_while_something_is_chosen(name):
+    _, config = read(name)
+    chooses = config.train.best.metric or name in ("sweeps/frames_groups.py", "sweeps/lr_weight_decay.py")
+    if chooses:
+        during = config.train.evaluators or config.evaluators
+        assert not [split for split in splits_of(config, during) if "test" in split or split.startswith("val_")]
+    if config.train.best.metric:
+        prefixes = {config.evaluators[name].get("prefix", name.removesuffix("_loss")) for name in during}
+        assert config.train.best.metric.split("/")[0] in prefixes
+    chosen = {key: value for entry in config.evaluators.values() for key, value in entry.items() if "_split" in key}
+    assert not [split for split in chosen.values() if "test" in split]  # of a block, or of a threshold
+
+
+# (config, published clips and captions or questions of its training split, steps)
+BUDGETS = [
+    ("finetune/retrieval.py:data=msrvtt", 9_000, 20 * 9_000, 7_032),
+    ("finetune/retrieval.py:data=msrvtt_full", *(msrvtt[f"train {kind}"] for kind in ("videos", "captions")), 5_089),
+    ("finetune/retrieval.py:data=msvd", msvd["train videos"], msvd_captions["train captions"], 1_906),
+    ("finetune/retrieval.py:data=activitynet_captions", 10_009, 37_421, 391),  # one paragraph per video
+    ("finetune/question_answering.py", *(msrvtt_qa[f"train {kind}"] for kind in ("videos", "questions")), 6_195),
+    ("finetune/question_answering.py:data=msvd_qa", 1_161, msvd_qa["train questions"], 1_209),
+    ("finetune/action_recognition.py:data=ucf101", 9_537, 0, 4_471),
+]
+
+
+@pytest.mark.parametrize(("name", "clips", "texts", "steps"), BUDGETS)
+def test_budgets_count_captions_and_questions(name, clips, texts, steps):
+    _, config = read(name)
+    shown = texts / clips if drawn_texts(config.input, config.task) else 1.0
+    data = types.SimpleNamespace(steps_per_epoch=clips / config.train.batch_size, texts_per_clip=shown)
+    assert total_steps(config.train, data) == steps
+    assert total_steps(dataclasses.replace(config.train, steps=7), data) == 7
 
 
 @pytest.mark.parametrize(("name", "sweeps", "count"), SWEEPS)

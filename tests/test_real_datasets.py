@@ -83,6 +83,8 @@ def test_retrieval(prepared, pretrained, work, data, annotations, videos, held):
     workdir = work / f"{data}_retrieval"
     config = f"configs/finetune/retrieval.py:data={data}"
     changes = {"init.checkpoint": pretrained, "input.dataset": dataset, "train.batch_size": held}
+    if data == "msvd":
+        changes["evaluators.validation.split"] = "train"  # which has clips in the part that is held
     assert run(config, workdir, **changes) == 0
     found = metrics(workdir)
     assert found["retrieval/failed_fraction"] == 0
@@ -97,6 +99,7 @@ def test_question_answering(prepared, pretrained, work, realdata, capsys):
     workdir = work / "qa"
     config = "configs/finetune/question_answering.py:data=msvd_qa"
     changes = {"init.checkpoint": pretrained, "input.dataset": dataset}
+    changes["evaluators.validation.split"] = "train"
     predictions = {"evaluators.question_answering.predictions": work / "msvd_answers.json"}
     assert run(config, workdir, **changes, **predictions) == 0
     found = metrics(workdir)
@@ -138,6 +141,8 @@ def test_localization(prepared, pretrained, work):
     changes = {
         "model.localization.features": features,
         "evaluators.localization.features": features,
+        "evaluators.localization_loss.features": features,
+        "model.localization.classify": True,  # no scores of an external classifier are held
         "model.localization.num_steps": 8,
         "model.localization.hidden_size": 128,
         "model.localization.num_samples": 4,
@@ -145,7 +150,10 @@ def test_localization(prepared, pretrained, work):
     }
     workdir = work / "localization"
     assert run("configs/finetune/localization.py", workdir, **changes) == 0
-    assert 0 <= metrics(workdir)["localization/mAP"] <= 1
+    found = metrics(workdir)
+    assert 0 <= found["localization/mAP"] <= 1
+    assert found["localization/loss"] > 0
+    assert found["train/best_step"] == found["train/steps"] == 1
 
 
 def test_dense_captions_align_at_two_levels(prepared, pretrained, work):

@@ -14,20 +14,20 @@ Arguments: data=msrvtt_qa|msvd_qa|activitynet_qa|moving_shapes|untrimmed, align=
 
 from svilm_jax.config import default_config, parse_arg
 
-# data: (training split, evaluated split)
+# data: (training split, evaluated split, split that selects the checkpoint; "": the last one is taken)
 DATA = {
-    "msrvtt_qa": ("train", "test"),
-    "msvd_qa": ("train", "test"),
-    "activitynet_qa": ("train", "test"),
-    "moving_shapes": ("train", "test"),
-    "untrimmed": ("untrimmed_train", "untrimmed_test"),
+    "msrvtt_qa": ("train", "test", "validation"),
+    "msvd_qa": ("train", "test", "validation"),
+    "activitynet_qa": ("train", "test", "validation"),
+    "moving_shapes": ("train", "test", ""),
+    "untrimmed": ("untrimmed_train", "untrimmed_test", ""),
 }
 
 
 def get_config(arg=None):
     align = ("none", "global", "segment", "multilevel")
     arg = parse_arg(arg, data=tuple(DATA), align=align, targets=("graded", "one_hot"), steps=0, seed=0)
-    train, test = DATA[arg.data]
+    train, test, validation = DATA[arg.data]
     config = default_config()
     config.task = "question_answering"
     config.model.head.max_classes = 1500  # [C] a common choice for MSRVTT-QA
@@ -36,9 +36,13 @@ def get_config(arg=None):
     config.splice.enabled = False
     config.init.learning_rate_scale = 0.1  # of the towers; the head is newly initialized
     config.optimizer.update({"name": "adamw", "learning_rate": 3e-4, "weight_decay": 0.05, "warmup_fraction": 0.1})
-    # An epoch draws one question per video: about as many epochs as questions per video see each question once.
-    config.train.update({"batch_size": 128, "epochs": 100.0, "steps": arg.steps, "seed": arg.seed})
+    # [C]. An epoch counts questions: 5 are 6,195 steps of MSRVTT-QA, and 1,209 of MSVD-QA.
+    config.train.update({"batch_size": 128, "epochs": 5.0, "steps": arg.steps, "seed": arg.seed})
     config.evaluators = {"question_answering": {"split": test, "predictions": ""}}
+    if validation:
+        config.evaluators.validation = {"kind": "question_answering", "split": validation, "prefix": "validation"}
+        config.train.update({"eval_every": 200, "evaluators": ("validation",)})
+        config.train.best.metric = "validation/accuracy"
     config.objectives.classification = {"weight": 1.0}
     if arg.align != "none":
         captioned = arg.data == "untrimmed"

@@ -15,14 +15,15 @@ Arguments: data=msrvtt|msrvtt_full|msvd|activitynet_captions|moving_shapes|untri
 
 from svilm_jax.config import default_config, parse_arg
 
-# data: (training split, {prefix of the metrics: evaluated split}, whether the captions form a paragraph)
+# data: (training split, evaluated split, split that selects the checkpoint, whether the captions form a paragraph).
+# Without the third, the last checkpoint is taken: `train_9k` contains the validation clips of MSR-VTT.
 DATA = {
-    "msrvtt": ("train_9k", {"retrieval": "test_1ka"}, False),
-    "msrvtt_full": ("train", {"retrieval": "test"}, False),
-    "msvd": ("train", {"retrieval": "test"}, False),
-    "activitynet_captions": ("train", {"retrieval": "val_1"}, True),
-    "moving_shapes": ("train", {"retrieval": "test"}, False),
-    "untrimmed": ("untrimmed_train", {"retrieval": "untrimmed_test"}, True),
+    "msrvtt": ("train_9k", "test_1ka", "", False),
+    "msrvtt_full": ("train", "test", "validation", False),
+    "msvd": ("train", "test", "validation", False),
+    "activitynet_captions": ("train", "val_1", "", True),
+    "moving_shapes": ("train", "test", "", False),
+    "untrimmed": ("untrimmed_train", "untrimmed_test", "", True),
 }
 # Levels of multi-level alignment beside the contrast; the segment level needs sentences with times.
 ALIGN = ("none", "global", "segment", "multilevel")
@@ -30,17 +31,19 @@ ALIGN = ("none", "global", "segment", "multilevel")
 
 def get_config(arg=None):
     arg = parse_arg(arg, data=tuple(DATA), align=ALIGN, targets=("graded", "one_hot"), steps=0, seed=0)
-    train, test, paragraphs = DATA[arg.data]
+    train, test, validation, paragraphs = DATA[arg.data]
     config = default_config()
     config.input.update({"dataset": "runs/data/moving_shapes", "split": train, "workers": 8, "prefetch": 4})
     config.splice.enabled = False
     config.optimizer.update({"name": "adamw", "learning_rate": 3e-5, "weight_decay": 0.05, "warmup_fraction": 0.1})
+    # [C]. An epoch counts captions: 5 are 7,032 steps of MSR-VTT (9k), and 1,906 of MSVD. Paragraphs count as one.
     config.train.update({"batch_size": 128, "epochs": 5.0, "steps": arg.steps, "seed": arg.seed})
     # A paragraph may exceed the maximum length of the text tower; the mean of the embeddings of its sentences does not.
-    options = {"paragraph": "sentences" if paragraphs else "none"}
-    config.evaluators = {
-        prefix: {"kind": "retrieval", "split": split, "prefix": prefix, **options} for prefix, split in test.items()
-    }
+    config.evaluators = {"retrieval": {"split": test, "paragraph": "sentences" if paragraphs else "none"}}
+    if validation:
+        config.evaluators.validation = {"kind": "retrieval", "split": validation, "prefix": "validation"}
+        config.train.update({"eval_every": 200, "evaluators": ("validation",)})
+        config.train.best.metric = "validation/t2v_R1"
     config.objectives.global_contrast = {"weight": 1.0}
     if paragraphs:
         config.input.update({"text": "sentences", "num_sentences": 8})

@@ -4,7 +4,8 @@ Command:   svilm prepare moving_shapes --out runs/data
            svilm sweep --config=sweeps/frames_groups --sweep=frames,groups --out=runs/frames_groups
 Hardware:  two CPU cores, 3 GB of memory.
 Time:      about two hours (9 runs of the demo).
-Metric:    grounding/pointing_game and grouping/tubelet_accuracy of each pair: runs/frames_groups/results.html.
+Metric:    grounding/pointing_game and grouping/tubelet_accuracy of each pair, on validation splits:
+           runs/frames_groups/results.html.
 Arguments: those of pretrain/demo.
 """
 
@@ -12,7 +13,13 @@ from svilm_configs.pretrain import demo
 
 
 def get_config(arg=None):
-    return demo.get_config(arg)
+    config = demo.get_config(arg)
+    config.evaluators = {  # never a test split, while something is chosen
+        "retrieval": {"split": "validation"},
+        "grounding": {"split": "validation"},
+        "grouping": {"split": "twins_validation", "spans": "all", "common_clips": 200},
+    }
+    return config
 
 
 def sweep_frames():

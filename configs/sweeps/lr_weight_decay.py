@@ -5,7 +5,7 @@ Command:   svilm prepare moving_shapes --out runs/data
 Search:    svilm sweep --config=sweeps/lr_weight_decay --out=runs/search --trials=20 --metric=retrieval/t2v_R1
 Hardware:  two CPU cores, 3 GB of memory.
 Time:      about two and a half hours (15 runs of the demo).
-Metric:    retrieval/t2v_R1 of each pair: runs/lr_weight_decay/results.html.
+Metric:    retrieval/t2v_R1 of each pair, on the validation split: runs/lr_weight_decay/results.html.
 Arguments: those of pretrain/demo.
 """
 
@@ -13,7 +13,9 @@ from svilm_configs.pretrain import demo
 
 
 def get_config(arg=None):
-    return demo.get_config(arg)
+    config = demo.get_config(arg)
+    config.evaluators = {"retrieval": {"split": "validation"}}  # never the test split, while something is chosen
+    return config
 
 
 def get_hyper(hyper):

@@ -11,7 +11,8 @@ from svilm_data.pipeline.errors import PreparationError
 from svilm_data.pipeline.journal import Journal
 from svilm_data.pipeline.video_checks import CheckedSplit, format_skipped
 
-SUMMARY = "preparation.json"
+from svilm_jax.input.schema import SUMMARY, Record
+
 SKIPPED = "skipped.jsonl"
 MAX_IN_SUMMARY = 1000  # skipped videos in the summary
 MAX_PRINTED = 50  # skipped videos printed by `describe`
@@ -20,9 +21,14 @@ MAX_PRINTED = 50  # skipped videos printed by `describe`
 def describe(folder: Path) -> str:
     """Formats the summary of the prepared dataset in `folder`."""
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+
+    def questions(counts: Mapping[str, int]) -> str:
+        return f"{counts['questions']} questions, " if counts.get("questions") else ""
+
     lines = [f"{folder}: {summary['vocabulary']}"]
     lines += [
-        f"  {split}: {counts['clips']} clips, {counts['captions']} captions, {counts['seconds']:.0f} s of video"
+        f"  {split}: {counts['clips']} clips, {counts['captions']} captions, {questions(counts)}"
+        f"{counts['seconds']:.0f} s of video"
         for split, counts in summary["splits"].items()
     ]
     for view, counts in summary.get("views", {}).items():
@@ -65,14 +71,16 @@ def write_views(
     """Writes each view as rows of [split, record number, caption numbers or null].
 
     Returns:
-      View -> number of its clips, and of clips without a usable video.
+      View -> number of its clips, of their captions and questions, and of clips without a usable video.
     """
     if not views:
         return {}
     position: dict[str, tuple[str, int]] = {}
+    texts: dict[str, collections.Counter[str]] = {}
     for split, state in checked.items():
         for number, (entry, _, _) in enumerate(state):
             position[entry.record.id] = (split, number)
+            texts[entry.record.id] = count_texts(entry.record)
     rows = {
         view: [
             [*position[name], None if captions is None else list(captions)]
@@ -82,9 +90,16 @@ def write_views(
         for view, members in views.items()
     }
     path.write_text(json.dumps(rows) + "\n", encoding="utf-8")
-    return {
-        view: {"clips": len(rows[view]), "missing": len(members) - len(rows[view])} for view, members in views.items()
-    }
+
+    def summary(members: Mapping[str, tuple[int, ...] | None]) -> dict[str, int]:
+        total = collections.Counter(clips=0, captions=0, questions=0)
+        for name in members.keys() & position.keys():
+            total.update(clips=1, **texts[name])
+            if (captions := members[name]) is not None:
+                total["captions"] += len(captions) - texts[name]["captions"]
+        return {**total, "missing": len(members) - total["clips"]}
+
+    return {view: summary(members) for view, members in views.items()}
 
 
 def write_labels(labels: Sequence[str], checked: Mapping[str, CheckedSplit], path: Path) -> None:
@@ -110,11 +125,17 @@ def write_answers(checked: Mapping[str, CheckedSplit], path: Path) -> None:
         path.write_text(json.dumps(rows, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def split_summary(checked: CheckedSplit, captions: int) -> dict[str, Any]:
-    """Returns the counts of a split for the summary."""
+def count_texts(record: Record) -> collections.Counter[str]:
+    """Returns the numbers of captions and questions of a record."""
+    return collections.Counter(captions=len(record.captions), questions=len(record.questions))
+
+
+def split_summary(checked: CheckedSplit, texts: Mapping[str, int]) -> dict[str, Any]:
+    """Returns the counts of a split for the summary; `texts`: the sum of `count_texts` over its records."""
     return {
         "clips": len(checked),
-        "captions": captions,
+        "captions": texts["captions"],
+        "questions": texts["questions"],
         "seconds": round(float(checked.seconds.sum()), 1),
         "bytes": int(checked.bytes.sum()),
     }

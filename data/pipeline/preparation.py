@@ -16,6 +16,7 @@ preparation resumes. Entries are only iterated over, several times, so that a co
 memory small for any number of entries.
 """
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -36,7 +37,7 @@ from svilm_data.pipeline.errors import PreparationError
 from svilm_data.pipeline.journal import Journal, open_journal
 from svilm_data.pipeline.metadata_files import (
     SKIPPED,
-    SUMMARY,
+    count_texts,
     describe,
     split_summary,
     write_answers,
@@ -135,10 +136,11 @@ def is_prepared(plan: Plan) -> bool:
     if not plan.folder.exists():
         return False
     try:
-        options = json.loads((plan.folder / SUMMARY).read_text(encoding="utf-8"))["options"]
+        options = json.loads((plan.folder / schema.SUMMARY).read_text(encoding="utf-8"))["options"]
     except (OSError, ValueError, KeyError) as error:
         raise PreparationError(
-            f"{plan.folder}: exists and was not written by `svilm prepare` (no {SUMMARY}); give another --out or --name"
+            f"{plan.folder}: exists and was not written by `svilm prepare` (no {schema.SUMMARY}); give another --out "
+            "or --name"
         ) from error
     if plan.overwrite:
         return False
@@ -188,13 +190,14 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
             origin += coverage_note(load_tokenizer(vocabulary), checked)
         clips = sum(len(split) for split in checked.values())
         size = sum(int(split.bytes.sum()) for split in checked.values())
-        captions, times = dict.fromkeys(checked, 0), {split: OutOfRangeTimes() for split in checked}
+        texts = {split: collections.Counter[str]() for split in checked}
+        times = {split: OutOfRangeTimes() for split in checked}
         _check_disk_space(plan, size + OTHER_BYTES * clips)
         extract_phrases(checked, journal, workers, table)
         with tqdm(total=clips, desc="records", unit="clip", disable=None) as bar:
             records = {
                 split: times[split].counted(
-                    _records(split, state, journal, table, captions, bar), state.seconds[state.usable].tolist()
+                    _records(state, journal, table, texts[split], bar), state.seconds[state.usable].tolist()
                 )
                 for split, state in checked.items()
             }
@@ -211,7 +214,7 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
             "schema": schema.SCHEMA_VERSION,
             "command": plan.command,
             "options": plan.all_options(),
-            "splits": {split: split_summary(checked[split], captions[split]) for split in checked},
+            "splits": {split: split_summary(checked[split], texts[split]) for split in checked},
             "views": views,
             "unusable": unusable,
             "skipped": skipped,
@@ -219,7 +222,9 @@ def prepare(plan: Plan, splits: Mapping[str, Collection[Entry]], notes: Mapping[
             "notes": dict(notes or {}) | {k: v for split in checked for k, v in times[split].notes(split).items()},
             "versions": versions,
         }
-        (dataset / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (dataset / schema.SUMMARY).write_text(
+            json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
         _publish(dataset, plan.folder)
         journal.remove()
     return plan.folder
@@ -265,10 +270,10 @@ def _publish(built: Path, folder: Path) -> None:
 
 
 def _records(
-    split: str, checked: CheckedSplit, journal: Journal, table: PhraseTable | None, captions: dict[str, int], bar: Any
+    checked: CheckedSplit, journal: Journal, table: PhraseTable | None, texts: collections.Counter[str], bar: Any
 ) -> Iterator[schema.Record]:
-    """Yields complete records, read from disk one at a time; counts their captions."""
+    """Yields complete records, read from disk one at a time; counts their captions and questions."""
     for entry, file, frames in attach_phrases(checked, journal, table):
         yield dataclasses.replace(entry.record, video=file.read_bytes(), masks=read_masks(entry, frames))
-        captions[split] += len(entry.record.captions)
+        texts.update(count_texts(entry.record))
         bar.update()

@@ -12,7 +12,7 @@ def load(path: str | Path) -> TrainedModel:
 
     Args:
       path: a directory of `svilm export` or `svilm import`, which is read without Grain and Orbax; a --workdir of
-        `svilm train` (its latest checkpoint), or WORKDIR/checkpoints/STEP.
+        `svilm train` (its latest checkpoint), WORKDIR/checkpoints/STEP, or WORKDIR/checkpoints/best.
 
     Raises:
       ModelDirectoryError, CheckpointError: the path holds no readable model.

@@ -2,6 +2,7 @@
 
     <workdir>/checkpoints/<step>/state           parameters, optimizer state, step; sharded arrays
     <workdir>/checkpoints/<step>/meta            JSON: format version, data position, config, tokenizer, checksums
+    <workdir>/checkpoints/<step>/metrics         JSON: the metric by which the best checkpoint is chosen, if one is
     <workdir>/checkpoints/<step>/selection.json  choices of an evaluation after training
 
 Saving is atomic: Orbax writes into a temporary folder and renames it.
@@ -9,6 +10,7 @@ Saving is atomic: Orbax writes into a temporary folder and renames it.
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +24,7 @@ from svilm_jax.checkpoints.errors import UNREADABLE, CheckpointError, short_reas
 from svilm_jax.checkpoints.metadata import check_meta, meta_fingerprint
 from svilm_jax.checkpoints.saved_arrays import saved_tree, shapes_by_name, state_from_tree, state_tree
 from svilm_jax.checkpoints.train_state import StateSpec, TrainState
+from svilm_jax.config import BestConfig
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +38,18 @@ class Checkpoints:
     Nothing in the workdir changes before `begin`, so that reading one does not disturb a run that writes to it.
     """
 
-    def __init__(self, workdir: Path, keep: int | None):
-        """`keep`: number of newest checkpoints to keep; None: all."""
+    def __init__(self, workdir: Path, keep: int | None, selected_by: BestConfig | None = None):
+        """Opens the checkpoints of a workdir.
+
+        Args:
+          workdir: folder of the run.
+          keep: number of newest checkpoints to keep; None: all.
+          selected_by: how the best one is chosen, which is kept as well; None: not at all.
+
+        Raises:
+          CheckpointError: the metrics of a checkpoint cannot be read.
+        """
+        self._best = selected_by if selected_by and selected_by.metric else None
         self.folder = workdir.resolve() / "checkpoints"
         self._broken = workdir.resolve() / "broken_checkpoints"
         self._keep = keep
@@ -55,12 +68,42 @@ class Checkpoints:
             self._set_aside(step, reason)
         if self._manager is not None:
             self._manager.close()
-        self._manager = self._open(max_to_keep=self._keep, cleanup_tmp_directories=True)
+        if self._best is None:
+            self._manager = self._open(max_to_keep=self._keep, cleanup_tmp_directories=True)
+        else:
+            policies = [
+                ocp.checkpoint_managers.LatestN(self._keep),
+                ocp.checkpoint_managers.BestN(get_metric_fn=self._rank, n=1, keep_checkpoints_without_metrics=False),
+            ]
+            kept = ocp.checkpoint_managers.AnyPreservationPolicy(policies)
+            self._manager = self._open(preservation_policy=kept, cleanup_tmp_directories=True)
         self._writing = True
 
     def _open(self, **options: Any) -> ocp.CheckpointManager:
-        chosen = ocp.CheckpointManagerOptions(**options)
-        return ocp.CheckpointManager(self.folder, options=chosen, item_names=("state", "meta"))
+        chosen = ocp.CheckpointManagerOptions(best_fn=None if self._best is None else self._rank, **options)
+        try:
+            return ocp.CheckpointManager(self.folder, options=chosen, item_names=("state", "meta"))
+        except ValueError as error:
+            raise CheckpointError(
+                f"{self.folder}: the metrics of a checkpoint cannot be read ({short_reason(error)}); move the damaged "
+                "checkpoint away"
+            ) from error
+
+    def _rank(self, metrics: Mapping[str, float]) -> Any:
+        """Returns a value that orders the metrics of checkpoints; of equally good ones the first is the best."""
+        assert self._best is not None
+        value = metrics.get(self._best.metric)
+        if value is None:  # not evaluated, or by another metric before
+            return (-math.inf, -metrics["step"])
+        return (value if self._best.mode == "max" else -value, -metrics["step"])
+
+    def best(self) -> tuple[int, float] | None:
+        """Returns the step and the metric of the best checkpoint; None if none was evaluated or none is chosen."""
+        step = None if self._manager is None or self._best is None else self._manager.best_step()
+        if self._manager is None or self._best is None or step is None:
+            return None
+        value = (self._manager.metrics(step) or {}).get(self._best.metric)
+        return None if value is None else (step, float(value))
 
     def latest(self) -> int | None:
         """Returns the step of the newest checkpoint."""
@@ -139,8 +182,22 @@ class Checkpoints:
         self._broken.mkdir(exist_ok=True)
         (self.folder / str(step)).rename(target)
 
-    def save(self, step: int, state: TrainState, position: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        position: Mapping[str, Any],
+        meta: Mapping[str, Any],
+        measured: Mapping[str, float] | None = None,
+    ) -> None:
         """Starts writing a checkpoint with its data position.
+
+        Args:
+          step: number of steps taken.
+          state: to save.
+          position: of the data.
+          meta: see `make_meta`.
+          measured: value of the metric by which the best checkpoint is chosen; None: not evaluated.
 
         Raises:
           CheckpointError: this checkpoint, or the previous one that was still being written, cannot be saved.
@@ -150,7 +207,8 @@ class Checkpoints:
         items = ocp.args.Composite(state=ocp.args.StandardSave(state_tree(state)), meta=ocp.args.JsonSave(saved))
         with self._saving_errors():
             self.begin()
-            self._existing().save(step, args=items)
+            metrics = None if self._best is None else {**(measured or {}), "step": step}
+            self._existing().save(step, args=items, metrics=metrics)
 
     def restore(self, step: int, structure: StateSpec) -> TrainState:
         """Restores the state on the mesh of `structure`, whatever mesh wrote it."""

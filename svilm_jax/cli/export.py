@@ -15,9 +15,10 @@ from svilm_jax.checkpoints.model_directory import (
     read_origin,
     write_model_directory,
 )
-from svilm_jax.cli.arguments import MODEL
+from svilm_jax.cli.arguments import MODEL, add_checkpoint, checkpoint_path
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation import format_table
+from svilm_jax.evaluation.metric import scalars
 from svilm_jax.evaluation.metrics_file import from_document, read_metrics, to_document
 from svilm_jax.filesystem.locks import locked_output
 from svilm_jax.filesystem.output_paths import check_output_folder
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `svilm export`."""
     parser.epilog = "example: svilm export runs/demo --out demo_model --license apache-2.0 --stablehlo"
     parser.add_argument("workdir", type=Path, help=MODEL)
+    add_checkpoint(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output directory, new or empty")
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16"), default="float32", help="dtype of the parameters (default: float32)"
@@ -56,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    trained = load(args.workdir)
+    trained = load(checkpoint_path(args.workdir, args.checkpoint))
     origin, notes = _origin(args, trained), []
     if args.dtype != "float32":
         error = rounding_error(trained, args.dtype)
@@ -109,6 +111,9 @@ def _origin(args: argparse.Namespace, trained: TrainedModel) -> ModelOrigin:
         source = f"step {trained.step} of {args.workdir.name}"
         data = Path(trained.config.input.dataset).name  # a full path would reveal the layout of this machine
         metrics = read_metrics(args.workdir / "metrics.json")
-        origin = ModelOrigin(source, "", data, to_document(metrics) if metrics else {})
+        numbers = scalars(metrics)
+        measured_at = numbers.get("train/best_step", numbers.get("train/steps", trained.step))
+        document = to_document(metrics) if metrics and measured_at == trained.step else {}
+        origin = ModelOrigin(source, "", data, document)
     changes = {"license": args.license, "data": args.data}
     return dataclasses.replace(origin, **{key: value for key, value in changes.items() if value})

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from svilm_jax.checkpoints import load
-from svilm_jax.cli.arguments import MODEL
+from svilm_jax.cli.arguments import MODEL, add_checkpoint, checkpoint_path
 from svilm_jax.config.constraints import Range, check_number
 from svilm_jax.filesystem.output_paths import check_output_folder
 
@@ -13,9 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `svilm extract-features`."""
     parser.epilog = (
         "An interrupted run resumes with the same command. example: svilm extract-features --model runs/demo "
-        "--dataset runs/data/moving_shapes --split untrimmed_train --window 1 --stride 0.25 --out runs/features/train"
+        "--dataset runs/data/moving_shapes --split untrimmed_train --window 1.25 --stride 0.25 "
+        "--out runs/features/train"
     )
     parser.add_argument("--model", type=Path, required=True, help=MODEL)
+    add_checkpoint(parser)
     parser.add_argument("--dataset", default="", metavar="DIR", help="prepared dataset (default: that of training)")
     parser.add_argument("--split", required=True, help="split or view of the dataset, such as validation")
     parser.add_argument(
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     from svilm_jax.models.parameters import fingerprint, parameters
     from svilm_jax.models.svilm import Model, build_model
 
-    trained = load(args.model)
+    trained = load(checkpoint_path(args.model, args.checkpoint))
     model: Model = trained.model
     origin = f"{args.model.name} step {trained.step}"
     if args.random:

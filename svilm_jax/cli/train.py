@@ -89,7 +89,8 @@ def _train(
 
     def measure(params: Params, spec: StateSpec) -> Mapping[str, float]:
         model = bind(spec.graphdef, spec.abstract, params)
-        return evaluate(Encoder(model, config, tokenizer, mesh), evaluators).scalars
+        frequent = {name: evaluators[name] for name in config.train.evaluators or evaluators}
+        return evaluate(Encoder(model, config, tokenizer, mesh), frequent).scalars
 
     def accepted(start: int, total: int) -> MetricWriters | None:
         if not is_lead_process():
@@ -112,16 +113,18 @@ def _train(
         if not is_lead_process():
             return record.status
         print(format_table(evaluation.metrics))
-        checkpoint = workdir / "checkpoints" / str(result.step)
+        checkpoint = workdir / "checkpoints" / str(result.selected)
         block = evaluation.scalars.get("grounding/block")
         if block is not None and checkpoint.is_dir():
             write_selection(checkpoint, int(block))
         for writers in opened:
-            writers.write_final(result.step, evaluation.scalars)
+            writers.write_final(result.selected, evaluation.scalars)
         seconds = time.monotonic() - started
-        training = (
+        training = [
             Metric("train/steps", result.step, Unit.STEPS),
             Metric("train/seconds", seconds, Unit.SECONDS, "total seconds, including evaluation"),
-        )
+        ]
+        if config.train.best.metric:
+            training.append(Metric("train/best_step", result.selected, Unit.STEPS))
         write_metrics(workdir / "metrics.json", [*evaluation.metrics, *training])
     return report_failures(evaluation.failed)

@@ -8,6 +8,7 @@ from svilm_jax.config.cross_checks import check_model
 from svilm_jax.config.errors import ConfigError, nearest, quoted
 from svilm_jax.config.resolution import default_config, parse_arg, resolve, resolve_options
 from svilm_jax.config.schema import (
+    BestConfig,
     Config,
     GroupingConfig,
     HeadConfig,
@@ -29,6 +30,7 @@ from svilm_jax.config.schema import (
 )
 
 __all__ = [
+    "BestConfig",
     "Config",
     "ConfigError",
     "GroupingConfig",

@@ -75,7 +75,7 @@ def check_model(model: ModelConfig, path: str) -> None:
     if 1 / model.temperature > model.max_logit_scale:
         raise ConfigError(
             f"{path}.temperature={model.temperature:g} starts with a logit scale of {1 / model.temperature:g}, above "
-            f"{path}.max_logit_scale={model.max_logit_scale:g}, where its gradient is zero: raise one of them"
+            f"{path}.max_logit_scale={model.max_logit_scale:g}, to which every step clamps it: raise one of them"
         )
 
 

@@ -130,7 +130,7 @@ class ModelConfig:
     embed_dim: Attributed[Annotated[int, Range(1, 65_536)]] = 256  # C, width of the joint space
     clip_pool: Chosen[Literal["tokens", "groups", "both"]] = "tokens"  # mean over these tokens embeds a clip
     temperature: Chosen[Temperature] = 0.07  # initial temperature of the global contrast
-    max_logit_scale: Chosen[Positive] = 100.0
+    max_logit_scale: Chosen[Positive] = 100.0  # to which a step clamps 1/temperature after its update
     compute_dtype: Chosen[Literal["auto", "float32", "bfloat16"]] = "auto"  # auto: float32 on CPU, else bfloat16
     attention: Chosen[Literal["auto", "xla", "cudnn", "splash", "rowwise"]] = "auto"
     remat: Chosen[Literal["none", "dots", "full"]] = "none"
@@ -225,16 +225,23 @@ class SpliceConfig:
 class OptimizerConfig:
     """Optimizer and schedule (docs/method.md, 1.6)."""
 
-    name: Attributed[Literal["sgd", "adamw", "muon"]] = "sgd"
+    # adam adds weight decay to the gradients, as PyTorch's does; in the others it acts on the weights
+    name: Attributed[Literal["sgd", "adamw", "adam", "muon"]] = "sgd"
     learning_rate: Attributed[Annotated[float, Range(0, 3e38, low_included=False)]] = 0.1  # peak
     momentum: Attributed[Decay] = 0.9  # of sgd and muon
-    beta1: Chosen[Decay] = 0.9  # of adamw, and of Adam for the parameters that muon does not train
+    beta1: Chosen[Decay] = 0.9  # of adamw, adam, and of Adam for the parameters that muon does not train
     beta2: Chosen[Decay] = 0.98
     eps: Chosen[Epsilon] = 1e-8
-    weight_decay: Chosen[PositiveOrZero] = 1e-4  # of matrices; not of biases, norms, embeddings or the logit scale
+    weight_decay: Chosen[PositiveOrZero] = 1e-4
+    # matrices: not biases, norms, embeddings or the logit scale; all: every parameter
+    decayed: Chosen[Literal["matrices", "all"]] = "matrices"
     clip_norm: Chosen[PositiveOrZero] = 1.0  # of the global gradient; 0: no clipping
     warmup_fraction: Attributed[Annotated[float, Range(0, 1, high_included=False)]] = 0.05  # of all steps
+    schedule: Attributed[Literal["cosine", "steps"]] = "cosine"  # after warm-up
     final_lr_fraction: Chosen[Fraction] = 0.0  # final learning rate relative to the peak
+    # of all steps, after each of which `steps` multiplies the learning rate by `drop_factor`
+    drops: Chosen[Annotated[tuple[Portion, ...], NonEmpty()]] = (0.5,)
+    drop_factor: Chosen[Portion] = 0.1
     muon_rms: Chosen[Positive] = 0.2  # RMS of a muon update at learning rate 1; 0.2 is that of AdamW
     muon_start_fraction: Chosen[Fraction] = 0.0  # of all steps in which Adam trains the matrices before muon does
     ema_decay: Chosen[Decay] = 0.0  # of the averaged parameters; 0: no average
@@ -264,11 +271,22 @@ class TrackingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class BestConfig:
+    """Selection of a checkpoint by validation, kept beside the newest ones (docs/configs.md)."""
+
+    # metric of an evaluator, such as validation/t2v_R1, whose split must not be the reported one; "": no selection
+    metric: Chosen[str] = ""
+    mode: Chosen[Literal["max", "min"]] = "max"  # direction in which the metric improves
+    patience: Chosen[CountOrZero] = 0  # evaluations without improvement after which training ends; 0: never
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """Training loop."""
 
     batch_size: Attributed[Count] = 1024  # global, over all devices
-    epochs: Attributed[Positive] = 10.0  # used if steps is 0
+    # of captions or questions, where a row shows one of those of its clip, otherwise of clips; used if steps is 0
+    epochs: Attributed[Positive] = 10.0
     steps: Chosen[CountOrZero] = 0
     seed: Chosen[Annotated[int, Range(0, LARGEST - 1)]] = 0
     log_every: Chosen[Count] = 50  # steps
@@ -277,6 +295,8 @@ class TrainConfig:
     # (first, last) of the steps, counted from 1, that are traced by the profiler; (): none
     profile: Chosen[tuple[Count, ...]] = ()
     eval_every: Chosen[CountOrZero] = 0  # steps; 0: only at the end
+    evaluators: Chosen[tuple[Text, ...]] = ()  # names of those that run every eval_every steps; (): all of them
+    best: BestConfig = BestConfig()
     checkpoint_every: Chosen[Count] = 1000  # steps; the last step is always saved
     checkpoint_seconds: Chosen[PositiveOrZero] = 0.0  # save also after this time; 0: only by steps
     max_to_keep: Chosen[Count] = 3  # checkpoints

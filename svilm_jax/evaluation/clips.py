@@ -15,7 +15,7 @@ from svilm_jax.evaluation.metric import Metric, Unit
 from svilm_jax.input.clips import Clip, clip_masks, evaluation_clips
 from svilm_jax.input.records import RecordSource, open_records
 from svilm_jax.input.schema import Record
-from svilm_jax.video.decoding import VideoError, probe
+from svilm_jax.video.decoding import VideoError, VideoInfo, probe
 
 FAILED_FRACTION = "failed_fraction"
 
@@ -105,9 +105,9 @@ def object_masks(clip: Clip) -> tuple[list[str], np.ndarray] | None:
     return phrases, np.stack([np.isin(ids, values) for values in members])  # [K, T, H, W]
 
 
-def video_seconds(record: Record) -> float | None:
-    """Returns the duration of a record's video; None if its header cannot be read (decoding reports the reason)."""
+def video_header(record: Record) -> VideoInfo | None:
+    """Returns the properties of a record's video; None if they cannot be read (decoding reports the reason)."""
     try:
-        return probe(record.video).duration
+        return probe(record.video)
     except VideoError:
         return None

@@ -11,6 +11,7 @@ from svilm_jax.evaluation.action_recognition.evaluator import ActionOptions, Act
 from svilm_jax.evaluation.action_recognition.linear_probe import LinearProbeEvaluator, ProbeOptions
 from svilm_jax.evaluation.grounding.evaluator import GroundingEvaluator, GroundingOptions
 from svilm_jax.evaluation.localization.evaluator import LocalizationEvaluator, LocalizationOptions
+from svilm_jax.evaluation.localization.loss_evaluator import LocalizationLossEvaluator, LocalizationLossOptions
 from svilm_jax.evaluation.metric import Reported
 from svilm_jax.evaluation.question_answering.evaluator import QuestionAnsweringEvaluator, QuestionOptions
 from svilm_jax.evaluation.retrieval.evaluator import (
@@ -49,6 +50,7 @@ EVALUATORS: dict[str, tuple[type, Callable[[Any, Config], Evaluator]]] = {
     "action_recognition": (ActionOptions, ActionRecognitionEvaluator),
     "linear_probe": (ProbeOptions, LinearProbeEvaluator),
     "localization": (LocalizationOptions, LocalizationEvaluator),
+    "localization_loss": (LocalizationLossOptions, LocalizationLossEvaluator),
 }
 
 

@@ -122,8 +122,13 @@ class Encoder:
             for own in of_clips:
                 yield np.array(list(itertools.islice(left, len(own))), np.float32).reshape(len(own), classes)
 
-    def call(self, function: Callable[..., Any], *arrays: np.ndarray) -> Any:
-        """Runs `function(model, *arrays)`, compiled, for models without towers. Results are NumPy arrays."""
+    def call(self, function: Callable[..., Any], *arrays: Any) -> Any:
+        """Runs `function(model, *arrays)`, compiled, for models without towers. Results are NumPy arrays.
+
+        Args:
+          function: hashable; compiled once for each.
+          *arrays: NumPy arrays, or nested dicts of them.
+        """
         with self._on_mesh():
             return jax.tree.map(np.asarray, _call(self._graphdef, self._state, function, *arrays))
 

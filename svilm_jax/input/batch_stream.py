@@ -171,8 +171,13 @@ class Stream(Iterator[Batch]):
 
     @property
     def steps_per_epoch(self) -> float:
-        """Number of global batches per epoch (of whole blocks); rarely an integer."""
+        """Number of global batches per pass over the records (of whole blocks); rarely an integer."""
         return self._order.epoch_length / self._share.batch_size
+
+    @property
+    def texts_per_clip(self) -> float:
+        """Mean number of texts per record of which a row shows one; 1 where it shows none or all of them."""
+        return 1.0
 
     def scalars(self, step: int) -> dict[str, float]:  # noqa: ARG002
         """Returns what the log shows of the input after `step` batches."""

@@ -18,6 +18,7 @@ from svilm_jax.input.records import DamagedRecordError, RecordSource, open_recor
 from svilm_jax.input.sampler import seed_of
 from svilm_jax.input.sentences import SentenceFacts, sentence_facts
 from svilm_jax.input.shared_memory import check_shared_memory
+from svilm_jax.input.text_counts import drawn_texts, texts_per_clip
 from svilm_jax.text import prompts
 from svilm_jax.text.tokenizers import Tokenizer
 
@@ -80,7 +81,7 @@ class TrainInput(Stream):
         labels.check_task(task, classes)
         if config.text == "sentences" and not config.num_sentences:
             raise ConfigError("config.input.text='sentences': say how many a video: config.input.num_sentences")
-        self._config = config
+        self._config, self._task = config, task
         self._delivered = self._failed_rows = 0
         self._parts = _open_parts(config)
         self._mixture = _mixed(self._parts, config.shuffle_block, seed)
@@ -116,6 +117,15 @@ class TrainInput(Stream):
         batch = super().__next__()
         self._count(batch)
         return batch
+
+    @property
+    def texts_per_clip(self) -> float:
+        """Mean number of captions or questions per record; 1 where a row shows all that the record has."""
+        texts = 0.0
+        for part in self._parts:
+            kind = drawn_texts(part.config, self._task)
+            texts += len(part.records) * (1.0 if kind is None else texts_per_clip(part.records, kind))
+        return texts / self.num_records
 
     def _count(self, batch: Batch) -> None:
         # From `valid`, which crosses process borders; the reason is found by a second attempt, here.

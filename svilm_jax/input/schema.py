@@ -19,6 +19,8 @@ SCHEMA_VERSION = "1.0.0"
 MAX_MASK_BYTES = 2**30
 # Next to dataset_info.json: further splits over the same records, each a list of [split, number, captions or null].
 VIEWS = "views.json"
+# Next to the version folder: options, and the numbers of clips, captions and questions of each split and view.
+SUMMARY = "preparation.json"
 # Next to the version folder: action classes in their order; answers of training questions, [answer, count] rows.
 LABELS, ANSWERS = "labels.json", "answers.json"
 

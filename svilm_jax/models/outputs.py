@@ -55,7 +55,7 @@ class Outputs:
       text_embedding: [B, C] caption embeddings, L2-normalized, float32.
       noun_embedding: [B, K, C] embeddings of the prompted noun phrases, L2-normalized, float32; rows whose
         `noun_mask` is False hold the embedding of padding and must not be read.
-      logit_scale: scalar, 1/temperature of the global contrast, already clamped.
+      logit_scale: scalar, 1/temperature of the global contrast.
       sentence_embedding: [B, S, C] embeddings of the timed sentences, L2-normalized, float32; rows whose
         `sentence_mask` is False must not be read.
       scores: float32 [B, classes] logits of the task head.

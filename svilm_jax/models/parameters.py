@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -35,6 +36,17 @@ def bind(graphdef: nnx.GraphDef, abstract: nnx.State, params: Params) -> SVILM:
         is_leaf=lambda node: isinstance(node, nnx.Variable),
     )
     return nnx.merge(graphdef, state)
+
+
+def within_bounds(params: Params, abstract: nnx.State) -> Params:
+    """Returns `params`, clipped to the `bounds` (low, high) that a module declares with its `nnx.Param`, if it does."""
+
+    def clipped(variable: nnx.Variable, value: Any) -> Any:
+        bounds = variable.get_metadata().get("bounds")
+        return variable.replace(value if bounds is None else jnp.clip(value, *bounds))
+
+    state = jax.tree.map(clipped, abstract, nnx.State(params), is_leaf=lambda node: isinstance(node, nnx.Variable))
+    return nnx.to_pure_dict(state)
 
 
 def fingerprint(params: Params) -> str:

@@ -44,7 +44,7 @@ class SVILM(nnx.Module):
             "dtype": compute_dtype(config),
             "rngs": rngs,
         }
-        self.clip_pool, self.max_logit_scale = config.clip_pool, config.max_logit_scale
+        self.clip_pool = config.clip_pool
         self.video_tower = VideoTower(config.video, config.grouping, video_size, **shared)
         self.text_tower = TextTower(config.text, text_size, vocab_size, **shared)
 
@@ -59,12 +59,15 @@ class SVILM(nnx.Module):
         self.task = task
         if task != "video_text":
             self.head = _make_head(config, task, video_size, text_size, compute_dtype(config), rngs)
-        self.log_scale = nnx.Param(jnp.asarray(math.log(1 / config.temperature), jnp.float32), axes=())
+        # The step clamps the parameter, as CLIP does: above a limit in the forward pass it would have no gradient.
+        bounds = (-math.inf, math.log(config.max_logit_scale))
+        initial = jnp.asarray(math.log(1 / config.temperature), jnp.float32)
+        self.log_scale = nnx.Param(initial, axes=(), bounds=bounds)
 
     @property
     def logit_scale(self) -> Float32[Array, ""]:
-        """1/τ of the global contrast, clamped."""
-        return jnp.exp(jnp.minimum(self.log_scale[...], math.log(self.max_logit_scale)))
+        """1/τ of the global contrast."""
+        return jnp.exp(self.log_scale[...])
 
     def encode_video(
         self, video: Shaped[Array, "B T H W 3"], *, train: bool = False, rng: jax.Array | None = None

@@ -64,6 +64,12 @@ def check_accumulation(config: Config, objectives: Mapping[str, Objective], piec
             f"its batch, and a mean over parts would leave only the {settings.batch_size // parts} of its own part "
             "as negatives; config.train.accumulation='gradcache' computes the loss of the whole batch"
         )
+    if parts > 1 and kind == "mean" and config.splice.enabled and config.task != "localization":
+        raise ConfigError(
+            f"config.train.accumulation='mean' with config.splice.enabled=True: each part of "
+            f"{settings.batch_size // parts} clips would be spliced on its own, from other partners than in one batch "
+            f"of {settings.batch_size}; set config.train.accumulation='gradcache', which splices the whole batch first"
+        )
 
 
 def _cached(config: Config, structure: StateSpec, objectives: Mapping[str, Objective]) -> Gradient:

@@ -6,7 +6,6 @@ holds the data position that belongs to its parameters: a run interrupted anywhe
 
 import dataclasses
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
+from svilm_jax.checkpoints.errors import reading_errors
 from svilm_jax.checkpoints.manager import Checkpoints
 from svilm_jax.checkpoints.metadata import check_same_model, check_same_tokenizer, make_meta
 from svilm_jax.checkpoints.train_state import StateSpec, TrainState, init_state, make_state_spec, with_params
@@ -36,8 +36,9 @@ from svilm_jax.training.metric_writers import MetricWriters, check_writers, open
 from svilm_jax.training.optimizer import make_optimizer, make_schedule
 from svilm_jax.training.parameter_table import parameter_table
 from svilm_jax.training.preemption import Stopped, StopSignals
+from svilm_jax.training.selection import Selection, check_selection
 from svilm_jax.training.step import check_batch, check_step, fit_to_mesh, make_step
-from svilm_jax.training.task_input import check_sentences, open_input
+from svilm_jax.training.task_input import check_sentences, open_input, total_steps
 from svilm_jax.training.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -53,11 +54,19 @@ class NonFiniteError(UserError, FloatingPointError):
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """End of training: total steps, and the parameters to evaluate (averaged, if kept)."""
+    """End of training.
+
+    Attributes:
+      step: steps taken.
+      params: parameters to evaluate (averaged, if kept): of the best checkpoint, or of the last step.
+      structure: of the state.
+      selected: step of `params`.
+    """
 
     step: int
     params: Params
     structure: StateSpec
+    selected: int
 
 
 def train(
@@ -96,6 +105,7 @@ def train(
     objectives = build_objectives(config.objectives, config)
     config = fit_to_mesh(config, mesh)
     check_step(config, objectives, mesh)
+    check_selection(config)
     data = open_input(config, tokenizer, 0, mesh)
     try:
         check_batch(config, objectives, data.steps_per_epoch)
@@ -103,11 +113,11 @@ def train(
     except ConfigError:
         data.close()
         raise
-    total = settings.steps or math.ceil(settings.epochs * data.steps_per_epoch)
+    total = total_steps(settings, data)
     schedule = make_schedule(config.optimizer, total)
     group_scales = scale_by_group(config.init, None if loaded is None else loaded.fresh)
     optimizer = make_optimizer(config.optimizer, total, group_scales)
-    checkpoints = Checkpoints(workdir, settings.max_to_keep)
+    checkpoints = Checkpoints(workdir, settings.max_to_keep, settings.best)
     meta = make_meta(config, tokenizer)
     pace = Throughput(config)  # before the mesh is set: it may time a device on its own
     with jax.set_mesh(mesh), Watchdog(settings.watchdog_minutes) as watchdog:
@@ -143,6 +153,7 @@ def train(
         trace = StepTrace(settings.profile, workdir, start, total)
         given = accepted(start, total)
         checkpoints.begin()
+        selection = Selection(settings.best, settings.eval_every, checkpoints.best())
         step_function = make_step(config, structure, objectives, optimizer, schedule)
         writer = given or open_writers(config, workdir, start, CONSOLE) if is_lead_process() else None
         if writer:
@@ -155,26 +166,29 @@ def train(
         )
         try:
             for step in range(start, total + 1):
-                # 1. Evaluate the parameters after exactly `step` steps. The caller evaluates after the last step.
-                if evaluate and settings.eval_every and start < step < total and step % settings.eval_every == 0:
+                # 1. Evaluate the parameters after exactly `step` steps. The caller evaluates those of the result.
+                value = None
+                if evaluate and step > start and selection.evaluates(step, total):
                     with pace.paused(), watchdog.phase("evaluation", step):
                         measured = evaluate(_shown(state), structure)
                         if writer:
                             writer.write_scalars(step, measured)
+                    value = selection.record(step, measured)
+                over = step == total or selection.is_over(step)
                 # 2. Save. First verify the previous step: non-finite values never reach the disk.
                 late = 0 < settings.checkpoint_seconds < time.monotonic() - saved_at
                 asked = agreement.ask(
                     HostRequest.STOP if signals.received else HostRequest.SAVE if late else HostRequest.NOTHING
                 )
-                due = step == total or step % settings.checkpoint_every == 0 or asked > HostRequest.NOTHING
-                if due and step > start:
+                due = over or step % settings.checkpoint_every == 0 or asked > HostRequest.NOTHING
+                if (due or value) and step > start:
                     _check_finite(pending, step - 1, state.params)
                     with pace.paused(), watchdog.phase("saving", step):
-                        checkpoints.save(step, state, {**data.state(), "step": step}, meta)
+                        checkpoints.save(step, state, {**data.state(), "step": step}, meta, value)
                     if saved is not None:  # which is complete, or this save would not have started
                         signals.kept = f"the checkpoint of step {saved} is whole"
                     saved, saved_at = step, time.monotonic()
-                if step == total:
+                if over:
                     break
                 if asked is HostRequest.STOP:
                     by = f"by {signals.received.name}" if signals.received else "by a signal to another process"
@@ -199,6 +213,16 @@ def train(
                     scalars = {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
                     if writer:
                         writer.write_scalars(step + 1, {**scalars, **pace.scalars(), **data.scalars(step + 1)})
+            if step < total:
+                log.info("training ends at step %d: %d evaluations without improvement", step, settings.best.patience)
+            selected = step if selection.best is None else selection.best[0]
+            if selected != step:
+                log.info("step %d is the best, by %s", selected, settings.best.metric)
+                folder = checkpoints.folder / str(selected)
+                with watchdog.phase("reading the best checkpoint", step), reading_errors(folder):
+                    checkpoints.wait()
+                    jax.tree.map(lambda array: array.delete(), state)  # it is saved, and its memory may be needed
+                    state = checkpoints.restore(selected, structure)
         finally:
             bar.close()
             data.close()
@@ -207,10 +231,10 @@ def train(
             trace.close()
             if writer and not given:
                 writer.close(hurry=signals.received is not None)
-    signals.kept = f"training is done, and the checkpoint of step {total} is whole"
+    signals.kept = f"training is done, and the checkpoint of step {step} is whole"
     if data.failures:
         log.warning("%d clips could not be used: %s", len(data.failures), "; ".join(data.failures.values()))
-    return TrainResult(total, _shown(state), structure)
+    return TrainResult(step, _shown(state), structure, selected)
 
 
 def _shown(state: TrainState) -> Params:

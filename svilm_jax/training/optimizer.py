@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from svilm_jax.config import InitConfig, OptimizerConfig
@@ -16,8 +17,21 @@ NO_MATRIX = re.compile(r"(^|\.)(bias|scale|log_scale|group_tokens|\w*_position|\
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Returns linear warm-up from 0 over `warmup_fraction`, then cosine decay to `final_lr_fraction` of the peak."""
+    """Returns linear warm-up from 0 over `warmup_fraction`, then one of two ways down.
+
+    `cosine` decays to `final_lr_fraction` of the peak; `steps` multiplies by `drop_factor` after each of `drops`.
+    """
     warmup = round(config.warmup_fraction * steps)
+    if config.schedule == "steps":
+        drops = [round(fraction * steps) for fraction in config.drops]
+
+        def rate(count: jax.typing.ArrayLike) -> jax.Array:
+            step = jnp.asarray(count)
+            passed = (step >= jnp.array(drops, jnp.int32)).sum()
+            ramp = jnp.minimum(step / warmup, 1.0) if warmup else 1.0
+            return config.learning_rate * ramp * config.drop_factor**passed
+
+        return rate
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0 if warmup else config.learning_rate,
         peak_value=config.learning_rate,
@@ -36,10 +50,17 @@ def matrices(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(is_matrix, params)
 
 
+def _all(params: Any) -> Any:
+    return jax.tree.map(lambda _: True, params)
+
+
 def make_optimizer(
     config: OptimizerConfig, steps: int, group_scales: optax.GradientTransformation | None = None
 ) -> optax.GradientTransformation:
-    """Chains clipping by global norm, optimizer, decoupled weight decay, schedule and `group_scales`, in this order.
+    """Chains clipping by global norm, optimizer, weight decay, schedule and `group_scales`, in this order.
+
+    Weight decay is decoupled: it acts on the weights, and not through the moments of the optimizer. That of `adam` is
+    the L2 penalty of PyTorch's Adam: it comes before the optimizer, as a part of the gradients.
 
     Args:
       config: optimizer options.
@@ -50,8 +71,10 @@ def make_optimizer(
     """
     # A place of its own even where it is off: a run is resumed with clipping after a gradient that was not finite.
     parts = [optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()]
+    decay = optax.add_decayed_weights(config.weight_decay, mask=matrices if config.decayed == "matrices" else _all)
+    if config.name == "adam":
+        parts.append(decay)
     if config.name == "sgd":
-        # Decay is decoupled here too: it acts on the weights and not through the momentum.
         parts.append(optax.trace(decay=config.momentum))
     else:
         adam = optax.scale_by_adam(config.beta1, config.beta2, config.eps)
@@ -60,7 +83,8 @@ def make_optimizer(
             start = round(config.muon_start_fraction * steps) if config.muon_start_fraction else None
             adam = scale_by_muon(adam, matrices, config.momentum, config.muon_rms, start)
         parts.append(adam)
-    parts.append(optax.add_decayed_weights(config.weight_decay, mask=matrices))
+    if config.name != "adam":
+        parts.append(decay)
     parts.append(optax.scale_by_learning_rate(make_schedule(config, steps)))
     # Part of every optimizer, even where every factor is 1: a run is resumed with other factors.
     parts.append(scale_by_group(InitConfig(), None) if group_scales is None else group_scales)

@@ -13,6 +13,7 @@ from svilm_jax.checkpoints.train_state import StateSpec, TrainState
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.input.splicing import check_splice, fitted_block
 from svilm_jax.models.attention import check_attention
+from svilm_jax.models.parameters import within_bounds
 from svilm_jax.models.patch_embedding import token_grid
 from svilm_jax.objectives import Objective
 from svilm_jax.parallel import data_parallelism
@@ -106,7 +107,7 @@ def make_step(
         metrics, gradients = gradient(state.params, batch, key)
         with jax.named_scope("optimizer"):
             updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
-            params = optax.apply_updates(state.params, updates)
+            params = within_bounds(optax.apply_updates(state.params, updates), structure.abstract)
         squares = jnp.stack([jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradients)])
         ema = state.ema
         if ema is not None:

@@ -1,11 +1,12 @@
 """Training input of a task: clips with texts or classes, or sliding-window features with segments."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from jax.sharding import Mesh
 
-from svilm_jax.config import Config, ConfigError
+from svilm_jax.config import Config, ConfigError, TrainConfig
 from svilm_jax.input.features import FeatureInput
 from svilm_jax.input.pipeline import TrainInput
 from svilm_jax.objectives import Objective
@@ -21,7 +22,11 @@ class BatchSource(Protocol):
 
     @property
     def steps_per_epoch(self) -> float:
-        """Number of global batches per epoch."""
+        """Number of global batches per pass over the clips."""
+
+    @property
+    def texts_per_clip(self) -> float:
+        """Number of passes in which as many captions (or questions) are shown as the split has."""
 
     def scalars(self, step: int) -> dict[str, float]:
         """Returns what the log shows of the input after `step` batches."""
@@ -51,6 +56,11 @@ def check_sentences(data: BatchSource, objectives: Mapping[str, Objective]) -> N
     for name, objective in aligned.items():
         if problem := objective.problem_with(facts):
             raise ConfigError(f"config.objectives.{name}: {problem}")
+
+
+def total_steps(config: TrainConfig, data: BatchSource) -> int:
+    """Returns the steps of a training: `steps`, or those of `epochs`, which count texts where a clip has several."""
+    return config.steps or math.ceil(config.epochs * data.steps_per_epoch * data.texts_per_clip)
 
 
 def open_input(config: Config, tokenizer: Tokenizer, start_step: int, mesh: Mesh) -> BatchSource:

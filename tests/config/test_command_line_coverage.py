@@ -37,7 +37,7 @@ def example(hint, default):
     if typing.get_origin(kind) is tuple:
         members = typing.get_args(kind)
         members = members[:1] if members[-1] is Ellipsis else members
-        return tuple(example(member, None) for member in members)
+        return tuple(example(member, default[0] if default else None) for member in members)
     if kind is bool:
         return not default
     if kind is str:

@@ -22,10 +22,10 @@ from tests.config.every_field import VALUES, every_kind, fields, fields_of_table
 from tests.test_configs import CONFIGS, read
 
 FILES = [name for name in CONFIGS if ":" not in name]
-# Text without a constraint: names of classes, a second split, and names of a run and of its group.
+# Text without a constraint: names of classes, a second split, and a metric, names of a run and of its group.
 FREE_TEXT = {
     *("config.model.head.classes", "config.evaluators.grounding.block_split"),
-    *("config.train.tracking.name", "config.train.tracking.group"),
+    *("config.train.tracking.name", "config.train.tracking.group", "config.train.best.metric"),
 }
 # Numbers for which 0 is valid, often with a meaning that the schema documents.
 ZERO_IS_VALID = {
@@ -36,6 +36,7 @@ ZERO_IS_VALID = {
     *(f"optimizer.{name}" for name in ("momentum", "beta1", "beta2", "weight_decay", "clip_norm", "warmup_fraction")),
     *(f"optimizer.{name}" for name in ("final_lr_fraction", "muon_start_fraction", "ema_decay")),
     *(f"train.{name}" for name in ("steps", "seed", "eval_every", "checkpoint_seconds", "watchdog_minutes")),
+    "train.best.patience",
     *("objectives.*.weight", "objectives.global_contrast.bias", "objectives.classification.label_smoothing"),
     *(f"objectives.localization.{name}" for name in ("regression", "classes", "boundary", "fits", "low")),
     *(f"objectives.multilevel_alignment.{name}_weight" for name in ("global", "segment", "hard_negative")),
@@ -45,6 +46,7 @@ ZERO_IS_VALID = {
 }
 EMPTY_IS_VALID = {
     *("model.video.stem", "model.head.classes", "init.checkpoint", "init.freeze"),
+    *("train.evaluators", "train.best.metric"),
     *("model.localization.features", "tokenizer.path", "input.dataset", "train.compilation_cache"),
     *(
         "evaluators.*.dataset",

@@ -61,7 +61,7 @@ RUNS = (
     Run('svilm search "a man plays guitar" --index features.parquet'),
     Run(
         "svilm extract-features --model runs/demo --dataset runs/data/moving_shapes --split untrimmed_test "
-        "--window 1 --stride 0.25 --pool time --out runs/features/test",
+        "--window 1.25 --stride 0.25 --pool time --out runs/features/test",
         (),
         ("runs/features/test",),
     ),

@@ -8,7 +8,7 @@ from flax import nnx
 
 from svilm_jax.config import ConfigError, resolve
 from svilm_jax.models.normalization import normalize
-from svilm_jax.models.parameters import abstract_model, bind, count, parameters
+from svilm_jax.models.parameters import abstract_model, bind, count, parameters, within_bounds
 from svilm_jax.models.svilm import build_model
 from svilm_jax.models.transformer import TransformerBlock, TransformerStack
 from svilm_jax.models.variants import Size
@@ -92,12 +92,15 @@ def test_normalize_has_finite_gradients_at_zero():
     assert np.isfinite(gradient).all()
 
 
-def test_logit_scale_is_clamped(tiny):
+def test_parameters_are_clipped_to_the_bounds_they_declare(tiny):
     _, model = tiny
     assert float(model.logit_scale) == pytest.approx(1 / 0.07, rel=1e-5)
     graphdef, abstract = abstract_model(tiny[0], 50)
-    hot = {**parameters(model), "log_scale": jnp.asarray(9.0)}
-    assert float(bind(graphdef, abstract, hot).logit_scale) == pytest.approx(100.0, rel=1e-5)
+    hot = jax.tree.map(lambda p: p + 9.0, parameters(model))
+    clipped = within_bounds(hot, abstract)
+    assert float(bind(graphdef, abstract, clipped).logit_scale) == pytest.approx(100.0, rel=1e-5)
+    others = {name: value for name, value in clipped.items() if name != "log_scale"}
+    jax.tree.map(np.testing.assert_array_equal, others, {name: hot[name] for name in others})
 
 
 def test_flops_of_one_layer_by_the_compiler():

@@ -24,8 +24,8 @@ def check(config, pieces=1):
 
 
 def classifier(**changes):
-    head = {"task": "action_recognition", "model.head.classes": ("a", "b", "c")}
-    config = tiny_config(**head, **{"splice.enabled": False}, **changes)
+    head = {"task": "action_recognition", "model.head.classes": ("a", "b", "c"), "splice.enabled": False}
+    config = tiny_config(**{**head, **changes})
     return dataclasses.replace(config, objectives={"classification": {}})
 
 
@@ -47,6 +47,12 @@ def test_a_mean_of_parts_is_refused_under_a_contrast():
         check(tiny_config(**PARTS))
     check(classifier(**PARTS))
     check(tiny_config(**{"train.microbatches": 4}))
+
+
+def test_a_mean_of_spliced_parts_is_refused():
+    with pytest.raises(ConfigError, match=r"'mean' with config\.splice\.enabled=True: each part of 2 clips.*gradcache"):
+        check(classifier(**PARTS, **{"splice.enabled": True}))
+    check(classifier(**{"splice.enabled": True, "train.microbatches": 4}))
 
 
 @pytest.mark.parametrize(("parts", "pieces"), [(3, 1), (4, 4), (0, 1)])

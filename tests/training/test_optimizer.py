@@ -1,10 +1,12 @@
 """Tests of schedule, decay mask and update rules against manual computation."""
 
+import dataclasses
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import optax.contrib
 import pytest
 from flax import nnx
@@ -24,6 +26,15 @@ def test_schedule_warms_up_linearly_and_falls_as_a_cosine():
     assert float(schedule(10)) == pytest.approx(2.0)
     assert float(schedule(55)) == pytest.approx(2 * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * 45 / 90))))
     assert float(schedule(100)) == pytest.approx(0.2)
+
+
+def test_schedule_in_steps():
+    options = {"schedule": "steps", "learning_rate": 2.0, "drops": (0.5, 0.75), "drop_factor": 0.1}
+    schedule = make_schedule(OptimizerConfig(**options, warmup_fraction=0.0), 100)
+    values = [2.0] * 50 + [0.2] * 25 + [0.02] * 25  # as PyTorch's StepLR after half and three quarters of the epochs
+    np.testing.assert_allclose([float(schedule(count)) for count in range(100)], values, rtol=1e-6)
+    warm = make_schedule(OptimizerConfig(**options, warmup_fraction=0.1), 100)
+    assert [float(warm(count)) for count in (0, 5, 10, 49, 50)] == pytest.approx([0, 1, 2, 2, 0.2])
 
 
 def test_matrices_are_the_kernels():
@@ -49,6 +60,30 @@ def test_sgd_with_momentum_and_decoupled_decay():
     rate = 0.5 * 0.5 * (1 + math.cos(math.pi * 1 / 10))
     updates, _ = optimizer.update(gradients, state, params)
     np.testing.assert_allclose(updates["bias"], -rate * 1.9, rtol=1e-6)
+
+
+@pytest.mark.parametrize("decayed", ["all", "matrices"])
+def test_adam_adds_the_decay_to_the_gradients(decayed):
+    """By the formulas of PyTorch's Adam: the penalty passes through both moments."""
+    config = OptimizerConfig(
+        name="adam", learning_rate=0.1, beta2=0.999, weight_decay=0.5, decayed=decayed, clip_norm=0, warmup_fraction=0
+    )
+    optimizer = make_optimizer(dataclasses.replace(config, schedule="steps", drops=(1.0,)), 100)
+    params = {"kernel": jnp.array([2.0]), "bias": jnp.array([2.0])}
+    state = optimizer.init(params)
+    expected, moments = dict.fromkeys(params, 2.0), {name: [0.0, 0.0] for name in params}
+    for step, slope in enumerate((1.0, -3.0, 0.5), start=1):
+        updates, state = optimizer.update({name: jnp.array([slope]) for name in params}, state, params)
+        params = optax.apply_updates(params, updates)
+        for name in params:
+            decays = name == "kernel" or decayed == "all"
+            gradient = slope + 0.5 * expected[name] * decays
+            first, second = moments[name] = [
+                0.9 * moments[name][0] + 0.1 * gradient,
+                0.999 * moments[name][1] + 0.001 * gradient**2,
+            ]
+            expected[name] -= 0.1 * (first / (1 - 0.9**step)) / (math.sqrt(second / (1 - 0.999**step)) + 1e-8)
+            np.testing.assert_allclose(params[name], expected[name], rtol=1e-5)
 
 
 def test_gradients_are_clipped_by_their_global_norm():

@@ -38,6 +38,7 @@ class LocalizationOptions:
         branch.
       top: number of classes per proposal.
       sigma: decay width of soft-NMS.
+      boundaries: whether the score of a proposal includes the probabilities of its start and end, see `propose`.
       predictions: output file of the proposals in ActivityNet's format, for `svilm score localization`; "": none.
       prefix: prefix of the metric names.
     """
@@ -46,6 +47,7 @@ class LocalizationOptions:
     classifier: Chosen[LocalPath] = ""
     top: Stated[Count] = 2
     sigma: Stated[Positive] = 0.8
+    boundaries: Stated[bool] = False
     predictions: Chosen[LocalPath] = ""
     prefix: Chosen[Text] = "localization"
 
@@ -86,9 +88,8 @@ class LocalizationEvaluator:
             filled = np.concatenate([rows, np.zeros((BATCH - len(rows), *rows.shape[1:]), rows.dtype)])
             outputs = encoder.call(_localize, filled)
             for row, video in enumerate(videos):
-                proposals = propose(
-                    outputs.start[row], outputs.end[row], outputs.scores[row], video.duration, outputs.valid[row]
-                )
+                maps = (outputs.start[row], outputs.end[row], outputs.scores[row])
+                proposals = propose(*maps, video.duration, outputs.valid[row], options.boundaries)
                 if self._named is not None and video.id.removeprefix("v_") not in self._named:
                     unknown += 1
                 logits = None if outputs.classes is None else outputs.classes[row]

@@ -7,15 +7,20 @@ import numpy as np
 
 
 def propose(
-    start: np.ndarray, end: np.ndarray, scores: np.ndarray, duration: float, valid: np.ndarray | None = None
+    start: np.ndarray,
+    end: np.ndarray,
+    scores: np.ndarray,
+    duration: float,
+    valid: np.ndarray | None = None,
+    boundaries: bool = False,
 ) -> np.ndarray:
-    """Returns every pair of a likely start and a later likely end, with the product of its four probabilities.
+    """Returns every pair of a likely start and a later likely end, with the product of its probabilities.
 
     A step is a likely boundary if its probability exceeds that of both neighbors or half of the largest in the video;
     the first and the last step, which have one neighbor, always are [A: BSN, arXiv 1806.02964, section 3.3 and code].
-    The score is start · end · tIoU regressed · tIoU classified, all sigmoids: docs/method.md, 1.7, as in the published
-    code of BMN [A]. The paper of BMN takes the root of the last two [A]; the code of G-TAD, published for THUMOS-14
-    only, omits the boundaries [A].
+    The score is tIoU regressed · tIoU classified, both sigmoids, as in the authors' code of G-TAD for ActivityNet (its
+    branch `anet`) [P]. With `boundaries` it is also multiplied by the probabilities of start and end, as in their code
+    for THUMOS-14 and in that of BMN; the paper of BMN takes the root of the first two [A].
 
     Args:
       start: float [T], logits of starts.
@@ -23,6 +28,7 @@ def propose(
       scores: float [2, T (start), T (duration)], logits.
       duration: duration of the video in seconds.
       valid: bool [T, T], anchors that exist; None: those that end inside the video.
+      boundaries: whether the probabilities of start and end count.
 
     Returns:
       float64 [N, 3]: start s, end s, score in [0, 1]; best first, ties by start, then end.
@@ -44,7 +50,7 @@ def propose(
         exists = np.asarray(valid, bool)[s, e - s]
         s, e = s[exists], e[exists]
     fit = _sigmoid(scores[:, s, e - s]).prod(axis=0)  # [N]
-    score = likely_start[s] * likely_end[e] * fit
+    score = likely_start[s] * likely_end[e] * fit if boundaries else fit
     made = np.stack([s * duration / steps, (e + 1) * duration / steps, score], axis=1)  # [N, 3]
     return made[np.argsort(-score, kind="stable")]
 

@@ -7,14 +7,14 @@ interrupted run can be resumed.
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from svilm_jax.config import ConfigError
-from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
+from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_header
 from svilm_jax.filesystem.atomic_write import atomic_write
 from svilm_jax.filesystem.json_reader import read_document
 from svilm_jax.filesystem.locks import locked_output
@@ -22,6 +22,9 @@ from svilm_jax.inference.encoder import FEATURES, Encoder
 from svilm_jax.input.features import FeatureIndex, VideoFeatures, file_name, window_starts, write_index
 
 log = logging.getLogger(__name__)
+
+# Frames: the mean rate of a video of a constant rate is rounded in its header.
+_FRAME_TOLERANCE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +83,7 @@ def extract_features(
             "pool": pool,
         }
         _check_same_source(out / ".made_from.json", source)
-        videos = _readable_videos(clips)
+        videos = _readable_videos(clips, windows.length)
         _write_missing(encoder, clips, videos, windows, out, FEATURES[pool])
         for number in clips.failed:  # named in the log when decoding failed
             del videos[number]
@@ -94,17 +97,39 @@ def extract_features(
         return index
 
 
-def _readable_videos(clips: EvaluationClips) -> dict[int, VideoFeatures]:
+def _readable_videos(clips: EvaluationClips, window: float) -> dict[int, VideoFeatures]:
     """Returns record number -> entry of the index, of the videos whose duration can be read."""
     videos: dict[int, VideoFeatures] = {}
+    rates: list[float] = []
     for number in clips.numbers:
         record = clips.records[number]
-        seconds = video_seconds(record)
-        if seconds is None:
+        header = video_header(record)
+        if header is None:
             log.warning("%s: video %s left out: its header cannot be read", clips.split, record.id)
         else:
-            videos[number] = VideoFeatures(record.id, file_name(record.id), seconds, record.actions)
+            videos[number] = VideoFeatures(record.id, file_name(record.id), header.duration, record.actions)
+            rates.append(header.fps)
+    _warn_of_repeated_frames(rates, window, clips.video.num_frames, clips.split)
     return videos
+
+
+def _warn_of_repeated_frames(rates: Sequence[float], window: float, wanted: int, split: str) -> None:
+    """Warns of videos whose frame rate leaves a window fewer distinct frames than the tower reads.
+
+    Args:
+      rates: frames per second of every video; 0: unknown.
+      window: seconds.
+      wanted: frames that the tower reads.
+      split: name of the split, for the message.
+    """
+    slow = sorted(rate for rate in rates if 0 < rate * window < wanted - _FRAME_TOLERANCE)
+    if slow:
+        log.warning(
+            "%s: in %d of %d videos a window of %g s has fewer than the %d frames that the model reads (at %.4g fps, "
+            "%.4g), so that frames repeat: take a --window of at least %.3g s, or prepare the dataset with a higher "
+            "--fps",
+            *(split, len(slow), len(rates), window, wanted, slow[0], slow[0] * window, wanted / slow[0]),
+        )
 
 
 def _write_missing(

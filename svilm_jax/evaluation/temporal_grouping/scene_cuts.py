@@ -14,7 +14,7 @@ import numpy as np
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.constraints import CountOrZero, LocalPath, Positive, PositiveOrZero, Text
 from svilm_jax.config.grades import Chosen
-from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_seconds
+from svilm_jax.evaluation.clips import EvaluationClips, EvaluationError, video_header
 from svilm_jax.evaluation.metric import Metric, Unit
 from svilm_jax.evaluation.temporal_grouping import cut_detection, raw_pixels, report_section
 from svilm_jax.evaluation.temporal_grouping.mean_features import mean_features
@@ -152,8 +152,9 @@ class SceneCutEvaluator:
         jobs: list[tuple[int, int]] = []  # (record number, first tubelet)
         for number in clips.numbers:
             record = clips.records[number]
-            duration = video_seconds(record)
-            if record.cuts and duration is not None:
+            header = video_header(record)
+            if record.cuts and header is not None:
+                duration = header.duration
                 records[number] = dataclasses.replace(record, video=b"", masks=None)
                 seconds[number] = duration
                 jobs += [(number, first) for first in window_starts(duration, window, self._tubelets)]

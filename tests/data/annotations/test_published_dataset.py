@@ -87,7 +87,10 @@ def test_a_dataset_with_its_views(run, capsys):
     assert [(r.id, [c.text for c in r.captions]) for r in small] == [("b", ["a hat"]), ("a", ["a cat"])]
     assert [r.id for r in both] == ["c", "a"]
     summary = json.loads((folder / "preparation.json").read_text())
-    assert summary["views"] == {"small": {"clips": 2, "missing": 0}, "both": {"clips": 2, "missing": 1}}
+    assert summary["views"] == {
+        "small": {"clips": 2, "captions": 2, "questions": 0, "missing": 0},
+        "both": {"clips": 2, "captions": 3, "questions": 0, "missing": 1},
+    }
     assert summary["options"] == {"facts": {"videos": 3, "captions": 4}}
     assert summary["command"] == "svilm prepare dogs --annotations files --videos VIDEOS --out OUT"
     assert summary["notes"] == {"odd": "1 left out"}
@@ -99,7 +102,10 @@ def test_a_view_lacks_the_videos_that_are_missing(run, tmp_path):
     assert splits(folder) == {"train": 1, "small": 1, "both": 1}
     assert [record.id for record in open_records(folder, "small")] == ["a"]
     views = json.loads((folder / "preparation.json").read_text())["views"]
-    assert views == {"small": {"clips": 1, "missing": 1}, "both": {"clips": 1, "missing": 2}}
+    assert {name: (counts["clips"], counts["captions"], counts["missing"]) for name, counts in views.items()} == {
+        "small": (1, 1, 1),
+        "both": (1, 2, 2),
+    }
 
 
 def test_too_many_missing_videos(run, tmp_path):

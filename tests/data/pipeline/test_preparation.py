@@ -60,7 +60,10 @@ def test_nothing_else_is_left(two_runs):
     assert str(two_runs[1]) not in text
     assert str(Path.home()) not in text
     assert json.loads(text)["splits"]["train"] == pytest.approx(
-        {"clips": 72, "captions": 144, "seconds": 144.0, "bytes": json.loads(text)["splits"]["train"]["bytes"]}
+        {
+            **{"clips": 72, "captions": 144, "questions": 288, "seconds": 144.0},
+            "bytes": json.loads(text)["splits"]["train"]["bytes"],
+        }
     )
 
 
@@ -365,9 +368,9 @@ def test_views_name_what_is_stored_in_their_own_order(tmp_path, labeled):
         "nothing": [],
     }
     assert json.loads((folder / "preparation.json").read_text())["views"] == {
-        "mixed": {"clips": 3, "missing": 0},
-        "broken_too": {"clips": 1, "missing": 2},
-        "nothing": {"clips": 0, "missing": 1},
+        "mixed": {"clips": 3, "captions": 1, "questions": 4, "missing": 0},
+        "broken_too": {"clips": 1, "captions": 0, "questions": 2, "missing": 2},
+        "nothing": {"clips": 0, "captions": 0, "questions": 0, "missing": 1},
     }
     assert [record.id for record in open_records(folder, "mixed")] == ["e", "d", "b"]
     assert list(splits(folder)) == [*labeled, *views]

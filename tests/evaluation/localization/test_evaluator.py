@@ -9,6 +9,7 @@ import pytest
 from svilm_jax.config import Config, ConfigError, HeadConfig, LocalizationConfig, ModelConfig
 from svilm_jax.evaluation.clips import EvaluationError
 from svilm_jax.evaluation.localization.evaluator import BATCH, LocalizationEvaluator, LocalizationOptions
+from svilm_jax.evaluation.localization.loss_evaluator import LocalizationLossEvaluator, LocalizationLossOptions
 from svilm_jax.evaluation.localization.proposals import propose
 from svilm_jax.evaluation.localization.published_files import read_submission
 from svilm_jax.evaluation.metric import scalars
@@ -229,3 +230,32 @@ def test_another_task_and_a_missing_folder_are_refused(folder, tmp_path):
         )
     with pytest.raises(FeatureError, match="expected a folder that `svilm extract-features` wrote"):
         LocalizationEvaluator(LocalizationOptions(features=str(tmp_path)), make_config())
+
+
+class Uncompiled:
+    """In place of an encoder: calls the function with a localizer that is sure of the truth, or of its opposite."""
+
+    def __init__(self, sign):
+        self.sign, self.batches = sign, []
+
+    def call(self, function, batch):
+        self.batches.append(batch["valid"].tolist())
+        outputs = Oracle(classes=False).call(None, batch["features"])
+        iou = np.clip(batch["iou"], 1e-6, 1 - 1e-6)
+        scores = np.stack([np.log(iou / (1 - iou)), np.where(iou > 0.9, SURE, -SURE)], axis=1)
+        start, end = (np.where(batch[name] > 0.5, SURE, -SURE) for name in ("start", "end"))
+        maps = [self.sign * x for x in (start, end, scores)]
+        return function(lambda features: LocalizationOutputs(*maps, outputs.valid, None), batch)
+
+
+def test_the_loss_is_low_where_the_localizer_is_right(folder):
+    config = dataclasses.replace(make_config(classify=False), objectives={"localization": {"weight": 1.0}})
+    losses = {}
+    for sign in (1, -1):
+        encoder = Uncompiled(sign)
+        evaluator = LocalizationLossEvaluator(LocalizationLossOptions(features=folder), config)
+        losses[sign] = dict(evaluator.run(encoder))["localization/loss"]
+        assert encoder.batches == [[True] * BATCH, [True] * 3 + [False] * (BATCH - 3)]
+    assert losses[1] < 0.1 < 10 < losses[-1]
+    with pytest.raises(ConfigError, match="needs config.task='localization'"):
+        LocalizationLossEvaluator(LocalizationLossOptions(features=folder), Config())

@@ -17,7 +17,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def slow_propose(start, end, scores, duration, valid):
+def slow_propose(start, end, scores, duration, valid, boundaries):
     steps, found = len(start), []
 
     def likely(p, t):
@@ -28,19 +28,21 @@ def slow_propose(start, end, scores, duration, valid):
     for s in range(steps):
         for e in range(s, steps):
             if likely(start, s) and likely(end, e) and valid[s, e - s]:
-                score = start[s] * end[e] * scores[0, s, e - s] * scores[1, s, e - s]
+                score = scores[0, s, e - s] * scores[1, s, e - s]
+                score *= start[s] * end[e] if boundaries else 1
                 found.append((s * duration / steps, (e + 1) * duration / steps, score))
     return np.array(sorted(found, key=lambda row: (-row[2], row[0], row[1]))).reshape(-1, 3)
 
 
+@pytest.mark.parametrize("boundaries", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-def test_proposals_are_the_loop(masked):
+def test_proposals_are_the_loop(masked, boundaries):
     for seed in range(5):
         rng = np.random.default_rng(seed)
         start, end, scores = rng.normal(size=12) * 3, rng.normal(size=12) * 3, rng.normal(size=(2, 12, 12))
         inside = np.add.outer(np.arange(12), np.arange(12)) < (9 if masked else 12)
-        got = propose(start, end, scores, 30.0, inside if masked else None)
-        np.testing.assert_allclose(got, slow_propose(start, end, scores, 30.0, inside), atol=1e-12)
+        got = propose(start, end, scores, 30.0, inside if masked else None, boundaries)
+        np.testing.assert_allclose(got, slow_propose(start, end, scores, 30.0, inside, boundaries), atol=1e-12)
         assert (got[:, 1] > got[:, 0]).all()
         assert got[:, 1].max() <= 30.0
 
@@ -49,7 +51,8 @@ def test_a_clear_segment_comes_first_and_ties_have_an_order():
     start, end, scores = np.full(10, -6.0), np.full(10, -6.0), np.full((2, 10, 10), -6.0)
     start[3], end[6], scores[:, 3, 3] = 6, 6, 6
     made = propose(start, end, scores, 20.0)
-    np.testing.assert_allclose(made[0], [6.0, 14.0, sigmoid(6.0) ** 4])
+    np.testing.assert_allclose(made[0], [6.0, 14.0, sigmoid(6.0) ** 2])
+    np.testing.assert_allclose(propose(start, end, scores, 20.0, None, True)[0], [6.0, 14.0, sigmoid(6.0) ** 4])
     flat = propose(np.zeros(4), np.zeros(4), np.zeros((2, 4, 4)), 4.0)
     assert flat[:, :2].tolist() == [[s, e] for s in range(4) for e in range(s + 1, 5)]
 

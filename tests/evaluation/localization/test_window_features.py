@@ -107,6 +107,15 @@ def test_windows_of_one_video_differ(reader, tmp_path):
     assert np.abs(features[0] - features[1]).max() > 0.1
 
 
+def test_windows_with_fewer_frames_than_the_tower_reads_are_named(reader, tmp_path, caplog):
+    """The videos have 8 frames a second, and the tower reads 16."""
+    embed(reader, tmp_path / "long", 2.0, 2.0)
+    assert "frames repeat" not in caplog.text
+    embed(reader, tmp_path / "short", 1.5, 2.0)
+    assert "films: in 3 of 3 videos a window of 1.5 s has fewer than the 16 frames" in caplog.text
+    assert "(at 8 fps, 12), so that frames repeat: take a --window of at least 2 s" in caplog.text
+
+
 def test_a_video_without_a_header_is_left_out_and_named(reader, tmp_path, caplog):
     embed(reader, tmp_path, 1.0, 2.0)
     assert "headless left out" in caplog.text

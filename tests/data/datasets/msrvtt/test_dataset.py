@@ -186,7 +186,7 @@ def test_real_clips_from_the_official_lists_to_records(realdata, tmp_path):
     assert [len(record.captions) for record in open_records(made, "train_9k")] == [20] * 4
     summary = json.loads((made / "preparation.json").read_text())
     assert summary["options"]["facts"]["test_1ka videos"] == 1000
-    assert summary["views"]["test_1ka"] == {"clips": 1, "missing": 999}
+    assert summary["views"]["test_1ka"] == {"clips": 1, "captions": 1, "questions": 0, "missing": 999}
 
 
 def test_a_clip_may_go_by_the_key_of_the_1k_a_list(realdata, tmp_path):
