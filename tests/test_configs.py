@@ -178,7 +178,7 @@ def test_cut_and_paste_is_on_in_every_arm_of_the_ablation():
         ("pretrain/demo.py:text=cold", "config argument text=cold: expected one of fresh, frozen, tuned"),
         ("pretrain/demo.py:objectives=contrats", "objectives=contrats: expected one of .*did you mean 'contrast'"),
         ("finetune/retrieval.py:data=msr_vtt", "data=msr_vtt: expected one of .*did you mean 'msrvtt'"),
-        ("finetune/question_answering.py:align=both", "align=both: expected one of none, multilevel"),
+        ("finetune/question_answering.py:align=both", "align=both: expected one of none, global, segment, multilevel"),
         ("finetune/action_recognition.py:fold=4", "fold=4: expected one of 1, 2, 3"),
         ("finetune/localization.py:data=thumos14", "data=thumos14: expected one of activitynet, moving_shapes"),
     ],

@@ -7,7 +7,7 @@ from svilm_jax.checkpoints import load
 from svilm_jax.cli.run_files import environment
 from svilm_jax.config import ConfigError
 from svilm_jax.evaluation import Encoder
-from svilm_jax.evaluation.metrics_file import read_metrics
+from svilm_jax.evaluation.metrics_file import read_scalars
 from svilm_jax.filesystem.json_reader import read_document
 
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
     from svilm_jax.report import write_report
 
     workdir = args.workdir
-    best = read_metrics(workdir / "metrics.json").get("train/best_step")  # the metrics are those of this checkpoint
+    best = read_scalars(workdir / "metrics.json").get("train/best_step")  # the metrics are those of this checkpoint
     loaded = load(workdir if best is None else workdir / "checkpoints" / str(int(best)))
     if loaded.config.task == "localization":
         raise ConfigError(f"{workdir}: a localizer has no report; its metrics are in {workdir / 'metrics.json'}")
