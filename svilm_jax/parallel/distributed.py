@@ -22,14 +22,19 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from svilm_jax.config import ConfigError
 from svilm_jax.parallel.cuda_devices import visible_gpus
 from svilm_jax.parallel.launch_environment import Launch, coordinator_address, find_launch
-from svilm_jax.parallel.lost_processes import agree_on, exchange, watch_processes
+from svilm_jax.parallel.lost_processes import agree_on, exchange, handle_abort, watch_processes
 from svilm_jax.parallel.placement import Report, divide_gpus, processes_per_memory, report
 
 _local_processes = 1  # that share the shared memory of this process
 
 
 def initialize_distributed(
-    coordinator: str = "", processes: int = 0, process: int = -1, lost_process_seconds: float = 100.0, run: str = ""
+    coordinator: str = "",
+    processes: int = 0,
+    process: int = -1,
+    lost_process_seconds: float = 100.0,
+    run: str = "",
+    join_seconds: int = 300,
 ) -> str:
     """Initializes distributed execution if there are several processes. Call it before JAX is asked for devices.
 
@@ -41,6 +46,7 @@ def initialize_distributed(
       process: index of this process; -1: from the environment.
       lost_process_seconds: time without a heartbeat of a process after which the others exit with `EXIT_LOST_PROCESS`.
       run: what the processes of this run, and of no other on the same hosts, have in common, such as the workdir.
+      join_seconds: time in which all processes must have joined; otherwise they exit with `EXIT_LOST_PROCESS`.
 
     Returns:
       the source of the settings: `flags`, `SLURM`, `torchrun`, `Open MPI`, `PMI`, `Kubernetes`, `TPU` or
@@ -67,7 +73,8 @@ def initialize_distributed(
     try:
         # JAX aborts when its own heartbeats stop; `lost_processes`, which names the lost process, must be faster.
         limit = int(2 * lost_process_seconds) + 10
-        jax.distributed.initialize(**known, heartbeat_timeout_seconds=limit)
+        handle_abort(known.get("coordinator_address", ""), launch.process)
+        jax.distributed.initialize(**known, heartbeat_timeout_seconds=limit, initialization_timeout=join_seconds)
     except (RuntimeError, ValueError, OSError) as error:
         where = known.get("coordinator_address", "")
         raise ConfigError(

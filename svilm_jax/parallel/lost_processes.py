@@ -149,8 +149,7 @@ def watch_processes(seconds: float) -> None:
     state = distributed.global_state
     _watch = ProcessWatch(state.client, state.process_id, state.num_processes, seconds)
     _watch.start()
-    if state.process_id:
-        _handle_abort(str(state.coordinator_address))
+    handle_abort(str(state.coordinator_address), state.process_id, joined=True)
 
 
 def leave_processes(failure: str = "", status: int = 1) -> None:
@@ -195,20 +194,34 @@ def exchange(name: str, mine: str, timeout: float = 600.0) -> list[str]:
       in process 0, the texts in any order; an empty list in the others.
     """
     state = distributed.global_state
-    state.client.key_value_set(f"svilm/{name}/{state.process_id}", mine)
+    state.client.key_value_set(f"svilm/{name}/{state.process_id}", f"-{mine}")  # no value may be empty
     state.client.wait_at_barrier(f"svilm/{name}", int(1000 * timeout))
     if state.process_id:
         return []
-    return [str(text) for _, text in state.client.key_value_dir_get(f"svilm/{name}/")]
+    return [str(text)[1:] for _, text in state.client.key_value_dir_get(f"svilm/{name}/")]
 
 
-def _handle_abort(coordinator: str) -> None:
-    """Turns SIGABRT into the status of a lost process if the coordinator is gone; otherwise it aborts as before.
+def handle_abort(coordinator: str, process: int, joined: bool = False) -> None:
+    """Turns the SIGABRT with which JAX ends a process into one line and `EXIT_LOST_PROCESS`, where others are the cause.
 
+    Those causes are processes that do not join, and a coordinator that is gone; otherwise the process aborts as before.
     A native handler, since a Python handler waits for the main thread, which a lost process may block forever.
+
+    Args:
+      coordinator: HOST:PORT of process 0; "": the platform's.
+      process: index of this process.
+      joined: whether all processes have joined.
     """
 
     def on_abort(number: int) -> None:
+        if not joined:
+            where = coordinator and f"; process 0 was expected at {coordinator}"
+            _end(
+                f"process {process}: not all processes of the run joined in time{where}. All of them must be started "
+                "with the same settings, and must reach process 0; the same command tries again"
+            )
+        if not process:
+            return
         address, _, port = coordinator.rpartition(":")
         try:
             socket.create_connection((address.strip("[]"), int(port)), timeout=5).close()

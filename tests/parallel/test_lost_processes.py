@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 10  # without a beat: long enough for a machine with other things to do
 
 
-def start(address, process):
+def start(address, process, join_seconds="300"):
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.parallel.lost_process", address, str(process), str(SECONDS)],
+        [sys.executable, "-m", "tests.parallel.lost_process", address, str(process), str(SECONDS), join_seconds],
         cwd=ROOT,
         env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
         stdout=subprocess.PIPE,
@@ -49,6 +49,17 @@ def test_the_other_process_names_the_one_that_was_killed(lost):
         for process in processes:
             process.kill()
             process.communicate()
+
+
+def test_a_process_that_nobody_joins_says_so():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    alone = start(address, 1, "5")
+    error = alone.communicate()[1]
+    assert alone.returncode == EXIT_LOST_PROCESS, error[-3000:]
+    said = f"svilm train: process 1: not all processes of the run joined in time; process 0 was expected at {address}."
+    assert said in error.splitlines()[-1]
 
 
 class Store:
