@@ -202,7 +202,7 @@ def exchange(name: str, mine: str, timeout: float = 600.0) -> list[str]:
 
 
 def handle_abort(coordinator: str, process: int, joined: bool = False) -> None:
-    """Turns the SIGABRT with which JAX ends a process into one line and `EXIT_LOST_PROCESS`, where others are the cause.
+    """Turns the SIGABRT with which JAX ends a process into a line and `EXIT_LOST_PROCESS`, where others are the cause.
 
     Those causes are processes that do not join, and a coordinator that is gone; otherwise the process aborts as before.
     A native handler, since a Python handler waits for the main thread, which a lost process may block forever.
