@@ -13,11 +13,12 @@ import pytest
 
 from svilm_jax.checkpoints import load
 from svilm_jax.checkpoints.manager import Checkpoints
-from svilm_jax.errors import EXIT_STOPPED
+from svilm_jax.errors import EXIT_STOPPED, STOP_SIGNALS
 from svilm_jax.filesystem.log_lines import read_lines
 from svilm_jax.main import main
 from svilm_jax.models.parameters import parameters
 from svilm_jax.training import loop
+from svilm_jax.training.step import make_step
 
 pytestmark = pytest.mark.services
 
@@ -31,7 +32,19 @@ SENT = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _handlers():
+    """The signal handlers as they were."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def train(dataset, workdir):
+    # As in a new process: a stopped one ignores further signals on its way out.
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     return main(["train", f"--config=tests/tiny.py:dataset={dataset}", f"--workdir={workdir}"])
 
 
@@ -57,8 +70,14 @@ def stopped(dataset, workdir, first, later, monkeypatch):
 
 def test_every_stop_signal_saves_and_the_run_resumes_bit_identically(moving_shapes, tmp_path, monkeypatch, capfd):
     whole, stops = tmp_path / "whole", tmp_path / "stopped"
+    steps = []
+
+    def make_step_once(*arguments):
+        steps.extend([] if steps else [make_step(*arguments)])
+        return steps[0]
+
+    monkeypatch.setattr(loop, "make_step", make_step_once)  # it is traced and compiled once
     assert train(moving_shapes, whole) == 0
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
     for step, (first, later) in enumerate(SENT, start=1):
         capfd.readouterr()
         assert stopped(moving_shapes, stops, first, later, monkeypatch) == EXIT_STOPPED
