@@ -1,11 +1,10 @@
 """GPUs that CUDA shows to this process, asked from the driver before JAX creates its client."""
 
 import ctypes
+import os
 import pkgutil
 import uuid
 from typing import Any
-
-import jax
 
 
 def visible_gpus() -> tuple[str, ...]:
@@ -14,7 +13,7 @@ def visible_gpus() -> tuple[str, ...]:
     CUDA_VISIBLE_DEVICES, the device limits of a container or job, and JAX_PLATFORMS are taken into account. The numbers
     of `jax_cuda_visible_devices` are places in this tuple.
     """
-    platforms = jax.config.jax_platforms
+    platforms = os.environ.get("JAX_PLATFORMS", "")
     if platforms and not {"cuda", "gpu"} & set(platforms.split(",")):
         return ()
     if not _has_plugin():

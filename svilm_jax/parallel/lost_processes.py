@@ -193,12 +193,13 @@ def exchange(name: str, mine: str, timeout: float = 600.0) -> list[str]:
     Returns:
       in process 0, the texts in any order; an empty list in the others.
     """
-    state = distributed.global_state
-    state.client.key_value_set(f"svilm/{name}/{state.process_id}", f"-{mine}")  # no value may be empty
-    state.client.wait_at_barrier(f"svilm/{name}", int(1000 * timeout))
-    if state.process_id:
+    client: Any = distributed.global_state.client
+    process = distributed.global_state.process_id
+    client.key_value_set(f"svilm/{name}/{process}", f"-{mine}")  # no value may be empty
+    client.wait_at_barrier(f"svilm/{name}", int(1000 * timeout))
+    if process:
         return []
-    return [str(text)[1:] for _, text in state.client.key_value_dir_get(f"svilm/{name}/")]
+    return [str(text)[1:] for _, text in client.key_value_dir_get(f"svilm/{name}/")]
 
 
 def handle_abort(coordinator: str, process: int, joined: bool = False) -> None:
