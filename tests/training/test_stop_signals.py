@@ -33,10 +33,12 @@ SENT = [
 
 
 @pytest.fixture(autouse=True)
-def _handlers():
-    """The signal handlers as they were."""
+def _restored():
+    """Signal handlers and JAX's settings as they were; few steps do not repay what optimizing a program takes."""
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    jax.config.update("jax_disable_most_optimizations", True)
     yield
+    jax.config.update("jax_disable_most_optimizations", False)
     for number, handler in before.items():
         signal.signal(number, handler)
 
