@@ -1,4 +1,4 @@
-"""Script of one of two processes that synchronize until one is killed. Arguments: address, number, seconds."""
+"""Script of one of two processes that synchronize until one is killed. Arguments: address, number, two times."""
 
 import sys
 
@@ -10,7 +10,7 @@ from svilm_jax.parallel.lost_processes import agree_on, wait_for_verdict
 
 if __name__ == "__main__":
     address, process, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-    initialize_distributed(address, 2, process, seconds)
+    initialize_distributed(address, 2, process, seconds, join_seconds=int(sys.argv[4]))
     assert agree_on("word", "of process 0" if process == 0 else "of another") == "of process 0"
     assert agree_on("empty", "") == ""
     try:
