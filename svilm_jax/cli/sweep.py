@@ -18,6 +18,7 @@ from svilm_jax.cli.config_file import (
     read_config_module,
     with_defaults,
 )
+from svilm_jax.cli.slurm_options import add_slurm_arguments, check_slurm_arguments, make_slurm_launcher
 from svilm_jax.config import Config, ConfigError, quoted
 from svilm_jax.config.overrides import parse_overrides
 from svilm_jax.errors import EXIT_STOPPED
@@ -25,6 +26,7 @@ from svilm_jax.filesystem.output_paths import check_output_folder
 from svilm_jax.sweeps.attempts import read_history
 from svilm_jax.sweeps.controller import Sweep, held_folder, run_sweep
 from svilm_jax.sweeps.definition import expand, plain_changes, split_argument
+from svilm_jax.sweeps.launchers.launcher import Launcher
 from svilm_jax.sweeps.launchers.local import LocalLauncher, visible_gpus
 from svilm_jax.sweeps.plan import TRIAL_CONFIG, Trial, distinct, extended, make_trial, read_plan, write_plan
 from svilm_jax.sweeps.progress import ProgressLine
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from svilm_jax.sweeps.search import OptunaSearch
 
 OVERRIDES = True
+LAUNCHERS = ("local", "slurm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="product of the functions sweep_NAME() of the file; default: its sweep() or get_hyper(hyper)",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the plan, trials and results")
-    parser.add_argument("--launcher", choices=("local",), default="local", help="where trials run (default: local)")
-    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="trials at once; default: 1, or all GPUs")
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="where trials run (default: local)")
+    parser.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="trials at once; default: 1, or all GPUs; with slurm: all"
+    )
     parser.add_argument("--gpus-per-trial", type=int, default=0, metavar="N", help="GPUs of each trial; default: all")
     parser.add_argument("--retries", type=int, default=1, metavar="N", help="runs of a trial after it failed")
     search = parser.add_argument_group("search", "with Optuna, by `def search(trial)` of the file")
@@ -59,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--metric", default="", metavar="NAME", help="metric of metrics.json, such as retrieval/t2v_R1")
     search.add_argument("--minimize", action="store_true", help="smaller values of the metric are better")
     search.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings whose mean is a trial's value")
+    add_slurm_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="check all trials and print the plan")
 
 
@@ -81,11 +87,12 @@ def run(args: argparse.Namespace) -> int:
     check_output_folder(args.out)
     names = [name for name in args.sweep.split(",") if name]
     _check_search(args)
+    check_slurm_arguments(args)
     trials = [] if args.trials else resolve_trials(args.config, names, args.overrides)
     if args.dry_run:
         _print_plan(args.out, extended(read_plan(args.out), trials), {trial.id for trial in trials})
         return 0
-    launcher = LocalLauncher(args.jobs, args.gpus_per_trial, visible_gpus() if args.gpus_per_trial else ())
+    launcher = _make_launcher(args)
     with held_folder(args.out):
         earlier = read_plan(args.out)
         search = _open_search(args) if args.trials else None
@@ -162,6 +169,12 @@ def _resolved(file: str, changes: Mapping[str, Any], overrides: Sequence[str]) -
     if not config.init.checkpoint:  # which replaces parts of the config that objectives depend on
         build_objectives(config.objectives, config)
     return config
+
+
+def _make_launcher(args: argparse.Namespace) -> Launcher:
+    if args.launcher == "slurm":
+        return make_slurm_launcher(args)
+    return LocalLauncher(args.jobs, args.gpus_per_trial, visible_gpus() if args.gpus_per_trial else ())
 
 
 def _check_search(args: argparse.Namespace) -> None:
