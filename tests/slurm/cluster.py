@@ -1,7 +1,7 @@
 """SLURM cluster on this machine: two nodes on loopback addresses, with the packages of Debian or Ubuntu.
 
-    python tests/services/slurm_cluster.py install    installs slurm-wlm and munge by apt-get if they are missing
-    python tests/services/slurm_cluster.py run        starts a cluster, and ends it on Ctrl-C
+    python tests/slurm/cluster.py install    installs slurm-wlm and munge by apt-get if they are missing
+    python tests/slurm/cluster.py run        starts a cluster, and ends it on Ctrl-C
 
 All daemons belong to the user who starts it, root or not, who is also its administrator. Keys, state and logs are in a
 temporary folder, ports are free ones, and the installation's own configuration is not read.
