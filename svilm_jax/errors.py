@@ -1,8 +1,13 @@
-"""Base class of the errors that a user can act on, and exit statuses that several commands share."""
+"""Base class of the errors that a user can act on; exit statuses and stop signals that several commands share."""
+
+import signal
 
 EXIT_DIVERGED = 65  # a loss or gradient that is not finite (EX_DATAERR of sysexits.h)
 EXIT_STOPPED = 75  # stopped by a signal after saving; the same command resumes (EX_TEMPFAIL)
 EXIT_INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT, as shells report it
+
+# Ask a run to save and end: schedulers, wrappers and terminals send one or several of them.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class UserError(Exception):

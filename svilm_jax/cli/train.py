@@ -13,6 +13,7 @@ from svilm_jax.checkpoints.train_state import StateSpec
 from svilm_jax.cli.arguments import CONFIG
 from svilm_jax.cli.arguments import OVERRIDES as OVERRIDES_HELP
 from svilm_jax.cli.config_file import check_overrides_hold, read_config
+from svilm_jax.cli.error_boundary import failure
 from svilm_jax.cli.run_files import DECIDED, EXIT_FAILED, open_workdir, report_failures, write_json
 from svilm_jax.config import Config
 from svilm_jax.errors import EXIT_STOPPED
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, metavar="FILE[:ARG]", help=CONFIG)
     parser.add_argument("--workdir", required=True, type=Path, help="folder for checkpoints, metrics and curves")
     hosts = parser.add_argument_group(
-        "several processes", "detected on TPU pods, under SLURM, on GKE and under Open MPI; set by hand elsewhere"
+        "several processes", "found under SLURM, MPI and torchrun, on TPU pods and on GKE; set by hand elsewhere"
     )
     hosts.add_argument("--coordinator", default="", metavar="HOST:PORT", help="address of process 0")
     hosts.add_argument("--processes", type=int, default=0, metavar="N", help="number of processes")
@@ -52,21 +53,28 @@ def run(args: argparse.Namespace) -> int:
         try:
             config = read_config(args.config, args.overrides)
             # Before anything looks for devices.
-            initialize_distributed(args.coordinator, args.processes, args.process, config.train.lost_process_seconds)
+            initialize_distributed(
+                args.coordinator,
+                args.processes,
+                args.process,
+                config.train.lost_process_seconds,
+                run=str(args.workdir),
+            )
             command = ["svilm", "train", f"--config={args.config}", *args.overrides]
             status = _train(config, args.overrides, command, args.workdir, signals)
         except Stopped as stopped:
             # Only one of several processes may have received a signal, outside of training.
-            leave_processes("" if signals.agreed else str(stopped))
+            leave_processes("" if signals.agreed else str(stopped), EXIT_STOPPED)
             print(stopped, file=sys.stderr)
             signals.settle()
             return EXIT_STOPPED
         except jax.errors.JaxRuntimeError as error:
             wait_for_verdict()  # a collective fails at once if a process is lost, with a less specific message
-            leave_processes(str(error))
+            leave_processes(str(error), EXIT_FAILED)
             raise
         except BaseException as error:
-            leave_processes(str(error) or type(error).__name__)
+            known = failure(error, "train")
+            leave_processes(str(error) or type(error).__name__, known.status if known else EXIT_FAILED)
             raise
         leave_processes()
         return status

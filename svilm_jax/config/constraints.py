@@ -60,12 +60,21 @@ class NonEmpty:
 
 @dataclasses.dataclass(frozen=True)
 class Local:
-    """A path of the local file system, or text that is not a path."""
+    """A path of the local file system, or text that is not a path.
+
+    Attributes:
+      schemes: object stores that are allowed as well.
+    """
+
+    schemes: tuple[str, ...] = ()
 
     def problem(self, value: Any) -> str:
-        """Returns what was expected, or "" if `value` does not start with `scheme://`."""
+        """Returns what was expected, or "" if `value` does not start with another `scheme://`."""
         scheme = scheme_of(value)
-        return f"expected a path on this machine; {scheme}:// is not supported" if scheme else ""
+        if not scheme or scheme in self.schemes:
+            return ""
+        others = "".join(f" or {name}://..." for name in self.schemes)
+        return f"expected a path on this machine{others}; {scheme}:// is not supported"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,3 +104,4 @@ Decay = Annotated[float, Range(0, 1, high_included=False)]  # of a running avera
 Temperature = Annotated[float, Range(1e-4, 1e3)]
 Text = Annotated[str, NonEmpty()]
 LocalPath = Annotated[str, Local()]
+LocalOrStoredPath = Annotated[str, Local(("gs", "s3"))]

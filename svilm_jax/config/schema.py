@@ -15,6 +15,7 @@ from svilm_jax.config.constraints import (
     CountOrZero,
     Decay,
     Fraction,
+    LocalOrStoredPath,
     LocalPath,
     NonEmpty,
     PartialOf,
@@ -252,8 +253,9 @@ class TrainConfig:
     microbatches: Chosen[Count] = 1  # parts of a batch encoded one after another, for batches that exceed memory
     # mean: average of the losses of the parts; rejected for contrastive objectives
     accumulation: Chosen[Literal["gradcache", "mean"]] = "gradcache"
-    # folder of compiled programs for resumed runs; "": none; "auto": in the cache folder of the user
-    compilation_cache: Chosen[LocalPath] = "auto"
+    # folder of compiled programs for resumed runs, shared by all processes, also gs:// and s3://; "": none; "auto": in
+    # the cache folder of the user
+    compilation_cache: Chosen[LocalOrStoredPath] = "auto"
 
 
 @dataclasses.dataclass(frozen=True)

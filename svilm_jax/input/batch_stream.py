@@ -4,6 +4,7 @@ Grain reads positions of the stream; the content of a position is a pure functio
 number of global batches before it (see `order`). It does not depend on threads, workers, processes or earlier reads.
 """
 
+import contextlib
 import dataclasses
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from absl import flags
 from svilm_jax.config import ConfigError
 from svilm_jax.errors import UserError
 from svilm_jax.input.sampler import BlockShuffleSampler
+from svilm_jax.input.worker_processes import deaf_children, initialize_worker
 
 Batch = dict[str, np.ndarray]
 
@@ -114,11 +116,13 @@ class Stream(Iterator[Batch]):
             if not flags.FLAGS.is_parsed():  # Grain reads a flag here; for library use, its default is right
                 flags.FLAGS.mark_as_parsed()
             batches = batches.mp_prefetch(
-                grain.MultiprocessingOptions(num_workers=reading.workers, per_worker_buffer_size=reading.prefetch)
+                grain.MultiprocessingOptions(num_workers=reading.workers, per_worker_buffer_size=reading.prefetch),
+                worker_init_fn=initialize_worker,
             )
         # In a list that `_close` empties, at interpreter exit at the latest: the shared memory of worker processes must
         # be released while they can still be reached.
         self._running: list[Any] = [iter(batches)]
+        self._starts_workers = reading.workers > 0
         self._finalizer = weakref.finalize(self, _close, self._running)
 
     def __iter__(self) -> "Stream":
@@ -128,7 +132,8 @@ class Stream(Iterator[Batch]):
         if not self._running:
             raise InputError("this input is closed")
         try:
-            batch = next(self._running[0])
+            with deaf_children() if self._starts_workers else contextlib.nullcontext():  # at the first batch
+                batch = next(self._running[0])
         except RuntimeError as error:
             if "terminated unexpectedly" not in str(error):  # Grain's message for a dead worker
                 raise
@@ -137,6 +142,7 @@ class Stream(Iterator[Batch]):
                 "too much memory: lower config.input.workers or config.input.prefetch. The same command resumes from "
                 "the last checkpoint"
             ) from error
+        self._starts_workers = False
         self._step += 1
         return batch
 

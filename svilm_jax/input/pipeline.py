@@ -52,11 +52,12 @@ class TrainInput(Stream):
         process_count: int = 1,
         task: Task = "video_text",
         classes: Sequence[str] = (),
+        local_processes: int = 1,
     ):
         """Opens the dataset, and starts reading.
 
         `batch_size` is global; `classes` are the labels of a task; `start_step` is the number of global batches that a
-        resumed run has already consumed.
+        resumed run has already consumed; `local_processes` of the run share `/dev/shm`, this one included.
 
         Raises:
           ConfigError: inconsistent values.
@@ -67,7 +68,8 @@ class TrainInput(Stream):
                 f"input.cache_bytes={config.cache_bytes} with input.workers={config.workers}: worker processes would "
                 "each keep a cache of their own; set workers=0 (threads share one) or cache_bytes=0"
             )
-        check_shared_memory(video, batch_size // process_count, config.workers, config.prefetch)
+        rows = batch_size // process_count
+        check_shared_memory(video, rows, config.workers, config.prefetch, local_processes)
         prompts.check_prompts(config.prompts)
         labels.check_task(task, classes)
         if config.text == "sentences" and not config.num_sentences:

@@ -27,18 +27,29 @@ def shared_bytes(video: VideoConfig, rows: int, workers: int, prefetch: int) -> 
     return (workers * 2 * (prefetch + 1) + _WITH_TRAINING) * rows * clip
 
 
-def check_shared_memory(video: VideoConfig, rows: int, workers: int, prefetch: int, folder: Path = FOLDER) -> None:
+def check_shared_memory(
+    video: VideoConfig, rows: int, workers: int, prefetch: int, processes: int = 1, folder: Path = FOLDER
+) -> None:
     """Rejects settings that would not fit; if there is no such folder, nothing is checked.
+
+    Args:
+      video: number of frames and size of a clip.
+      rows: rows per batch of this process.
+      workers: number of decoding processes.
+      prefetch: `config.input.prefetch`.
+      processes: number of processes of the run that share the folder and have not read anything yet.
+      folder: file system of the shared memory.
 
     Raises:
       ConfigError: naming the keys and the two sizes.
     """
     if not workers or not folder.is_dir():
         return
-    needed, free = shared_bytes(video, rows, workers, prefetch), shutil.disk_usage(folder).free
+    needed, free = processes * shared_bytes(video, rows, workers, prefetch), shutil.disk_usage(folder).free
+    of = f" in each of {processes} processes" if processes > 1 else ""
     if needed > free:
         raise ConfigError(
-            f"config.input.workers={workers} with config.input.prefetch={prefetch}: batches of {rows} clips take up to "
+            f"config.input.workers={workers} with config.input.prefetch={prefetch}: batches of {rows} clips{of} take up to "
             f"{needed / 2**30:.2f} GiB of {folder}, and {free / 2**30:.2f} GiB of it are free: lower either, or give "
             "it more room (docker run --shm-size=...)"
         )

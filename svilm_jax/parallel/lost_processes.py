@@ -19,28 +19,32 @@ from typing import Any
 
 from jax._src import distributed  # JAX has no public access to its key-value store; Orbax uses the same
 
+from svilm_jax.errors import EXIT_STOPPED
+
 EXIT_LOST_PROCESS = 71  # EX_OSERR: another process of the run is gone; the same command resumes
 _BEATS, _VERDICT = "svilm/beat/", "svilm/lost"
-_LEFT, _FAILED = "left", "failed "  # states of a process instead of its heartbeat number
+_LEFT, _FAILED = "left", "failed "  # states of a process instead of its heartbeat number; its status and reason follow
 
 _watch: "ProcessWatch | None" = None
 
 
-def _end(message: str) -> None:
+def _end(message: str, status: int = EXIT_LOST_PROCESS) -> None:
     """Prints the message and ends the process without waiting for collectives that never complete."""
     with contextlib.suppress(OSError):
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"svilm train: {message}\n".encode())
-    os._exit(EXIT_LOST_PROCESS)
+    os._exit(status)
 
 
 class ProcessWatch:
     """Thread that sends the heartbeats of this process and watches for lost ones."""
 
-    def __init__(self, client: Any, process: int, processes: int, seconds: float, end: Callable[[str], None] = _end):
+    def __init__(
+        self, client: Any, process: int, processes: int, seconds: float, end: Callable[[str, int], None] = _end
+    ):
         """Prepares the watch.
 
         `client`: of the coordination service; `seconds` without a heartbeat until a process counts as lost; `end` is
-        called with the message and does not return.
+        called with the message and the exit status, and does not return.
         """
         self._client, self._process, self._processes, self._end = client, process, processes, end
         self.seconds = seconds
@@ -54,15 +58,20 @@ class ProcessWatch:
         """Starts sending heartbeats and watching."""
         self._thread.start()
 
-    def leave(self, failure: str = "") -> None:
-        """Stops; the other processes no longer expect heartbeats, or learn at once why this one ended."""
+    def leave(self, failure: str = "", status: int = 1) -> None:
+        """Stops; the other processes no longer expect heartbeats, or learn at once why this one ended.
+
+        With a `failure` they end as well, with the same `status`: what starts a run again must not take the mistake of
+        a user, which one process found, for a process that was lost.
+        """
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
         with contextlib.suppress(Exception):  # the service may be gone already
+            state = f"{_FAILED}{status} {' '.join(failure.split())}" if failure else _LEFT
             if failure and self._process == 0:
-                self._client.key_value_set(_VERDICT, self._failed(0, self._name, failure))
-            self._beat(f"{_FAILED}{failure}" if failure else _LEFT)
+                self._client.key_value_set(_VERDICT, self._failed(0, self._name, state))
+            self._beat(state)
 
     def wait_for_verdict(self) -> None:
         """Blocks until a lost process would have been detected; if there is one, this process ends here."""
@@ -84,12 +93,15 @@ class ProcessWatch:
         if self._process == 0:
             self._client.key_value_set(_VERDICT, verdict)
             time.sleep(2 * self._interval)  # the others read it before their service goes
-        if verdict.startswith(_FAILED):
-            # The failed process waits at its exit for all the others, and keeps its own status if they arrive.
-            with contextlib.suppress(Exception):
-                self._client.shutdown()
-            time.sleep(self._interval)
-        self._end(verdict.removeprefix(_FAILED))
+        if not verdict.startswith(_FAILED):
+            self._end(verdict, EXIT_LOST_PROCESS)
+            return
+        # The failed process waits at its exit for all the others, and keeps its own status if they arrive.
+        with contextlib.suppress(Exception):
+            self._client.shutdown()
+        time.sleep(self._interval)
+        status, _, message = verdict.removeprefix(_FAILED).partition(" ")
+        self._end(message, int(status))
 
     def _beat(self, state: str) -> None:
         self._client.key_value_set(f"{_BEATS}{self._process}", f"{self._name}\n{state}", allow_overwrite=True)
@@ -102,7 +114,7 @@ class ProcessWatch:
             beat = beats.get(process, "")
             name, _, state = beat.partition("\n")
             if state.startswith(_FAILED):
-                return self._failed(process, name, state.removeprefix(_FAILED))
+                return self._failed(process, name, state)
             if beat != self._seen[process][0]:
                 self._seen[process] = (beat, now)
             silent = now - self._seen[process][1]
@@ -125,8 +137,10 @@ class ProcessWatch:
             "processes from the latest checkpoint"
         )
 
-    def _failed(self, process: int, name: str, failure: str) -> str:
-        return f"{_FAILED}process {process} of {self._processes} ({name}) failed, which ends all processes: {failure}"
+    def _failed(self, process: int, name: str, state: str) -> str:
+        status, _, reason = state.removeprefix(_FAILED).partition(" ")
+        did = "was stopped" if int(status) == EXIT_STOPPED else "failed"
+        return f"{_FAILED}{status} process {process} of {self._processes} ({name}) {did}, which ends all: {reason}"
 
 
 def watch_processes(seconds: float) -> None:
@@ -139,10 +153,10 @@ def watch_processes(seconds: float) -> None:
         _handle_abort(str(state.coordinator_address))
 
 
-def leave_processes(failure: str = "") -> None:
+def leave_processes(failure: str = "", status: int = 1) -> None:
     """Ends the watch of this process if there is one; see `ProcessWatch.leave`."""
     if _watch is not None:
-        _watch.leave(failure)
+        _watch.leave(failure, status)
 
 
 def wait_for_verdict() -> None:
@@ -167,6 +181,25 @@ def agree_on(name: str, mine: str, timeout: float = 600.0) -> str:
         return mine
     said = str(client.blocking_key_value_get(f"svilm/{name}", int(1000 * timeout)))
     return "" if said == "-" else said
+
+
+def exchange(name: str, mine: str, timeout: float = 600.0) -> list[str]:
+    """Collects a text of every process in process 0.
+
+    Args:
+      name: key, used once in a run.
+      mine: the text of this process.
+      timeout: seconds to wait for the others.
+
+    Returns:
+      in process 0, the texts in any order; an empty list in the others.
+    """
+    state = distributed.global_state
+    state.client.key_value_set(f"svilm/{name}/{state.process_id}", mine)
+    state.client.wait_at_barrier(f"svilm/{name}", int(1000 * timeout))
+    if state.process_id:
+        return []
+    return [str(text) for _, text in state.client.key_value_dir_get(f"svilm/{name}/")]
 
 
 def _handle_abort(coordinator: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from svilm_jax.errors import EXIT_STOPPED, UserError
+from svilm_jax.errors import EXIT_STOPPED, STOP_SIGNALS, UserError
 from svilm_jax.filesystem.locks import created_folder, locked
 from svilm_jax.sweeps.attempts import History, State, read_history
 from svilm_jax.sweeps.launchers.launcher import LOG, Job, Launcher
@@ -27,7 +27,6 @@ EXIT_FAILED = 1  # a trial failed more often than it is retried
 _POLL_SECONDS = 0.05
 _RESULTS_SECONDS = 30.0  # between two looks at the steps and curves of the trials that are active
 _SEARCH_SECONDS = 1.0  # between two looks at the metrics of the trials that are active
-_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class TrialRefusedError(UserError):
@@ -128,7 +127,7 @@ class _StopRequest:
         self._interrupted = False
         self._before = {
             number: signal.signal(number, self._handle)
-            for number in _STOPPING
+            for number in STOP_SIGNALS
             if signal.getsignal(number) is not signal.SIG_IGN
         }
         return self

@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from svilm_jax.errors import EXIT_INTERRUPTED
+from svilm_jax.errors import EXIT_INTERRUPTED, STOP_SIGNALS
 
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _SAME_PRESS = 1.0  # seconds: one Ctrl-C reaches a process twice if a wrapper forwards the terminal's signal
 
 
@@ -56,7 +55,7 @@ class StopSignals:
     def __enter__(self) -> "StopSignals":
         self._before = {}
         if threading.current_thread() is threading.main_thread():  # handlers can only be set there
-            for number in STOPPING:
+            for number in STOP_SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._handle)
         return self

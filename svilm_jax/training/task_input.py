@@ -8,6 +8,7 @@ from svilm_jax.config import Config
 from svilm_jax.input.features import FeatureInput
 from svilm_jax.input.pipeline import TrainInput
 from svilm_jax.parallel import data_shard
+from svilm_jax.parallel.distributed import local_process_count
 from svilm_jax.text.tokenizers import Tokenizer
 
 
@@ -49,5 +50,5 @@ def open_input(config: Config, tokenizer: Tokenizer, start_step: int, mesh: Mesh
     if config.task == "localization":
         return FeatureInput(config.model.localization, config.model.head.classes, **shared)
     model = config.model
-    shared |= {"task": config.task, "classes": model.head.classes}
+    shared |= {"task": config.task, "classes": model.head.classes, "local_processes": local_process_count()}
     return TrainInput(config.input, model.video, model.text, tokenizer, **shared)

@@ -187,7 +187,7 @@ PATHS = [
     ("train", "--config=gs://b/config.py", "--workdir=run"),
     *(
         ("train", f"--config={TINY}", "--workdir=run", f"--config.{key}=gs://b/x")
-        for key in ("input.dataset", "init.checkpoint", "tokenizer.path", "train.compilation_cache")
+        for key in ("input.dataset", "init.checkpoint", "tokenizer.path")
     ),
     ("train", f"--config={TINY}", "--workdir=run", "--config.evaluators.retrieval.dataset=gs://b/x"),
     ("train", f"--config={TINY}", "--workdir=run", "--config.evaluators.localization.features=gs://b/x"),

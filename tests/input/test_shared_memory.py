@@ -60,9 +60,17 @@ def test_a_worker_that_is_killed_is_told(data):
 def test_what_does_not_fit_is_refused_with_both_sizes(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 2**30}))
     large = VideoConfig(num_frames=32, image_size=224)
-    check_shared_memory(large, 16, 1, 1, tmp_path)
+    check_shared_memory(large, 16, 1, 1, folder=tmp_path)
     message = r"workers=16 with config.input.prefetch=4: batches of 16 clips take up to 11.63 GiB of .*, and 1.00 GiB"
     with pytest.raises(ConfigError, match=message):
-        check_shared_memory(large, 16, 16, 4, tmp_path)
-    check_shared_memory(large, 16, 0, 4, tmp_path)
-    check_shared_memory(large, 16, 16, 4, tmp_path / "nothing")
+        check_shared_memory(large, 16, 16, 4, folder=tmp_path)
+    check_shared_memory(large, 16, 0, 4, folder=tmp_path)
+    check_shared_memory(large, 16, 16, 4, folder=tmp_path / "nothing")
+
+
+def test_the_processes_of_a_host_share_what_is_free(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 2**30}))
+    video = VideoConfig(num_frames=32, image_size=224)
+    check_shared_memory(video, 4, 2, 2, 1, tmp_path)
+    with pytest.raises(ConfigError, match=r"batches of 4 clips in each of 8 processes take up to 2.01 GiB"):
+        check_shared_memory(video, 4, 2, 2, 8, tmp_path)

@@ -1,48 +1,10 @@
-"""Tests of launcher detection, rejected flags, and the rows that each process reads."""
+"""Tests of meshes by name, and of axis sizes that the devices contradict."""
 
 import numpy as np
 import pytest
 
 from svilm_jax.config import ConfigError, MeshConfig
 from svilm_jax.parallel import make_mesh, named_mesh
-from svilm_jax.parallel.distributed import initialize_distributed, launcher
-
-SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({}, ""),
-        (SLURM, "SLURM"),
-        ({**SLURM, "SLURM_NTASKS": "1"}, ""),  # a single task, or a shell inside an allocation
-        ({k: v for k, v in SLURM.items() if k != "SLURM_STEP_NODELIST"}, ""),
-        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "0"}, "Open MPI"),
-        ({"OMPI_COMM_WORLD_SIZE": "1"}, ""),
-        ({"TPU_WORKER_HOSTNAMES": "a,b"}, "TPU"),
-        ({"TPU_WORKER_HOSTNAMES": "localhost"}, ""),
-        ({"MEGASCALE_COORDINATOR_ADDRESS": "a:8080"}, "TPU"),
-        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "0"}, "Kubernetes"),
-        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, ""),
-    ],
-)
-def test_launchers(environment, expected):
-    assert launcher(environment) == expected
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (("", 2, 0), "need --coordinator"),
-        (("", 0, 1), "need --coordinator"),
-        (("a:1", 0, -1), "0 <= I < N"),
-        (("a:1", 2, 2), "0 <= I < N"),
-        (("a:1", 2, -1), "0 <= I < N"),
-    ],
-)
-def test_incomplete_flags_are_refused(flags, message):
-    with pytest.raises(ConfigError, match=message):
-        initialize_distributed(*flags)
 
 
 @pytest.mark.parametrize(

@@ -71,17 +71,39 @@ class Store:
         return [item for item in self.values.items() if item[0].startswith(prefix)]
 
 
-def test_a_failed_process_is_named_with_its_reason_and_one_that_left_is_not_missed():
-    store, said = Store(), []
-    first = ProcessWatch(store, 0, 3, 0.1, said.append)
-    ProcessWatch(store, 2, 3, 0.1, said.append).leave()
-    ProcessWatch(store, 1, 3, 0.1, said.append).leave("InputError: no such folder")
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (2, "failed, which ends all: InputError: no such folder"),
+        (75, "was stopped, which ends all: InputError: no such folder"),
+    ],
+)
+@pytest.mark.parametrize("failing", [0, 1])
+def test_all_processes_end_as_the_one_that_failed_and_one_that_left_is_not_missed(status, said, failing):
+    store, ends = Store(), []
+
+    def watch(process):
+        return ProcessWatch(store, process, 3, 0.1, lambda message, status: ends.append((message, status)))
+
+    watch(2).leave()
+    watch(failing).leave("InputError:\n no such folder", status)
+    for process in {0, 1, 2} - {failing}:
+        other = watch(process)
+        other.start()
+        other._thread.join()
+    assert len(ends) == 2
+    assert ends[0] == ends[1]
+    message, found = ends[0]
+    assert found == status
+    assert f"process {failing} of 3" in message
+    assert message.endswith(said)
+
+
+def test_a_silent_process_is_lost_with_a_status_of_its_own():
+    store, ends = Store(), []
+    first = ProcessWatch(store, 0, 2, 0.1, lambda message, status: ends.append((message, status)))
     first.start()
     first._thread.join()
-    other = ProcessWatch(store, 2, 3, 0.1, said.append)
-    other.start()
-    other._thread.join()
-    assert len(said) == 2
-    assert said[0] == said[1]
-    assert "process 1 of 3" in said[0]
-    assert "failed, which ends all processes: InputError: no such folder" in said[0]
+    [(message, status)] = ends
+    assert status == EXIT_LOST_PROCESS
+    assert "process 1 of 2 (no contact) is lost: it has sent no heartbeat" in message

@@ -6,9 +6,10 @@ import types
 
 import pytest
 
+from svilm_jax.errors import STOP_SIGNALS
 from svilm_jax.evaluation import evaluate
 from svilm_jax.training import preemption as module
-from svilm_jax.training.preemption import STOPPING, Stopped, StopSignals
+from svilm_jax.training.preemption import Stopped, StopSignals
 
 
 class Left(BaseException):
@@ -27,13 +28,13 @@ def send(*numbers):
 @pytest.fixture(autouse=True)
 def python_handles_ctrl_c():
     """A test run started in the background ignores it."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOPPING}
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", STOPPING)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_is_remembered_and_further_ones_change_nothing(number):
     with StopSignals(leave) as signals:
         signals.kept = "step 4 is whole"
@@ -82,7 +83,7 @@ def test_once_settled_nothing_ends_the_process_on_its_way_out():
         send(signal.SIGTERM)
     with StopSignals(leave) as signals:
         signals.settle()
-    send(*(number for number in STOPPING if number != signal.SIGINT))
+    send(*(number for number in STOP_SIGNALS if number != signal.SIGINT))
     assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
 
 
