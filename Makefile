@@ -21,6 +21,7 @@ test: setup-dev lint  ## Every test, as CI runs them
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -m "not services"
 
 test-services: setup-dev $(VENV)/.installed-docs  ## Long end-to-end runs, several processes, servers, browsers and documents
+	$(BIN)/python tests/slurm/cluster.py install
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile -q -m services
 
 docs: setup $(VENV)/.installed-docs  ## The documentation, with its notebooks executed: docs/_build/html/index.html

@@ -131,10 +131,11 @@ class SlurmLauncher:
         """
         for id in ids:
             self._waiting.pop(id, None)
-        for id in ids & self._active.keys():
+        new = (ids & self._active.keys()) - self._stopped
+        for id in new:
             self._active[id].void()
-            self._stopped.add(id)
-        if self._stopped:
+        self._stopped |= new
+        if new:
             self._poll()
 
     def _submit(self) -> None:
