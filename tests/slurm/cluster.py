@@ -9,6 +9,7 @@ temporary folder, ports are free ones, and the installation's own configuration 
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -116,6 +117,14 @@ def _configure(folder: Path) -> None:
     host = socket.gethostname().partition(".")[0]
     (folder / "slurm.conf").write_text(_CONF.format(folder=folder, user=user, host=host, ports=ports))
     (folder / "gres.conf").write_text(_GRES)
+    (folder / "cgroup.conf").write_text(f"CgroupPlugin={_cgroup_plugin()}\n")
+
+
+def _cgroup_plugin() -> str:
+    """Nothing uses it, but slurmd loads one. That of version 2 needs systemd; SLURM before 23.02 cannot do without."""
+    told = subprocess.run([shutil.which("slurmd", path=PATH), "-V"], capture_output=True, text=True, check=True).stdout
+    major, minor = re.search(r"(\d+)\.(\d+)", told).groups()
+    return "disabled" if (int(major), int(minor)) >= (23, 2) else "cgroup/v1"
 
 
 def _start(command: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":

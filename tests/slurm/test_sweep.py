@@ -118,6 +118,7 @@ def test_a_submission_that_a_killed_controller_left_is_adopted_or_does_nothing(c
     launcher.adopt(list(jobs.values()))
     assert launcher.active() == {"seen"}
     launcher.start(jobs["late"])
+    assert launcher.active() == {"seen", "late"}
     submit(late)
     wait_for(lambda: launcher.active() == {"seen"})
     wait_for(lambda: late.output.is_file() and "not run" in late.output.read_text())
