@@ -141,6 +141,6 @@ def test_a_job_that_ends_before_its_trial_starts_has_failed(cluster, tmp_path, m
 
 
 def test_a_refused_submission_is_a_line(cluster, tmp_path):
-    with pytest.raises(SlurmError, match=r"^sbatch: .*[Ii]nvalid partition.*; check --partition"):
+    with pytest.raises(SlurmError, match=r"^sbatch: .*[Ii]nvalid partition.* \(check --partition"):
         noop_sweep.run(tmp_path / "sweep", 2, tmp_path / "release", partition="nosuch")
     assert all_attempts(tmp_path / "sweep") == []
