@@ -49,7 +49,7 @@ def check_shared_memory(
     of = f" in each of {processes} processes" if processes > 1 else ""
     if needed > free:
         raise ConfigError(
-            f"config.input.workers={workers} with config.input.prefetch={prefetch}: batches of {rows} clips{of} take up to "
-            f"{needed / 2**30:.2f} GiB of {folder}, and {free / 2**30:.2f} GiB of it are free: lower either, or give "
-            "it more room (docker run --shm-size=...)"
+            f"config.input.workers={workers} with config.input.prefetch={prefetch}: batches of {rows} clips{of} take "
+            f"up to {needed / 2**30:.2f} GiB of {folder}, and {free / 2**30:.2f} GiB of it are free: lower either, or "
+            "give it more room (docker run --shm-size=...)"
         )

@@ -5,11 +5,13 @@ import itertools
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import pytest
 
 from svilm_jax.config import ConfigError, InputConfig, TextConfig, VideoConfig
+from svilm_jax.errors import STOP_SIGNALS
 from svilm_jax.input.pipeline import InputError, TrainInput
 from svilm_jax.input.shared_memory import FOLDER, check_shared_memory, shared_bytes
 from svilm_jax.text.tokenizers import load_tokenizer
@@ -50,8 +52,23 @@ def test_the_bound_holds_however_slow_training_is(data):
     assert 0.8 * bound <= most <= bound
 
 
-def test_a_worker_that_is_killed_is_told(data):
+def send_to_workers(signals):
+    """Sends them as soon as there are worker processes, which then are still importing."""
+    deadline = time.monotonic() + _PATIENCE
+    while len(workers := multiprocessing.active_children()) < WORKERS and time.monotonic() < deadline:
+        time.sleep(0.001)
+    for worker, number in itertools.product(workers, signals):
+        os.kill(worker.pid, number)
+
+
+def test_workers_survive_stop_signals_and_one_that_is_killed_is_told(data):
+    sender = threading.Thread(target=send_to_workers, args=(STOP_SIGNALS,))
+    sender.start()
     next(data)
+    sender.join()
+    send_to_workers(STOP_SIGNALS)
+    for _ in range(4 * PREFETCH * WORKERS):  # more than they had ready
+        next(data)
     os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
     with pytest.raises(InputError, match="a decoding process died .*exit code -9.*config.input.workers"):
         collections.deque(itertools.islice(data, 8 * PREFETCH), maxlen=0)

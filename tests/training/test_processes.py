@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.checkpoints import load
+from tests.parallel.launches import slurm
 
 pytestmark = pytest.mark.services
 
@@ -28,10 +29,10 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start(dataset, workdir, processes, devices, *more, environments=None, stopped_at=0):
+def start(dataset, workdir, processes, devices, *more, environments=None, stopped_at=0, last=()):
     """`processes` of them, each with `devices` of its own; by flags, or with an environment for each.
 
-    Where `stopped_at` is given, the last one receives SIGTERM before that step.
+    Where `stopped_at` is given, the last one receives SIGTERM before that step; it also gets the arguments `last`.
     """
     config = f"--config=tests/tiny.py:dataset={dataset},evaluator=retrieval"
     command = ["train", config, f"--workdir={workdir}"]
@@ -50,6 +51,7 @@ def start(dataset, workdir, processes, devices, *more, environments=None, stoppe
     programs = [["svilm_jax.main"]] * processes
     if stopped_at:
         programs[-1] = ["tests.training.stopped_at_step", str(stopped_at), "SIGTERM"]
+    told[-1] += last
     commands = [[sys.executable, "-m", *p, *command, *t] for p, t in zip(programs, told, strict=True)]
     return [
         (subprocess.Popen(c, cwd=ROOT, env={**shared, **e}, stderr=log.open("w")), log)
@@ -104,23 +106,23 @@ def test_a_run_that_one_signal_stops_goes_on_with_other_processes(moving_shapes,
     assert_same(tmp_path, whole)
 
 
-def slurm(process, port):
-    # JAX takes the port from the number of the job.
-    told = {"SLURM_JOB_ID": str(port - 61440 + 4096), "SLURM_STEP_NODELIST": "127.0.0.1", "SLURM_NTASKS": "2"}
-    return told | {"SLURM_PROCID": str(process), "SLURM_LOCALID": str(process), "SLURM_STEP_NUM_TASKS": "2"}
-
-
-def open_mpi(process, port):
-    told = {"OMPI_MCA_orte_hnp_uri": f"{port % 4096 + 1}.0;tcp://127.0.0.1:9", "OMPI_COMM_WORLD_SIZE": "2"}
-    return told | {"OMPI_COMM_WORLD_RANK": str(process), "OMPI_COMM_WORLD_LOCAL_RANK": str(process)}
-
-
-@pytest.mark.parametrize("launcher", [slurm, open_mpi])
-def test_a_launcher_is_found_by_itself(moving_shapes, tmp_path, launcher):
-    """With what SLURM and Open MPI put into the environment, two processes are one run of two."""
-    port = 61440 + free_port() % 4096
-    environments = [launcher(process, port) for process in range(2)]
+def test_a_launcher_is_found_by_itself(moving_shapes, tmp_path):
+    """With what `srun` puts into the environment, two processes are one run of two."""
+    port = {"JAX_COORDINATOR_PORT": str(free_port()), "SLURM_STEP_NODELIST": "127.0.0.1"}
+    environments = [slurm(process, 1, 2) | port for process in range(2)]
     short = ["--config.train.steps=2"]
     finish(start(moving_shapes, tmp_path, 2, 1, *short, environments=environments))
     assert "2 processes" in json.loads((tmp_path / "environment.json").read_text())["devices"]
     assert list(losses(tmp_path)) == [1, 2]
+
+
+def test_a_mistake_that_one_process_finds_ends_all_with_its_status(moving_shapes, tmp_path):
+    """A wrapper that runs lost runs again must not repeat it."""
+    running = finish(start(moving_shapes, tmp_path, 2, 1, last=["--config.input.dataset=/nowhere"]), status=2)
+    first, last = (log.read_text() for _, log in running)
+    assert "svilm train: /nowhere: no such folder" in last
+    pid = running[1][0].pid
+    assert (
+        f"process 1 of 2 ({socket.gethostname()}, pid {pid}) failed, which ends all: /nowhere: no such folder" in first
+    )
+    assert not list(tmp_path.glob("*"))
