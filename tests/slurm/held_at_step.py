@@ -19,15 +19,16 @@ from svilm_jax.training import loop
 
 def hold_at(step: int, file: Path) -> None:
     """Signals come from outside and arrive inside the running loop; how fast the machine is makes no difference."""
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
-    signal.set_wakeup_fd(writer.fileno())  # a byte for each signal that has a handler
     original, calls = loop.to_global_batch, iter(range(1, 1_000_000))
 
     def held(*arguments: Any) -> Any:
         if next(calls) == step:
+            reader, writer = socket.socketpair()
+            writer.setblocking(False)
+            before = signal.set_wakeup_fd(writer.fileno())  # a byte for each signal that has a handler
             file.touch()
             reader.recv(1)
+            signal.set_wakeup_fd(before)
         return original(*arguments)
 
     loop.to_global_batch = held

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 # Few steps of a small model: the compiler's optimizations would take longer than they save.
 HASTE = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
 HELD_AT = 2  # step of each attempt
+SMALL = ("--config.objectives.spatial_grounding=None", "--config.objectives.temporal_grouping=None")  # less to compile
 
 
 def arguments(dataset, workdir, steps):
