@@ -17,8 +17,8 @@ _TIMEOUT = 120.0  # seconds; a busy controller of SLURM takes long to answer
 _ARGUMENTS = 200  # job ids or names in one command
 # Final states of a job. All others, such as REQUEUE_HOLD and COMPLETING, are of jobs that may run again or still run.
 _FINAL = frozenset(
-    ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED")
-    + ("TIMEOUT",)
+    ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL")  # codespell:ignore cancelled
+    + ("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT")
 )
 # Variables of SLURM that say where its controller is. The others describe the job in which this process may run itself,
 # and would be taken for options of the jobs that it submits.
