@@ -49,7 +49,7 @@ def cluster():
 def wait_for():
     """Waits for an event, however long a busy machine takes."""
 
-    def wait(condition, meanwhile=lambda: None, seconds=240):
+    def wait(condition, meanwhile=lambda: None, seconds=600):
         end = time.monotonic() + seconds
         while not (found := condition()):
             assert time.monotonic() < end, "waited in vain"

@@ -18,19 +18,19 @@ from tests.slurm.cluster import NODES
 pytestmark = pytest.mark.services
 
 ROOT = Path(__file__).parents[2]
-# Few steps of a small model: the compiler's optimizations would take longer than they save.
-HASTE = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
+# Few steps of a small model: the compiler's optimizations would take longer than they save, and every program is kept for
+# the next start.
+HASTE = {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
 HELD_AT = 2  # step of each attempt
-SMALL = ("--config.objectives.spatial_grounding=None", "--config.objectives.temporal_grouping=None")  # less to compile
 
 
 def arguments(dataset, workdir, steps):
-    return [
-        "train",
-        f"--config=tests/tiny.py:dataset={dataset}",
-        f"--workdir={workdir}",
-        f"--config.train.steps={steps}",
-    ]
+    config = f"--config=tests/slurm/quick.py:dataset={dataset}"
+    return ["train", config, f"--workdir={workdir}", f"--config.train.steps={steps}"]
 
 
 def losses(workdir):
