@@ -18,8 +18,8 @@ from tests.slurm.cluster import NODES
 pytestmark = pytest.mark.services
 
 ROOT = Path(__file__).parents[2]
-# Few steps of a small model: the compiler's optimizations would take longer than they save. Every program is kept for the
-# next start.
+# Few steps of a small model: the optimizations of the compiler would take longer than they save. Every program is kept
+# for the next start.
 HASTE = {
     "JAX_PLATFORMS": "cpu",
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
