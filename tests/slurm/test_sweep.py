@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from svilm_jax.main import main
 from svilm_jax.sweeps.attempts import ATTEMPTS, read_history
 from svilm_jax.sweeps.launchers.launcher import Job
 from svilm_jax.sweeps.launchers.slurm import SlurmLauncher, submission
-from svilm_jax.sweeps.launchers.slurm.commands import SlurmError, list_tasks, submit_array
+from svilm_jax.sweeps.launchers.slurm.commands import list_tasks, submit_array
 from tests.slurm import noop_sweep
 from tests.slurm.cluster import NODES
 from tests.sweeps import noop_sweep as local_sweep
@@ -140,7 +142,14 @@ def test_a_job_that_ends_before_its_trial_starts_has_failed(cluster, tmp_path, m
     assert read_history(log.parent).failures == 2
 
 
-def test_a_refused_submission_is_a_line(cluster, tmp_path):
-    with pytest.raises(SlurmError, match=r"^sbatch: .*[Ii]nvalid partition.* \(check --partition"):
-        noop_sweep.run(tmp_path / "sweep", 2, tmp_path / "release", partition="nosuch")
-    assert all_attempts(tmp_path / "sweep") == []
+def test_a_refused_submission_is_a_line(cluster, tmp_path, capsys):
+    arguments = [
+        "--config=sweeps/lr_weight_decay",
+        f"--out={tmp_path / 'out'}",
+        "--launcher=slurm",
+        "--partition=nosuch",
+    ]
+    assert main(["sweep", *arguments]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"svilm sweep: sbatch: .*[Ii]nvalid partition.* \(check --partition and the other .*\)", error)
+    assert all_attempts(tmp_path / "out") == []

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from svilm_jax.checkpoints import load
+from svilm_jax.main import main
 from svilm_jax.models.parameters import parameters
 from tests.slurm.cluster import NODES
 
@@ -50,6 +51,18 @@ def test_two_tasks_on_two_nodes_find_each_other(cluster, moving_shapes, tmp_path
     cluster.run("srun", "--nodes=2", "--ntasks=2", *command)
     assert "2 processes" in json.loads((tmp_path / "environment.json").read_text())["devices"]
     assert [step for step, _ in losses(tmp_path)] == [1, 2]
+
+
+def test_a_sweep_whose_trial_has_two_tasks(cluster, moving_shapes, tmp_path):
+    file, out = tmp_path / "own.py", tmp_path / "out"
+    file.write_text("from tests.slurm.quick import get_config\n\ndef sweep():\n    yield {'train.seed': 1}\n")
+    options = ["--launcher=slurm", "--partition=low", "--time=60", "--cpus-per-task=1", "--slurm=nodes=2"]
+    config = [f"--config={file}:dataset={moving_shapes}", "--config.train.steps=2"]
+    assert main(["sweep", *config, f"--out={out}", *options, "--slurm", "ntasks=2"]) == 0
+    ((workdir, recorded),) = ((file.parent, file.read_text()) for file in out.glob("*/attempts.jsonl"))
+    assert "2 processes" in json.loads((workdir / "environment.json").read_text())["devices"]
+    assert [step for step, _ in losses(workdir)] == [1, 2]
+    assert [json.loads(line)["event"] for line in recorded.splitlines()] == ["start", "end"]
 
 
 def documented_script():

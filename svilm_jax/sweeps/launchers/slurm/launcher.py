@@ -16,6 +16,7 @@ once, which kills a trial that is saving. It learns states from `sacct` only, wh
 does not pickle, the text of a batch script, is private in it.
 """
 
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -44,6 +45,7 @@ from svilm_jax.sweeps.supervisor import append
 
 RESERVED = ("array", "error", "job-name", "no-requeue", "open-mode", "output", "parsable", "requeue", "wait", "wrap")
 DEFAULTS = {"signal": "USR1@120"}  # two minutes before the time limit, a trial is asked to save
+_LATE_POLLS = 6  # until a claim that is missing after the end of its job was never made; by default, a minute
 _RETRY_SECONDS = 60.0  # until a refused submission is tried again
 # States in which a job ends that is not expected to do better next time, unlike after a preemption or a lost node.
 _FAILED = frozenset(("DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"))
@@ -82,6 +84,7 @@ class SlurmLauncher:
         self._waiting: dict[str, Job] = {}  # not submitted yet
         self._active: dict[str, Entry] = {}
         self._stopped: set[str] = set()  # active jobs that were asked to end
+        self._unclaimed: dict[str, float] = {}  # jobs that seem to have ended before they started, and since when
         self._entries: dict[str, list[Entry]] = {}  # all of each trial, earlier ones first
         self._poll_due = self._submit_due = 0.0
 
@@ -151,19 +154,30 @@ class SlurmLauncher:
                 script, output = script_of(submission), output_of(submission)
                 submit_array(submission.name, script, len(entries), output, self._options)
             except SlurmError as error:
-                # Whether it is in the queue nevertheless, after a lost answer, is found out before the next try.
-                if not (error.passing or self._active):
-                    raise SlurmError(
-                        f"{error} (check --partition and the other options of --launcher=slurm)"
-                    ) from error
-                if not error.passing:
-                    self._limit = max(1, len(entries) // 2)  # a limit of jobs may have room for some
-                self._postpone(error)
+                self._refused(entries, error)
                 return
             for entry in entries:
                 self._active[entry.job.id] = entry
                 del self._waiting[entry.job.id]
         self._poll_due = time.monotonic() + self._poll_seconds
+
+    def _refused(self, entries: list[Entry], error: SlurmError) -> None:
+        """Prepares another try of a submission.
+
+        Raises:
+          SlurmError: no other job is active that it could wait for.
+        """
+        if error.passing:  # whether the array is in the queue nevertheless is found out before the next try
+            self._postpone(error)
+            return
+        for entry in entries:
+            self._entries[entry.job.id].remove(entry)
+        shutil.rmtree(entries[0].folder, ignore_errors=True)
+        if not self._active:
+            self._waiting.clear()
+            raise SlurmError(f"{error} (check --partition and the other options of --launcher=slurm)") from error
+        self._limit = max(1, len(entries) // 2)  # a limit on submitted jobs may have room for some
+        self._postpone(error)
 
     def _find_submitted(self) -> bool:
         """Makes earlier submissions of the waiting jobs void, and takes back those that are in the queue after all.
@@ -190,11 +204,23 @@ class SlurmLauncher:
             return
         for id, entry in list(self._active.items()):
             task = tasks.get(entry.key)
-            if task is None or not task.is_active:
+            if (task is None or not task.is_active) and not self._may_appear(entry):
                 del self._active[id]
                 self._stopped.discard(id)
                 self._settle(entry, task)
-        stop_tasks([tasks[self._active[id].key].id for id in sorted(self._stopped)])
+        stopped = [tasks.get(self._active[id].key) for id in sorted(self._stopped)]
+        stop_tasks([task.id for task in stopped if task and task.is_active])
+
+    def _may_appear(self, entry: Entry) -> bool:
+        """Returns whether the claim of a job that has ended may still appear: network file systems show it late."""
+        if entry.holder():
+            self._unclaimed.pop(entry.job.id, None)
+            return False
+        since = self._unclaimed.setdefault(entry.job.id, time.monotonic())
+        if time.monotonic() - since < _LATE_POLLS * self._poll_seconds:
+            return True
+        del self._unclaimed[entry.job.id]
+        return False
 
     def _look(self, entries: Iterable[Entry]) -> dict[tuple[str, int], ArrayTask] | None:
         """Returns the tasks of submissions that the queue lists; None if it gives no answer."""
