@@ -1,5 +1,6 @@
 """Fixture: a real SLURM cluster, which the commands of SLURM and the launcher find in the environment."""
 
+import datetime as dt
 import os
 import subprocess
 import time
@@ -22,11 +23,16 @@ class Cluster:
         self.run("scontrol", "update", f"NodeName={name}", f"State={state}", "Reason=test")
 
     def hasten(self) -> None:
-        """Lets requeued jobs start now: SLURM waits for two minutes, until their old credentials have expired."""
-        for line in self.run("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i %r").splitlines():
-            id, reason = line.split()
-            if reason == "BeginTime":
-                self.run("scontrol", "update", f"JobId={id}", "StartTime=now")
+        """Lets requeued jobs start soon: SLURM waits for two minutes, until their old credentials have expired.
+
+        Not at once: a node refuses a credential of the second in which it revoked the old one.
+        """
+        for line in self.run("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i %r %S").splitlines():
+            id, reason, start = line.split()
+            if reason == "BeginTime" and dt.datetime.fromisoformat(start) > dt.datetime.now() + dt.timedelta(
+                seconds=30
+            ):
+                self.run("scontrol", "update", f"JobId={id}", "StartTime=now+3")
 
     def is_empty(self) -> bool:
         return not any(task.is_active for task in list_tasks())
