@@ -27,11 +27,10 @@ class Cluster:
 
         Not at once: a node refuses a credential of the second in which it revoked the old one.
         """
+        late = (dt.datetime.now() + dt.timedelta(seconds=30)).isoformat()
         for line in self.run("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i %r %S").splitlines():
             id, reason, start = line.split()
-            if reason == "BeginTime" and dt.datetime.fromisoformat(start) > dt.datetime.now() + dt.timedelta(
-                seconds=30
-            ):
+            if reason == "BeginTime" and start != "N/A" and start > late:
                 self.run("scontrol", "update", f"JobId={id}", "StartTime=now+3")
 
     def is_empty(self) -> bool:
