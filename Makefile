@@ -24,6 +24,7 @@ test: setup-dev lint  ## Every test, as CI runs them
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q -m "not services"
 
 test-services: setup-dev $(VENV)/.installed-docs $(VENV)/.installed-writers  ## Features, and long runs with several processes, servers, browsers and documents
+	$(BIN)/python tests/slurm/cluster.py install
 	$(MAKE) --jobs=2 --output-sync=target $(FEATURES:%=test-%)
 	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile -q -m services
 

@@ -19,6 +19,7 @@ from svilm_jax.cli.config_file import (
     with_defaults,
 )
 from svilm_jax.cli.ray_options import add_ray_arguments, check_ray_arguments, make_ray_launcher
+from svilm_jax.cli.slurm_options import add_slurm_arguments, check_slurm_arguments, make_slurm_launcher
 from svilm_jax.config import Config, ConfigError, quoted
 from svilm_jax.config.overrides import parse_overrides
 from svilm_jax.errors import EXIT_STOPPED
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from svilm_jax.sweeps.search import OptunaSearch
 
 OVERRIDES = True
-LAUNCHERS = ("local", "ray")
+LAUNCHERS = ("local", "ray", "slurm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the plan, trials and results")
     parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="where trials run (default: local)")
-    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="trials at once; default: 1, or all GPUs")
+    parser.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="trials at once; default: 1, or all GPUs; with slurm: all"
+    )
     parser.add_argument("--gpus-per-trial", type=int, default=0, metavar="N", help="GPUs of each trial; default: all")
     parser.add_argument("--retries", type=int, default=1, metavar="N", help="runs of a trial after it failed")
     search = parser.add_argument_group("search", "with Optuna, by `def search(trial)` of the file")
@@ -63,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--minimize", action="store_true", help="smaller values of the metric are better")
     search.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings whose mean is a trial's value")
     add_ray_arguments(parser)
+    add_slurm_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="check all trials and print the plan")
 
 
@@ -86,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     names = [name for name in args.sweep.split(",") if name]
     _check_search(args)
     check_ray_arguments(args)
+    check_slurm_arguments(args)
     trials = [] if args.trials else resolve_trials(args.config, names, args.overrides)
     if args.dry_run:
         _print_plan(args.out, extended(read_plan(args.out), trials), {trial.id for trial in trials})
@@ -172,6 +177,8 @@ def _resolved(file: str, changes: Mapping[str, Any], overrides: Sequence[str]) -
 def _make_launcher(args: argparse.Namespace) -> Launcher:
     if args.launcher == "ray":
         return make_ray_launcher(args)
+    if args.launcher == "slurm":
+        return make_slurm_launcher(args)
     return LocalLauncher(args.jobs, args.gpus_per_trial, visible_gpus() if args.gpus_per_trial else ())
 
 
