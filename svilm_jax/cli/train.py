@@ -126,7 +126,7 @@ def _train(
         if block is not None and checkpoint.is_dir():
             write_selection(checkpoint, int(block))
         for writers in opened:
-            writers.write_final(result.selected, evaluation.scalars)
+            writers.write_final(result.step, evaluation.scalars)
         seconds = time.monotonic() - started
         training = [
             Metric("train/steps", result.step, Unit.STEPS),
