@@ -56,6 +56,7 @@ CONFIGS = [
     "sweeps/multilevel.py",
     "sweeps/multilevel.py:task=question_answering,align=multilevel",
     "sweeps/tasks.py:task=localization,tower=random",
+    "sweeps/temporal_forms.py",
     "sweeps/text_towers.py:text=frozen",
 ]
 # (config, sweeps whose product is taken, number of trials)
@@ -67,6 +68,8 @@ SWEEPS = [
     ("sweeps/multilevel", ("arms", "seeds"), 18),
     ("sweeps/multilevel:task=question_answering", ("arms", "seeds"), 18),
     ("sweeps/tasks", ("tasks", "seeds"), 12),
+    ("sweeps/temporal_forms", ("forms", "positions", "seeds"), 24),
+    ("sweeps/temporal_forms", ("reads", "depths"), 4),
     ("sweeps/text_towers", ("towers", "seeds"), 9),
 ]
 

@@ -63,6 +63,7 @@ class VideoConfig:
     norm_epsilon: Attributed[Epsilon] = 1e-6  # of the layer norms, as in ViT
     # factorized: one embedding per temporal index plus one per position; joint: one per token
     position_table: Chosen[Literal["factorized", "joint"]] = "factorized"
+    position_scale: Chosen[Annotated[float, Range(0, 100)]] = 1.0  # magnitude of their initial sinusoids
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,7 +59,9 @@ class VideoTower(nnx.Module):
         width = size.hidden_size
         self.patch_embedding = PatchEmbedding(config, width, dtype=dtype, rngs=rngs)
         times, rows, columns = self.grid
-        of_time, of_space = sinusoids(times, width), grid_sinusoids(rows, columns, width)
+        of_time, of_space = (
+            config.position_scale * table for table in (sinusoids(times, width), grid_sinusoids(rows, columns, width))
+        )
         self.joint = config.position_table == "joint"
         if self.joint:
             table = rearrange(of_time[:, None] + of_space[None], "nt ns d -> (nt ns) d")

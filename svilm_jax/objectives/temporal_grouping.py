@@ -23,7 +23,7 @@ from svilm_jax.config.grades import Chosen, Stated
 from svilm_jax.models.normalization import normalize
 from svilm_jax.models.outputs import Outputs
 from svilm_jax.objectives.contrast import masked_mean
-from svilm_jax.objectives.requirements import CLIPS, SPLICES
+from svilm_jax.objectives.requirements import CLIPS, SPLICES, TIME_EMBEDDINGS, Requirement
 
 
 def common_tokens(z: Float32[Array, "B Nt D"], valid: Bool[Array, " B"]) -> Float32[Array, "Nt D"]:
@@ -79,6 +79,8 @@ class TemporalGrouping:
       loss: `mse` [P] or `bce` [A: reported comparable].
       centers: `all` [P] or `others` [C], see `foreground_probability`.
       centered: whether the mean over the batch is subtracted from every z_j first [C].
+      read: what z_j is: `tokens`, the mean of the final video tokens [P]; `embedding`, the same after the projection of
+        the global contrast [C], which needs `model.clip_pool=tokens`.
     """
 
     weight: Stated[PositiveOrZero] = 1.0
@@ -86,9 +88,17 @@ class TemporalGrouping:
     loss: Stated[Literal["mse", "bce"]] = "mse"
     centers: Stated[Literal["all", "others"]] = "all"
     centered: Chosen[bool] = False
+    read: Stated[Literal["tokens", "embedding"]] = "tokens"
 
-    NEEDS = (CLIPS, SPLICES)
-    READS = ("video.time_tokens",)
+    @property
+    def NEEDS(self) -> tuple[Requirement, ...]:
+        """The inputs that the rest of the config has to provide."""
+        return (CLIPS, SPLICES) if self.read == "tokens" else (CLIPS, SPLICES, TIME_EMBEDDINGS)
+
+    @property
+    def READS(self) -> tuple[str, ...]:
+        """The fields of the outputs that it reads."""
+        return ("video.time_tokens",) if self.read == "tokens" else ("video.time_embedding",)
 
     @property
     def SPANS_BATCH(self) -> bool:
@@ -106,6 +116,9 @@ class TemporalGrouping:
         """
         mask, spliced = batch["splice_mask"], batch["spliced"]
         z = outputs.video.time_tokens
+        if self.read == "embedding":
+            assert outputs.video.time_embedding is not None  # the registry requires it
+            z = outputs.video.time_embedding
         common = common_tokens(z, batch["valid"]) if self.centered else None
         foreground = foreground_probability(z, mask, self.temperature, self.centers, common)
         target = mask.astype(jnp.float32)

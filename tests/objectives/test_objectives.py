@@ -115,6 +115,17 @@ def test_temporal_grouping(made):
     np.testing.assert_allclose(metrics["accuracy"], ((a > 0.5) == mask).mean(), rtol=1e-6)
 
 
+def test_temporal_grouping_of_embeddings(made):
+    outputs, batch = made
+    embedding = np.random.default_rng(5).normal(size=(6, 4, 5)).astype(np.float32)
+    outputs = dataclasses.replace(outputs, video=dataclasses.replace(outputs.video, time_embedding=embedding))
+    rows, masks = np.asarray(batch["spliced"]), np.asarray(batch["splice_mask"])
+    a = slow_foreground(embedding[rows][:, :, None], masks[rows], 0.2)
+    objective = TemporalGrouping(temperature=0.2, read="embedding")
+    assert objective.READS == ("video.time_embedding",)
+    np.testing.assert_allclose(objective(outputs, batch, KEY)[0], ((a - masks[rows]) ** 2).mean(), rtol=1e-4)
+
+
 def test_temporal_grouping_measures_what_the_index_alone_earns(made):
     outputs, batch = made
     span = jnp.array([[1, 1, 1, 0], [0, 1, 1, 1], [1, 1, 1, 0], [0, 1, 1, 1], [1, 1, 1, 0], [0, 1, 1, 1]], bool)

@@ -54,12 +54,18 @@ class GroupingOptions:
 
 
 def spliced_clips(
-    clips: EvaluationClips, partners: str, seed: int, per_tubelet: int, every_span: bool = False
+    clips: EvaluationClips,
+    partners: str,
+    seed: int,
+    per_tubelet: int,
+    every_span: bool = False,
+    with_whole: bool = False,
 ) -> Iterator[Splice]:
     """Yields splices in the order of the split; both clips of a pair must be decodable.
 
-    The spans are drawn by the number of the splice in the split, so an undecodable clip changes no other; with
-    `every_span` each clip is spliced with every legal span in turn, weighted.
+    With `with_whole`, the splices of a clip follow the clip pasted into itself, with a span of all tubelets. The spans
+    are drawn by the number of the splice in the split, so an undecodable clip changes no other; with `every_span` each
+    clip is spliced with every legal span in turn, weighted.
     """
     if partners == "twin":
         pairs = [members[:2] for members in clips.groups().values() if len(members) > 1]
@@ -81,6 +87,8 @@ def spliced_clips(
             continue
         for turn, (front, back) in enumerate([(both[0], both[1]), (both[1], both[0])]):
             tubelets = len(front) // per_tubelet
+            if with_whole:
+                yield Splice(front, (0, tubelets), tubelets, 0.0)
             drawn = [(draw_span(2 * place + turn, tubelets, seed), 1.0)]
             for span, weight in weighted_spans(tubelets) if every_span else drawn:
                 yield splice_pair(front, back, span, per_tubelet, weight)
@@ -109,6 +117,8 @@ class TemporalGroupingEvaluator:
           baselines
           `raw_pixels`: the same readout on pixels; the better of `raw_mean_color` and `raw_small_pictures`, each with
           and without the common mean subtracted, if it is for the model;
+          `index_only`: the span that the model reads from the clip pasted into itself, where nothing but the temporal
+          index can tell the sides apart;
           `all_foreground`, `chance`: every tubelet foreground; a random legal span;
           `constant_span`: the one legal span that fits all clips best, chosen with access to the truth. Middle indices
           are always foreground and the ends are not: this is the accuracy of a model that knows only that.
@@ -122,19 +132,26 @@ class TemporalGroupingEvaluator:
         every = options.spans == "all"
 
         def frames() -> Iterator[np.ndarray]:
-            for spliced in spliced_clips(clips, options.partners, options.seed, per_tubelet, every):
+            for spliced in spliced_clips(clips, options.partners, options.seed, per_tubelet, every, with_whole=True):
                 pixels = {name: read(spliced.frames, per_tubelet) for name, read in raw_pixels.FEATURES.items()}
                 waiting.append((dataclasses.replace(spliced, frames=np.empty(0)), pixels))
                 yield spliced.frames
 
         rows: list[dict[str, float]] = []
         splices: list[Splice] = []
+        by_index = (0, 0)  # the span read from the clip pasted into itself, which the next splices start from
         for reading in encoder.videos(frames(), ("time_tokens",)):
             spliced, pixels = waiting.pop(0)
+            model = reading["time_tokens"] - common.get("model", 0)
+            if spliced.span == (0, spliced.tubelets):
+                by_index = spans.read_span(model, options.readout)
+                continue
             splices.append(spliced)
-            features = {"model": reading["time_tokens"] - common.get("model", 0), **pixels}
+            features = {"model": model, **pixels}
             features |= {f"{name}_centered": pixels[name] - common[name] for name in pixels if name in common}
-            rows.append(score_splice(features, spliced.span, options.readout))
+            scores = score_splice(features, spliced.span, options.readout)
+            scores["accuracy/index_only"] = spans.tubelet_accuracy(by_index, spliced.span, spliced.tubelets)
+            rows.append(scores)
         if not rows:
             raise EvaluationError(f"split {clips.split!r}: no pair of decodable clips")
         weights = [spliced.weight for spliced in splices]
@@ -144,6 +161,7 @@ class TemporalGroupingEvaluator:
                 mean[f"{kind}/{name}"] = max(mean[f"{kind}/{name}"], mean.get(f"{kind}/{name}_centered", 0.0))
         truth = [spliced.span for spliced in splices]
         more = {f"raw_{name}": mean[f"accuracy/{name}"] for name in raw_pixels.FEATURES} | {
+            "index_only": mean["accuracy/index_only"],
             "all_foreground": mean["accuracy/all_foreground"],
             "constant_span": spans.constant_accuracy(truth, splices[0].tubelets, weights),
         }

@@ -34,6 +34,7 @@ def test_a_reader_of_colors_finds_cuts_between_colors(encoder):
     assert 0.5 < metrics["grouping/tubelet_accuracy_chance"] < 1.0
     assert 0.5 < metrics["grouping/tubelet_accuracy_all_foreground"] < 1.0
     assert metrics["grouping/cut_exact_chance"] == pytest.approx(1 / 9)
+    assert metrics["grouping/tubelet_accuracy_index_only"] < 0.9  # a clip of one color, pasted into itself, has no cut
     assert metrics["grouping/failed_fraction"] == pytest.approx(1 / 6)
 
 
@@ -47,6 +48,7 @@ class Blind(world.ColorReader):
 def test_a_blind_model_is_no_better_than_a_fixed_span(encoder):
     metrics = run(Encoder(Blind(), encoder.config, encoder.tokenizer, batch_size=3))
     assert metrics["grouping/tubelet_accuracy"] < metrics["grouping/tubelet_accuracy_raw_pixels"]
+    assert metrics["grouping/tubelet_accuracy_index_only"] == metrics["grouping/tubelet_accuracy"]
 
 
 def test_pairs_are_spliced_both_ways_and_a_broken_twin_takes_its_pair_along(encoder):
@@ -60,6 +62,17 @@ def test_pairs_are_spliced_both_ways_and_a_broken_twin_takes_its_pair_along(enco
         np.testing.assert_array_equal(item.frames[start:end], frames[front][start:end])
         np.testing.assert_array_equal(item.frames[:start], frames[back][:start])
         np.testing.assert_array_equal(item.frames[end:], frames[back][end:])
+
+
+def test_a_clip_pasted_into_itself_comes_before_its_splices(encoder):
+    clips = TemporalGroupingEvaluator(GroupingOptions(), encoder.config).clips()
+    found = list(spliced_clips(clips, "twin", 0, 2, with_whole=True))
+    assert [item.weight for item in found] == [0.0, 1.0] * 4
+    for whole, item in zip(found[::2], found[1::2], strict=True):
+        start, end = item.span[0] * 2, item.span[1] * 2
+        assert whole.span == (0, len(whole.frames) // 2)
+        np.testing.assert_array_equal(whole.frames[start:end], item.frames[start:end])
+        assert not np.array_equal(whole.frames, item.frames)
 
 
 def test_all_spans_of_a_pair_weigh_as_they_would_be_drawn(encoder):
