@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ if "SVILM_TEST_CACHE" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["SVILM_TEST_CACHE"], ignore_errors=True)
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["SVILM_TEST_CACHE"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+# A shell that starts `make test` in the background has it ignore Ctrl-C, and so would the processes of the tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parents[1]
 REALDATA = Path(__file__).parents[2] / "shared" / "realdata"
 # Clips of each split: enough for every evaluator to have something to read, made in about three seconds.
