@@ -10,6 +10,7 @@ Arguments: steps.
 """
 
 from svilm_configs.pretrain import captioned_videos
+
 from svilm_jax.config import parse_arg
 
 

@@ -16,7 +16,7 @@ def format_status(runs: Sequence[RunStatus], metric: str = "") -> str:
 
     Args:
       runs: the runs.
-      metric: of the evaluation; "": the first one.
+      metric: of the evaluation; "": the first one that is not a baseline of another.
     """
     rows = [_COLUMNS, *(_row(run, metric) for run in runs)]
     shown = [i for i, name in enumerate(_COLUMNS) if i < 3 or any(row[i] for row in rows[1:])]
@@ -53,7 +53,8 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _evaluation(run: RunStatus, metric: str) -> str:
-    name = metric or next(iter(run.evaluation), "")  # baselines follow their metric
+    baselines = {name for name in run.evaluation for other in run.evaluation if name.startswith(f"{other}_")}
+    name = metric or next((name for name in run.evaluation if name not in baselines), "")
     return f"{name} {_number(run.evaluation[name], '.4g')}" if name in run.evaluation else ""
 
 

@@ -36,11 +36,11 @@ ZERO_IS_VALID = {
     *(f"optimizer.{name}" for name in ("momentum", "beta1", "beta2", "weight_decay", "clip_norm", "warmup_fraction")),
     *(f"optimizer.{name}" for name in ("final_lr_fraction", "muon_start_fraction", "ema_decay")),
     *(f"train.{name}" for name in ("steps", "seed", "eval_every", "checkpoint_seconds", "watchdog_minutes")),
-    "train.best.patience",
+    *("train.best.patience", "splice.block", "splice.min_whole_fraction", "model.video.position_scale"),
     *("objectives.*.weight", "objectives.global_contrast.bias", "objectives.classification.label_smoothing"),
     *(f"objectives.localization.{name}" for name in ("regression", "classes", "boundary", "fits", "low")),
     *(f"objectives.multilevel_alignment.{name}_weight" for name in ("global", "segment", "hard_negative")),
-    *("evaluators.*.limit", "evaluators.*.common_clips", "evaluators.grounding.block", "evaluators.grouping.seed"),
+    *("evaluators.*.limit", "evaluators.*.common_clips", "evaluators.grounding.block", "evaluators.*.seed"),
     *("evaluators.retrieval.dual_softmax", "evaluators.linear_probe.penalty"),
     *(f"evaluators.scene_cuts.{name}" for name in ("threshold_limit", "tolerance", "min_gap")),
 }

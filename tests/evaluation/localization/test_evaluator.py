@@ -254,7 +254,7 @@ def test_the_loss_is_low_where_the_localizer_is_right(folder):
     for sign in (1, -1):
         encoder = Uncompiled(sign)
         evaluator = LocalizationLossEvaluator(LocalizationLossOptions(features=folder), config)
-        losses[sign] = dict(evaluator.run(encoder))["localization/loss"]
+        losses[sign] = scalars(evaluator.run(encoder))["localization/loss"]
         assert encoder.batches == [[True] * BATCH, [True] * 3 + [False] * (BATCH - 3)]
     assert losses[1] < 0.1 < 10 < losses[-1]
     with pytest.raises(ConfigError, match="needs config.task='localization'"):
