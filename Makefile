@@ -26,7 +26,7 @@ test: setup-dev lint  ## Every test, as CI runs them
 test-services: setup-dev $(VENV)/.installed-docs $(VENV)/.installed-writers  ## Features, and long runs with several processes, servers, browsers and documents
 	$(BIN)/python tests/slurm/cluster.py install
 	$(MAKE) --jobs=2 --output-sync=target $(FEATURES:%=test-%)
-	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile -q -m services
+	$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q --durations=20 -m services
 
 $(FEATURES:%=test-%): test-%: $(VENV)-%/.installed
 	$(VENV)-$*/bin/python -m pytest tests --environment=$* -q

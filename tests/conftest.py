@@ -57,6 +57,16 @@ LONG = (
     "tests/parallel/test_chunked_contrastive.py",
     "tests/training/test_broken_checkpoints.py",
     "tests/models",
+    # Of `make test-services`.
+    "tests/training/test_processes.py",
+    "tests/slurm/test_training.py",
+    "tests/training/test_stop_signals.py",
+    "tests/training/test_experiment_trackers.py",
+    "tests/test_real_datasets.py",
+    "tests/docs/test_commands.py",
+    "tests/slurm/test_sweep.py",
+    "tests/experiments/test_accelerator.py",
+    "tests/cli/test_command_line.py",
 )
 
 

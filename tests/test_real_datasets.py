@@ -117,7 +117,8 @@ def test_question_answering(prepared, pretrained, work, realdata, capsys):
     assert found["qa/accuracy"] == 0.0
     # The model of one dataset asked the questions of another.
     out = work / "msrvtt_qa.json"
-    assert main(["eval", f"{workdir}", f"--config.input.dataset={other}", f"--out={out}"]) == 0
+    elsewhere = [f"--config.input.dataset={other}", "--config.evaluators.validation.split=test"]
+    assert main(["eval", f"{workdir}", *elsewhere, f"--out={out}"]) == 0
     assert "qa/accuracy_who" in json.loads(out.read_text())
 
 

@@ -128,4 +128,4 @@ def test_a_mistake_that_one_process_finds_ends_all_with_its_status(moving_shapes
     assert (
         f"process 1 of 2 ({socket.gethostname()}, pid {pid}) failed, which ends all: /nowhere: no such folder" in first
     )
-    assert not (tmp_path / "checkpoints").exists()
+    assert not list((tmp_path / "checkpoints").glob("[0-9]*"))  # process 0 may have come as far as the empty folder
