@@ -44,13 +44,13 @@ def command(args: argparse.Namespace, config: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "svilm_jax.main", "sweep", *arguments]
 
 
-def run_disturbed(line: list[str], args: argparse.Namespace, seconds: float) -> int:
+def run_disturbed(line: list[str], args: argparse.Namespace) -> int:
     """Runs a sweep whose controller is killed `args.kills` times; returns the number of kills that hit it."""
     draw, hits = random.Random(args.seed), 0
     for _ in range(args.kills):
         controller = subprocess.Popen(line, stderr=subprocess.DEVNULL)
         try:
-            controller.wait(draw.uniform(0, 1.5 * seconds / args.kills))
+            controller.wait(draw.uniform(0.5, args.between))
         except subprocess.TimeoutExpired:
             controller.kill()
             controller.wait()
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, help="folder written by `svilm prepare moving_shapes`")
     parser.add_argument("--workdirs", type=Path, default=Path("runs/sweep_kills"))
     parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--between", type=float, default=8.0, help="maximum seconds from a start to its kill")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
@@ -84,7 +85,7 @@ def main() -> None:
     started = time.monotonic()
     subprocess.run(command(args, config, args.workdirs / "undisturbed"), check=True)
     seconds = time.monotonic() - started
-    hits = run_disturbed(command(args, config, args.workdirs / "killed"), args, seconds)
+    hits = run_disturbed(command(args, config, args.workdirs / "killed"), args)
     expected, found = (attempts(args.workdirs / name) for name in ("undisturbed", "killed"))
     result = {
         "trials": len(found),
