@@ -207,6 +207,11 @@ class Splice:
     tubelets: int
     weight: float = 1.0
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the clip is pasted into itself, with a span of all tubelets."""
+        return self.span == (0, self.tubelets)
+
 
 def draw_span(index: int, tubelets: int, seed: int) -> tuple[int, int]:
     """Draws the span of splice number `index`: first its duration, then its start, both uniform, as in training.

@@ -12,13 +12,12 @@ from typing import Any
 from svilm_jax.config import Config, ConfigError
 from svilm_jax.config.local_paths import scheme_of
 from svilm_jax.errors import EXIT_DIVERGED, UserError
-from svilm_jax.input.splicing import fitted_block
 from svilm_jax.launch.hardware import Hardware
 from svilm_jax.objectives.registry import build_objectives
 from svilm_jax.parallel import mesh_shape
 from svilm_jax.parallel.mesh import AXES, BATCH_AXES
 from svilm_jax.text.tokenizers import load_tokenizer
-from svilm_jax.training.step import check_step_on
+from svilm_jax.training.step import check_step_on, fit_to_pieces
 
 COORDINATOR_PORT = 8476  # any free port of the first machine; the one that JAX takes on TPUs
 FINAL_STATUSES = (UserError.exit_status, EXIT_DIVERGED)  # running the same command again would not help
@@ -104,8 +103,7 @@ def check_config(config: Config, hardware: Hardware) -> None:
         pieces = math.prod(size for axis, size in zip(AXES, shape, strict=True) if axis in BATCH_AXES)
         # An initial checkpoint replaces parts of the config that objectives depend on.
         objectives = {} if config.init.checkpoint else build_objectives(config.objectives, config)
-        splice = fitted_block(config.splice, config.train.batch_size, pieces)
-        check_step_on(dataclasses.replace(config, splice=splice), objectives, hardware.platform, pieces)
+        check_step_on(fit_to_pieces(config, pieces), objectives, hardware.platform, pieces)
     except ConfigError as error:
         raise ConfigError(f"{hardware.devices} devices ({hardware}): {error}") from error
 

@@ -30,8 +30,12 @@ def step_key(seed: int, step: jax.Array) -> jax.Array:
 
 def fit_to_mesh(config: Config, mesh: Mesh) -> Config:
     """Returns the config with those values that depend on the number of devices: `splice.block`."""
-    splice = fitted_block(config.splice, config.train.batch_size, data_parallelism(mesh))
-    return dataclasses.replace(config, splice=splice)
+    return fit_to_pieces(config, data_parallelism(mesh))
+
+
+def fit_to_pieces(config: Config, pieces: int) -> Config:
+    """Does the same for devices that need not be attached; `pieces` is the number that shard the batch."""
+    return dataclasses.replace(config, splice=fitted_block(config.splice, config.train.batch_size, pieces))
 
 
 def check_step(config: Config, objectives: Mapping[str, Objective], mesh: Mesh) -> None:

@@ -133,7 +133,8 @@ class TemporalGroupingEvaluator:
 
         def frames() -> Iterator[np.ndarray]:
             for spliced in spliced_clips(clips, options.partners, options.seed, per_tubelet, every, with_whole=True):
-                pixels = {name: read(spliced.frames, per_tubelet) for name, read in raw_pixels.FEATURES.items()}
+                readers = {} if spliced.is_whole else raw_pixels.FEATURES  # of a whole clip, only the model is read
+                pixels = {name: read(spliced.frames, per_tubelet) for name, read in readers.items()}
                 waiting.append((dataclasses.replace(spliced, frames=np.empty(0)), pixels))
                 yield spliced.frames
 
@@ -143,7 +144,7 @@ class TemporalGroupingEvaluator:
         for reading in encoder.videos(frames(), ("time_tokens",)):
             spliced, pixels = waiting.pop(0)
             model = reading["time_tokens"] - common.get("model", 0)
-            if spliced.span == (0, spliced.tubelets):
+            if spliced.is_whole:
                 by_index = spans.read_span(model, options.readout)
                 continue
             splices.append(spliced)
