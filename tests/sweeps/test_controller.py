@@ -1,7 +1,5 @@
 """Tests of the controller and the local launcher: real processes, real signals, and trials that train nothing."""
 
-import csv
-import json
 import os
 import random
 import signal
@@ -16,32 +14,15 @@ from svilm_jax.filesystem.locks import LockError
 from svilm_jax.sweeps.attempts import ATTEMPTS, State, read_history
 from svilm_jax.sweeps.controller import TrialRefusedError, held_folder
 from tests.sweeps import noop_sweep
+from tests.sweeps.sweep_files import events, rows, wait_for
 
 ROOT = Path(__file__).parents[2]
-
-
-def rows(folder):
-    with (folder / "results.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def events(folder, kind):
-    """The events of a kind of all trials."""
-    lines = [line for file in folder.glob(f"*/{ATTEMPTS}") for line in file.read_text().splitlines()]
-    return [event for event in map(json.loads, lines) if event["event"] == kind]
 
 
 def controller(folder, trials=12, jobs=2, seconds=0.1, *options):
     """Starts a controller in a process of its own."""
     command = [sys.executable, "-m", "tests.sweeps.noop_sweep", str(folder), *map(str, (trials, jobs, seconds))]
     return subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def test_every_trial_is_run_once_and_a_second_command_runs_none(tmp_path):

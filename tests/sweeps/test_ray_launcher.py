@@ -1,7 +1,7 @@
 """Tests of the Ray launcher on a real cluster of one node: controllers that are killed, stops, and lost trials."""
 
 import contextlib
-import csv
+import functools
 import json
 import os
 import re
@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,8 @@ from svilm_jax.sweeps.attempts import ATTEMPTS, State, read_history  # noqa: E40
 from svilm_jax.sweeps.launchers.launcher import LOG, Job  # noqa: E402
 from svilm_jax.sweeps.launchers.ray import RayError, RayLauncher  # noqa: E402
 from tests.sweeps import noop_sweep, ray_sweep  # noqa: E402
+from tests.sweeps.sweep_files import events, rows  # noqa: E402
+from tests.sweeps.sweep_files import wait_for as wait_for_seconds  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 TRIAL = [sys.executable, "-I", "-S", str(ROOT / "tests/sweeps/noop_trial.py"), "{}"]
@@ -42,6 +43,7 @@ if not os.path.exists(sys.argv[1] + "/saved"):
 json.dump({"score": 1.0}, open(sys.argv[1] + "/metrics.json", "w"))
 """
 LIMIT = 300.0  # seconds; no test waits that long
+wait_for = functools.partial(wait_for_seconds, seconds=LIMIT)
 
 
 def free_ports(count):
@@ -108,23 +110,6 @@ def runs_jobs(url, folder):
             launcher.start(first)
         return read_history(first.folder).status == 0
     return False
-
-
-def wait_for(condition):
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
-def rows(folder):
-    with (folder / "results.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def events(folder, kind):
-    lines = [line for file in folder.glob(f"*/{ATTEMPTS}") for line in file.read_text().splitlines()]
-    return [event for event in map(json.loads, lines) if event["event"] == kind]
 
 
 @contextlib.contextmanager
